@@ -1,0 +1,141 @@
+"""The command `kd-loss` and the entry points of the three scripts.
+
+A command is an options class and a function that takes it; both are imported when the command runs, so
+that `--help` and `prepare` do not wait for TensorFlow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from kd_loss import __version__
+from kd_loss.configuration import Parser, add_options, build
+from kd_loss.errors import UserError
+from kd_loss.files import disk_error
+
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command's options class and function live, as `module:name`, and its one line of help."""
+
+    options: str
+    function: str
+    help: str
+
+
+COMMANDS = {
+    "prepare": Command(
+        "kd_loss.datasets.command:PrepareOptions",
+        "kd_loss.datasets.command:run_prepare",
+        "an archive of annotated faces -> a prepared dataset",
+    ),
+    "train-teacher": Command(
+        "kd_loss.training.options:TeacherOptions",
+        "kd_loss.training.teacher:train_teachers",
+        "train the tough and the tolerant teacher of a dataset",
+    ),
+    "train-student": Command(
+        "kd_loss.training.options:StudentOptions",
+        "kd_loss.training.student:train_student",
+        "train a student, distilled or alone",
+    ),
+    "test": Command(
+        "kd_loss.evaluation.options:TestOptions",
+        "kd_loss.evaluation.command:run_test",
+        "NME, FR and AUC per subset, plots, pictures and a report",
+    ),
+    "predict": Command(
+        "kd_loss.inference.options:PredictOptions",
+        "kd_loss.inference.command:run_predict",
+        "landmarks on pictures of faces",
+    ),
+    "demo": Command(
+        "kd_loss.demo.options:DemoOptions",
+        "kd_loss.demo.command:run_demo",
+        "the whole job on drawn faces, in minutes",
+    ),
+}
+
+
+def _resolve(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _execute(argv: Sequence[str], prog: str) -> None:
+    parser = Parser(prog=prog, description="Landmark networks distilled from several teachers.")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.help, add_help=False)
+    if not argv or argv[0] not in COMMANDS:
+        if argv and not argv[0].startswith("-"):
+            from kd_loss.errors import choose
+
+            choose(argv[0], COMMANDS, "command")
+        parser.parse_args(argv)
+        parser.print_help()
+        return
+    execute_command(argv[0], argv[1:], f"{prog} {argv[0]}")
+
+
+def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
+    """Parse one command's options and run it; what the command returns."""
+    command = COMMANDS[name]
+    options_class = _resolve(command.options)
+    parser = Parser(prog=prog, description=(options_class.__doc__ or "").strip(), allow_abbrev=False)
+    add_options(parser, options_class)
+    options = build(options_class, vars(parser.parse_args(argv)))
+    with _quiet_import():
+        function = _resolve(command.function)
+    return function(options)
+
+
+@contextlib.contextmanager
+def _quiet_import() -> Iterator[None]:
+    """Keep TensorFlow's start-up notes, which it writes to the descriptor itself, from the user."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _guard(action: Any, *arguments: Any) -> NoReturn:
+    """Run and exit: 0, or 2 and one line on stderr for an error that the user can mend."""
+    try:
+        action(*arguments)
+    except UserError as error:
+        print("error: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno is None or error.filename is None:
+            raise
+        print(f"error: {disk_error(error, Path(str(error.filename)))}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(0)
+
+
+def main() -> NoReturn:
+    """The console command `kd-loss`."""
+    _guard(_execute, sys.argv[1:], "kd-loss")
+
+
+def run_command(name: str) -> NoReturn:
+    """One command as a script of its own, e.g. `python test.py`."""
+    _guard(execute_command, name, sys.argv[1:], Path(sys.argv[0]).name)

@@ -1,0 +1,131 @@
+"""Options as frozen dataclasses: names, defaults, types and help in one place.
+
+`parse(Options, argv)` makes the command line from the fields, reads `--config FILE` (JSON or TOML) for
+defaults, and returns an instance.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import difflib
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+from kd_loss.errors import UserError
+
+T = TypeVar("T")
+
+
+def option(default: Any, help: str, *, positional: bool = False, flag: str = "") -> Any:
+    """A field of an options class; `flag` where its name on the command line differs."""
+    metadata = {"help": help, "positional": positional, "flag": flag}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are a `UserError`: one line, with the nearest option."""
+
+    def error(self, message: str) -> NoReturn:
+        prefix = "unrecognized arguments: "
+        if message.startswith(prefix):
+            word = message.removeprefix(prefix).split()[0]
+            near = difflib.get_close_matches(word, list(self._option_string_actions), n=1)
+            message = f"unknown option {word}" + (f": did you mean {near[0]}?" if near else "")
+        raise UserError(f"{message} (see {self.prog} --help)")
+
+
+def _base_type(annotation: Any) -> tuple[type, bool]:
+    """The scalar type of an annotation and whether it is a list: `int | None` -> int, False."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        annotation = next(a for a in typing.get_args(annotation) if a is not type(None))
+    if typing.get_origin(annotation) is list:
+        return typing.get_args(annotation)[0], True
+    return annotation, False
+
+
+def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
+    """Add one option per field of a dataclass."""
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        kind, many = _base_type(hints[field.name])
+        default = field.default if field.default is not dataclasses.MISSING else []
+        shown = "" if default in (None, "", [], False) else f" (default {default})"
+        text = (field.metadata["help"] + shown).replace("%", "%%")
+        if field.metadata["positional"]:
+            parser.add_argument(field.name, nargs="*" if many else None, type=kind, help=text)
+            continue
+        flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
+        options: dict[str, Any] = {"dest": field.name, "help": text, "default": argparse.SUPPRESS}
+        if kind is bool:
+            parser.add_argument(flag, action=argparse.BooleanOptionalAction if default else "store_true", **options)
+        else:
+            metavar = flag.lstrip("-").upper().replace("-", "_")
+            parser.add_argument(flag, type=kind, nargs="+" if many else None, metavar=metavar, **options)
+
+
+def read_config(path: Path, cls: type) -> dict[str, Any]:
+    """Values of an options class from a JSON or TOML file; unknown keys and wrong types are refused."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
+    except OSError as error:
+        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"the configuration {path} is not {path.suffix[1:] or 'JSON'}: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"the configuration {path} is not a table of options")
+    hints = typing.get_type_hints(cls)
+    result = {}
+    for key, value in values.items():
+        name = key.replace("-", "_")
+        if name not in hints:
+            near = difflib.get_close_matches(name, list(hints), n=1)
+            raise UserError(
+                f"the configuration {path} has an unknown option '{key}'"
+                + (f": did you mean '{near[0]}'?" if near else "")
+            )
+        kind, many = _base_type(hints[name])
+        try:
+            if value is None:
+                result[name] = None
+            elif many:
+                result[name] = [kind(v) for v in value]
+            elif kind is bool and not isinstance(value, bool):
+                raise ValueError("true or false expected")
+            else:
+                result[name] = kind(value)
+        except (TypeError, ValueError):
+            raise UserError(f"the configuration {path}: {key} = {value!r} is no {kind.__name__}") from None
+    return result
+
+
+def build(cls: type[T], given: dict[str, Any]) -> T:
+    """An instance from the values of a command line, over those of its `--config` file, if any."""
+    config = given.get("config")
+    values = read_config(Path(config), cls) if config else {}
+    return cls(**{**values, **given})
+
+
+def parse(cls: type[T], argv: Sequence[str] | None, *, prog: str | None = None) -> T:
+    """Parse a command line for one options class."""
+    text = (cls.__doc__ or "").strip()
+    parser = Parser(prog=prog, description=text, allow_abbrev=False)
+    add_options(parser, cls)
+    return build(cls, vars(parser.parse_args(argv)))
+
+
+def to_plain(options: Any) -> dict[str, Any]:
+    """The resolved values of an options instance, for JSON."""
+    plain: dict[str, Any] = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        plain[field.name] = str(value) if isinstance(value, Path) else value
+    return plain

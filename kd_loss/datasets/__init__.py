@@ -1,0 +1,1 @@
+"""Annotated faces: schemes, archives, prepared datasets, augmentation and loading."""

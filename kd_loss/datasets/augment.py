@@ -1,0 +1,99 @@
+"""Online augmentation: one affine map for image and points, then photometric changes.
+
+Every random number comes from (seed, epoch, index), so a sample looks the same in a run that was
+interrupted and resumed, whatever thread makes it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from kd_loss import geometry
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges of the changes; each is drawn uniformly, each probability per picture.
+
+    Attributes:
+        rotation: largest angle in degrees, either way.
+        scale: largest relative change of scale, either way.
+        shift: largest shift as a fraction of the crop, either way, on each axis.
+        flip: probability of mirroring (with the swap of left and right points).
+        colour: largest relative change of gain per channel, and of brightness and contrast.
+        blur, grey, patch: probabilities of a blur, of a grey picture, of an occluding patch.
+    """
+
+    rotation: float = 25.0
+    scale: float = 0.12
+    shift: float = 0.06
+    flip: float = 0.5
+    colour: float = 0.3
+    blur: float = 0.15
+    grey: float = 0.1
+    patch: float = 0.3
+
+    def draw_affine(self, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
+        """A random map of normalised points, (2, 3), and whether it mirrors."""
+        angle, scale, dx, dy = rng.uniform(-1, 1, 4)
+        flip = bool(rng.random() < self.flip)
+        affine = geometry.similarity(
+            np.deg2rad(self.rotation * angle), 1 + self.scale * scale, (self.shift * dx, self.shift * dy), flip
+        )
+        return affine, flip
+
+    def recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Photometric changes of a uint8 picture (S, S, 3); the result has the same shape."""
+        choices = rng.random(3)
+        strength = rng.uniform(-self.colour, self.colour, 5)
+        if self.colour:
+            ramp = np.arange(256, dtype=np.float32)[:, None]
+            contrast, brightness = 1 + strength[3], 127 * strength[4]
+            table = (ramp - 127) * contrast * (1 + strength[:3] / 2) + 127 + brightness
+            image = cv2.LUT(image, np.clip(table, 0, 255).astype(np.uint8)[None].reshape(1, 256, 3))
+        if choices[0] < self.grey:
+            image = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        if choices[1] < self.blur:
+            image = cv2.GaussianBlur(image, (0, 0), image.shape[0] * rng.uniform(0.003, 0.015))
+        if choices[2] < self.patch:
+            side = image.shape[0]
+            height, width = (rng.uniform(0.08, 0.35, 2) * side).astype(int)
+            y, x = (rng.uniform(-0.1, 1, 2) * side).astype(int)
+            image = np.ascontiguousarray(image)
+            image[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = rng.integers(0, 256, 3)
+        return image
+
+
+NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0, 0, 0, 0)
+
+
+def warp(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
+    """A stored crop (S, S, 3) seen through a map of normalised points, as (size, size, 3) uint8.
+
+    The border is repeated: black corners would tell the network how far the picture was turned.
+    """
+    matrix = geometry.pixel_affine(affine, image.shape[0], size)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+
+def move_points(points: np.ndarray, affine: np.ndarray, flip_index: np.ndarray | None) -> np.ndarray:
+    """Normalised points (K, 2) through a map; `flip_index` where it mirrors, so that left stays left."""
+    moved = geometry.apply(affine, points)
+    return moved if flip_index is None else moved[flip_index]
+
+
+def augment(
+    image: np.ndarray,
+    points: np.ndarray,
+    size: int,
+    augmentation: Augmentation,
+    flip_index: np.ndarray,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """One augmented sample: (size, size, 3) uint8 and (K, 2) normalised landmarks."""
+    affine, flip = augmentation.draw_affine(rng)
+    moved = move_points(points, affine, flip_index if flip else None)
+    return augmentation.recolour(warp(image, affine, size), rng), moved

@@ -1,0 +1,113 @@
+"""The command `prepare`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kd_loss.configuration import option
+from kd_loss.errors import UserError, choose
+
+FOLDER = "folder of images with .npy, .pts or one CSV"
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """Crop, resize and normalise annotated faces into data/<dataset>/, ready for training."""
+
+    dataset: str = option("w300", "w300, cofw, wflw, synthetic, synthetic_cofw, synthetic_wflw, or a name with --spec")
+    source: str = option("", "folder of the archive; not needed for synthetic faces")
+    spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
+    format: str = option("auto", "auto; or folder: images with one .npy or .pts each, or one CSV")
+    size: int = option(224, "side of a crop in pixels")
+    margin: float = option(0.15, "added to each side of the landmark box, as a fraction of its longer side")
+    variance: float = option(0.90, "share of the variance that the soft landmarks keep")
+    test_fraction: float = option(0.1, "share of photographs for testing, where the source has no split")
+    skip_bad: bool = option(False, "leave bad samples out instead of refusing the whole")
+    count: int = option(2000, "faces to draw for training (synthetic); a quarter more for testing")
+    seed: int = option(0, "of the drawn faces")
+    data: Path = option(Path("data"), "folder of the prepared datasets")
+    config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+
+def read_archive(options: PrepareOptions) -> Any:
+    """The archive that the options name."""
+    from kd_loss.datasets.spec import SPECS, DatasetSpec
+
+    if options.spec:
+        from dataclasses import replace
+
+        from kd_loss.datasets.folder import read_folder
+
+        spec = replace(DatasetSpec.from_json(Path(options.spec)), name=options.dataset)
+        _check_name(options.dataset)
+        return read_folder(_source(options), spec, options.test_fraction)
+    name = choose(options.dataset, SPECS, "dataset")
+    if name.startswith("synthetic"):
+        from kd_loss.datasets.synthetic import draw_archive
+
+        return draw_archive(name, options.count, options.size, options.margin, options.seed)
+    source = _source(options)
+    if choose(options.format, ("auto", "folder"), "format") == "folder" or _is_plain_folder(source):
+        from kd_loss.datasets.folder import read_folder
+
+        return read_folder(source, SPECS[name], options.test_fraction)
+    if name == "w300":
+        from kd_loss.datasets.w300 import read_w300 as read
+    elif name == "cofw":
+        from kd_loss.datasets.cofw import read_cofw as read
+    else:
+        from kd_loss.datasets.wflw import read_wflw as read
+    return read(source)
+
+
+def _source(options: PrepareOptions) -> Path:
+    if not options.source:
+        raise UserError(f"give the folder of the faces: kd-loss prepare --dataset {options.dataset} --source FOLDER")
+    return Path(options.source)
+
+
+def _check_name(name: str) -> None:
+    if not name or not all(c.isalnum() or c in "_-" for c in name):
+        raise UserError(f"'{name}' cannot name a dataset: letters, digits, _ and - only")
+
+
+def _is_plain_folder(source: Path) -> bool:
+    """Whether images and `.npy` files lie side by side, as the KD-Loss reference code keeps its data."""
+    places = (source, source / "train")
+    return any(next(place.glob("*.npy"), None) is not None for place in places if place.is_dir())
+
+
+def run_prepare(options: PrepareOptions) -> dict[str, Any]:
+    """Prepare a dataset and say what became of it."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from kd_loss.datasets.prepare import prepare
+
+    console = Console(stderr=True)
+
+    def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
+        return track(items, "faces", total, console=console, transient=True)
+
+    archive = read_archive(options)
+    target = options.data / archive.spec.name
+    manifest = prepare(
+        archive,
+        target,
+        size=options.size,
+        margin=options.margin,
+        variance=options.variance,
+        skip_bad=options.skip_bad,
+        tell=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+        progress=progress,
+    )
+    counts = ", ".join(f"{sum(c.values())} {split}" for split, c in manifest["counts"].items())
+    model = manifest["shape_model"]
+    print(
+        f"{target}: {counts} faces of {manifest['size']} px, {archive.spec.points} landmarks; soft landmarks "
+        f"keep {model['kept']:.1%} of the variance in {model['components']} components"
+    )
+    return manifest

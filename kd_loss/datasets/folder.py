@@ -1,0 +1,125 @@
+"""Anybody's own landmarks: a folder of images with `.pts` or `.npy` files, or with one CSV.
+
+* `.npy`: one file per image, (K, 2) or (2K,) pixel coordinates that start at 0, the way the KD-Loss
+  reference code keeps its data;
+* `.pts`: one file per image, coordinates that start at 1;
+* CSV: one file in the folder; each row the image's path, then x0, y0, x1, y1 … in pixels that start
+  at 0. A header row is passed over; several rows may name one photograph.
+
+Folders `train/` and `test/` are kept as the splits; otherwise a share of the photographs becomes test.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from kd_loss.datasets.pts import read_pts
+from kd_loss.datasets.sample import (
+    Archive,
+    BadSample,
+    Sample,
+    assign_splits,
+    check_landmarks,
+    existing_folder,
+    pair_files,
+    photograph,
+    read_image,
+)
+from kd_loss.datasets.spec import DatasetSpec
+from kd_loss.errors import UserError
+
+Row = tuple[str, Path, np.ndarray, str]
+
+
+def read_npy(path: Path, points: int) -> np.ndarray:
+    """Landmarks (K, 2) of a `.npy` file in pixels; `BadSample` for another array or normalised values."""
+    try:
+        values = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        raise BadSample("is not a .npy array") from None
+    if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+        raise BadSample(f"holds {values.dtype}, not numbers")
+    if values.size == 2 * points and np.abs(values).max() <= 1:
+        raise BadSample("holds normalised values; pixel coordinates are expected")
+    return check_landmarks(values, points)
+
+
+def _from_pairs(root: Path, folder: Path, suffix: str, archive: Archive) -> Iterator[Row]:
+    reader = read_pts if suffix == ".pts" else read_npy
+    pairs, problems = pair_files(folder, suffix)
+    archive.problems += problems
+    for image, note in pairs:
+        try:
+            landmarks = reader(note, archive.spec.points)
+        except BadSample as error:
+            archive.problems.append(f"{note}: {error}")
+            continue
+        name = image.relative_to(root).as_posix()
+        yield name, image, landmarks, photograph(image.relative_to(folder).with_suffix("").as_posix())
+
+
+def _from_csv(root: Path, folder: Path, table: Path, archive: Archive) -> Iterator[Row]:
+    try:
+        rows = list(csv.reader(table.read_text(encoding="utf-8-sig").splitlines()))
+    except UnicodeDecodeError:
+        raise UserError(f"{table} is not text") from None
+    for number, row in enumerate(rows, 1):
+        where = f"{table} row {number}"
+        try:
+            values = np.array([float(cell) for cell in row[1:]])
+        except ValueError:
+            if number > 1:
+                archive.problems.append(f"{where}: a cell is not a number")
+            continue
+        if number == 1 and np.array_equal(values, np.arange(len(values))):
+            continue  # the header that pandas writes: 0, 1, 2 …
+        image = folder / row[0] if row else folder
+        if not image.is_file() and (folder / "images" / row[0]).is_file():
+            image = folder / "images" / row[0]
+        if not row or not image.is_file() or ".." in Path(row[0]).parts:
+            archive.problems.append(f"{where}: no image {image}")
+            continue
+        try:
+            landmarks = check_landmarks(values, archive.spec.points)
+        except BadSample as error:
+            archive.problems.append(f"{where}: {error}")
+            continue
+        yield f"{image.relative_to(root).as_posix()}#{number}", image, landmarks, row[0]
+
+
+def _rows(root: Path, folder: Path, archive: Archive) -> list[Row]:
+    tables = sorted(folder.glob("*.csv"))
+    if len(tables) > 1:
+        raise UserError(f"{len(tables)} CSV files in {folder}; leave one")
+    if tables:
+        return list(_from_csv(root, folder, tables[0], archive))
+    suffixes = {p.suffix.lower() for p in folder.iterdir()} & {".pts", ".npy"}
+    if len(suffixes) > 1:
+        raise UserError(f"both .pts and .npy files in {folder}; leave one kind")
+    if not suffixes:
+        raise UserError(f"no landmarks in {folder}: expected .pts or .npy files, or one .csv")
+    return list(_from_pairs(root, folder, suffixes.pop(), archive))
+
+
+def read_folder(source: Path, spec: DatasetSpec, test_fraction: float = 0.1) -> Archive:
+    """Parse a folder of own landmarks in the scheme `spec` (see the module's text for the layout)."""
+    root = existing_folder(source)
+    archive = Archive(spec)
+    if (root / "train").is_dir():
+        parts = {name: root / name for name in ("train", "test") if (root / name).is_dir()}
+        labelled = [(row, split) for split, folder in parts.items() for row in _rows(root, folder, archive)]
+    else:
+        rows = _rows(root, root, archive)
+        splits = assign_splits([group for *_, group in rows], test_fraction)
+        labelled = [(row, splits[row[3]]) for row in rows]
+    for (name, image, landmarks, group), split in labelled:
+        archive.samples.append(
+            Sample(name, landmarks, split, split, group, partial(read_image, image))
+        )
+    archive.require_samples(root, "images with .pts or .npy files, or one .csv")
+    return archive

@@ -1,0 +1,190 @@
+"""From an archive of annotated pictures to a prepared dataset: square crops and landmarks as `.npy`.
+
+A prepared dataset is a folder `<data>/<name>/` with `manifest.json`, `shape_model.npz` and, for each
+split: `images.npy` (N, S, S, 3) uint8 RGB, `landmarks.npy` (N, K, 2) float32 normalised, `soft.npy`
+of the same shape, `affine.npy` (N, 2, 3) float64 from source pixels to crop pixels, `subset.npy`,
+`group.npy`, `name.npy` (text) and one array per attribute.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+import kd_loss
+from kd_loss import geometry
+from kd_loss.datasets.sample import Archive, BadSample, Sample
+from kd_loss.errors import UserError
+from kd_loss.files import atomic_folder, sha256, write_json
+from kd_loss.shape_model import ShapeModel
+
+SPLITS = ("train", "test")
+FORMAT = 1
+
+
+def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
+    """The square of a picture as (size, size, 3), outside of the picture black.
+
+    Shrinking by more than two averages pixels first, so that nothing aliases.
+    """
+    affine = geometry.crop_affine(square, size)
+    factor = int(1 / affine[0, 0] / 2)
+    if factor > 1:
+        # average whole blocks of factor × factor pixels; (p + 0.5) / factor − 0.5 is the new place
+        height, width = (n // factor * factor for n in image.shape[:2])
+        small = (width // factor, height // factor)
+        image = cv2.resize(image[:height, :width], small, interpolation=cv2.INTER_AREA)
+        grow = np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2]])
+        affine = geometry.compose(affine, grow)
+    return cv2.warpAffine(image, affine, (size, size), flags=cv2.INTER_LINEAR)
+
+
+class _Split:
+    """One split on its way to disk."""
+
+    def __init__(self, folder: Path, samples: Sequence[Sample], size: int, margin: float):
+        self.folder, self.samples, self.size, self.margin = folder, samples, size, margin
+        folder.mkdir()
+        shape = (len(samples), size, size, 3)
+        self.images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+        self.affine = np.zeros((len(samples), 2, 3))
+        self.landmarks = np.zeros((len(samples), *samples[0].landmarks.shape), np.float32)
+        self.outside = 0
+
+    def write_one(self, index: int) -> str | None:
+        """Crop one face; the text of its problem, if it has one."""
+        sample = self.samples[index]
+        try:
+            image = sample.load()
+        except BadSample as error:
+            return f"{sample.name}: {error}"
+        height, width = image.shape[:2]
+        low, high = sample.landmarks.min(axis=0), sample.landmarks.max(axis=0)
+        if (high < -0.5).any() or (low > (width - 0.5, height - 0.5)).any():
+            return f"{sample.name}: no landmark lies in the picture ({width} × {height})"
+        self.outside += bool((low < -0.5).any() or (high > (width - 0.5, height - 0.5)).any())
+        square = geometry.square_crop(geometry.landmark_box(sample.landmarks), self.margin)
+        self.images[index] = crop_face(image, square, self.size)
+        self.affine[index] = geometry.crop_affine(square, self.size)
+        self.landmarks[index] = geometry.apply(geometry.normalised_affine(square), sample.landmarks)
+        return None
+
+    def finish(self, bad: set[int]) -> None:
+        """Drop bad samples and write everything but the soft landmarks."""
+        good = [i for i in range(len(self.samples)) if i not in bad]
+        if bad:
+            shape = (len(good), self.size, self.size, 3)
+            path = self.folder / "images.npy"
+            packed = np.lib.format.open_memmap(self.folder / "packed.npy", "w+", np.uint8, shape)
+            for target, index in enumerate(good):
+                packed[target] = self.images[index]
+            packed.flush()
+            (self.folder / "packed.npy").replace(path)
+        else:
+            self.images.flush()
+        self.samples = [self.samples[i] for i in good]
+        self.landmarks = self.landmarks[good]
+        np.save(self.folder / "landmarks.npy", self.landmarks)
+        np.save(self.folder / "affine.npy", self.affine[good])
+        for key in ("subset", "group", "name"):
+            np.save(self.folder / f"{key}.npy", np.array([getattr(s, key) for s in self.samples], str))
+        for key in self.samples[0].attributes if self.samples else ():
+            values = np.array([s.attributes[key] for s in self.samples])
+            np.save(self.folder / f"attribute-{key}.npy", values)
+
+
+def prepare(
+    archive: Archive,
+    target: Path,
+    *,
+    size: int = 224,
+    margin: float = 0.15,
+    variance: float = 0.90,
+    skip_bad: bool = False,
+    tell: Callable[[str], None] = print,
+    progress: Callable[[Any, int], Any] = lambda items, total: items,
+) -> dict[str, Any]:
+    """Write the prepared dataset `target` and return its manifest.
+
+    Args:
+        archive: what a parser returned; its problems and those of decoding are refused, unless
+            `skip_bad` leaves these samples out.
+        size: side of a crop in pixels; margin: see `geometry.square_crop`.
+        variance: share of the variance that the shape model of soft landmarks keeps.
+        tell: takes the warnings and, one by one, the bad samples.
+        progress: wraps an iterable of known length.
+    """
+    if not 16 <= size <= 1024:
+        raise UserError(f"--size {size} is not between 16 and 1024")
+    if not 0 <= margin <= 2:
+        raise UserError(f"--margin {margin} is not between 0 and 2")
+    for warning in archive.warnings:
+        tell(f"warning: {warning}")
+    with atomic_folder(target) as folder:
+        problems = list(archive.problems)
+        splits: dict[str, _Split] = {}
+        outside = 0
+        for name in SPLITS:
+            samples = [s for s in archive.samples if s.split == name]
+            if not samples:
+                continue
+            split = splits[name] = _Split(folder / name, samples, size, margin)
+            with ThreadPoolExecutor() as pool:
+                results = list(progress(pool.map(split.write_one, range(len(samples))), len(samples)))
+            bad = {i for i, problem in enumerate(results) if problem}
+            problems += [results[i] for i in sorted(bad)]
+            outside += split.outside
+            split.finish(bad)
+        _judge(problems, archive, skip_bad, tell)
+        if "train" not in splits or not splits["train"].samples:
+            raise UserError(f"no training face for '{archive.spec.name}' is left")
+        if outside:
+            tell(f"warning: {outside} faces have landmarks outside of their picture; they are kept")
+        model = ShapeModel.fit(splits["train"].landmarks, variance)
+        model.save(folder / "shape_model.npz")
+        for split in splits.values():
+            np.save(split.folder / "soft.npy", model.soften(split.landmarks))
+        manifest = {
+            "format": FORMAT,
+            "spec": archive.spec.to_dict(),
+            "size": size,
+            "crop": {"rule": "square around the landmark box", "margin": margin},
+            "counts": {k: dict(Counter(s.subset for s in v.samples)) for k, v in splits.items()},
+            "skipped": len(problems),
+            "landmarks_outside": outside,
+            "shape_model": {"variance": variance, "kept": model.kept, "components": len(model.variances)},
+            "versions": {
+                "kd_loss": kd_loss.__version__, "numpy": np.__version__, "opencv": cv2.__version__,
+                "python": platform.python_version(),
+            },
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "sha256": {
+                path.relative_to(folder).as_posix(): sha256(path) for path in sorted(folder.rglob("*.np[yz]"))
+            },
+        }
+        write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def _judge(problems: list[str], archive: Archive, skip_bad: bool, tell: Callable[[str], None]) -> None:
+    """List bad samples; refuse them unless they are to be skipped."""
+    if not problems:
+        return
+    for problem in problems[:20]:
+        tell(f"bad: {problem}")
+    if len(problems) > 20:
+        tell(f"bad: … and {len(problems) - 20} more")
+    if not skip_bad:
+        raise UserError(
+            f"{len(problems)} bad of {len(archive.samples) + len(archive.problems)} samples (first: "
+            f"{problems[0]}); mend them or leave them out with --skip-bad"
+        )
+    tell(f"warning: {len(problems)} bad samples are left out")

@@ -1,0 +1,138 @@
+"""Reading a prepared dataset, by memory map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss import geometry
+from kd_loss.datasets.spec import SPECS, DatasetSpec
+from kd_loss.errors import UserError, choose
+from kd_loss.files import is_temporary, read_json
+
+
+def _open(path: Path, mapped: bool = True) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged or missing ({error}); run kd-loss prepare again") from None
+
+
+@dataclass(frozen=True)
+class PreparedSplit:
+    """One split of a prepared dataset.
+
+    Attributes:
+        images: (N, S, S, 3) uint8 RGB, memory-mapped.
+        landmarks, soft: (N, K, 2) float32, normalised.
+        affine: (N, 2, 3) from source pixels to crop pixels.
+        subset, group, name: (N,) text.
+    """
+
+    folder: Path
+    spec: DatasetSpec
+    images: np.ndarray
+    landmarks: np.ndarray
+    soft: np.ndarray
+    affine: np.ndarray
+    subset: np.ndarray
+    group: np.ndarray
+    name: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.landmarks)
+
+    @property
+    def size(self) -> int:
+        """The side of a stored crop in pixels."""
+        return int(self.images.shape[1])
+
+    @cached_property
+    def attributes(self) -> dict[str, np.ndarray]:
+        """Attribute name -> (N, …) values."""
+        files = sorted(self.folder.glob("attribute-*.npy"))
+        return {f.stem.removeprefix("attribute-"): _open(f, mapped=False) for f in files}
+
+    def to_source(self, landmarks: np.ndarray) -> np.ndarray:
+        """Normalised landmarks (N, K, 2) of all faces to source pixels (N, K, 2)."""
+        pixels = geometry.denormalise(landmarks, self.size)
+        return np.stack([geometry.apply(geometry.invert(a), p) for a, p in zip(self.affine, pixels, strict=True)])
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """Report row -> indices: the benchmark's subsets and flags; `full` is every face."""
+        rows: dict[str, np.ndarray] = {}
+        for row, subsets in self.spec.test_subsets.items():
+            rows[row] = np.flatnonzero(np.isin(self.subset, subsets))
+        for name, values in self.attributes.items():
+            if values.ndim == 1 and set(np.unique(values)) <= {0, 1}:
+                rows[name] = np.flatnonzero(values)
+        rows.pop("full", None)
+        return {**rows, "full": np.arange(len(self))}
+
+
+@dataclass(frozen=True)
+class PreparedDataset:
+    """A prepared dataset: its folder, manifest and spec."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    spec: DatasetSpec
+
+    @property
+    def size(self) -> int:
+        """The side of a stored crop in pixels."""
+        return int(self.manifest["size"])
+
+    def split(self, name: str) -> PreparedSplit:
+        """Open `train` or `test`; a `UserError` if the dataset has none or a file is damaged."""
+        folder = self.folder / name
+        if not folder.is_dir():
+            raise UserError(f"the prepared dataset {self.folder} has no '{name}' faces")
+        files = {key: _open(folder / f"{key}.npy", key in ("images",)) for key in (
+            "images", "landmarks", "soft", "affine", "subset", "group", "name")}
+        count = sum(self.manifest["counts"][name].values())
+        for key, array in files.items():
+            if len(array) != count:
+                raise UserError(f"{folder / key}.npy has {len(array)} of {count} faces; run kd-loss prepare again")
+        return PreparedSplit(folder, self.spec, **files)
+
+
+def holdout(split: PreparedSplit, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices for training and for validation: about `fraction` of the photographs, never one in both."""
+    if not 0 <= fraction < 1:
+        raise UserError(f"--validation {fraction} is not in 0…1")
+    groups, member = np.unique(split.group, return_inverse=True)
+    count = min(len(groups) - 1, round(fraction * len(groups))) if fraction else 0
+    if fraction and count == 0 and len(groups) > 1:
+        count = 1
+    held = np.random.default_rng(seed).permutation(len(groups))[:count]
+    mask = np.isin(member, held)
+    return np.flatnonzero(~mask), np.flatnonzero(mask)
+
+
+def prepared_names(data: Path) -> list[str]:
+    """The datasets that are prepared under `data`."""
+    found: Sequence[Path] = sorted(data.glob("*/manifest.json"))
+    return [path.parent.name for path in found if not is_temporary(path.parent)]
+
+
+def open_dataset(name: str, data: Path) -> PreparedDataset:
+    """Open `<data>/<name>`; where it is not prepared, the `UserError` says the one command to run."""
+    ready = prepared_names(data)
+    if name not in ready:
+        name = choose(name, [*SPECS, *ready], "dataset")
+    folder = data / name
+    if not (folder / "manifest.json").is_file():
+        source = "" if name.startswith("synthetic") else f" --source /path/to/{name.upper()}"
+        raise UserError(
+            f"the dataset '{name}' is not prepared in {data}; run: kd-loss prepare --dataset {name}{source}"
+        )
+    manifest = read_json(folder / "manifest.json", "the manifest")
+    if not {"spec", "size", "counts", "sha256"} <= manifest.keys():
+        raise UserError(f"{folder}/manifest.json is incomplete; run kd-loss prepare again")
+    return PreparedDataset(folder, manifest, DatasetSpec.from_dict(manifest["spec"], str(folder)))

@@ -1,0 +1,137 @@
+"""One annotated face in a source picture, and what a parser returns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kd_loss.datasets.spec import DatasetSpec
+from kd_loss.errors import UserError
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+
+
+class BadSample(Exception):
+    """A single sample that cannot be used; its text says what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A face before cropping.
+
+    Attributes:
+        name: where it comes from, relative to the source folder; unique within a dataset.
+        landmarks: (K, 2) float64, source pixels, (x, y), the first pixel's centre at 0.
+        split: `train` or `test`.
+        subset: the part of the archive, e.g. `helen/testset`.
+        group: the photograph; faces of one group never stand on both sides of a split.
+        load: returns the picture as (H, W, 3) uint8 RGB or raises `BadSample`.
+        attributes: extra (K,) or scalar values by name, e.g. occlusion flags.
+    """
+
+    name: str
+    landmarks: np.ndarray
+    split: str
+    subset: str
+    group: str
+    load: Callable[[], np.ndarray]
+    attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass
+class Archive:
+    """What a parser found: samples, one-line warnings, and the problems of single samples."""
+
+    spec: DatasetSpec
+    samples: list[Sample] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def require_samples(self, source: Path, expected: str) -> None:
+        """Raise a `UserError` if nothing at all was found."""
+        if not self.samples and not self.problems:
+            raise UserError(f"no annotated face in {source}: expected {expected}")
+
+
+def read_image(path: Path) -> np.ndarray:
+    """An image file as (H, W, 3) uint8 RGB, grey and alpha converted; `BadSample` if it does not decode.
+
+    The EXIF orientation is ignored: annotations are in the pixels as stored.
+    """
+    try:
+        data = np.fromfile(path, np.uint8)
+    except OSError as error:
+        raise BadSample(f"cannot be read ({error.strerror})") from None
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(data, flags) if data.size else None
+    except cv2.error:
+        image = None
+    if image is None:
+        raise BadSample("does not decode as an image")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def check_landmarks(values: np.ndarray, points: int) -> np.ndarray:
+    """(K, 2) float64 or `BadSample`: wrong count, values that are not finite, all in one place."""
+    array = np.asarray(values, np.float64)
+    if array.size != 2 * points:
+        raise BadSample(f"{array.size / 2:g} points, {points} expected")
+    array = array.reshape(points, 2)
+    if not np.isfinite(array).all():
+        raise BadSample("a coordinate is not a finite number")
+    if np.abs(array).max() > 1e6:
+        raise BadSample(f"a coordinate of {np.abs(array).max():g} pixels")
+    if np.ptp(array, axis=0).max() < 1:
+        raise BadSample("all points lie within one pixel")
+    return array
+
+
+def photograph(stem: str) -> str:
+    """The photograph that a face belongs to: `1051618982_2` and `1051618982_1` share one."""
+    return re.sub(r"_\d{1,2}$", "", stem)
+
+
+def pair_files(folder: Path, suffix: str) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Image and annotation files of one folder by stem, with a problem line for each left alone."""
+    images: dict[str, Path] = {}
+    notes: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        kind = path.suffix.lower()
+        if kind == suffix:
+            notes[path.stem] = path
+        elif kind in IMAGE_SUFFIXES:
+            images.setdefault(path.stem, path)
+    problems = [f"{images[s]}: no {suffix} file beside it" for s in images.keys() - notes.keys()]
+    problems += [f"{notes[s]}: no image beside it" for s in notes.keys() - images.keys()]
+    both = sorted(images.keys() & notes.keys())
+    return [(images[stem], notes[stem]) for stem in both], sorted(problems)
+
+
+def existing_folder(source: Path) -> Path:
+    """`source` if it is a folder with something in it; otherwise a `UserError`."""
+    if not source.is_dir():
+        raise UserError(f"no such folder: {source}; give --source the folder of the archive")
+    if not any(source.iterdir()):
+        raise UserError(f"the folder {source} is empty")
+    return source
+
+
+def missing_parts(counts: Mapping[str, int], official: Mapping[str, int]) -> list[str]:
+    """One warning that names the parts that are missing or of another size, with both counts."""
+    off = [f"{part} {counts.get(part, 0)} of {n}" for part, n in official.items() if counts.get(part, 0) != n]
+    return [f"not the official release (found of official): {', '.join(off)}"] if off else []
+
+
+def assign_splits(names: Iterable[str], fraction: float, seed: int = 0) -> dict[str, str]:
+    """Group -> `train` or `test`, about `fraction` of the groups for test, the same at every call."""
+    groups = sorted(set(names))
+    order = np.random.default_rng(seed).permutation(len(groups))
+    count = min(len(groups) - 1, max(1, round(fraction * len(groups)))) if len(groups) > 1 else 0
+    test = {groups[i] for i in order[:count]}
+    return {group: "test" if group in test else "train" for group in groups}

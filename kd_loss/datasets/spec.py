@@ -1,0 +1,222 @@
+"""What there is to know about a landmark scheme, as data.
+
+`W300`, `COFW` and `WFLW` are the three benchmarks; anybody's own scheme is a JSON file of the same
+fields (see `DatasetSpec.from_json`). Left and right are the subject's: the right eye of a person who
+looks at the camera is on the left of the picture.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss.errors import UserError, choose
+
+Indices = tuple[int, ...]
+
+
+def _run(first: int, last: int) -> Indices:
+    return tuple(range(first, last + 1))
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A landmark scheme and, for a benchmark, its official subsets.
+
+    Attributes:
+        name: the dataset's name on the command line.
+        points: number of landmarks K.
+        pairs: index pairs that change places when the face is mirrored; all others stay.
+        parts: facial part -> its indices (for error tables and colours).
+        edges: polylines to draw, a closed one repeats its first index at the end.
+        normalisers: name -> two groups of indices; the normalising distance is the distance between
+            the means of the groups. The first entry is the one that NME uses by default.
+        official: subset -> number of faces in the official release.
+        test_subsets: report row -> the subsets that it joins.
+    """
+
+    name: str
+    points: int
+    pairs: tuple[tuple[int, int], ...] = ()
+    parts: Mapping[str, Indices] = field(default_factory=dict)
+    edges: tuple[Indices, ...] = ()
+    normalisers: Mapping[str, tuple[Indices, Indices]] = field(default_factory=dict)
+    official: Mapping[str, int] = field(default_factory=dict)
+    test_subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.points, int) or self.points < 2:
+            raise UserError(f"dataset spec '{self.name}': points must be a whole number ≥ 2")
+        groups = [*self.parts.values(), *self.edges, *self.pairs]
+        groups += [group for pair in self.normalisers.values() for group in pair]
+        for index in (i for group in groups for i in group):
+            if not isinstance(index, int) or not 0 <= index < self.points:
+                raise UserError(
+                    f"dataset spec '{self.name}': index {index!r} is not in 0…{self.points - 1}"
+                )
+        mirrored = [i for pair in self.pairs for i in pair]
+        if len(mirrored) != len(set(mirrored)):
+            raise UserError(f"dataset spec '{self.name}': a point stands in two left/right pairs")
+
+    @cached_property
+    def flip_index(self) -> np.ndarray:
+        """(K,) permutation: landmark i of the mirrored face is landmark `flip_index[i]` of the face."""
+        index = np.arange(self.points)
+        for left, right in self.pairs:
+            index[left], index[right] = right, left
+        return index
+
+    @property
+    def default_normaliser(self) -> str:
+        """The normaliser of the headline NME: the first one, or the landmark box where none is given."""
+        return next(iter(self.normalisers), "box")
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "dataset spec") -> DatasetSpec:
+        """Build from plain lists and dictionaries; `UserError` names a missing or unknown field."""
+        try:
+            return cls(
+                name=str(values["name"]),
+                points=values["points"],
+                pairs=tuple((a, b) for a, b in values.get("pairs", ())),
+                parts={k: tuple(v) for k, v in values.get("parts", {}).items()},
+                edges=tuple(tuple(line) for line in values.get("edges", ())),
+                normalisers={
+                    k: (tuple(a), tuple(b)) for k, (a, b) in values.get("normalisers", {}).items()
+                },
+                official=dict(values.get("official", {})),
+                test_subsets={k: tuple(v) for k, v in values.get("test_subsets", {}).items()},
+            )
+        except KeyError as error:
+            raise UserError(f"{where}: the field {error} is missing") from None
+        except (TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{where}: malformed ({error})") from None
+
+    @classmethod
+    def from_json(cls, path: Path) -> DatasetSpec:
+        """Read a spec file, e.g. `{"name": "cat", "points": 9, "pairs": [[0, 1]], "normalisers":
+        {"inter_ocular": [[0], [1]]}}`; only `name` and `points` are required."""
+        try:
+            values = json.loads(Path(path).read_text())
+        except OSError as error:
+            raise UserError(f"cannot read the spec {path}: {error.strerror}") from None
+        except ValueError as error:
+            raise UserError(f"the spec {path} is not JSON: {error}") from None
+        if not isinstance(values, dict):
+            raise UserError(f"the spec {path} is not a JSON object")
+        return cls.from_dict(values, f"the spec {path}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; `from_dict` reads them back."""
+        return asdict(self)
+
+
+W300 = DatasetSpec(
+    name="w300",
+    points=68,
+    pairs=(
+        *((i, 16 - i) for i in range(8)),
+        *((17 + i, 26 - i) for i in range(5)),
+        *((31 + i, 35 - i) for i in range(2)),
+        *((36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46)),
+        *((48, 54), (49, 53), (50, 52), (59, 55), (58, 56)),
+        *((60, 64), (61, 63), (67, 65)),
+    ),
+    parts={
+        "jaw": _run(0, 16),
+        "brows": _run(17, 26),
+        "nose": _run(27, 35),
+        "eyes": _run(36, 47),
+        "mouth": _run(48, 67),
+    },
+    edges=(
+        *(_run(0, 16), _run(17, 21), _run(22, 26), _run(27, 30), _run(31, 35)),
+        *((*_run(36, 41), 36), (*_run(42, 47), 42), (*_run(48, 59), 48), (*_run(60, 67), 60)),
+    ),
+    normalisers={
+        "inter_ocular": ((36,), (45,)),
+        "inter_pupil": (_run(36, 41), _run(42, 47)),
+    },
+    official={
+        **{"afw": 337, "helen/trainset": 2000, "lfpw/trainset": 811},
+        **{"helen/testset": 330, "lfpw/testset": 224, "ibug": 135},
+    },
+    test_subsets={
+        "common": ("helen/testset", "lfpw/testset"),
+        "challenging": ("ibug",),
+        "full": ("helen/testset", "lfpw/testset", "ibug"),
+    },
+)
+
+COFW = DatasetSpec(
+    name="cofw",
+    points=29,
+    pairs=(
+        *((0, 1), (2, 3), (4, 6), (5, 7), (8, 9), (10, 11), (12, 14), (13, 15), (16, 17)),
+        *((18, 19), (22, 23)),
+    ),
+    parts={
+        "brows": _run(0, 7),
+        "eyes": _run(8, 17),
+        "nose": _run(18, 21),
+        "mouth": _run(22, 27),
+        "chin": (28,),
+    },
+    edges=(
+        *((0, 4, 2, 5, 0), (1, 6, 3, 7, 1), (8, 12, 10, 13, 8), (9, 14, 11, 15, 9)),
+        *((18, 20, 19, 21, 18), (22, 24, 23, 27, 22), (22, 25, 23, 26, 22)),
+    ),
+    normalisers={"inter_ocular": ((8,), (9,)), "inter_pupil": ((16,), (17,))},
+    official={"train": 1345, "test": 507},
+    test_subsets={"full": ("test",)},
+)
+
+WFLW = DatasetSpec(
+    name="wflw",
+    points=98,
+    pairs=(
+        *((i, 32 - i) for i in range(16)),
+        *((33 + i, 46 - i) for i in range(5)),
+        *((38, 50), (39, 49), (40, 48), (41, 47), (55, 59), (56, 58)),
+        *((60 + i, 72 - i) for i in range(5)),
+        *((65, 75), (66, 74), (67, 73), (96, 97)),
+        *((76, 82), (77, 81), (78, 80), (87, 83), (86, 84), (88, 92), (89, 91), (95, 93)),
+    ),
+    parts={
+        "jaw": _run(0, 32),
+        "brows": _run(33, 50),
+        "nose": _run(51, 59),
+        "eyes": (*_run(60, 75), 96, 97),
+        "mouth": _run(76, 95),
+    },
+    edges=(
+        *(_run(0, 32), (*_run(33, 41), 33), (*_run(42, 50), 42), _run(51, 54), _run(55, 59)),
+        *((*_run(60, 67), 60), (*_run(68, 75), 68), (*_run(76, 87), 76), (*_run(88, 95), 88)),
+    ),
+    normalisers={"inter_ocular": ((60,), (72,)), "inter_pupil": ((96,), (97,))},
+    official={
+        **{"train": 7500, "test": 2500, "pose": 326, "expression": 314, "illumination": 698},
+        **{"make-up": 206, "occlusion": 736, "blur": 773},
+    },
+    test_subsets={"full": ("test",)},
+)
+
+SPECS: dict[str, DatasetSpec] = {
+    "w300": W300,
+    "cofw": COFW,
+    "wflw": WFLW,
+    "synthetic": replace(W300, name="synthetic", official={}, test_subsets={}),
+    "synthetic_cofw": replace(COFW, name="synthetic_cofw", official={}, test_subsets={}),
+    "synthetic_wflw": replace(WFLW, name="synthetic_wflw", official={}, test_subsets={}),
+}
+
+
+def get_spec(name: str) -> DatasetSpec:
+    """The spec of a built-in dataset; an unknown name is a `UserError` with the nearest one."""
+    return SPECS[choose(name, SPECS, "dataset")]

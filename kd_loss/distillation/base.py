@@ -1,0 +1,102 @@
+"""The contract of a distillation method, and the registry that makes adding one a matter of one file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+
+import keras
+from keras import ops
+
+from kd_loss.errors import UserError, choose
+
+Tensor = Any
+Taps = Mapping[str, Tensor]
+
+
+class DistillationMethod(keras.layers.Layer):
+    """What a student is to be told, given the truth and what the teachers say.
+
+    A subclass names the teachers and taps that it needs, and returns its terms; `call` adds them up
+    with their weights. It is a float32 layer, also under mixed precision, and may own trainable
+    connectors. Its constructor takes its parameters as keywords, all with defaults, and hands them to
+    `get_config` so that the method can be saved and made again.
+
+    Attributes:
+        name_on_command_line: set by `register`.
+        teacher_roles: the teachers it listens to.
+        student_taps, teacher_taps: the taps it reads (see `networks.LandmarkNet`).
+        term_names: the keys of what `terms` returns, in the order in which they are logged.
+    """
+
+    name_on_command_line: ClassVar[str] = ""
+    teacher_roles: ClassVar[tuple[str, ...]] = ()
+    student_taps: ClassVar[tuple[str, ...]] = ("landmarks",)
+    teacher_taps: ClassVar[tuple[str, ...]] = ("landmarks",)
+    term_names: tuple[str, ...] = ("main",)
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(dtype="float32", **kwargs)
+        self.built = True
+
+    def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
+        """Called once before training with the networks: check them, build connectors."""
+
+    @property
+    def weights_of_terms(self) -> dict[str, float]:
+        """Term name -> its weight in the objective; a term that is not named weighs 1."""
+        return {}
+
+    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
+        """Term name -> (B,), unweighted.
+
+        Args:
+            y_true: (B, K, 2) normalised landmarks.
+            student: tap name -> tensor; teachers: role -> tap name -> tensor, without gradients.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has to define terms()")
+
+    def call(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> Tensor:
+        """The weighted sum of the terms, (B,)."""
+        weights = self.weights_of_terms
+        values = self.terms(y_true, student, teachers)
+        return sum(weights.get(name, 1.0) * value for name, value in values.items())
+
+
+METHODS: dict[str, type[DistillationMethod]] = {}
+_T = TypeVar("_T", bound=type[DistillationMethod])
+
+
+def register(name: str) -> Callable[[_T], _T]:
+    """Class decorator: make a method known under `name`."""
+
+    def add(cls: _T) -> _T:
+        cls.name_on_command_line = name
+        METHODS[name] = keras.saving.register_keras_serializable("kd_loss", name)(cls)
+        return cls
+
+    return add
+
+
+def get_method(name: str, parameters: Mapping[str, Any] | None = None) -> DistillationMethod:
+    """Make a registered method; `UserError` with the valid choices for an unknown name or parameter."""
+    cls = METHODS[choose(name, METHODS, "method")]
+    method = cls()
+    valid = {k: v for k, v in method.get_config().items() if k not in ("name", "trainable", "dtype")}
+    given = dict(parameters or {})
+    for key in given:
+        choose(key, valid, f"parameter of {name}")
+    return cls(**given)
+
+
+def per_sample(values: Tensor) -> Tensor:
+    """The mean over everything but the first axis, (B, …) -> (B,), in float32."""
+    values = ops.cast(values, "float32")
+    return ops.mean(ops.reshape(values, (ops.shape(values)[0], -1)), axis=1)
+
+
+def check_positive(name: str, **values: float) -> None:
+    """Raise a `UserError` for a negative parameter."""
+    for key, value in values.items():
+        if value < 0:
+            raise UserError(f"{name}.{key} = {value} is negative")

@@ -1,0 +1,143 @@
+"""The one Keras model that trains a landmark network, with any method and any number of teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from kd_loss.datasets.spec import DatasetSpec
+from kd_loss.distillation.base import DistillationMethod, Taps, Tensor
+from kd_loss.errors import UserError
+from kd_loss.networks.landmark_net import LandmarkNet
+
+
+class Teacher:
+    """A frozen network that answers with its taps; a plain object, so that Keras does not track it."""
+
+    def __init__(self, network: LandmarkNet, taps: Sequence[str] = ("landmarks",)):
+        self.network, self.size = network, network.card.size
+        self.model = network.tap_model(taps)
+        self.model.trainable = False
+
+    def __call__(self, images: Tensor) -> dict[str, Tensor]:
+        """Taps for pictures (B, S, S, 3) of any size S, without gradients, in float32."""
+        images = ops.cast(images, "float32")
+        if images.shape[1] != self.size:
+            images = ops.image.resize(images, (self.size, self.size), antialias=True)
+        taps = self.model(images, training=False)
+        return {name: ops.stop_gradient(ops.cast(value, "float32")) for name, value in taps.items()}
+
+
+class Distiller(keras.Model):
+    """Student, methods and metrics; only `call`, `compute_loss` and the metrics are Keras's overridden.
+
+    `fit` wants batches `(images, {"landmarks": (B, K, 2)})`. One student pass per step. Teachers see
+    the same augmented pictures and do not run in evaluation, whose loss is the mean absolute error.
+    Metrics: every term under its own name, `nme` (%, of the spec's default normaliser).
+
+    Args:
+        student: the network to train.
+        methods: method -> weight in the objective.
+        teachers: role -> teacher; every role that a method listens to.
+        spec: the scheme of the landmarks.
+    """
+
+    def __init__(
+        self,
+        *,
+        student: LandmarkNet,
+        methods: Mapping[DistillationMethod, float],
+        teachers: Mapping[str, Teacher] | None = None,
+        spec: DatasetSpec,
+    ):
+        super().__init__(name="distiller")
+        teachers = dict(teachers or {})
+        for method in methods:
+            for role in method.teacher_roles:
+                if role not in teachers:
+                    raise UserError(f"the method {method.name_on_command_line} needs a {role} teacher")
+        for role, teacher in teachers.items():
+            points = teacher.network.card.dataset_spec().points
+            if points != spec.points:
+                raise UserError(f"the {role} teacher finds {points} points, the dataset has {spec.points}")
+        taps = ["landmarks", *(tap for method in methods for tap in method.student_taps)]
+        self.student = student.tap_model(taps)
+        self.methods = list(methods)
+        self._weights_of_methods = list(methods.values())
+        self._ask_teachers = _Untracked(teachers)
+        self._spec = _Untracked(spec)
+        for method in methods:
+            method.attach(student, teachers)
+        self.trackers = {"nme": keras.metrics.Mean(name="nme")}
+        for method in methods:
+            for name in method.term_names:
+                self.trackers[self._key(method, name)] = keras.metrics.Mean(name=self._key(method, name))
+        self._trained = True
+        self.built = True
+
+    def _key(self, method: DistillationMethod, term: str) -> str:
+        return term if len(self.methods) == 1 else f"{method.name_on_command_line}.{term}"
+
+    @property
+    def objective(self) -> str:
+        """The objective as one line, e.g. `2·main + 1·tough + 1·tolerant`."""
+        return " + ".join(
+            f"{weight * method.weights_of_terms.get(term, 1.0):g}·{self._key(method, term)}"
+            for method, weight in zip(self.methods, self._weights_of_methods, strict=True)
+            for term in method.term_names
+        )
+
+    def call(self, images: Tensor, training: bool | None = None) -> Taps:
+        """The student's taps."""
+        return self.student(ops.cast(images, "float32"), training=training)
+
+    def compute_loss(
+        self,
+        x: Tensor = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Tensor = None,
+        training: bool = True,
+    ) -> Tensor:
+        """The objective in training; the mean absolute error of the landmarks in evaluation."""
+        truth = ops.cast(y["landmarks"], "float32")
+        student = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
+        self._trained = training  # read by compute_metrics, which follows in the same step
+        self.trackers["nme"].update_state(self._nme(truth, student["landmarks"]))
+        if not training:
+            return ops.mean(ops.abs(student["landmarks"] - truth))
+        teachers = {role: teacher(x) for role, teacher in self._ask_teachers.value.items()}
+        total = ops.zeros(())
+        for method, weight in zip(self.methods, self._weights_of_methods, strict=True):
+            for name, values in method.terms(truth, student, teachers).items():
+                mean = ops.mean(values)
+                self.trackers[self._key(method, name)].update_state(mean, sample_weight=ops.shape(truth)[0])
+                total += weight * method.weights_of_terms.get(name, 1.0) * mean
+        return total
+
+    def _nme(self, truth: Tensor, predicted: Tensor) -> Tensor:
+        spec = self._spec.value
+        error = ops.mean(ops.norm(predicted - truth, axis=-1), axis=-1)
+        if spec.default_normaliser == "box":
+            extent = ops.max(truth, axis=1) - ops.min(truth, axis=1)
+            return 100 * error / ops.sqrt(extent[:, 0] * extent[:, 1])
+        first, second = (
+            ops.mean(ops.take(truth, list(group), axis=1), axis=1)
+            for group in spec.normalisers[spec.default_normaliser]
+        )
+        return 100 * error / ops.norm(first - second, axis=-1)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """What `compute_loss` recorded: in evaluation there are no terms."""
+        results = self.get_metrics_result()
+        return results if self._trained else {key: results[key] for key in ("loss", "nme")}
+
+
+class _Untracked:
+    """Holds a value out of Keras's sight."""
+
+    def __init__(self, value: Any):
+        self.value = value

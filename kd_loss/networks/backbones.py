@@ -1,0 +1,78 @@
+"""The convolutional part of a network, from `keras.applications`, for RGB pictures of 0…255."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import keras
+
+from kd_loss.errors import UserError, choose
+
+PRETRAINED = ("none", "imagenet", "noisy-student")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A backbone's constructor, the input scaling that it expects outside itself, and its options.
+
+    Attributes:
+        build: a function of `keras.applications`.
+        scaling: (scale, offset) applied to 0…255 pixels before it, or None where it scales itself.
+        has_alpha: whether it has a width multiplier.
+        dropout: the share of the embedding that is dropped in training, by default.
+    """
+
+    build: Callable[..., keras.Model]
+    scaling: tuple[float, float] | None
+    has_alpha: bool
+    dropout: float
+
+
+_EFFICIENT = {
+    f"efficientNetB{i}": Architecture(getattr(keras.applications, f"EfficientNetB{i}"), None, False, 0.5)
+    for i in range(8)
+}
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "mobileNetV2": Architecture(keras.applications.MobileNetV2, (1 / 127.5, -1.0), True, 0.0),
+    "efficientNet": _EFFICIENT["efficientNetB3"],
+    **_EFFICIENT,
+}
+
+
+def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretrained: str) -> keras.KerasTensor:
+    """The last feature map (B, h, w, C) of an architecture on RGB 0…255 `inputs` (B, S, S, 3).
+
+    `pretrained` is `none`, `imagenet` (downloaded by Keras) or `noisy-student` (EfficientNet only,
+    downloaded by the `efficientnet` package). `UserError` where the weights cannot be had.
+    """
+    architecture = ARCHITECTURES[choose(arch, ARCHITECTURES, "architecture")]
+    pretrained = choose(pretrained, PRETRAINED, "pretrained weights")
+    if alpha != 1.0 and not architecture.has_alpha:
+        raise UserError(f"{arch} has no width multiplier; leave --alpha out")
+    if not 0.1 <= alpha <= 2:
+        raise UserError(f"--alpha {alpha} is not between 0.1 and 2")
+    options = {"alpha": alpha} if architecture.has_alpha else {}
+    pixels = inputs
+    if architecture.scaling:
+        scale, offset = architecture.scaling
+        pixels = keras.layers.Rescaling(scale, offset, name="input_scaling")(inputs)
+    weights = "imagenet" if pretrained == "imagenet" else None
+    try:
+        backbone = architecture.build(input_tensor=pixels, include_top=False, weights=weights, **options)
+    except ValueError as error:
+        # alpha or size for which no weights are published
+        raise UserError(f"{arch}: {str(error).splitlines()[0]}") from None
+    except Exception as error:
+        if weights is None:
+            raise
+        reason = str(error).splitlines()[0][:120]
+        raise UserError(
+            f"the imagenet weights of {arch} cannot be downloaded ({reason}); leave --pretrained out"
+        ) from None
+    if pretrained == "noisy-student":
+        from kd_loss.networks.noisy_student import load_noisy_student
+
+        load_noisy_student(backbone, arch)
+    return backbone.output

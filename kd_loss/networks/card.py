@@ -1,0 +1,71 @@
+"""The card of a weights file: `best.h5` has `best.json` beside it, which says what it expects."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from kd_loss.datasets.spec import DatasetSpec
+from kd_loss.errors import UserError
+from kd_loss.files import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a network expects and how good it is.
+
+    Attributes:
+        arch, alpha: backbone and width multiplier.
+        dataset: the name of the dataset; spec: its scheme, as plain values.
+        size: side of the input in pixels, RGB 0…255.
+        role: `student`, `tough` or `tolerant`.
+        margin: of the crop, see `geometry.square_crop`.
+        taps: tap name -> layer name.
+        outputs: the coordinate convention of the landmarks.
+        metrics: NME in % and the like, by split.
+        training: command, epochs, seed, data, checksum of the data.
+        versions: of the packages that wrote the file.
+    """
+
+    arch: str
+    alpha: float
+    dataset: str
+    spec: dict[str, Any]
+    size: int
+    role: str
+    margin: float
+    taps: dict[str, str] = field(default_factory=dict)
+    inputs: str = "RGB, 0…255, (B, size, size, 3)"
+    outputs: str = "(B, K, 2) as (x, y), −0.5…0.5 across the crop"
+    metrics: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def dataset_spec(self) -> DatasetSpec:
+        """The scheme of the network's landmarks."""
+        return DatasetSpec.from_dict(self.spec, "the card's spec")
+
+    def write(self, weights: Path) -> None:
+        """Write the card of a weights file."""
+        write_json(weights.with_suffix(".json"), asdict(self))
+
+    @classmethod
+    def read(cls, weights: Path) -> Card:
+        """Read the card of a weights file; `UserError` where it is missing, incomplete or malformed."""
+        path = weights.with_suffix(".json")
+        if not path.is_file():
+            raise UserError(f"{weights} has no card {path.name} beside it")
+        values = read_json(path, "the card")
+        known = {f.name for f in fields(cls)}
+        missing = {"arch", "alpha", "dataset", "spec", "size", "role", "margin"} - values.keys()
+        if missing:
+            raise UserError(f"the card {path} lacks {', '.join(sorted(missing))}")
+        card = cls(**{key: value for key, value in values.items() if key in known})
+        numbers = (card.alpha, card.margin)
+        if type(card.size) is not int or not 16 <= card.size <= 1024:
+            raise UserError(f"the card {path} names an input size of {card.size!r}")
+        if not all(isinstance(n, int | float) for n in numbers) or not isinstance(card.taps, dict):
+            raise UserError(f"the card {path} is malformed")
+        card.dataset_spec()
+        return card

@@ -1,0 +1,132 @@
+"""A landmark network: backbone, global average pooling, dropout, linear head; with named taps.
+
+It is made of Keras's own layers alone, so that its `.h5` file loads in plain Keras without this package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+
+from kd_loss.errors import UserError
+from kd_loss.files import atomic_file
+from kd_loss.networks.backbones import ARCHITECTURES, build_backbone
+from kd_loss.networks.card import Card
+
+FEATURE_MAPS = {f"P{n}": 2**n for n in (2, 3, 4, 5)}
+
+
+@dataclass(frozen=True)
+class LandmarkNet:
+    """A Keras model from pictures (B, S, S, 3), RGB 0…255, to landmarks (B, K, 2), with its card."""
+
+    model: keras.Model
+    card: Card
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names of the outputs that can be asked for."""
+        return tuple(self.card.taps)
+
+    def tap_model(self, names: Iterable[str] = ("landmarks",)) -> keras.Model:
+        """A model on the same weights whose output is a dictionary of the named taps."""
+        outputs = {}
+        for name in dict.fromkeys(names):
+            if name not in self.card.taps:
+                raise UserError(
+                    f"the network {self.card.arch} has no tap '{name}'; it has: {', '.join(self.card.taps)}"
+                )
+            outputs[name] = self.model.get_layer(self.card.taps[name]).output
+        return keras.Model(self.model.input, outputs, name="taps")
+
+
+def batch_norm_momentum(steps: int) -> float:
+    """Momentum of the moving averages for a training of `steps` steps.
+
+    Keras gives MobileNetV2 0.999: after a few thousand steps its averages still remember their initial
+    values, and evaluation is nonsense where training looks fine. Here they reach back over a twentieth
+    of the training, between 5 and 100 steps.
+    """
+    return 1 - 1 / min(100.0, max(5.0, steps / 20))
+
+
+def _named_taps(model: keras.Model, size: int) -> dict[str, str]:
+    taps = {"landmarks": "landmarks", "embedding": "embedding"}
+    # the last map of each resolution is the richest one; the head's layers have no resolution
+    for name, stride in FEATURE_MAPS.items():
+        side = -(-size // stride)
+        for layer in model.layers:
+            shape = layer.output.shape
+            if len(shape) == 4 and shape[1] == side and "pad" not in layer.name:
+                taps[name] = layer.name
+    return taps
+
+
+def build_network(
+    card: Card,
+    *,
+    pretrained: str = "none",
+    dropout: float | None = None,
+    momentum: float | None = None,
+    seed: int = 0,
+) -> LandmarkNet:
+    """Build a network from a card; its taps are filled in.
+
+    Args:
+        pretrained: see `backbones.build_backbone`.
+        dropout: share of the embedding dropped in training; None takes the architecture's own
+            (0.5 for EfficientNet, as in the paper's teachers).
+        momentum: of every batch normalisation, see `batch_norm_momentum`; None leaves Keras's.
+        seed: of the initial weights and of dropout.
+    """
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input((card.size, card.size, 3), name="image")
+    features = build_backbone(card.arch, inputs, card.alpha, pretrained)
+    points = card.dataset_spec().points
+    rate = ARCHITECTURES[card.arch].dropout if dropout is None else dropout
+    embedding = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
+    x = keras.layers.Dropout(rate, seed=seed, name="dropout", dtype="float32")(embedding)
+    x = keras.layers.Dense(2 * points, name="head", dtype="float32")(x)
+    outputs = keras.layers.Reshape((points, 2), name="landmarks", dtype="float32")(x)
+    model = keras.Model(inputs, outputs, name="landmark_net")
+    if momentum is not None:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = momentum
+    return LandmarkNet(model, replace(card, taps=_named_taps(model, card.size)))
+
+
+def save_network(network: LandmarkNet, path: Path) -> None:
+    """Write `<path>.h5` (whole model, without the optimizer) and its card, each atomically."""
+    import absl.logging
+
+    level = absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Keras calls .h5 a legacy format at every saving
+    try:
+        with atomic_file(path, ".h5") as temporary:
+            network.model.save(temporary, include_optimizer=False)
+    finally:
+        absl.logging.set_verbosity(level)
+    network.card.write(path)
+
+
+def load_network(path: Path) -> LandmarkNet:
+    """Read a `.h5` file with its card; `UserError` for anything that is not such a pair."""
+    if not path.is_file():
+        raise UserError(f"no such weights: {path}")
+    card = Card.read(path)
+    try:
+        model = keras.models.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise UserError(f"{path} does not load as a Keras model: {reason}") from None
+    points = card.dataset_spec().points
+    if model.output_shape != (None, points, 2) or model.input_shape != (None, card.size, card.size, 3):
+        raise UserError(
+            f"{path} maps {model.input_shape} to {model.output_shape}, but its card says "
+            f"{card.size} pixels and {points} points"
+        )
+    return LandmarkNet(model, card)

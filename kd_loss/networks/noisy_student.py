@@ -1,0 +1,56 @@
+"""`noisy-student` weights for EfficientNet, through the `efficientnet` package.
+
+Keras has the network but not these weights. The package's network is the same layer by layer, but for
+the input: it expects pictures normalised by ImageNet's mean and standard deviation, which Keras's
+network does inside, in its `Normalization` layer and its rescaling. This module alone needs the package.
+"""
+
+from __future__ import annotations
+
+import keras
+
+from kd_loss.errors import UserError
+
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+
+def copy_weights(source: keras.Model, target: keras.Model) -> int:
+    """Copy the weights of a package's EfficientNet into Keras's; the number of layers copied.
+
+    Layers are paired in order of their kind and shapes; the normalisation of the input is set to
+    ImageNet's mean and variance. `UserError` where the two networks differ.
+    """
+    with_weights = [layer for layer in source.layers if layer.weights]
+    own = [la for la in target.layers if la.weights and not isinstance(la, keras.layers.Normalization)]
+    if [[w.shape for w in a.weights] for a in with_weights] != [[w.shape for w in b.weights] for b in own]:
+        raise UserError("the efficientnet package's network differs from Keras's in its layers")
+    for a, b in zip(with_weights, own, strict=True):
+        b.set_weights(a.get_weights())
+    for layer in target.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            # the rescaling by 1/255 stands before it; the package normalises by mean and deviation
+            layer.mean = keras.ops.reshape(keras.ops.convert_to_tensor(MEAN), (1, 1, 1, 3))
+            layer.variance = keras.ops.square(keras.ops.reshape(keras.ops.convert_to_tensor(STD), (1, 1, 1, 3)))
+    return len(own)
+
+
+def load_noisy_student(backbone: keras.Model, arch: str) -> None:
+    """Download the weights for an EfficientNet backbone and copy them; `UserError` where that fails."""
+    if not arch.startswith("efficientNet"):
+        raise UserError(f"noisy-student weights exist for EfficientNet only, not for {arch}")
+    if keras.backend.backend() != "tensorflow":
+        raise UserError("noisy-student weights need the TensorFlow backend; convert them there once")
+    try:
+        import efficientnet.tfkeras as package
+    except ImportError as error:
+        raise UserError(f"noisy-student weights need the package efficientnet ({error})") from None
+    name = "EfficientNetB3" if arch == "efficientNet" else "E" + arch[1:]
+    try:
+        source = getattr(package, name)(include_top=False, weights="noisy-student", input_shape=(None, None, 3))
+    except Exception as error:
+        reason = str(error).splitlines()[0][:120]
+        raise UserError(
+            f"the noisy-student weights of {arch} cannot be downloaded ({reason}); leave --pretrained out"
+        ) from None
+    copy_weights(source, backbone)

@@ -1,0 +1,1 @@
+"""Training of teachers and students: options, run folder, resume."""

@@ -1,0 +1,87 @@
+"""What happens between the epochs of a training."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kd_loss.datasets.loader import FaceLoader
+from kd_loss.errors import UserError
+from kd_loss.files import atomic_file
+from kd_loss.training.state import load_state, save_state
+
+
+class EpochCounter(keras.callbacks.Callback):
+    """Tells the loader the number of the epoch before Keras asks it for the first batch."""
+
+    def __init__(self, loader: FaceLoader):
+        super().__init__()
+        self.loader = loader
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self.loader.epoch = epoch
+
+
+class Checkpoint(keras.callbacks.Callback):
+    """Keeps the best network, the history and the state to resume from, after every epoch.
+
+    The best value so far is part of the state, so that a resumed run does not take a worse epoch for
+    the best one. Order matters: the state is written last, so that a run killed in between repeats
+    the epoch.
+
+    Args:
+        folder: of the run.
+        save_best: writes the student as the best one, given the epoch's logs.
+        monitor: the value to make small; None: every epoch is the best so far.
+    """
+
+    def __init__(self, folder: Path, save_best: Callable[[dict[str, float]], None], monitor: str | None):
+        super().__init__()
+        self.folder, self.save_best, self.monitor = folder, save_best, monitor
+        self.best: float | None = None
+        self.history: list[dict[str, float]] = []
+        self._start = 0.0
+
+    @property
+    def state_file(self) -> Path:
+        """Where the state to resume from lies."""
+        return self.folder / "state.npz"
+
+    def restore(self, model: keras.Model) -> int:
+        """Continue from the state, if there is one; the number of epochs done."""
+        if not self.state_file.is_file():
+            return 0
+        record = load_state(self.state_file, model)
+        self.best, self.history = record["best"], record["history"]
+        return len(self.history)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        values = {key: float(value) for key, value in (logs or {}).items()}
+        if not all(value == value and abs(value) != float("inf") for value in values.values()):
+            raise UserError(
+                f"the training diverged in epoch {epoch + 1} ({values}); lower --learning-rate and --resume"
+            )
+        current = values[self.monitor] if self.monitor else None
+        if current is None or self.best is None or current < self.best:
+            self.best = current
+            self.save_best(values)
+        row = {"epoch": epoch + 1, **values, "seconds": time.perf_counter() - self._start}
+        self.history.append(row)
+        write_history(self.folder / "history.csv", self.history)
+        save_state(self.state_file, self.model, best=self.best, history=self.history)
+
+
+def write_history(path: Path, rows: list[dict[str, float]]) -> None:
+    """One CSV row an epoch."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)

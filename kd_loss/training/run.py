@@ -1,0 +1,111 @@
+"""The run folder `runs/<dataset>/<name>/`: names, records, and finding the teachers of a dataset.
+
+It holds `config.json` (resolved options), `environment.json`, `history.csv`, `state.npz` (to resume),
+`best.h5` and `last.h5` with their cards, `tensorboard/`, `curves.png`, and after testing
+`metrics.json`, `report.html` and the pictures.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from kd_loss.errors import UserError
+from kd_loss.files import disk_error, read_json, write_json
+
+#: options that may differ when a run is continued
+FREE_OPTIONS = ("resume", "config", "workers", "name", "runs", "data")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that shape a result."""
+    names = ("kd-loss", "keras", "tensorflow", "jax", "numpy", "opencv-python", "opencv-python-headless", "scikit-learn")
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {**found, "python": platform.python_version()}
+
+
+def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], resume: bool) -> Path:
+    """The folder of a new run, or of the run to continue.
+
+    A new run takes `name`, or `default` with the first free number; an existing folder of an explicit
+    name is refused. To continue, the options have to be the same but for `FREE_OPTIONS`.
+    """
+    if resume:
+        folder = parent / name if name else _newest(parent, default)
+        if folder is None or not (folder / "config.json").is_file():
+            raise UserError(f"no run to resume at {folder or parent / default}; leave --resume out to start one")
+        before = read_json(folder / "config.json", "the configuration of the run")
+        changed = [
+            f"{key} was {before.get(key)!r}, now {value!r}"
+            for key, value in options.items()
+            if key not in FREE_OPTIONS and before.get(key) != value
+        ]
+        if changed:
+            raise UserError(f"cannot resume {folder} with other options: {'; '.join(changed)}")
+        return folder
+    folder = parent / (name or default)
+    if name and folder.exists():
+        raise UserError(f"the run {folder} exists; give another --name, or --resume to continue it")
+    number = 2
+    while folder.exists():
+        folder = parent / f"{default}-{number}"
+        number += 1
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise disk_error(error, folder) from None
+    write_json(folder / "config.json", dict(options))
+    write_environment(folder)
+    return folder
+
+
+def write_environment(folder: Path) -> None:
+    """Record command, versions and machine."""
+    write_json(
+        folder / "environment.json",
+        {
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "versions": package_versions(),
+            "platform": platform.platform(),
+            "processors": os.cpu_count(),
+        },
+    )
+
+
+def _newest(parent: Path, default: str) -> Path | None:
+    """The newest run of a default name, with or without a number."""
+    found = [p for p in parent.glob(f"{default}*") if p.name == default or p.name[len(default) + 1 :].isdigit()]
+    return max(found, key=lambda p: (p.stat().st_mtime, p.name), default=None)
+
+
+def find_teacher(role: str, dataset: str, given: str, runs: Path) -> Path:
+    """The weights of a dataset's teacher: the given file, the newest finished run's, or `models/teachers/`.
+
+    Where there is none, the `UserError` says the command that trains it.
+    """
+    if given:
+        return Path(given)
+    finished = [
+        path
+        for path in sorted((runs / dataset).glob(f"teacher-{role}*/best.h5"))
+        if (path.parent / "finished.json").is_file()
+    ]
+    if finished:
+        return max(finished, key=lambda p: p.stat().st_mtime)
+    shipped = Path("models/teachers") / f"teacher_{role}_{dataset}.h5"
+    if shipped.is_file():
+        return shipped
+    raise UserError(
+        f"no {role} teacher for '{dataset}' in {runs / dataset}; run: "
+        f"python train_teacher.py --dataset {dataset} --teacher {role}"
+    )

@@ -1,0 +1,40 @@
+"""Train a dataset's teachers."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from kd_loss.datasets.prepared import open_dataset
+from kd_loss.distillation import get_method
+from kd_loss.errors import choose
+from kd_loss.networks import ARCHITECTURES
+from kd_loss.training.options import TeacherOptions
+from kd_loss.training.train import Tell, check, train
+
+ROLES = ("tough", "tolerant")
+
+
+def train_teachers(options: TeacherOptions, tell: Tell = print) -> list[Path]:
+    """Train the tough teacher (hard landmarks), the tolerant one (soft landmarks), or both."""
+    check(options)
+    chosen = choose(options.teacher, (*ROLES, "both"), "teacher")
+    arch = choose(options.arch, ARCHITECTURES, "architecture")
+    method = {get_method("none", {"loss": options.loss}): 1.0}
+    dataset = open_dataset(options.dataset, options.data)
+    folders = []
+    for role in ROLES if chosen == "both" else (chosen,):
+        name = f"{options.name}-{role}" if options.name and chosen == "both" else options.name
+        folders.append(
+            train(
+                dataclasses.replace(options, dataset=dataset.folder.name, name=name, teacher=role),
+                dataset=dataset,
+                arch=arch,
+                role=role,
+                default_name=f"teacher-{role}",
+                methods=method,
+                soft=role == "tolerant",
+                tell=tell,
+            )
+        )
+    return folders

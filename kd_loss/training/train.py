@@ -1,0 +1,154 @@
+"""One training, for teachers and students alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import keras
+
+import kd_loss
+from kd_loss.configuration import to_plain
+from kd_loss.datasets.augment import Augmentation
+from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.prepared import PreparedDataset, holdout
+from kd_loss.distillation import DistillationMethod, Distiller, Teacher
+from kd_loss.errors import UserError
+from kd_loss.files import write_json
+from kd_loss.networks import Card, LandmarkNet, build_network, save_network
+from kd_loss.networks.landmark_net import batch_norm_momentum
+from kd_loss.training.acceleration import fused_batch_normalization
+from kd_loss.training.callbacks import Checkpoint, EpochCounter
+from kd_loss.training.options import TrainingOptions
+from kd_loss.training.run import open_run, package_versions
+
+Tell = Callable[[str], None]
+
+
+def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up over a twentieth of the steps (at most 500), then half a cosine down to 1 % of the peak.
+
+    A schedule of the optimizer, not a callback: the rate follows from the optimizer's own step count,
+    so a resumed run has it right.
+    """
+    warmup = min(500, max(1, steps // 20))
+    return keras.optimizers.schedules.CosineDecay(
+        peak * 0.01, max(1, steps - warmup), alpha=0.01, warmup_target=peak, warmup_steps=warmup
+    )
+
+
+def check(options: TrainingOptions) -> None:
+    """Refuse numbers that cannot be meant."""
+    for name in ("epochs", "batch_size", "learning_rate"):
+        if getattr(options, name) <= 0:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is not positive")
+    if options.dropout is not None and not 0 <= options.dropout < 1:
+        raise UserError(f"--dropout {options.dropout} is not in 0…1")
+    if options.size is not None and not 32 <= options.size <= 1024:
+        raise UserError(f"--size {options.size} is not between 32 and 1024")
+
+
+def train(
+    options: TrainingOptions,
+    *,
+    dataset: PreparedDataset,
+    arch: str,
+    role: str,
+    default_name: str,
+    methods: Mapping[DistillationMethod, float],
+    teachers: Mapping[str, Teacher] | None = None,
+    soft: bool = False,
+    tell: Tell = print,
+) -> Path:
+    """Train one network and return its run folder, with `best.h5` in it.
+
+    Args:
+        role: `student`, `tough` or `tolerant`, for the card.
+        methods, teachers: see `Distiller`.
+        soft: whether the targets are the soft landmarks.
+    """
+    split = dataset.split("train")
+    chosen, held = holdout(split, options.validation, options.seed)
+    size = options.size or dataset.size
+    loader = FaceLoader(
+        split,
+        chosen,
+        size=size,
+        batch_size=options.batch_size,
+        seed=options.seed,
+        soft=soft,
+        augmentation=Augmentation() if options.augment else None,
+        workers=options.workers,
+    )
+    validation = (
+        FaceLoader(split, held, size=size, batch_size=options.batch_size, soft=soft, workers=1) if len(held) else None
+    )
+    steps = len(loader) * options.epochs
+    card = Card(
+        arch=arch,
+        alpha=options.alpha,
+        dataset=options.dataset,
+        spec=dataset.spec.to_dict(),
+        size=size,
+        role=role,
+        margin=dataset.manifest["crop"]["margin"],
+        training={
+            "epochs": options.epochs, "seed": options.seed, "faces": len(chosen), "held_out": len(held),
+            "data_sha256": dataset.manifest["sha256"]["train/landmarks.npy"],
+        },
+        versions={"kd_loss": kd_loss.__version__, "keras": keras.__version__, **package_versions()},
+    )
+    network = build_network(
+        card,
+        pretrained=options.pretrained,
+        dropout=options.dropout,
+        momentum=batch_norm_momentum(steps),
+        seed=options.seed,
+    )
+    distiller = Distiller(student=network, methods=methods, teachers=teachers, spec=dataset.spec)
+    distiller.compile(
+        optimizer=keras.optimizers.Adam(learning_rate(options.learning_rate, steps)), jit_compile=_jit()
+    )
+    distiller.optimizer.build(distiller.trainable_variables)
+
+    settings = {**to_plain(options), "arch": arch, "role": role}
+    folder = open_run(options.runs / options.dataset, options.name, default_name, settings, options.resume)
+
+    def save_best(logs: dict[str, float]) -> None:
+        metrics = {"validation_nme": logs["val_nme"]} if "val_nme" in logs else {}
+        save_network(LandmarkNet(network.model, dataclasses.replace(network.card, metrics=metrics)), folder / "best.h5")
+
+    checkpoint = Checkpoint(folder, save_best, "val_nme" if validation else None)
+    done = checkpoint.restore(distiller) if options.resume else 0
+    tell(f"{folder}: {role} {arch}, {len(chosen)} faces, {len(held)} held out, {size} px, {steps} steps")
+    tell(f"objective: {distiller.objective}" + (f"; {done} epochs done before" if done else ""))
+    if done < options.epochs:
+        with fused_batch_normalization():
+            distiller.fit(
+                loader,
+                validation_data=validation,
+                epochs=options.epochs,
+                initial_epoch=done,
+                shuffle=False,
+                callbacks=[EpochCounter(loader), *_tensorboard(folder), checkpoint],
+                verbose=1 if sys.stdout.isatty() else 2,
+            )
+        save_network(network, folder / "last.h5")
+    write_json(folder / "finished.json", {"epochs": options.epochs, "best": checkpoint.best})
+    if checkpoint.best is not None:
+        tell(f"best validation NME {checkpoint.best:.2f} % -> {folder / 'best.h5'}")
+    return folder
+
+
+def _jit() -> bool | str:
+    """XLA never on a CPU under TensorFlow, where it is ten times slower; other backends as they like."""
+    return False if keras.backend.backend() == "tensorflow" else "auto"
+
+
+def _tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
+    """Event files of the curves; none where TensorFlow, which writes them, is not the backend."""
+    if keras.backend.backend() != "tensorflow":
+        return []
+    return [keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)]
