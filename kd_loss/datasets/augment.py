@@ -6,7 +6,7 @@ interrupted and resumed, whatever thread makes it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -35,6 +35,11 @@ class Augmentation:
     blur: float = 0.15
     grey: float = 0.1
     patch: float = 0.3
+
+    def scaled(self, strength: float) -> Augmentation:
+        """All ranges and probabilities but that of mirroring, times `strength` (≥ 0)."""
+        changed = {f.name: getattr(self, f.name) * strength for f in fields(self) if f.name != "flip"}
+        return replace(self, **changed)
 
     def draw_affine(self, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
         """A random map of normalised points, (2, 3), and whether it mirrors."""

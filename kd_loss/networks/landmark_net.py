@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_file
@@ -71,6 +72,7 @@ def build_network(
     pretrained: str = "none",
     dropout: float | None = None,
     momentum: float | None = None,
+    mean_shape: np.ndarray | None = None,
     seed: int = 0,
 ) -> LandmarkNet:
     """Build a network from a card; its taps are filled in.
@@ -80,6 +82,8 @@ def build_network(
         dropout: share of the embedding dropped in training; None takes the architecture's own
             (0.5 for EfficientNet, as in the paper's teachers).
         momentum: of every batch normalisation, see `batch_norm_momentum`; None leaves Keras's.
+        mean_shape: (K, 2); the head starts with it as its bias and with small weights, so that the first
+            prediction is a face and not noise.
         seed: of the initial weights and of dropout.
     """
     keras.utils.set_random_seed(seed)
@@ -89,14 +93,39 @@ def build_network(
     rate = ARCHITECTURES[card.arch].dropout if dropout is None else dropout
     embedding = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
     x = keras.layers.Dropout(rate, seed=seed, name="dropout", dtype="float32")(embedding)
-    x = keras.layers.Dense(2 * points, name="head", dtype="float32")(x)
+    head = keras.layers.Dense(2 * points, name="head", dtype="float32")
+    x = head(x)
     outputs = keras.layers.Reshape((points, 2), name="landmarks", dtype="float32")(x)
     model = keras.Model(inputs, outputs, name="landmark_net")
+    if mean_shape is not None:
+        kernel, _ = head.get_weights()
+        head.set_weights([kernel / 10, np.asarray(mean_shape, np.float32).reshape(-1)])
     if momentum is not None:
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = momentum
     return LandmarkNet(model, replace(card, taps=_named_taps(model, card.size)))
+
+
+def take_weights(target: LandmarkNet, source: LandmarkNet) -> str:
+    """Copy the weights of another network of the same backbone; a line that says what was taken.
+
+    The size of the input may differ. A head for another number of points is left as it is.
+    """
+    own = [layer for layer in target.model.layers if layer.weights]
+    other = [layer for layer in source.model.layers if layer.weights]
+    shapes = [[tuple(w.shape) for w in layer.weights] for layer in own]
+    same = [tuple(w.shape) for w in other[-1].weights] == shapes[-1] if other else False
+    if [[tuple(w.shape) for w in layer.weights] for layer in other[:-1]] != shapes[:-1]:
+        raise UserError(
+            f"--init: {source.card.arch} (alpha {source.card.alpha:g}) is not the backbone "
+            f"{target.card.arch} (alpha {target.card.alpha:g})"
+        )
+    for a, b in zip(other, own, strict=True):
+        if b is not own[-1] or same:
+            b.set_weights(a.get_weights())
+    taken = f"all {len(own)} layers" if same else f"{len(own) - 1} layers, all but the head"
+    return f"started from {source.card.role} {source.card.arch} on {source.card.dataset}: {taken} taken"
 
 
 def save_network(network: LandmarkNet, path: Path) -> None:

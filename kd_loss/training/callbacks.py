@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import keras
 
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.errors import UserError
-from kd_loss.files import atomic_file
+from kd_loss.training.history import write_history
 from kd_loss.training.state import load_state, save_state
 
 
@@ -78,10 +77,3 @@ class Checkpoint(keras.callbacks.Callback):
         write_history(self.folder / "history.csv", self.history)
         save_state(self.state_file, self.model, best=self.best, history=self.history)
 
-
-def write_history(path: Path, rows: list[dict[str, float]]) -> None:
-    """One CSV row an epoch."""
-    with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)

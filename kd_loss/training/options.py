@@ -22,7 +22,8 @@ class TrainingOptions:
     pretrained: str = option("none", "none, imagenet or noisy-student")
     dropout: float | None = option(None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out")
     validation: float = option(0.05, "share of the training photographs held out to choose the best epoch; 0: the last")
-    augment: bool = option(True, "rotate, scale, shift, mirror, recolour, blur and occlude the training faces")
+    augment: float = option(1.0, "strength of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring")
+    init: str = option("", "weights to start from, e.g. of another size or dataset; a head of another size is left out")
     workers: int = option(2, "threads that make batches")
     data: Path = option(Path("data"), "folder of the prepared datasets")
     runs: Path = option(Path("runs"), "folder of the runs")
@@ -37,7 +38,7 @@ class TeacherOptions(TrainingOptions):
 
     teacher: str = option("both", "tough, tolerant, or both, one after the other")
     arch: str = option("efficientNet", "backbone; efficientNet is B3; also efficientNetB0…B7, mobileNetV2")
-    loss: str = option("mse", "mse (as the reference code) or l1")
+    loss: str = option("l1", "l1, or mse as in the reference code")
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ import keras
 
 import kd_loss
 from kd_loss.configuration import to_plain
-from kd_loss.datasets.augment import Augmentation
+from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.prepared import PreparedDataset, holdout
 from kd_loss.distillation import DistillationMethod, Distiller, Teacher
 from kd_loss.errors import UserError
 from kd_loss.files import write_json
-from kd_loss.networks import Card, LandmarkNet, build_network, save_network
-from kd_loss.networks.landmark_net import batch_norm_momentum
+from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
+from kd_loss.networks.landmark_net import batch_norm_momentum, take_weights
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.callbacks import Checkpoint, EpochCounter
 from kd_loss.training.options import TrainingOptions
@@ -46,6 +46,8 @@ def check(options: TrainingOptions) -> None:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is not positive")
     if options.dropout is not None and not 0 <= options.dropout < 1:
         raise UserError(f"--dropout {options.dropout} is not in 0…1")
+    if not 0 <= options.augment <= 3:
+        raise UserError(f"--augment {options.augment} is not in 0…3")
     if options.size is not None and not 32 <= options.size <= 1024:
         raise UserError(f"--size {options.size} is not between 32 and 1024")
 
@@ -79,7 +81,7 @@ def train(
         batch_size=options.batch_size,
         seed=options.seed,
         soft=soft,
-        augmentation=Augmentation() if options.augment else None,
+        augmentation=Augmentation().scaled(options.augment) if options.augment else NO_AUGMENTATION,
         workers=options.workers,
     )
     validation = (
@@ -105,8 +107,11 @@ def train(
         pretrained=options.pretrained,
         dropout=options.dropout,
         momentum=batch_norm_momentum(steps),
+        mean_shape=loader.targets[chosen].mean(axis=0),
         seed=options.seed,
     )
+    if options.init:
+        tell(take_weights(network, load_network(Path(options.init))))
     distiller = Distiller(student=network, methods=methods, teachers=teachers, spec=dataset.spec)
     distiller.compile(
         optimizer=keras.optimizers.Adam(learning_rate(options.learning_rate, steps)), jit_compile=_jit()

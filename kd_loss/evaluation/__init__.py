@@ -1,0 +1,1 @@
+"""Metrics in plain NumPy, plots, pictures and the report of a test."""

@@ -1,0 +1,136 @@
+"""The command `test`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss.datasets.prepared import PreparedSplit, open_dataset
+from kd_loss.errors import UserError, choose
+from kd_loss.evaluation.metrics import worst
+from kd_loss.evaluation.options import TestOptions
+from kd_loss.evaluation.pictures import result_sheet, soft_sheet
+from kd_loss.evaluation.plots import ced_plot, history_plot, point_plot
+from kd_loss.evaluation.published import is_official
+from kd_loss.evaluation.report import describe, print_table, render_html, subset_table
+from kd_loss.evaluation.result import Result, test_network
+from kd_loss.files import atomic_file, write_json
+from kd_loss.inference.drawing import encode_png
+from kd_loss.training.history import read_history
+
+#: name in the table -> pattern of its runs
+BESIDE = {
+    "tough teacher": "teacher-tough*",
+    "tolerant teacher": "teacher-tolerant*",
+    "student alone": "student-none*",
+    "student, KD-Loss": "student-kd_loss*",
+}
+
+
+def run_name(path: Path) -> str:
+    """What a table calls a weights file: its run, or the file where it lies outside of one."""
+    return path.parent.name if (path.parent / "config.json").is_file() else path.stem
+
+
+def find_beside(runs: Path, dataset: str, chosen: list[Path]) -> dict[Path, str]:
+    """The newest finished run of each kind, without those that are tested anyway."""
+    given = {path.resolve() for path in chosen}
+    found: dict[Path, str] = {}
+    for name, pattern in BESIDE.items():
+        finished = [p for p in (runs / dataset).glob(f"{pattern}/best.h5") if (p.parent / "finished.json").is_file()]
+        if finished and not given & {p.resolve() for p in finished}:
+            newest = max(finished, key=lambda p: p.stat().st_mtime)
+            found[newest] = f"{name} ({newest.parent.name})"
+    return found
+
+
+def output_folder(options: TestOptions, weights: Path) -> Path:
+    """Where results go: `--output`, the weights' run, or a folder of their own among the runs."""
+    if options.output:
+        return Path(options.output)
+    if (weights.parent / "config.json").is_file():
+        return weights.parent
+    return options.runs / options.dataset / f"test-{weights.stem}"
+
+
+def run_test(options: TestOptions) -> dict[str, Any]:
+    """Test, print the table, write `metrics.json`, `report.html` and the pictures; returns the metrics."""
+    if not options.weights:
+        raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
+    paths = [Path(text) for text in options.weights]
+    dataset = open_dataset(options.dataset, options.data)
+    split = dataset.split(choose(options.split, ("test", "train"), "split"))
+    margin = dataset.manifest["crop"]["margin"]
+    names = {path: run_name(path) for path in paths}
+    if options.beside:
+        names |= find_beside(options.runs, dataset.folder.name, paths)
+    results = [test_network(path, name, split, margin, options.batch_size) for path, name in names.items()]
+    folder = output_folder(options, paths[0])
+    official = is_official(split.spec.name, dict(Counter(split.subset.tolist())), dict(split.spec.official))
+    metrics = write_results(folder, results, split, official, options.worst)
+    print(f"report: {folder / 'report.html'}")
+    return metrics
+
+
+def write_results(
+    folder: Path, results: list[Result], split: PreparedSplit, official: bool, worst_count: int
+) -> dict[str, Any]:
+    """Print the tables and write everything into a folder."""
+    first, spec = results[0], split.spec
+    tables = []
+    for normaliser in [*spec.normalisers, "box"]:
+        header, rows = subset_table(results, normaliser, official)
+        title = f"NME in %, {spec.name}, normalised by {describe(normaliser)}"
+        tables.append({"title": title, "header": header, "rows": rows})
+    print_table(tables[0]["title"], tables[0]["header"], tables[0]["rows"])
+    summaries = [result.summary() for result in results]
+    parts = ["network", *spec.parts]
+    cells = [[s["name"], *(f"{s['parts'][part]:.2f}" for part in spec.parts)] for s in summaries]
+    if spec.parts:
+        tables.append({"title": "Error per facial part, in %", "header": parts, "rows": cells})
+    bad = worst(first.nme, min(worst_count, len(split)))
+    typical = np.linspace(0, len(split) - 1, min(10, len(split))).astype(int).tolist()
+    errors = first.errors(spec.default_normaliser)
+    colours = "green: annotated, red: predicted"
+    pictures = [
+        ("ced", "Cumulative error distribution", "share of faces up to an error; mean NME in brackets",
+         ced_plot({r.name: r.nme for r in results})),
+        ("points", f"Error per landmark: {first.name}", "mean over the faces", point_plot(errors, spec)),
+        ("sample", f"Ten faces: {first.name}", f"spread evenly over the split; {colours}",
+         encode_png(result_sheet(first, typical))),
+        ("worst", f"The worst faces: {first.name}", colours, encode_png(result_sheet(first, bad))),
+        ("soft", "Hard and soft landmarks", "green: annotated, blue: what the shape model keeps of them",
+         encode_png(soft_sheet(split))),
+    ]
+    history = read_history(folder / "history.csv")
+    if history:
+        pictures.append(("curves", "The training", "per epoch", history_plot(history)))
+    lines = [
+        f"{len(split)} faces, errors measured in the source pictures, intervals by bootstrap over faces.",
+        *(f"{s['name']}: {s['arch']}, {s['size']} px, {s['parameters']:,} parameters, {s['weights']}" for s in summaries),
+    ]
+    if not official and spec.official:
+        lines.append("These are not the official test faces: published figures are not comparable and left out.")
+    config = folder / "config.json"
+    details = {"Options of the run": config.read_text(encoding="utf-8")} if config.is_file() else {}
+    page = render_html(
+        title=f"{first.name} on {spec.name}",
+        lines=lines,
+        tables=tables,
+        pictures=[{"title": t, "text": x, "png": png} for _, t, x, png in pictures],
+        details=details,
+    )
+    metrics = {"dataset": spec.name, "faces": len(split), "official": official, "networks": summaries}
+    for name, _, _, png in pictures:
+        with atomic_file(folder / f"{name}.png") as path:
+            path.write_bytes(png)
+    with atomic_file(folder / "predictions.npz", ".npz") as path:
+        np.savez(path, name=split.name, predicted=first.predicted, truth=first.truth, nme=first.nme)
+    with atomic_file(folder / "report.html") as path:
+        path.write_text(page, encoding="utf-8")
+    write_json(folder / "metrics.json", metrics)
+    return json.loads(json.dumps(metrics))

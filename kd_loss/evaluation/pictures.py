@@ -1,0 +1,42 @@
+"""Pictures of tested faces: the worst ones, a fair sample, hard against soft landmarks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kd_loss import geometry
+from kd_loss.datasets.prepared import PreparedSplit
+from kd_loss.evaluation.result import Result
+from kd_loss.inference.drawing import OTHER, PREDICTED, TRUTH, draw_landmarks, enlarge, label, sheet
+
+SIDE = 220
+
+
+def _face(split: PreparedSplit, index: int, layers: Sequence[tuple[np.ndarray, tuple[int, int, int]]]) -> np.ndarray:
+    """One crop with layers of normalised landmarks on it."""
+    picture, _ = enlarge(np.asarray(split.images[index]), np.zeros((1, 2)), SIDE)
+    for points, colour in layers:
+        picture = draw_landmarks(picture, geometry.denormalise(points, SIDE), split.spec, colour, radius=1.6)
+    return picture
+
+
+def result_sheet(result: Result, indices: Sequence[int], columns: int = 5) -> np.ndarray:
+    """Truth (green) and prediction (red) of the given faces, with their NME."""
+    split = result.split
+    pictures = []
+    for index in indices:
+        crop = geometry.apply(split.affine[index], result.predicted[index])
+        predicted = geometry.normalise(crop, split.size)
+        picture = _face(split, index, [(split.landmarks[index], TRUTH), (predicted, PREDICTED)])
+        pictures.append(label(picture, f"{result.nme[index]:.1f} %  {Path(str(split.name[index])).stem[:18]}"))
+    return sheet(pictures, columns)
+
+
+def soft_sheet(split: PreparedSplit, count: int = 10, columns: int = 5) -> np.ndarray:
+    """Hard (green) and soft (blue) landmarks of faces spread evenly over a split."""
+    indices = np.linspace(0, len(split) - 1, min(count, len(split))).astype(int)
+    pictures = [_face(split, i, [(split.landmarks[i], TRUTH), (split.soft[i], OTHER)]) for i in indices]
+    return sheet(pictures, min(columns, len(pictures)))

@@ -1,0 +1,79 @@
+"""The plots of a report, as PNG bytes. Matplotlib draws without a display."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+from matplotlib.figure import Figure  # noqa: E402
+
+from kd_loss.datasets.spec import DatasetSpec  # noqa: E402
+from kd_loss.evaluation.metrics import ced  # noqa: E402
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    return buffer.getvalue()
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height))
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0) -> bytes:
+    """Cumulative error distributions; network's name -> NME (N,) in %."""
+    figure, axes = _axes(6.5, 4)
+    grid = np.linspace(0, limit, 601)
+    for name, values in errors.items():
+        axes.plot(grid, 100 * ced(values, grid), label=f"{name} ({np.mean(values):.2f} %)")
+    for threshold in (8, 10):
+        axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
+    axes.set(xlabel="NME in %", ylabel="share of faces in %", xlim=(0, limit), ylim=(0, 100.5))
+    axes.legend(loc="lower right", frameon=False)
+    return _png(figure)
+
+
+def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
+    """Mean error per landmark, coloured by part; errors (N, K) in %."""
+    figure, axes = _axes(9, 3)
+    means = errors.mean(axis=0)
+    left = set(range(spec.points))
+    for part, indices in spec.parts.items():
+        axes.bar(list(indices), means[list(indices)], label=part, width=0.8)
+        left -= set(indices)
+    if left:
+        axes.bar(sorted(left), means[sorted(left)], width=0.8, color="grey")
+    axes.set(xlabel="landmark", ylabel="mean error in %", xlim=(-1, spec.points))
+    if spec.parts:
+        axes.legend(ncols=len(spec.parts), frameon=False, loc="upper right")
+    return _png(figure)
+
+
+def history_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
+    """The curves of a training: the objective and its terms, and NME of training and validation."""
+    figure = Figure(figsize=(10, 3.2))
+    epochs = [row["epoch"] for row in rows]
+    loss, nme = figure.subplots(1, 2)
+    for key in rows[0]:
+        if key in ("epoch", "seconds", "val_loss", "learning_rate"):
+            continue
+        axes = nme if "nme" in key else loss
+        values = [row[key] for row in rows]
+        axes.plot(epochs, values, label={"nme": "training", "val_nme": "validation"}.get(key, key))
+    for axes, title in ((loss, "objective and terms"), (nme, "NME in %")):
+        axes.set(xlabel="epoch", title=title)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    ends = [row.get("val_nme", row["nme"]) for row in rows]
+    nme.set_ylim(0, max(10.0, 3 * float(np.min(ends))))
+    return _png(figure)

@@ -1,0 +1,85 @@
+"""The tables of a test, in the terminal and as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from rich.console import Console
+from rich.table import Table
+
+from kd_loss.evaluation.published import PUBLISHED
+from kd_loss.evaluation.result import Result
+
+NORMALISER_NAMES = {"inter_ocular": "outer eye corners", "inter_pupil": "pupils", "box": "landmark box"}
+
+
+def describe(normaliser: str) -> str:
+    """A normaliser in words."""
+    return NORMALISER_NAMES.get(normaliser, normaliser)
+
+
+def subset_table(results: Sequence[Result], normaliser: str, published: bool) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: each network's NME per row of the report, then FR and AUC over all faces."""
+    scores = [result.scores(normaliser) for result in results]
+    names = list(scores[0])
+    header = ["network", *names, "95 % interval (full)", "FR@0.08", "FR@0.10", "AUC@0.10"]
+    rows = []
+    for result, score in zip(results, scores, strict=True):
+        full = score["full"]
+        rows.append(
+            [
+                result.name,
+                *(f"{score[name].nme:.2f}" for name in names),
+                f"{full.low:.2f}…{full.high:.2f}",
+                f"{full.fr_08:.2f}",
+                f"{full.fr_10:.2f}",
+                f"{full.auc_10:.3f}",
+            ]
+        )
+    if published:
+        dataset = results[0].split.spec.name
+        for who, by, figures in PUBLISHED.get(dataset, []):
+            if by == normaliser:
+                cells = [f"{figures[name]:.2f}" if name in figures else "–" for name in names]
+                rows.append([f"{who}, published", *cells, "–", "–", "–", "–"])
+    return header, rows
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], console: Console | None = None) -> None:
+    """A table in the terminal."""
+    table = Table(title=title)
+    for i, name in enumerate(header):
+        table.add_column(name, justify="left" if i == 0 else "right")
+    for row in rows:
+        table.add_row(*row)
+    (console or Console()).print(table)
+
+
+def embed(png: bytes) -> str:
+    """A PNG as a data URL."""
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def render_html(
+    *,
+    title: str,
+    lines: Sequence[str],
+    tables: Sequence[Mapping[str, Any]],
+    pictures: Sequence[Mapping[str, Any]],
+    details: Mapping[str, Any],
+) -> str:
+    """The report as one page without outside references.
+
+    `tables` have `title`, `header`, `rows`; `pictures` have `title`, `text`, `png`; `details` are
+    printed as they are.
+    """
+    template = resources.files("kd_loss.evaluation").joinpath("report.html").read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    shown = [{**picture, "source": embed(picture["png"])} for picture in pictures]
+    return environment.from_string(template).render(
+        title=title, lines=lines, tables=tables, pictures=shown, details=details
+    )

@@ -1,0 +1,97 @@
+"""One network's predictions on one split, and the figures that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss.datasets.prepared import PreparedSplit
+from kd_loss.errors import UserError
+from kd_loss.evaluation.metrics import Score, normalising_distance, part_errors, point_errors
+from kd_loss.networks import LandmarkNet, load_network
+
+
+@dataclass(frozen=True)
+class Result:
+    """Predictions (N, K, 2), in source pixels, of one network on a split, and their errors."""
+
+    name: str
+    weights: str
+    network: Mapping[str, Any]
+    split: PreparedSplit
+    predicted: np.ndarray
+    truth: np.ndarray
+
+    def errors(self, normaliser: str) -> np.ndarray:
+        """Errors (N, K) in % of a normalising distance, measured in the source pictures."""
+        return point_errors(
+            self.predicted, self.truth, normalising_distance(self.truth, self.split.spec, normaliser)
+        )
+
+    @cached_property
+    def nme(self) -> np.ndarray:
+        """NME (N,) in % of the spec's default normaliser."""
+        return self.errors(self.split.spec.default_normaliser).mean(axis=1)
+
+    def scores(self, normaliser: str) -> dict[str, Score]:
+        """Report row -> score; rows without a face are left out."""
+        nme = self.errors(normaliser).mean(axis=1)
+        return {row: Score.of(nme[indices]) for row, indices in self.split.rows().items() if len(indices)}
+
+    def summary(self) -> dict[str, Any]:
+        """Everything for `metrics.json`."""
+        normalisers = [*self.split.spec.normalisers, "box"]
+        errors = self.errors(self.split.spec.default_normaliser)
+        return {
+            "name": self.name,
+            "weights": self.weights,
+            **self.network,
+            "scores": {n: {r: asdict(s) for r, s in self.scores(n).items()} for n in normalisers},
+            "parts": part_errors(errors, self.split.spec),
+            "points": errors.mean(axis=0).round(4).tolist(),
+        }
+
+
+def check_fit(network: LandmarkNet, split: PreparedSplit, margin: float, where: Path) -> None:
+    """Refuse weights that were trained for another scheme or another crop."""
+    card = network.card
+    if card.dataset_spec().points != split.spec.points:
+        raise UserError(
+            f"{where} finds {card.dataset_spec().points} points ({card.dataset}), "
+            f"the dataset {split.spec.name} has {split.spec.points}"
+        )
+    if abs(card.margin - margin) > 1e-6:
+        raise UserError(
+            f"{where} was trained on crops with a margin of {card.margin:g}, these have {margin:g}; "
+            f"run kd-loss prepare with --margin {card.margin:g}"
+        )
+
+
+def predict_split(network: LandmarkNet, split: PreparedSplit, batch_size: int) -> np.ndarray:
+    """Normalised landmarks (N, K, 2) of all faces."""
+    from kd_loss.datasets.loader import FaceLoader
+
+    loader = FaceLoader(split, np.arange(len(split)), size=network.card.size, batch_size=batch_size, workers=1)
+    return np.asarray(network.model.predict(loader, verbose=0))
+
+
+def test_network(path: Path, name: str, split: PreparedSplit, margin: float, batch_size: int) -> Result:
+    """Load, check and run one network."""
+    network = load_network(path)
+    check_fit(network, split, margin, path)
+    return Result(
+        name=name,
+        weights=str(path),
+        network={
+            "arch": network.card.arch, "size": network.card.size, "role": network.card.role,
+            "parameters": network.model.count_params(),
+        },
+        split=split,
+        predicted=split.to_source(predict_split(network, split, batch_size)),
+        truth=split.to_source(split.landmarks),
+    )

@@ -1,0 +1,1 @@
+"""Landmarks on pictures: predictor, result object, drawing."""

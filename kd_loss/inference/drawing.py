@@ -1,0 +1,72 @@
+"""Landmarks and their polylines on pictures, and sheets of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from kd_loss.datasets.spec import DatasetSpec
+
+TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)
+_SHIFT = 4
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    return np.round(np.asarray(points, np.float64) * (1 << _SHIFT)).astype(np.int32)
+
+
+def draw_landmarks(
+    image: np.ndarray,
+    landmarks: np.ndarray,
+    spec: DatasetSpec | None = None,
+    colour: tuple[int, int, int] = PREDICTED,
+    radius: float | None = None,
+) -> np.ndarray:
+    """A copy of a picture (H, W, 3) with points (K, 2), in pixels, and the spec's edges on it.
+
+    `radius` in pixels; by default a hundredth of the extent of the points.
+    """
+    picture = np.ascontiguousarray(image).copy()
+    points = np.asarray(landmarks, np.float64)
+    extent = float(np.ptp(points, axis=0).max())
+    size = max(1.0, extent / 110) if radius is None else radius
+    if spec is not None:
+        lines = [_fixed(points[list(edge)]) for edge in spec.edges]
+        cv2.polylines(picture, lines, False, colour, max(1, round(size / 2)), cv2.LINE_AA, _SHIFT)
+    for x, y in _fixed(points):
+        cv2.circle(picture, (int(x), int(y)), int(size * (1 << _SHIFT)), colour, -1, cv2.LINE_AA, _SHIFT)
+    return picture
+
+
+def enlarge(image: np.ndarray, landmarks: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """A square picture at `side` pixels, and its landmarks there."""
+    factor = side / image.shape[0]
+    big = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR if factor > 1 else cv2.INTER_AREA)
+    return big, (np.asarray(landmarks, np.float64) + 0.5) * factor - 0.5
+
+
+def label(image: np.ndarray, text: str) -> np.ndarray:
+    """A copy with a line of text on a dark strip at its lower edge."""
+    picture = np.ascontiguousarray(image).copy()
+    height, width = picture.shape[:2]
+    strip = max(14, height // 12)
+    picture[height - strip :] = picture[height - strip :] // 4
+    cv2.putText(
+        picture, text, (4, height - strip // 4), cv2.FONT_HERSHEY_SIMPLEX, strip / 34, (255, 255, 255), 1, cv2.LINE_AA
+    )
+    return picture[:, :width]
+
+
+def sheet(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures of one size in a grid; a last row is filled with black."""
+    blank = np.zeros_like(pictures[0])
+    padded = [*pictures, *[blank] * (-len(pictures) % columns)]
+    rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
+    return np.vstack(rows)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """A RGB picture as the bytes of a PNG file."""
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
