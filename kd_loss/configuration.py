@@ -83,7 +83,7 @@ def read_config(path: Path, cls: type) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"the configuration {path} is not a table of options")
     hints = typing.get_type_hints(cls)
-    result = {}
+    result: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
         if name not in hints:

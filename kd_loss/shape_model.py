@@ -41,9 +41,7 @@ class ShapeModel:
             raise UserError(f"a shape model needs at least 3 faces, got {len(landmarks)}")
         shapes = np.asarray(landmarks, np.float64).reshape(len(landmarks), -1)
         pca = PCA(n_components=variance, svd_solver="full").fit(shapes)
-        return cls(
-            pca.mean_, pca.components_, pca.explained_variance_, float(pca.explained_variance_ratio_.sum())
-        )
+        return cls(pca.mean_, pca.components_, pca.explained_variance_, float(pca.explained_variance_ratio_.sum()))
 
     def soften(self, landmarks: np.ndarray) -> np.ndarray:
         """Hard landmarks (N, K, 2) to soft ones: `mean + V b`, each b clamped to ±3√λ."""
@@ -55,9 +53,7 @@ class ShapeModel:
 
     def save(self, path: Path) -> None:
         """Write as `.npz`."""
-        np.savez(
-            path, mean=self.mean, components=self.components, variances=self.variances, kept=self.kept
-        )
+        np.savez(path, mean=self.mean, components=self.components, variances=self.variances, kept=self.kept)
 
     @classmethod
     def load(cls, path: Path) -> ShapeModel:

@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from kd_loss.datasets.synthetic import FaceShape
 
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
-_T9, _T13, _T17, _T24, _T32 = (np.linspace(0, 1, 9), np.linspace(0, 1, 13), np.linspace(0, 1, 17), np.arange(24) / 12, np.arange(32) / 16)
+_T9, _T13, _T17 = (np.linspace(0, 1, n) for n in (9, 13, 17))
+_T24, _T32 = np.arange(24) / 12, np.arange(32) / 16
 _SKIN = np.array([[246, 214, 190], [228, 184, 150], [198, 146, 108], [150, 100, 70], [96, 62, 44]], float)
 _HAIR = np.array([[25, 20, 18], [70, 45, 28], [120, 82, 45], [190, 150, 90], [150, 60, 30], [170, 170, 170]], float)
 
@@ -38,9 +39,7 @@ class _Canvas:
         x, y = self.project(centre[None])[0]
         unit = self.scale * (1 << _SHIFT)
         axes = (max(1, int(rx * unit)), max(1, int(ry * unit)))
-        cv2.ellipse(
-            self.image, (int(x), int(y)), axes, self.face.roll, 0, 360, _rgb(colour), -1, cv2.LINE_AA, _SHIFT
-        )
+        cv2.ellipse(self.image, (int(x), int(y)), axes, self.face.roll, 0, 360, _rgb(colour), -1, cv2.LINE_AA, _SHIFT)
 
 
 def _rgb(colour: Any) -> tuple[int, int, int]:
@@ -57,7 +56,11 @@ def _calm(colours: np.ndarray, strength: float) -> np.ndarray:
 def _background(size: int, rng: np.random.Generator) -> np.ndarray:
     """Soft blobs, with a few straight edges over them half of the time."""
     cells = int(rng.integers(2, 9))
-    image = cv2.resize(_calm(rng.integers(0, 256, (cells, cells, 3), np.uint8), rng.random()), (size, size), interpolation=cv2.INTER_CUBIC)
+    image = cv2.resize(
+        _calm(rng.integers(0, 256, (cells, cells, 3), np.uint8), rng.random()),
+        (size, size),
+        interpolation=cv2.INTER_CUBIC,
+    )
     if rng.random() < 0.5:
         for _ in range(int(rng.integers(1, 5))):
             a, b = rng.integers(0, size, (2, 2)).tolist()
@@ -72,12 +75,20 @@ def _head(c: _Canvas, skin: np.ndarray, hair: np.ndarray, rng: np.random.Generat
         long = rng.random() < 0.4
         outline = np.concatenate([face.forehead(17) * [1.14, 1.14, 1], face.jaw_line(17) * [1.12, 0.2, 1]])
         if long:
-            outline = np.concatenate([face.forehead(17) * [1.2, 1.12, 1], face.jaw_line(17) * [1.25, 1.15, 1] - [0, 0, 0.6]])
+            outline = np.concatenate(
+                [face.forehead(17) * [1.2, 1.12, 1], face.jaw_line(17) * [1.25, 1.15, 1] - [0, 0, 0.6]]
+            )
         c.fill(outline - [0, 0, 0.25], hair)
     neck, low = 0.55 * face.width, face.chin + 1.2
-    c.fill(np.array([[-neck, 0.7, -0.5], [neck, 0.7, -0.5], [neck * 1.1, low, -0.5], [-neck * 1.1, low, -0.5]]), skin * 0.72)
+    c.fill(
+        np.array([[-neck, 0.7, -0.5], [neck, 0.7, -0.5], [neck * 1.1, low, -0.5], [-neck * 1.1, low, -0.5]]),
+        skin * 0.72,
+    )
     shirt = rng.uniform(20, 230, 3)
-    c.fill(np.array([[-0.7, face.chin + 0.45, -0.5], [0.7, face.chin + 0.45, -0.5], [2.4, 4, -0.5], [-2.4, 4, -0.5]]), shirt)
+    c.fill(
+        np.array([[-0.7, face.chin + 0.45, -0.5], [0.7, face.chin + 0.45, -0.5], [2.4, 4, -0.5], [-2.4, 4, -0.5]]),
+        shirt,
+    )
     for side in (-1, 1):
         c.ellipse(np.array([side * face.width * 0.99, 0.12, -0.45]), 0.11, 0.24, skin * 0.88)
     c.fill(np.concatenate([face.jaw_line(49), face.forehead(25)]), skin)
@@ -134,7 +145,11 @@ def _nose(c: _Canvas, skin: np.ndarray) -> None:
     c.line(ridge, np.minimum(skin * 1.12, 255), 0.045)
     c.ellipse(ridge[3] + [0, 0.01, 0], 0.075, 0.065, np.minimum(skin * 1.1, 255))
     for end, side in ((0, -1), (-1, 1)):
-        c.line(np.array([base[end] - [0.02 * side, 0.14, 0], base[end] - [-0.015 * side, 0.05, 0], base[end]]), skin * 0.62, 0.022)
+        c.line(
+            np.array([base[end] - [0.02 * side, 0.14, 0], base[end] - [-0.015 * side, 0.05, 0], base[end]]),
+            skin * 0.62,
+            0.022,
+        )
         c.ellipse(base[2 if side < 0 else 6] - [0, 0.025, 0], 0.045, 0.022, skin * 0.35)
     c.line(base, skin * 0.6, 0.02)
 
@@ -185,7 +200,7 @@ def _light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         image = cv2.GaussianBlur(image, (0, 0), size * rng.uniform(0.003, 0.01))
     level = int(rng.integers(2, 10))
     noise = rng.integers(0, 2 * level, image.shape, np.uint8)
-    return cv2.subtract(cv2.add(image, noise), (level, level, level, 0))
+    return cv2.subtract(cv2.add(image, noise), np.full_like(image, level))
 
 
 def paint_face(face: FaceShape, size: int, scale: float, origin: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -118,8 +118,6 @@ def read_folder(source: Path, spec: DatasetSpec, test_fraction: float = 0.1) -> 
         splits = assign_splits([group for *_, group in rows], test_fraction)
         labelled = [(row, splits[row[3]]) for row in rows]
     for (name, image, landmarks, group), split in labelled:
-        archive.samples.append(
-            Sample(name, landmarks, split, split, group, partial(read_image, image))
-        )
+        archive.samples.append(Sample(name, landmarks, split, split, group, partial(read_image, image)))
     archive.require_samples(root, "images with .pts or .npy files, or one .csv")
     return archive

@@ -110,7 +110,7 @@ def prepare(
     variance: float = 0.90,
     skip_bad: bool = False,
     tell: Callable[[str], None] = print,
-    progress: Callable[[Any, int], Any] = lambda items, total: items,
+    progress: Callable[[Any, int], Any] = lambda items, _: items,
 ) -> dict[str, Any]:
     """Write the prepared dataset `target` and return its manifest.
 
@@ -162,13 +162,13 @@ def prepare(
             "landmarks_outside": outside,
             "shape_model": {"variance": variance, "kept": model.kept, "components": len(model.variances)},
             "versions": {
-                "kd_loss": kd_loss.__version__, "numpy": np.__version__, "opencv": cv2.__version__,
+                "kd_loss": kd_loss.__version__,
+                "numpy": np.__version__,
+                "opencv": cv2.__version__,
                 "python": platform.python_version(),
             },
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "sha256": {
-                path.relative_to(folder).as_posix(): sha256(path) for path in sorted(folder.rglob("*.np[yz]"))
-            },
+            "sha256": {path.relative_to(folder).as_posix(): sha256(path) for path in sorted(folder.rglob("*.np[yz]"))},
         }
         write_json(folder / "manifest.json", manifest)
     return manifest

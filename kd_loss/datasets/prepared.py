@@ -93,8 +93,10 @@ class PreparedDataset:
         folder = self.folder / name
         if not folder.is_dir():
             raise UserError(f"the prepared dataset {self.folder} has no '{name}' faces")
-        files = {key: _open(folder / f"{key}.npy", key in ("images",)) for key in (
-            "images", "landmarks", "soft", "affine", "subset", "group", "name")}
+        files = {
+            key: _open(folder / f"{key}.npy", key in ("images",))
+            for key in ("images", "landmarks", "soft", "affine", "subset", "group", "name")
+        }
         count = sum(self.manifest["counts"][name].values())
         for key, array in files.items():
             if len(array) != count:

@@ -57,9 +57,7 @@ class DatasetSpec:
         groups += [group for pair in self.normalisers.values() for group in pair]
         for index in (i for group in groups for i in group):
             if not isinstance(index, int) or not 0 <= index < self.points:
-                raise UserError(
-                    f"dataset spec '{self.name}': index {index!r} is not in 0…{self.points - 1}"
-                )
+                raise UserError(f"dataset spec '{self.name}': index {index!r} is not in 0…{self.points - 1}")
         mirrored = [i for pair in self.pairs for i in pair]
         if len(mirrored) != len(set(mirrored)):
             raise UserError(f"dataset spec '{self.name}': a point stands in two left/right pairs")
@@ -87,9 +85,7 @@ class DatasetSpec:
                 pairs=tuple((a, b) for a, b in values.get("pairs", ())),
                 parts={k: tuple(v) for k, v in values.get("parts", {}).items()},
                 edges=tuple(tuple(line) for line in values.get("edges", ())),
-                normalisers={
-                    k: (tuple(a), tuple(b)) for k, (a, b) in values.get("normalisers", {}).items()
-                },
+                normalisers={k: (tuple(a), tuple(b)) for k, (a, b) in values.get("normalisers", {}).items()},
                 official=dict(values.get("official", {})),
                 test_subsets={k: tuple(v) for k, v in values.get("test_subsets", {}).items()},
             )

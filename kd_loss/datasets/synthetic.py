@@ -194,41 +194,38 @@ def _cofw(face: FaceShape) -> Curve:
         return face.lip(np.array([t]), inner)
 
     base, ridge = face.nose_base(5), face.bridge(4)
-    return np.concatenate([
-        *(brow(-1, 0), brow(1, 1), brow(-1, 1), brow(1, 0)),
-        *(brow(-1, 0.5), brow(-1, 0.5, False), brow(1, 0.5), brow(1, 0.5, False)),
-        *(eye(-1, 0), eye(1, 1), eye(-1, 1), eye(1, 0)),
-        *(eye(-1, 0.5), eye(-1, 1.5), eye(1, 0.5), eye(1, 1.5)),
-        *(face.pupil(-1), face.pupil(1), base[:1], base[4:], ridge[3:], base[2:3]),
-        *(lip(0), lip(1), lip(0.5), lip(0.5, True), lip(1.5, True), lip(1.5)),
-        face.jaw_line(3)[1:2],
-    ])
+    return np.concatenate(
+        [
+            *(brow(-1, 0), brow(1, 1), brow(-1, 1), brow(1, 0)),
+            *(brow(-1, 0.5), brow(-1, 0.5, False), brow(1, 0.5), brow(1, 0.5, False)),
+            *(eye(-1, 0), eye(1, 1), eye(-1, 1), eye(1, 0)),
+            *(eye(-1, 0.5), eye(-1, 1.5), eye(1, 0.5), eye(1, 1.5)),
+            *(face.pupil(-1), face.pupil(1), base[:1], base[4:], ridge[3:], base[2:3]),
+            *(lip(0), lip(1), lip(0.5), lip(0.5, True), lip(1.5, True), lip(1.5)),
+            face.jaw_line(3)[1:2],
+        ]
+    )
 
 
-def place(face: FaceShape, canvas: int, rng: np.random.Generator) -> tuple[float, np.ndarray]:
-    """Scale (pixels per unit) and position of the face's origin on a square canvas."""
+def _begin(canvas: int, seed: int, index: int) -> tuple[FaceShape, float, np.ndarray, np.random.Generator]:
+    """A face, its scale (pixels per unit), the place of its origin, and the generator of its looks."""
+    rng = np.random.default_rng((seed, index))
+    face = FaceShape.draw(rng)
     scale = canvas * rng.uniform(0.25, 0.29)
-    return scale, np.array([canvas / 2, canvas * 0.44]) + rng.uniform(-0.03, 0.03, 2) * canvas
+    origin = np.array([canvas / 2, canvas * 0.44]) + rng.uniform(-0.03, 0.03, 2) * canvas
+    return face, scale, origin, rng
 
 
-def draw_face(scheme: str, canvas: int, seed: int, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Face `index` of a seed: (canvas, canvas, 3) uint8 RGB and landmarks (K, 2) in pixels."""
-    rng = np.random.default_rng((seed, index))
-    face = FaceShape.draw(rng)
-    scale, origin = place(face, canvas, rng)
-    points = face.rotate(landmarks_3d(face, scheme)) * scale + origin
-    return paint_face(face, canvas, scale, origin, rng), points
-
-
-def _landmarks(scheme: str, canvas: int, seed: int, index: int) -> np.ndarray:
-    rng = np.random.default_rng((seed, index))
-    face = FaceShape.draw(rng)
-    scale, origin = place(face, canvas, rng)
+def face_landmarks(scheme: str, canvas: int, seed: int, index: int) -> np.ndarray:
+    """The landmarks (K, 2), in pixels, of face `index` of a seed."""
+    face, scale, origin, _ = _begin(canvas, seed, index)
     return face.rotate(landmarks_3d(face, scheme)) * scale + origin
 
 
-def _image(scheme: str, canvas: int, seed: int, index: int) -> np.ndarray:
-    return draw_face(scheme, canvas, seed, index)[0]
+def draw_face(canvas: int, seed: int, index: int) -> np.ndarray:
+    """The picture (canvas, canvas, 3) uint8 RGB of face `index` of a seed, the same in every scheme."""
+    face, scale, origin, rng = _begin(canvas, seed, index)
+    return paint_face(face, canvas, scale, origin, rng)
 
 
 def draw_archive(name: str, count: int, size: int, margin: float, seed: int) -> Archive:
@@ -245,11 +242,11 @@ def draw_archive(name: str, count: int, size: int, margin: float, seed: int) -> 
         archive.samples.append(
             Sample(
                 name=f"{seed}/{index}",
-                landmarks=_landmarks(scheme, canvas, seed, index),
+                landmarks=face_landmarks(scheme, canvas, seed, index),
                 split=split,
                 subset=split,
                 group=f"{seed}/{index}",
-                load=partial(_image, scheme, canvas, seed, index),
+                load=partial(draw_face, canvas, seed, index),
             )
         )
     return archive

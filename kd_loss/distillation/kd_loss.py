@@ -50,9 +50,7 @@ ALPHAS = {
 BETA = {"paper": 0.4, "code": 0.15}
 
 
-def assistive_loss(
-    d: Tensor, t: Tensor, alpha: float, alpha_minus: float, beta: float, ramp: bool
-) -> Tensor:
+def assistive_loss(d: Tensor, t: Tensor, alpha: float, alpha_minus: float, beta: float, ramp: bool) -> Tensor:
     """The assistive loss of one teacher, coordinate by coordinate; d, t ≥ 0 of one shape.
 
     * R_P, d > t: `α (d − t)`, pulls the student towards the truth;

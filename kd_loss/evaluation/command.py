@@ -77,11 +77,22 @@ def run_test(options: TestOptions) -> dict[str, Any]:
 
 
 def write_results(
-    folder: Path, results: list[Result], split: PreparedSplit, official: bool, worst_count: int
+    folder: Path,
+    results: list[Result],
+    split: PreparedSplit,
+    official: bool,
+    worst_count: int,
+    *,
+    notes: list[str] | None = None,
+    curves: Path | None = None,
 ) -> dict[str, Any]:
-    """Print the tables and write everything into a folder."""
+    """Print the tables and write everything into a folder.
+
+    `notes` open the report; `curves` is the history of the first network's training (that of the
+    folder, if there is one, by default).
+    """
     first, spec = results[0], split.spec
-    tables = []
+    tables: list[dict[str, Any]] = []
     for normaliser in [*spec.normalisers, "box"]:
         header, rows = subset_table(results, normaliser, official)
         title = f"NME in %, {spec.name}, normalised by {describe(normaliser)}"
@@ -97,21 +108,37 @@ def write_results(
     errors = first.errors(spec.default_normaliser)
     colours = "green: annotated, red: predicted"
     pictures = [
-        ("ced", "Cumulative error distribution", "share of faces up to an error; mean NME in brackets",
-         ced_plot({r.name: r.nme for r in results})),
+        (
+            "ced",
+            "Cumulative error distribution",
+            "share of faces up to an error; mean NME in brackets",
+            ced_plot({r.name: r.nme for r in results}),
+        ),
         ("points", f"Error per landmark: {first.name}", "mean over the faces", point_plot(errors, spec)),
-        ("sample", f"Ten faces: {first.name}", f"spread evenly over the split; {colours}",
-         encode_png(result_sheet(first, typical))),
+        (
+            "sample",
+            f"Ten faces: {first.name}",
+            f"spread evenly over the split; {colours}",
+            encode_png(result_sheet(first, typical)),
+        ),
         ("worst", f"The worst faces: {first.name}", colours, encode_png(result_sheet(first, bad))),
-        ("soft", "Hard and soft landmarks", "green: annotated, blue: what the shape model keeps of them",
-         encode_png(soft_sheet(split))),
+        (
+            "soft",
+            "Hard and soft landmarks",
+            "green: annotated, blue: what the shape model keeps of them",
+            encode_png(soft_sheet(split)),
+        ),
     ]
-    history = read_history(folder / "history.csv")
+    history = read_history(curves or folder / "history.csv")
     if history:
         pictures.append(("curves", "The training", "per epoch", history_plot(history)))
     lines = [
+        *(notes or []),
         f"{len(split)} faces, errors measured in the source pictures, intervals by bootstrap over faces.",
-        *(f"{s['name']}: {s['arch']}, {s['size']} px, {s['parameters']:,} parameters, {s['weights']}" for s in summaries),
+        *(
+            f"{s['name']}: {s['arch']}, {s['size']} px, {s['parameters']:,} parameters, {s['weights']}"
+            for s in summaries
+        ),
     ]
     if not official and spec.official:
         lines.append("These are not the official test faces: published figures are not comparable and left out.")

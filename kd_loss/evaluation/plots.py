@@ -10,10 +10,10 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib.figure import Figure
 
-from kd_loss.datasets.spec import DatasetSpec  # noqa: E402
-from kd_loss.evaluation.metrics import ced  # noqa: E402
+from kd_loss.datasets.spec import DatasetSpec
+from kd_loss.evaluation.metrics import ced
 
 
 def _png(figure: Figure) -> bytes:

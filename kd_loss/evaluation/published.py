@@ -11,7 +11,11 @@ PUBLISHED: dict[str, list[tuple[str, str, dict[str, float]]]] = {
     "w300": [
         ("MobileNetV2 alone (authors)", "inter_ocular", {"common": 3.93, "challenging": 6.84, "full": 4.50}),
         ("MobileNetV2, KD-Loss (paper)", "inter_ocular", {"common": 3.56, "challenging": 6.13, "full": 4.06}),
-        ("EfficientNet-B3 tough teacher (authors)", "inter_ocular", {"common": 3.34, "challenging": 5.80, "full": 3.82}),
+        (
+            "EfficientNet-B3 tough teacher (authors)",
+            "inter_ocular",
+            {"common": 3.34, "challenging": 5.80, "full": 3.82},
+        ),
     ],
     "cofw": [
         ("MobileNetV2 alone (authors)", "inter_ocular", {"full": 5.04}),

@@ -49,7 +49,9 @@ def subset_table(results: Sequence[Result], normaliser: str, published: bool) ->
     return header, rows
 
 
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], console: Console | None = None) -> None:
+def print_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], console: Console | None = None
+) -> None:
     """A table in the terminal."""
     table = Table(title=title)
     for i, name in enumerate(header):

@@ -29,9 +29,7 @@ class Result:
 
     def errors(self, normaliser: str) -> np.ndarray:
         """Errors (N, K) in % of a normalising distance, measured in the source pictures."""
-        return point_errors(
-            self.predicted, self.truth, normalising_distance(self.truth, self.split.spec, normaliser)
-        )
+        return point_errors(self.predicted, self.truth, normalising_distance(self.truth, self.split.spec, normaliser))
 
     @cached_property
     def nme(self) -> np.ndarray:
@@ -88,7 +86,9 @@ def test_network(path: Path, name: str, split: PreparedSplit, margin: float, bat
         name=name,
         weights=str(path),
         network={
-            "arch": network.card.arch, "size": network.card.size, "role": network.card.role,
+            "arch": network.card.arch,
+            "size": network.card.size,
+            "role": network.card.role,
             "parameters": network.model.count_params(),
         },
         split=split,

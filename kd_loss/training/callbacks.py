@@ -76,4 +76,3 @@ class Checkpoint(keras.callbacks.Callback):
         self.history.append(row)
         write_history(self.folder / "history.csv", self.history)
         save_state(self.state_file, self.model, best=self.best, history=self.history)
-

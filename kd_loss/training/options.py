@@ -22,7 +22,9 @@ class TrainingOptions:
     pretrained: str = option("none", "none, imagenet or noisy-student")
     dropout: float | None = option(None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out")
     validation: float = option(0.05, "share of the training photographs held out to choose the best epoch; 0: the last")
-    augment: float = option(1.0, "strength of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring")
+    augment: float = option(
+        1.0, "strength of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring"
+    )
     init: str = option("", "weights to start from, e.g. of another size or dataset; a head of another size is left out")
     workers: int = option(2, "threads that make batches")
     data: Path = option(Path("data"), "folder of the prepared datasets")

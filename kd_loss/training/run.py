@@ -24,7 +24,10 @@ FREE_OPTIONS = ("resume", "config", "workers", "name", "runs", "data")
 
 def package_versions() -> dict[str, str]:
     """Versions of the packages that shape a result."""
-    names = ("kd-loss", "keras", "tensorflow", "jax", "numpy", "opencv-python", "opencv-python-headless", "scikit-learn")
+    names = (
+        *("kd-loss", "keras", "tensorflow", "jax", "numpy", "opencv-python", "opencv-python-headless"),
+        "scikit-learn",
+    )
     found = {}
     for name in names:
         try:

@@ -97,7 +97,10 @@ def train(
         role=role,
         margin=dataset.manifest["crop"]["margin"],
         training={
-            "epochs": options.epochs, "seed": options.seed, "faces": len(chosen), "held_out": len(held),
+            "epochs": options.epochs,
+            "seed": options.seed,
+            "faces": len(chosen),
+            "held_out": len(held),
             "data_sha256": dataset.manifest["sha256"]["train/landmarks.npy"],
         },
         versions={"kd_loss": kd_loss.__version__, "keras": keras.__version__, **package_versions()},
@@ -113,9 +116,7 @@ def train(
     if options.init:
         tell(take_weights(network, load_network(Path(options.init))))
     distiller = Distiller(student=network, methods=methods, teachers=teachers, spec=dataset.spec)
-    distiller.compile(
-        optimizer=keras.optimizers.Adam(learning_rate(options.learning_rate, steps)), jit_compile=_jit()
-    )
+    distiller.compile(optimizer=keras.optimizers.Adam(learning_rate(options.learning_rate, steps)), jit_compile=_jit())
     distiller.optimizer.build(distiller.trainable_variables)
 
     settings = {**to_plain(options), "arch": arch, "role": role}

@@ -1,0 +1,94 @@
+"""The command `demo`: every step as its own command would do it, on drawn faces, in minutes."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+
+from kd_loss.datasets.command import PrepareOptions, run_prepare
+from kd_loss.datasets.prepared import open_dataset
+from kd_loss.datasets.synthetic import draw_face
+from kd_loss.demo.options import DemoOptions
+from kd_loss.evaluation.command import write_results
+from kd_loss.evaluation.result import test_network
+from kd_loss.files import disk_error
+from kd_loss.inference.command import run_predict
+from kd_loss.inference.options import PredictOptions
+from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.student import train_student
+from kd_loss.training.teacher import train_teachers
+
+DATASET = "synthetic"
+
+
+def run_demo(options: DemoOptions) -> dict[str, Any]:
+    """Run the whole job; returns the metrics of the test."""
+    started = time.perf_counter()
+    root, marks = options.output, []
+
+    def say(step: str) -> None:
+        marks.append((step, time.perf_counter() - started))
+        print(f"\n== {step} ({marks[-1][1]:.0f} s) ==", flush=True)
+
+    try:
+        if root.exists():
+            shutil.rmtree(root)
+        root.mkdir(parents=True)
+    except OSError as error:
+        raise disk_error(error, root) from None
+    data, runs = root / "data", root / "runs"
+    common: dict[str, Any] = {
+        "dataset": DATASET,
+        "epochs": options.epochs,
+        "seed": options.seed,
+        "data": data,
+        "runs": runs,
+        "augment": 0.5,
+    }
+
+    say("prepare: draw faces")
+    run_prepare(PrepareOptions(dataset=DATASET, count=options.faces, size=options.size, seed=options.seed, data=data))
+    say("teachers: tough on the landmarks, tolerant on the soft landmarks")
+    tough, tolerant = train_teachers(TeacherOptions(arch=options.teacher, **common))
+    student = StudentOptions(arch=options.student, alpha=options.alpha, **common)
+    say("student alone")
+    alone = train_student(dataclasses.replace(student, method="none"))
+    say("student distilled by KD-Loss")
+    distilled = train_student(student)
+    say("test")
+    dataset = open_dataset(DATASET, data)
+    split = dataset.split("test")
+    names = {
+        distilled: "student, KD-Loss",
+        alone: "student alone",
+        tough: "tough teacher",
+        tolerant: "tolerant teacher",
+    }
+    margin = dataset.manifest["crop"]["margin"]
+    results = [test_network(folder / "best.h5", name, split, margin, 32) for folder, name in names.items()]
+    minutes = (time.perf_counter() - started) / 60
+    note = (
+        f"A demonstration: {options.faces} drawn faces of {options.size} px, {options.epochs} epochs, "
+        f"{options.teacher} teachers and a {options.student} student of width {options.alpha:g}, to fit a small "
+        f"machine ({minutes:.0f} minutes here). Real work takes photographs, EfficientNet-B3 and 150 epochs."
+    )
+    metrics = write_results(root, results, split, False, 20, notes=[note], curves=distilled / "history.csv")
+    say("predict: a drawn face")
+    picture = draw_face(2 * options.size, options.seed + 1, 0)
+    face = root / "face.png"
+    cv2.imwrite(str(face), np.ascontiguousarray(_crop(picture)[..., ::-1]))
+    run_predict(PredictOptions(sources=[str(face)], weights=str(distilled / "best.h5"), output=root / "predictions"))
+    print(f"\n{(time.perf_counter() - started) / 60:.1f} minutes; report: {root / 'report.html'}")
+    return metrics
+
+
+def _crop(picture: np.ndarray) -> np.ndarray:
+    """The middle of a drawn picture, where the face is, about as a training crop has it."""
+    side = picture.shape[0]
+    low, high = round(side * 0.16), round(side * 0.9)
+    return picture[low:high, round(side * 0.13) : round(side * 0.87)]

@@ -1,0 +1,69 @@
+"""From pictures to landmarks in their own pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kd_loss import geometry
+from kd_loss.datasets.prepare import crop_face
+from kd_loss.errors import UserError
+from kd_loss.inference.result import FaceLandmarks
+from kd_loss.networks import LandmarkNet, load_network
+
+
+class LandmarkPredictor:
+    """Finds landmarks on crops of faces.
+
+    >>> predictor = LandmarkPredictor.load("runs/w300/student-kd_loss/best.h5")   # doctest: +SKIP
+    >>> face = predictor(image)                                                   # doctest: +SKIP
+    >>> face.landmarks.shape                                                      # doctest: +SKIP
+    (68, 2)
+    """
+
+    def __init__(self, network: LandmarkNet):
+        self.network, self.card = network, network.card
+        self.spec = network.card.dataset_spec()
+
+    @classmethod
+    def load(cls, path: str | Path) -> LandmarkPredictor:
+        """Read weights (`.h5`) with their card; `UserError` for anything else."""
+        return cls(load_network(Path(path)))
+
+    def predict_crops(self, crops: np.ndarray) -> np.ndarray:
+        """Normalised landmarks (N, K, 2) of crops (N, S, S, 3), RGB 0…255, S the network's size."""
+        return np.asarray(self.network.model.predict_on_batch(crops), np.float64)
+
+    def __call__(self, image: np.ndarray, box: ArrayLike | None = None) -> FaceLandmarks:
+        """The landmarks of the face in `box` of a picture (H, W, 3) uint8 RGB.
+
+        `box` is the landmark box `(x, y, width, height)`, which is widened as in training; without one
+        the whole picture is taken for a face already cropped.
+        """
+        return self.predict_many([image], [box])[0]
+
+    def predict_many(
+        self, images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None = None
+    ) -> list[FaceLandmarks]:
+        """One face per picture, in one batch."""
+        squares = []
+        for image, box in zip(images, boxes or [None] * len(images), strict=True):
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
+                raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")
+            if box is None:
+                height, width = image.shape[:2]
+                squares.append(geometry.square_crop((-0.5, -0.5, width - 0.5, height - 0.5), 0.0))
+            else:
+                x, y, width, height = np.asarray(box, np.float64)
+                squares.append(geometry.square_crop((x, y, x + width, y + height), self.card.margin))
+        size = self.card.size
+        crops = np.stack([crop_face(i, s, size) for i, s in zip(images, squares, strict=True)])
+        faces = []
+        for normalised, square in zip(self.predict_crops(crops), squares, strict=True):
+            points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), normalised)
+            box = (square[0], square[1], square[2], square[2])
+            faces.append(FaceLandmarks(points, tuple(float(v) for v in box), self.spec))  # type: ignore[arg-type]
+        return faces
