@@ -47,7 +47,7 @@ COMMANDS = {
         "train a student, distilled or alone",
     ),
     "test": Command(
-        "kd_loss.evaluation.options:TestOptions",
+        "kd_loss.evaluation.options:EvaluationOptions",
         "kd_loss.evaluation.command:run_test",
         "NME, FR and AUC per subset, plots, pictures and a report",
     ),

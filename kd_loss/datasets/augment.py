@@ -67,7 +67,7 @@ class Augmentation:
             side = image.shape[0]
             height, width = (rng.uniform(0.08, 0.35, 2) * side).astype(int)
             y, x = (rng.uniform(-0.1, 1, 2) * side).astype(int)
-            image = np.ascontiguousarray(image)
+            image = image.copy()
             image[max(y, 0) : max(y + height, 0), max(x, 0) : max(x + width, 0)] = rng.integers(0, 256, 3)
         return image
 

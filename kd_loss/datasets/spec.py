@@ -110,7 +110,7 @@ class DatasetSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` reads them back."""
-        return asdict(self)
+        return json.loads(json.dumps(asdict(self)))
 
 
 W300 = DatasetSpec(

@@ -36,7 +36,7 @@ class DistillationMethod(keras.layers.Layer):
     term_names: tuple[str, ...] = ("main",)
 
     def __init__(self, **kwargs: Any):
-        super().__init__(dtype="float32", **kwargs)
+        super().__init__(**{**kwargs, "dtype": "float32"})
         self.built = True
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:

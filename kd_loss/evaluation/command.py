@@ -12,7 +12,7 @@ import numpy as np
 from kd_loss.datasets.prepared import PreparedSplit, open_dataset
 from kd_loss.errors import UserError, choose
 from kd_loss.evaluation.metrics import worst
-from kd_loss.evaluation.options import TestOptions
+from kd_loss.evaluation.options import EvaluationOptions
 from kd_loss.evaluation.pictures import result_sheet, soft_sheet
 from kd_loss.evaluation.plots import ced_plot, history_plot, point_plot
 from kd_loss.evaluation.published import is_official
@@ -48,7 +48,7 @@ def find_beside(runs: Path, dataset: str, chosen: list[Path]) -> dict[Path, str]
     return found
 
 
-def output_folder(options: TestOptions, weights: Path) -> Path:
+def output_folder(options: EvaluationOptions, weights: Path) -> Path:
     """Where results go: `--output`, the weights' run, or a folder of their own among the runs."""
     if options.output:
         return Path(options.output)
@@ -57,7 +57,7 @@ def output_folder(options: TestOptions, weights: Path) -> Path:
     return options.runs / options.dataset / f"test-{weights.stem}"
 
 
-def run_test(options: TestOptions) -> dict[str, Any]:
+def run_test(options: EvaluationOptions) -> dict[str, Any]:
     """Test, print the table, write `metrics.json`, `report.html` and the pictures; returns the metrics."""
     if not options.weights:
         raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")

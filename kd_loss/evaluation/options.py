@@ -9,7 +9,7 @@ from kd_loss.configuration import option
 
 
 @dataclass(frozen=True)
-class TestOptions:
+class EvaluationOptions:
     """Test networks on a prepared dataset: NME, FR, AUC per subset, CED, pictures, report.html."""
 
     weights: list[str] = option([], "weights (.h5 with a card) to test; the first one's pictures are drawn")

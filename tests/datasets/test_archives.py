@@ -1,0 +1,207 @@
+"""The three official archives and folders of one's own, in the layouts that users have on their disks."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from kd_loss.datasets.cofw import read_cofw
+from kd_loss.datasets.folder import read_folder
+from kd_loss.datasets.sample import BadSample, assign_splits
+from kd_loss.datasets.spec import W300, DatasetSpec
+from kd_loss.datasets.w300 import read_w300
+from kd_loss.datasets.wflw import parse_line, read_wflw
+from kd_loss.errors import UserError
+from tests.datasets.archives import face, write_cofw, write_image, write_w300, write_wflw
+
+FIVE = DatasetSpec("five", 5, pairs=((0, 1),), normalisers={"eyes": ((0,), (1,))})
+
+
+def counts(archive, split):
+    return sum(s.split == split for s in archive.samples)
+
+
+def test_w300_splits_and_subsets(tmp_path):
+    parts = {"afw": 2, "helen/trainset": 1, "lfpw/trainset": 1, "helen/testset": 1, "lfpw/testset": 1, "ibug": 2}
+    archive = read_w300(write_w300(tmp_path, parts))
+    assert (counts(archive, "train"), counts(archive, "test")) == (4, 4)
+    assert {s.subset for s in archive.samples if s.split == "test"} == {"helen/testset", "lfpw/testset", "ibug"}
+    image, points = face("w300", 0)
+    np.testing.assert_allclose(archive.samples[0].landmarks, points, atol=1e-5)
+    np.testing.assert_array_equal(archive.samples[0].load(), image)
+
+
+def test_w300_missing_parts_are_named_in_one_warning(tmp_path):
+    archive = read_w300(write_w300(tmp_path, {"afw": 2}))
+    assert len(archive.warnings) == 1
+    for text in ("afw 2 of 337", "ibug 0 of 135", "helen/trainset 0 of 2000"):
+        assert text in archive.warnings[0]
+
+
+def test_two_faces_of_one_photograph_share_a_group(tmp_path):
+    root = write_w300(tmp_path, {"afw": 1})
+    for suffix in ("png", "pts"):
+        shutil.copy(root / "afw" / f"1000_1.{suffix}", root / "afw" / f"1000_2.{suffix}")
+    a, b = read_w300(root).samples
+    assert a.group == b.group
+
+
+def test_w300_lone_files_and_bad_points_are_problems(tmp_path):
+    root = write_w300(tmp_path, {"afw": 3})
+    (root / "afw" / "1000_1.png").unlink()
+    (root / "afw" / "1001_1.pts").unlink()
+    (root / "afw" / "1002_1.pts").write_text("1 2\n3 4\n")
+    problems = "\n".join(read_w300(root).problems)
+    for text in ("1000_1.pts: no image", "1001_1.png: no .pts", "1002_1.pts: 2 points, 68 expected"):
+        assert text in problems
+
+
+@pytest.mark.parametrize("read", [read_w300, read_wflw, read_cofw])
+def test_a_missing_and_an_empty_folder_are_one_line(tmp_path, read):
+    with pytest.raises(UserError, match="no such folder"):
+        read(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="is empty"):
+        read(tmp_path)
+    (tmp_path / "other.txt").write_text("x")
+    with pytest.raises(UserError, match="no annotated face"):
+        read(tmp_path)
+
+
+def test_wflw_landmarks_attributes_and_counts(tmp_path):
+    archive = read_wflw(write_wflw(tmp_path))
+    assert (counts(archive, "train"), counts(archive, "test")) == (4, 2)
+    np.testing.assert_allclose(archive.samples[1].landmarks, face("wflw", 1)[1], atol=1e-5)
+    assert archive.samples[0].attributes["pose"] == 1
+    assert archive.samples[1].attributes["pose"] == 0
+    assert "pose 1 of 326" in archive.warnings[0]
+
+
+def test_wflw_lines():
+    numbers = [str(i) for i in range(196)]
+    landmarks, attributes, path = parse_line(" ".join([*numbers, "a/b.jpg"]))
+    assert landmarks[1].tolist() == [2, 3]
+    assert attributes.tolist() == [0] * 6
+    assert path == "a/b.jpg"
+    for line, message in [
+        (" ".join(numbers[:99] + ["a.jpg"]), "100 columns, 207 or 197 expected"),
+        (" ".join([*numbers[:-1], "x", "a.jpg"]), "not a number"),
+        (" ".join([*numbers, "0", "0", "9", "9", "2", "0", "0", "0", "0", "0", "a.jpg"]), "neither 0 nor 1"),
+    ]:
+        with pytest.raises(BadSample, match=message):
+            parse_line(line)
+
+
+def test_wflw_bad_lines_and_paths_are_problems(tmp_path):
+    root = write_wflw(tmp_path)
+    file = root / "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_train.txt"
+    lines = file.read_text().splitlines()
+    lines[1] = " ".join(lines[1].split()[:100])
+    lines[2] = lines[2].replace("0--Parade/2.png", "../../secret.png")
+    lines[3] = lines[3].replace("3.png", "33.png")
+    file.write_text("\n".join(lines))
+    archive = read_wflw(root)
+    assert [text in p for p, text in zip(archive.problems, ("line 2: 100 columns", "leaves", "no image"), strict=True)]
+    assert counts(archive, "train") == 1
+
+
+def test_cofw_grey_and_colour(tmp_path):
+    archive = read_cofw(write_cofw(tmp_path))
+    grey, colour = archive.samples[:2]
+    image, points = face("cofw", 1)
+    np.testing.assert_array_equal(colour.load(), image)
+    np.testing.assert_allclose(colour.landmarks, points, atol=1e-9)
+    assert (grey.load() == face("cofw", 0)[0][..., 1:2]).all()
+    assert colour.attributes["occluded"].sum() == 1
+
+
+def test_a_truncated_mat_file_is_one_line(tmp_path):
+    root = write_cofw(tmp_path)
+    file = root / "COFW_train_color.mat"
+    file.write_bytes(file.read_bytes()[:3000])
+    with pytest.raises(UserError, match="COFW_train_color.mat: not a complete MATLAB v7.3 file"):
+        read_cofw(root)
+
+
+def test_a_mat_file_with_other_variables_is_one_line(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "COFW_test_color.mat", "w") as file:
+        file["x"] = 1
+    with pytest.raises(UserError, match="no variables IsT and phisT"):
+        read_cofw(tmp_path)
+
+
+def write_npy_folder(root, count=4, shape=(136,)):
+    for index in range(count):
+        image, points = face("w300", index)
+        write_image(root / f"img{index}.jpg", image)
+        np.save(root / f"img{index}.npy", points.reshape(shape))
+    return root
+
+
+@pytest.mark.parametrize("shape", [(136,), (68, 2)])
+def test_a_folder_of_npy_files(tmp_path, shape):
+    archive = read_folder(write_npy_folder(tmp_path, shape=shape), W300, 0.25)
+    assert (counts(archive, "train"), counts(archive, "test")) == (3, 1)
+    np.testing.assert_allclose(archive.samples[2].landmarks, face("w300", 2)[1])
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros(10), "normalised|5 points"),
+        (np.linspace(-0.5, 0.5, 136), "normalised values; pixel coordinates"),
+        (np.full(136, np.nan), "not a finite"),
+        (np.array(["a"] * 136), "not numbers"),
+        (np.arange(134.0), "67 points, 68 expected"),
+    ],
+)
+def test_a_bad_npy_file_is_a_problem(tmp_path, array, message):
+    root = write_npy_folder(tmp_path)
+    np.save(root / "img1.npy", array)
+    (problem,) = read_folder(root, W300).problems
+    assert any(text in problem for text in message.split("|"))
+
+
+def test_a_pickled_npy_file_is_not_loaded(tmp_path):
+    root = write_npy_folder(tmp_path)
+    np.save(root / "img1.npy", np.array([{"a": 1}], object), allow_pickle=True)
+    assert "not a .npy array" in read_folder(root, W300).problems[0]
+
+
+def test_own_landmarks_in_one_csv_keep_a_photograph_in_one_split(tmp_path):
+    rows = ["file,x0,y0,x1,y1,x2,y2,x3,y3,x4,y4"]
+    for index in range(6):
+        write_image(tmp_path / f"p{index}.png", face("w300", index)[0])
+        for shift in (0, 3):
+            numbers = ",".join(str(v + shift) for v in (30, 30, 80, 30, 55, 60, 40, 90, 70, 90))
+            rows.append(f"p{index}.png,{numbers}")
+    (tmp_path / "points.csv").write_text("\n".join(rows))
+    archive = read_folder(tmp_path, FIVE, 0.3)
+    assert len(archive.samples) == 12
+    splits = {}
+    for sample in archive.samples:
+        splits.setdefault(sample.group, set()).add(sample.split)
+    assert all(len(found) == 1 for found in splits.values())
+    assert counts(archive, "test") == 4
+
+
+def test_own_splits_are_kept(tmp_path):
+    for split, count in (("train", 3), ("test", 1)):
+        write_npy_folder(tmp_path / split, count) if (tmp_path / split).mkdir() is None else None
+    archive = read_folder(tmp_path, W300)
+    assert (counts(archive, "train"), counts(archive, "test")) == (3, 1)
+
+
+def test_assigning_splits_is_stable_and_never_empties_training():
+    names = [str(i) for i in range(10)]
+    assert assign_splits(names, 0.3) == assign_splits(reversed(names), 0.3)
+    assert list(assign_splits(["a"], 0.9).values()) == ["train"]
+    assert sorted(assign_splits(["a", "b"], 0.9).values()) == ["test", "train"]
+
+
+def test_own_spec_file(tmp_path):
+    file = tmp_path / "five.json"
+    file.write_text(json.dumps(FIVE.to_dict()))
+    assert DatasetSpec.from_json(file).flip_index.tolist() == [1, 0, 2, 3, 4]

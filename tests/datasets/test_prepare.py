@@ -1,0 +1,160 @@
+import json
+
+import numpy as np
+import pytest
+
+from kd_loss import geometry
+from kd_loss.datasets import prepare as prepare_module
+from kd_loss.datasets.prepare import crop_face, prepare
+from kd_loss.datasets.prepared import holdout, open_dataset, prepared_names
+from kd_loss.datasets.w300 import read_w300
+from kd_loss.datasets.wflw import read_wflw
+from kd_loss.errors import UserError
+from kd_loss.files import sha256
+from tests.datasets.archives import write_w300, write_wflw
+
+PARTS = {"afw": 4, "helen/testset": 1, "ibug": 1}
+
+
+@pytest.fixture
+def w300(tmp_path):
+    prepare(read_w300(write_w300(tmp_path / "300W", PARTS)), tmp_path / "data" / "w300", size=64, tell=lambda _: None)
+    return open_dataset("w300", tmp_path / "data")
+
+
+def test_arrays_and_manifest(w300):
+    train = w300.split("train")
+    assert train.images.shape == (4, 64, 64, 3)
+    assert isinstance(train.images, np.memmap)
+    assert train.landmarks.dtype == np.float32
+    assert w300.manifest["counts"] == {"train": {"afw": 4}, "test": {"helen/testset": 1, "ibug": 1}}
+    for name, digest in w300.manifest["sha256"].items():
+        assert sha256(w300.folder / name) == digest
+    json.dumps(w300.manifest)
+
+
+def test_the_landmark_box_fills_the_crop_up_to_its_margin(w300):
+    landmarks = w300.split("train").landmarks
+    # the longer side of the box is 1 / 1.3 of the crop, centred
+    np.testing.assert_allclose(np.ptp(landmarks, axis=1).max(axis=1), 1 / 1.3, atol=1e-5)
+    np.testing.assert_allclose((landmarks.max(axis=1) + landmarks.min(axis=1)) / 2, 0, atol=1e-5)
+
+
+def test_landmarks_come_back_to_the_source_picture(w300, tmp_path):
+    test = w300.split("test")
+    truth = [s.landmarks for s in read_w300(tmp_path / "300W").samples if s.split == "test"]
+    np.testing.assert_allclose(test.to_source(test.landmarks), truth, atol=0.01)
+
+
+def test_a_crop_shows_the_pixel_that_its_landmark_names():
+    # a white pixel at (37, 21) lies where the affine map says, at every scale
+    image = np.zeros((80, 100, 3), np.uint8)
+    image[19:24, 35:40] = 255
+    for size in (16, 40, 120, 300):
+        square = np.array([10.0, -5.0, 60.0])
+        crop = crop_face(image, square, size).astype(float)[..., 0]
+        y, x = (np.average(grid, weights=crop) for grid in np.mgrid[:size, :size])
+        expected = geometry.apply(geometry.crop_affine(square, size), [[37, 21]])[0]
+        np.testing.assert_allclose([x, y], expected, atol=0.35)
+
+
+def test_a_large_picture_is_shrunk_without_aliasing():
+    checker = np.indices((800, 800)).sum(axis=0) % 2 * 255
+    crop = crop_face(np.stack([checker] * 3, -1).astype(np.uint8), np.array([0.0, 0.0, 800.0]), 100)
+    assert crop[5:-5, 5:-5].std() < 8
+
+
+def test_report_rows(w300, tmp_path):
+    rows = w300.split("test").rows()
+    assert {name: indices.tolist() for name, indices in rows.items()} == {
+        "common": [0], "challenging": [1], "full": [0, 1]
+    }  # fmt: skip
+    prepare(read_wflw(write_wflw(tmp_path / "W")), tmp_path / "data" / "wflw", size=32, tell=lambda _: None)
+    rows = open_dataset("wflw", tmp_path / "data").split("test").rows()
+    assert rows["pose"].tolist() == [0]
+    assert rows["occlusion"].tolist() == [0, 1]
+    assert list(rows)[-1] == "full"
+
+
+def test_one_bad_sample_is_listed_and_refused_and_nothing_is_written(tmp_path):
+    root = write_w300(tmp_path / "300W", {"afw": 5})
+    (root / "afw" / "1001_1.png").write_bytes(b"not an image")
+    (root / "afw" / "1002_1.pts").write_text("1 1\n")
+    told: list[str] = []
+    with pytest.raises(UserError, match=r"2 bad of 5 samples .*--skip-bad"):
+        prepare(read_w300(root), tmp_path / "data" / "w300", size=32, tell=told.append)
+    assert sum(line.startswith("bad:") for line in told) == 2
+    assert not list((tmp_path / "data").iterdir())
+
+
+def test_bad_samples_are_skipped_on_demand(tmp_path):
+    root = write_w300(tmp_path / "300W", {"afw": 6})
+    good = prepare(read_w300(root), tmp_path / "a", size=32, tell=lambda _: None)
+    (root / "afw" / "1001_1.png").write_bytes(b"not an image")
+    manifest = prepare(read_w300(root), tmp_path / "b", size=32, skip_bad=True, tell=lambda _: None)
+    assert (manifest["counts"], manifest["skipped"]) == ({"train": {"afw": 5}}, 1)
+    assert good["skipped"] == 0
+    images = [np.load(tmp_path / d / "train" / "images.npy") for d in "ab"]
+    np.testing.assert_array_equal(images[1], np.delete(images[0], 1, axis=0))
+
+
+def test_landmarks_outside_of_the_picture_are_kept_counted_and_told(tmp_path):
+    root = write_w300(tmp_path / "300W", {"afw": 4})
+    pts = root / "afw" / "1000_1.pts"
+    lines = pts.read_text().splitlines()
+    lines[3] = "-20.0 30.0"
+    pts.write_text("\n".join(lines))
+    told: list[str] = []
+    manifest = prepare(read_w300(root), tmp_path / "w300", size=32, tell=told.append)
+    assert manifest["landmarks_outside"] == 1
+    assert any("1 faces have landmarks outside" in line for line in told)
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device")
+
+    archive = read_w300(write_w300(tmp_path / "300W", {"afw": 4}))
+    monkeypatch.setattr(prepare_module.np, "save", full)
+    with pytest.raises(UserError, match="disk is full"):
+        prepare(archive, tmp_path / "data" / "w300", size=32, tell=lambda _: None)
+    assert not list((tmp_path / "data").iterdir())
+
+
+@pytest.mark.parametrize(("options", "message"), [({"size": 3}, "--size 3"), ({"margin": -1}, "--margin -1")])
+def test_senseless_options_are_refused(tmp_path, options, message):
+    with pytest.raises(UserError, match=message):
+        prepare(read_w300(write_w300(tmp_path / "300W", {"afw": 4})), tmp_path / "x", tell=lambda _: None, **options)
+
+
+def test_an_unprepared_dataset_says_the_command(tmp_path):
+    with pytest.raises(UserError, match="run: kd-loss prepare --dataset w300 --source /path/to/W300"):
+        open_dataset("w300", tmp_path)
+    with pytest.raises(UserError, match="run: kd-loss prepare --dataset synthetic$"):
+        open_dataset("synthetic", tmp_path)
+    with pytest.raises(UserError, match="did you mean 'w300'"):
+        open_dataset("w3000", tmp_path)
+
+
+def test_a_damaged_file_is_one_line(w300):
+    file = w300.folder / "train" / "landmarks.npy"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match="damaged or missing"):
+        w300.split("train")
+
+
+def test_unfinished_datasets_are_not_listed(w300):
+    (w300.folder.parent / ".tmp-x-1").mkdir()
+    (w300.folder.parent / ".tmp-x-1" / "manifest.json").write_text("{}")
+    assert prepared_names(w300.folder.parent) == ["w300"]
+
+
+def test_holding_out_keeps_photographs_together(synthetic):
+    split = synthetic.split("train")
+    object.__setattr__(split, "group", np.array([str(i // 2) for i in range(len(split))]))
+    train, held = holdout(split, 0.2, 0)
+    assert len(train) + len(held) == 40
+    assert len(held) == 8
+    assert not set(split.group[train]) & set(split.group[held])
+    assert holdout(split, 0.2, 0)[1].tolist() == held.tolist()
+    assert len(holdout(split, 0.0, 0)[1]) == 0

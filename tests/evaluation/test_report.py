@@ -1,0 +1,42 @@
+from html.parser import HTMLParser
+
+import numpy as np
+
+from kd_loss.datasets.spec import W300
+from kd_loss.evaluation.plots import ced_plot, history_plot, point_plot
+from kd_loss.evaluation.report import render_html
+
+PNG = b"\x89PNG"
+
+
+class Links(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.sources: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.sources += [value for key, value in attrs if key in ("src", "href")]
+
+
+def test_the_page_is_self_contained_and_escapes():
+    page = render_html(
+        title="<b>",
+        lines=["one"],
+        tables=[{"title": "t", "header": ["a"], "rows": [["1"]]}],
+        pictures=[{"title": "p", "text": "x", "png": b"\x89PNG"}],
+        details={"d": "{}"},
+    )
+    links = Links()
+    links.feed(page)
+    assert links.sources
+    assert all(source.startswith("data:image/png;base64,") for source in links.sources)
+    assert "&lt;b&gt;" in page
+
+
+def test_plots_are_pictures():
+    rng = np.random.default_rng(0)
+    errors = rng.uniform(2, 12, (20, 68))
+    assert ced_plot({"a": errors.mean(axis=1)}).startswith(PNG)
+    assert point_plot(errors, W300).startswith(PNG)
+    rows = [{"epoch": 1.0, "loss": 1.0, "main": 1.0, "nme": 9.0, "val_nme": 8.0, "seconds": 1.0}] * 2
+    assert history_plot(rows).startswith(PNG)

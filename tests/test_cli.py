@@ -1,0 +1,85 @@
+"""The commands as a user types them: exit codes, one line of error, nothing half-written."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.datasets.archives import write_w300
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(*argv, cwd, script=None):
+    command = [sys.executable, str(ROOT / script)] if script else [sys.executable, "-m", "kd_loss"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run([*command, *argv], cwd=cwd, capture_output=True, text=True, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("argv", "script", "message"),
+    [
+        (["prepare", "--dataset", "w300"], None, "--source FOLDER"),
+        (["prepare", "--dataset", "w300", "--source", "nowhere"], None, "no such folder: nowhere"),
+        (["prepare", "--dataset", "w30", "--source", "."], None, "did you mean 'w300'"),
+        (["prepair"], None, "did you mean 'prepare'"),
+        (["prepare", "--sorce", "."], None, "did you mean --source"),
+        ([], "train_student.py", "run: kd-loss prepare --dataset w300"),
+        (["--dataset", "w300"], "train_teacher.py", "run: kd-loss prepare --dataset w300"),
+        (["--arch", "mobileNetV2"], "train_student.py", "run: kd-loss prepare --dataset w300"),
+        (["--dataset", "w300"], "test.py", "give --weights"),
+        (["predict", "x.jpg"], None, "give --weights"),
+        (["predict", "--weights", "w.h5", "x.jpg"], None, "no such picture: x.jpg"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path, argv, script, message):
+    done = run(*argv, cwd=tmp_path, script=script)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_and_prepare_do_not_import_tensorflow(tmp_path):
+    code = (
+        "import sys; from kd_loss.cli import _execute\n"
+        "for argv in ([], ['prepare', '--dataset', 'synthetic', '--count', '8', '--size', '32']):\n"
+        "    _execute(argv, 'kd-loss')\n"
+        "assert not {'tensorflow', 'keras', 'jax'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "8 train, 2 test faces of 32 px" in done.stdout
+
+
+def test_prepare_from_an_archive_and_from_npy_files(tmp_path):
+    write_w300(tmp_path / "300W", {"afw": 4, "ibug": 1})
+    done = run("prepare", "--dataset", "w300", "--source", "300W", "--size", "32", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "4 train, 1 test faces of 32 px, 68 landmarks" in done.stdout
+    assert "not the official release" in done.stderr
+    folder = tmp_path / "300W" / "afw"
+    for pts in folder.glob("*.pts"):
+        np.save(pts.with_suffix(".npy"), np.loadtxt(pts, skiprows=3, max_rows=68) - 1)
+        pts.unlink()
+    done = run("prepare", "--dataset", "w300", "--source", "300W/afw", "--size", "32", "--data", "d", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    a, b = (np.load(tmp_path / d / "w300" / "train" / "landmarks.npy") for d in ("data", "d"))
+    np.testing.assert_allclose(b[0], a[[0, 1, 2, 3]][np.abs(a - b[0]).max(axis=(1, 2)) < 1e-5][0], atol=1e-5)
+
+
+def test_prepare_own_scheme(tmp_path):
+    spec = {"name": "x", "points": 68, "pairs": [[36, 45]], "normalisers": {"eyes": [[36], [45]]}}
+    (tmp_path / "mine.json").write_text(json.dumps(spec))
+    write_w300(tmp_path / "src", {"afw": 8})
+    argv = ["prepare", "--dataset", "mine", "--spec", "mine.json", "--source", "src/afw", "--size", "32"]
+    done = run(*argv, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "data" / "mine" / "manifest.json").read_text())
+    assert manifest["spec"]["name"] == "mine"
+    assert manifest["spec"]["normalisers"] == {"eyes": [[36], [45]]}

@@ -1,0 +1,83 @@
+"""The whole job on a handful of tiny drawn faces, and on real ones where they are."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kd_loss.datasets.cofw import read_cofw
+from kd_loss.datasets.w300 import read_w300
+from kd_loss.datasets.wflw import read_wflw
+from kd_loss.demo.command import run_demo
+from kd_loss.demo.options import DemoOptions
+from kd_loss.errors import UserError
+from kd_loss.evaluation.command import run_test
+from kd_loss.evaluation.options import EvaluationOptions
+from kd_loss.networks import load_network
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A demonstration of 64 faces of 32 px and one epoch, with MobileNetV2 for teachers too."""
+    root = tmp_path_factory.mktemp("demo") / "runs"
+    run_demo(DemoOptions(faces=64, size=32, epochs=1, teacher="mobileNetV2", alpha=0.35, output=root))
+    return root
+
+
+def test_the_demo_leaves_a_report_and_what_it_is_made_of(demo):
+    names = {p.name for p in demo.iterdir()}
+    assert names >= {"report.html", "metrics.json", "worst.png", "ced.png", "soft.png", "curves.png", "predictions"}
+    metrics = json.loads((demo / "metrics.json").read_text())
+    assert [n["name"] for n in metrics["networks"]] == [
+        "student, KD-Loss", "student alone", "tough teacher", "tolerant teacher"
+    ]  # fmt: skip
+    score = metrics["networks"][0]["scores"]["inter_ocular"]["full"]
+    assert 0 < score["low"] < score["nme"] < score["high"]
+    assert {p.name for p in (demo / "predictions").iterdir()} == {"face.png", "face.json", "face.pts"}
+
+
+def test_testing_finds_the_others_by_itself_and_agrees_with_the_demo(demo):
+    weights = demo / "runs" / "synthetic" / "student-kd_loss" / "best.h5"
+    metrics = run_test(
+        EvaluationOptions(weights=[str(weights)], dataset="synthetic", data=demo / "data", runs=demo / "runs")
+    )
+    names = [n["name"] for n in metrics["networks"]]
+    assert names[0] == "student-kd_loss"
+    assert len(names) == 4
+    before = json.loads((demo / "metrics.json").read_text())["networks"][0]["scores"]
+    assert metrics["networks"][0]["scores"] == before
+    assert (weights.parent / "report.html").is_file()
+
+
+def test_weights_of_another_scheme_or_crop_are_one_line(demo, tmp_path):
+    from kd_loss.datasets.command import PrepareOptions, run_prepare
+
+    weights = demo / "runs" / "synthetic" / "student-none" / "best.h5"
+    run_prepare(PrepareOptions(dataset="synthetic_cofw", count=8, size=32, data=tmp_path))
+    options = EvaluationOptions(weights=[str(weights)], dataset="synthetic_cofw", data=tmp_path, runs=tmp_path)
+    with pytest.raises(UserError, match="finds 68 points .* has 29"):
+        run_test(options)
+    run_prepare(PrepareOptions(dataset="synthetic", count=8, size=32, data=tmp_path, margin=0.4))
+    options = EvaluationOptions(weights=[str(weights)], dataset="synthetic", data=tmp_path, runs=tmp_path)
+    with pytest.raises(UserError, match="run kd-loss prepare with --margin 0.15"):
+        run_test(options)
+
+
+def test_the_card_says_how_good_the_network_is(demo):
+    card = load_network(demo / "runs" / "synthetic" / "student-kd_loss" / "best.h5").card
+    assert card.metrics["validation_nme"] > 0
+    assert card.training["faces"] + card.training["held_out"] == 64
+
+
+def test_real_archives(real_faces):
+    w300 = read_w300(real_faces / "300W")
+    assert (len(w300.samples), w300.problems) == (1212, [])
+    wflw = read_wflw(real_faces / "WFLW")
+    assert (len(wflw.samples), wflw.problems) == (99, [])
+    cofw = read_cofw(real_faces / "COFW")
+    assert (len(cofw.samples), cofw.problems) == (101, [])
+    for archive in (w300, wflw, cofw):
+        sample = archive.samples[0]
+        height, width = sample.load().shape[:2]
+        inside = (sample.landmarks > -1).all(axis=1) & (sample.landmarks < (width, height)).all(axis=1)
+        assert np.mean(inside) > 0.9

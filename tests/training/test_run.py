@@ -1,0 +1,55 @@
+import json
+import os
+
+import pytest
+
+from kd_loss.errors import UserError
+from kd_loss.files import write_json
+from kd_loss.training.run import find_teacher, open_run
+from kd_loss.training.student import parse_settings
+
+
+def test_a_new_run_takes_the_first_free_name(tmp_path):
+    names = [open_run(tmp_path, "", "student", {"seed": 0}, False).name for _ in range(3)]
+    assert names == ["student", "student-2", "student-3"]
+
+
+def test_an_existing_name_is_not_overwritten(tmp_path):
+    open_run(tmp_path, "mine", "student", {}, False)
+    with pytest.raises(UserError, match="exists; give another --name, or --resume"):
+        open_run(tmp_path, "mine", "student", {}, False)
+
+
+def test_resuming_needs_the_same_options(tmp_path):
+    folder = open_run(tmp_path, "mine", "student", {"seed": 0, "workers": 1}, False)
+    assert open_run(tmp_path, "mine", "student", {"seed": 0, "workers": 2}, True) == folder
+    with pytest.raises(UserError, match="seed was 0, now 1"):
+        open_run(tmp_path, "mine", "student", {"seed": 1}, True)
+    with pytest.raises(UserError, match="no run to resume"):
+        open_run(tmp_path, "other", "student", {}, True)
+
+
+def test_a_run_records_its_options_and_versions(tmp_path):
+    folder = open_run(tmp_path, "", "student", {"seed": 7}, False)
+    assert json.loads((folder / "config.json").read_text()) == {"seed": 7}
+    assert "keras" in json.loads((folder / "environment.json").read_text())["versions"]
+
+
+def test_teachers_are_found_by_role_newest_finished_first(tmp_path):
+    with pytest.raises(UserError, match="run: python train_teacher.py --dataset w300 --teacher tough"):
+        find_teacher("tough", "w300", "", tmp_path)
+    for age, name in ((200, "teacher-tough"), (100, "teacher-tough-2"), (0, "teacher-tough-3")):
+        folder = tmp_path / "w300" / name
+        folder.mkdir(parents=True)
+        (folder / "best.h5").write_text("")
+        os.utime(folder / "best.h5", (10**9 - age, 10**9 - age))
+        if age:
+            write_json(folder / "finished.json", {})
+    assert find_teacher("tough", "w300", "", tmp_path).parent.name == "teacher-tough-2"
+    assert str(find_teacher("tough", "w300", "a.h5", tmp_path)) == "a.h5"
+
+
+def test_method_settings():
+    assert parse_settings(["kd_loss.variant=paper", "kd_loss.main=2.5"], "kd_loss") == {"variant": "paper", "main": 2.5}
+    with pytest.raises(UserError, match=r"not of the form kd_loss.parameter=value"):
+        parse_settings(["variant=paper"], "kd_loss")

@@ -1,0 +1,199 @@
+"""Training end to end on a tiny network, and resuming it bit for bit."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from kd_loss.datasets.augment import Augmentation
+from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.spec import COFW
+from kd_loss.distillation import Distiller, Teacher, get_method
+from kd_loss.errors import UserError
+from kd_loss.networks import Card, build_network, load_network
+from kd_loss.training.history import read_history
+from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.student import train_student
+from kd_loss.training.teacher import train_teachers
+from kd_loss.training.train import learning_rate
+
+
+@pytest.fixture(scope="module")
+def options(data_folder, tmp_path_factory):
+    """A student of 0.35 width on 32-pixel faces; teachers of the same kind in the same runs."""
+    runs = tmp_path_factory.mktemp("runs")
+    student = StudentOptions(
+        dataset="synthetic", epochs=2, batch_size=8, alpha=0.35, size=32, validation=0.2, data=data_folder, runs=runs
+    )
+    teacher = TeacherOptions(
+        dataset="synthetic",
+        arch="mobileNetV2",
+        epochs=1,
+        batch_size=8,
+        alpha=0.35,
+        size=48,
+        data=data_folder,
+        runs=runs,
+    )
+    train_teachers(teacher, tell=lambda _: None)
+    return student
+
+
+def weights(folder):
+    return load_network(folder / "last.h5").model.get_weights()
+
+
+def test_teachers_are_found_and_every_term_is_logged(options):
+    told: list[str] = []
+    folder = train_student(options, tell=told.append)
+    assert "objective: 2·main + 1·tough + 1·tolerant" in told
+    history = read_history(folder / "history.csv")
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert {"loss", "main", "tough", "tolerant", "nme", "val_nme"} <= history[0].keys()
+    row = history[0]
+    assert row["loss"] == pytest.approx(2 * row["main"] + row["tough"] + row["tolerant"], rel=1e-4)
+    assert {p.name for p in folder.iterdir()} >= {"best.h5", "best.json", "last.h5", "config.json", "state.npz"}
+
+
+def test_only_the_student_is_saved_and_the_teachers_stay_as_they_are(options):
+    before = [load_network(p).model.get_weights() for p in sorted(options.runs.glob("*/teacher-*/best.h5"))]
+    folder = train_student(dataclasses.replace(options, epochs=1), tell=lambda _: None)
+    after = [load_network(p).model.get_weights() for p in sorted(options.runs.glob("*/teacher-*/best.h5"))]
+    for a, b in zip(before, after, strict=True):
+        for x, y in zip(a, b, strict=True):
+            np.testing.assert_array_equal(x, y)
+    assert load_network(folder / "best.h5").model.count_params() < 700_000
+
+
+def test_the_same_seed_gives_the_same_student(options):
+    alone = dataclasses.replace(options, method="none", epochs=1)
+    a, b = (train_student(alone, tell=lambda _: None) for _ in "ab")
+    for x, y in zip(weights(a), weights(b), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def command(options, name, *more):
+    return [
+        *(sys.executable, "-m", "kd_loss", "train-student", "--dataset", "synthetic", "--epochs", "4"),
+        *("--batch-size", "8", "--alpha", "0.35", "--size", "32", "--validation", "0.2", "--dropout", "0.3"),
+        *("--data", str(options.data), "--runs", str(options.runs), "--name", name, *more),
+    ]
+
+
+def test_a_killed_and_resumed_run_is_the_same_bit_for_bit(options):
+    whole = options.runs / "synthetic" / "whole"
+    subprocess.run(command(options, "whole"), check=True, capture_output=True)
+    killed = options.runs / "synthetic" / "killed"
+    process = subprocess.Popen(command(options, "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.time() + 300
+    while not (killed / "state.npz").is_file() and time.time() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert (killed / "state.npz").is_file()
+    assert not (killed / "finished.json").is_file(), "the run was over before it could be killed"
+    subprocess.run(command(options, "killed", "--resume"), check=True, capture_output=True)
+    for x, y in zip(weights(whole), weights(killed), strict=True):
+        np.testing.assert_array_equal(x, y)
+    a, b = (read_history(folder / "history.csv") for folder in (whole, killed))
+    for x, y in zip(a, b, strict=True):
+        assert {k: v for k, v in x.items() if k != "seconds"} == {k: v for k, v in y.items() if k != "seconds"}
+
+
+def test_the_best_value_survives_resuming(options, tmp_path):
+    from kd_loss.training.callbacks import Checkpoint
+
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    saved: list[float] = []
+
+    def checkpoint():
+        callback = Checkpoint(tmp_path, lambda logs: saved.append(logs["val_nme"]), "val_nme")
+        callback.set_model(model)
+        return callback
+
+    first = checkpoint()
+    first.on_epoch_end(0, {"val_nme": 5.0})
+    second = checkpoint()
+    assert second.restore(model) == 1
+    second.on_epoch_end(1, {"val_nme": 6.0})
+    second.on_epoch_end(2, {"val_nme": 4.0})
+    assert saved == [5.0, 4.0]
+
+
+def test_a_diverged_training_stops_with_one_line(options, tmp_path):
+    from kd_loss.training.callbacks import Checkpoint
+
+    callback = Checkpoint(tmp_path, lambda logs: None, None)
+    with pytest.raises(UserError, match="diverged in epoch 3"):
+        callback.on_epoch_end(2, {"loss": float("nan")})
+
+
+def test_learning_rate_warms_up_and_falls_to_a_hundredth():
+    rate = learning_rate(1e-3, 1000)
+    values = [float(rate(step)) for step in (0, 50, 525, 1000)]
+    assert values == pytest.approx([1e-5, 1e-3, (1 + 0.01) / 2 * 1e-3, 1e-5], rel=0.02)
+
+
+def test_a_distiller_without_its_teacher_or_with_one_of_another_scheme_is_refused(synthetic):
+    card = Card("mobileNetV2", 0.35, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
+    student = build_network(card)
+    with pytest.raises(UserError, match="the method kd_loss needs a tough teacher"):
+        Distiller(student=student, methods={get_method("kd_loss"): 1.0}, spec=synthetic.spec)
+    other = build_network(dataclasses.replace(card, spec=COFW.to_dict()))
+    with pytest.raises(UserError, match="the tough teacher finds 29 points, the dataset has 68"):
+        Distiller(
+            student=student,
+            methods={get_method("kd_loss"): 1.0},
+            teachers={"tough": Teacher(other), "tolerant": Teacher(other)},
+            spec=synthetic.spec,
+        )
+
+
+def test_teachers_are_not_part_of_the_distiller(synthetic):
+    card = Card("mobileNetV2", 0.35, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
+    student, teacher = build_network(card), build_network(dataclasses.replace(card, size=48), seed=1)
+    teachers = {role: Teacher(teacher) for role in ("tough", "tolerant")}
+    distiller = Distiller(student=student, methods={get_method("kd_loss"): 1.0}, teachers=teachers, spec=synthetic.spec)
+    assert len(distiller.weights) == len(student.model.weights)
+    split = synthetic.split("train")
+    loader = FaceLoader(split, range(8), size=32, batch_size=8, augmentation=Augmentation())
+    images, targets = loader[0]
+    values = distiller.compute_loss(images, targets, distiller(images), training=True)
+    assert np.isfinite(float(values))
+    distiller.reset_metrics()
+    evaluated = distiller.compute_loss(images, targets, distiller(images), training=False)
+    taps = keras.ops.convert_to_numpy(distiller(images)["landmarks"])
+    assert float(evaluated) == pytest.approx(np.abs(taps - targets["landmarks"]).mean(), rel=1e-5)
+    # the metric agrees with the NumPy one
+    from kd_loss.evaluation.metrics import normalising_distance, point_errors
+
+    distance = normalising_distance(targets["landmarks"], synthetic.spec, "inter_ocular")
+    expected = point_errors(taps, targets["landmarks"], distance).mean()
+    assert float(distiller.trackers["nme"].result()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"epochs": 0}, "--epochs 0 is not positive"),
+        ({"arch": "mobilenetV3"}, "did you mean 'mobileNetV2'"),
+        ({"method": "kdloss"}, "did you mean 'kd_loss'"),
+        ({"dataset": "sinthetic"}, "did you mean 'synthetic'"),
+        ({"tough": "nowhere.h5"}, "no such weights: nowhere.h5"),
+        ({"size": 8}, "--size 8"),
+        ({"init": "nowhere.h5"}, "no such weights"),
+    ],
+)
+def test_bad_options_are_one_line_before_anything_is_written(options, changes, message):
+    before = sorted(options.runs.glob("*/*"))
+    with pytest.raises(UserError, match=message):
+        train_student(dataclasses.replace(options, **changes), tell=lambda _: None)
+    assert sorted(options.runs.glob("*/*")) == before
