@@ -56,6 +56,11 @@ COMMANDS = {
         "kd_loss.inference.command:run_predict",
         "landmarks on pictures of faces",
     ),
+    "curves": Command(
+        "kd_loss.evaluation.options:CurvesOptions",
+        "kd_loss.evaluation.curves:run_curves",
+        "draw the terms of KD-Loss",
+    ),
     "demo": Command(
         "kd_loss.demo.options:DemoOptions",
         "kd_loss.demo.command:run_demo",

@@ -12,12 +12,12 @@ from kd_loss.configuration import option
 class DemoOptions:
     """Prepare, teachers, students, test and predict on drawn faces; writes runs/demo/report.html."""
 
-    faces: int = option(2000, "training faces to draw; a quarter more for testing")
+    faces: int = option(1200, "training faces to draw; a quarter more for testing")
     size: int = option(64, "side of the pictures in pixels")
     epochs: int = option(20, "epochs of each training")
-    teacher: str = option("efficientNetB0", "architecture of the teachers")
+    teacher: str = option("mobileNetV2", "architecture of the teachers")
     student: str = option("mobileNetV2", "architecture of the students")
-    alpha: float = option(0.5, "width multiplier of the students")
+    alpha: float = option(0.35, "width multiplier of the students")
     seed: int = option(0, "of drawing and training")
     output: Path = option(Path("runs/demo"), "folder of the demo; its earlier contents are replaced")
     config: str = option("", "JSON or TOML file with options; those of the command line win")

@@ -21,7 +21,9 @@ main              d up to 0.5, then d² + 0.25 (C¹)             3 d up to the t
 
 What follows: landmarks are normalised, so d is far below 0.5 and the paper's main loss is plain L1; the
 code's main loss has slope 3 where the student is better than the tolerant teacher and only 2 d (0.1 at
-d = 0.05) where it is worse, so that the largest errors are left mostly to the assistive terms.
+d = 0.05) where it is worse, so that the largest errors are left mostly to the assistive terms. Both
+teachers' rewards together have a slope of −2 · 0.5 / 0.4 = −2.5 at d = 0 in the paper's form: with a
+weight of the main loss below 2.5 (the figures have 2.5, the code 2) the truth is not the minimum.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The options of the command `test`."""
+"""The options of the commands `test` and `curves`."""
 
 from __future__ import annotations
 
@@ -21,4 +21,14 @@ class EvaluationOptions:
     output: str = option("", "folder of the results; the weights' run folder if left out")
     data: Path = option(Path("data"), "folder of the prepared datasets")
     runs: Path = option(Path("runs"), "folder of the runs")
+    config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+
+@dataclass(frozen=True)
+class CurvesOptions:
+    """Draw the terms of KD-Loss and their sum against the student's error, for both variants."""
+
+    tough: float = option(0.02, "error of the tough teacher, in normalised units")
+    tolerant: float = option(0.04, "error of the tolerant teacher")
+    output: Path = option(Path("kd_loss.png"), "the picture to write")
     config: str = option("", "JSON or TOML file with options; those of the command line win")

@@ -133,3 +133,12 @@ def test_bad_parameters():
         KDLoss(variant="codes")
     with pytest.raises(UserError, match=r"kd_loss.tough = -1 is negative"):
         KDLoss(tough=-1)
+
+
+def test_the_papers_truth_is_a_minimum_from_a_main_weight_of_two_and_a_half():
+    # slope of the sum at d = 0+: main − 2 · 0.5 / 0.4
+    d = np.array([[1e-4]])
+    terms = kd_loss_terms([[0.0]], d, [[0.02]], [[0.04]], variant="paper")
+    value = {name: float(v[0]) / 1e-4 for name, v in terms.items()}
+    assert value["main"] == pytest.approx(1)
+    assert value["tough"] + value["tolerant"] == pytest.approx(-2.5, rel=0.02)

@@ -106,7 +106,7 @@ def test_a_killed_and_resumed_run_is_the_same_bit_for_bit(options):
         assert {k: v for k, v in x.items() if k != "seconds"} == {k: v for k, v in y.items() if k != "seconds"}
 
 
-def test_the_best_value_survives_resuming(options, tmp_path):
+def test_the_best_value_survives_resuming(tmp_path):
     from kd_loss.training.callbacks import Checkpoint
 
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -128,7 +128,7 @@ def test_the_best_value_survives_resuming(options, tmp_path):
     assert saved == [5.0, 4.0]
 
 
-def test_a_diverged_training_stops_with_one_line(options, tmp_path):
+def test_a_diverged_training_stops_with_one_line(tmp_path):
     from kd_loss.training.callbacks import Checkpoint
 
     callback = Checkpoint(tmp_path, lambda logs: None, None)

@@ -1,0 +1,52 @@
+"""The command `curves`: KD-Loss drawn as the paper's figures have it, in both variants."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from keras import ops
+
+from kd_loss.distillation.kd_loss import VARIANTS, KDLoss, kd_loss_terms
+from kd_loss.errors import UserError
+from kd_loss.evaluation.options import CurvesOptions
+from kd_loss.files import atomic_file
+
+matplotlib.use("Agg")
+from matplotlib.figure import Figure
+
+
+def run_curves(options: CurvesOptions) -> Path:
+    """Write the picture: a column per variant; value above, slope of the whole below."""
+    if options.tough < 0 or options.tolerant < 0:
+        raise UserError("the errors of the teachers must not be negative")
+    limit = 2.5 * max(options.tough, options.tolerant, 0.01)
+    error = np.linspace(-limit, limit, 2001).astype("float32")[:, None]
+    truth, tough, tolerant = (np.full_like(error, v) for v in (0.0, options.tough, options.tolerant))
+    figure = Figure(figsize=(11, 6.5))
+    axes = figure.subplots(2, 2, sharex=True)
+    for column, variant in enumerate(VARIANTS):
+        weights = KDLoss(variant=variant).weights_of_terms
+        terms = {k: ops.convert_to_numpy(v) for k, v in kd_loss_terms(truth, error, tough, tolerant, variant).items()}
+        upper, lower = axes[0, column], axes[1, column]
+        for name, values in terms.items():
+            upper.plot(error, weights[name] * values, label=f"{weights[name]:g} · {name}")
+        total = sum(weights[name] * values for name, values in terms.items())
+        upper.plot(error, total, "k", label="sum")
+        lower.plot(error[:, 0], np.gradient(total, error[:, 0]), "k")
+        for axis in (upper, lower):
+            for value, style in ((options.tough, "--"), (options.tolerant, ":")):
+                axis.axvline(value, color="grey", linewidth=0.8, linestyle=style)
+                axis.axvline(-value, color="grey", linewidth=0.8, linestyle=style)
+            axis.grid(alpha=0.3)
+            axis.locator_params(axis="x", nbins=7)
+        upper.set_title(f"variant = {variant}")
+        upper.legend(frameon=False)
+        lower.set(xlabel="student − truth (dashed: tough, dotted: tolerant teacher)", ylim=(-9, 9))
+    axes[0, 0].set_ylabel("loss")
+    axes[1, 0].set_ylabel("slope of the sum")
+    with atomic_file(options.output, ".png") as path:
+        figure.savefig(path, dpi=100, bbox_inches="tight")
+    print(options.output)
+    return options.output
