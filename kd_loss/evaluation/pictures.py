@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -31,7 +30,8 @@ def result_sheet(result: Result, indices: Sequence[int], columns: int = 5) -> np
         crop = geometry.apply(split.affine[index], result.predicted[index])
         predicted = geometry.normalise(crop, split.size)
         picture = _face(split, index, [(split.landmarks[index], TRUTH), (predicted, PREDICTED)])
-        pictures.append(label(picture, f"{result.nme[index]:.1f} %  {Path(str(split.name[index])).stem[:18]}"))
+        name = str(split.name[index]).rsplit("/", 1)[-1]
+        pictures.append(label(picture, f"{result.nme[index]:.1f} %  {name[-19:]}"))
     return sheet(pictures, columns)
 
 

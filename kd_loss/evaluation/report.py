@@ -49,16 +49,15 @@ def subset_table(results: Sequence[Result], normaliser: str, published: bool) ->
     return header, rows
 
 
-def print_table(
-    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], console: Console | None = None
-) -> None:
-    """A table in the terminal."""
-    table = Table(title=title)
-    for i, name in enumerate(header):
-        table.add_column(name, justify="left" if i == 0 else "right")
-    for row in rows:
-        table.add_row(*row)
-    (console or Console()).print(table)
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table in the terminal, turned on its side: a column per network fits where one per subset does not."""
+    table = Table(title=title, title_justify="left")
+    for i, cells in enumerate([header, *rows]):
+        table.add_column(cells[0] if i else "", justify="right" if i else "left", overflow="fold")
+    for cells in zip(*(row[1:] for row in (header, *rows)), strict=True):
+        table.add_row(*cells)
+    console = Console()
+    Console(width=max(console.width, 100)).print(table)
 
 
 def embed(png: bytes) -> str:
