@@ -93,6 +93,17 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     return values
 
 
+def reserve(path: Path) -> None:
+    """Take the whole size of a sparse file from the disk now.
+
+    Writing to a memory map of a file without room does not fail, it kills the process (SIGBUS); this
+    raises the `OSError` of a full disk instead, where the system can do it.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:

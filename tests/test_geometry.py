@@ -79,9 +79,7 @@ def test_compose_is_one_after_the_other(a, b, p):
     st.tuples(st.floats(-50, 50), st.floats(-50, 50), st.floats(20, 400)),
     st.lists(st.tuples(st.floats(-50, 400), st.floats(-50, 400)), min_size=1, max_size=5).map(np.array),
 )
-def test_the_way_through_crop_and_augmentation_and_back_costs_less_than_a_hundredth_of_a_pixel(
-    augmentation, square, p
-):
+def test_the_way_through_crop_and_augmentation_and_back_costs_less_than_a_hundredth_of_a_pixel(augmentation, square, p):
     into = geometry.normalised_affine(square)
     # float32 on the way, as in a prepared dataset
     stored = geometry.apply(into, p).astype(np.float32)

@@ -23,7 +23,7 @@ import kd_loss
 from kd_loss import geometry
 from kd_loss.datasets.sample import Archive, BadSample, Sample
 from kd_loss.errors import UserError
-from kd_loss.files import atomic_folder, sha256, write_json
+from kd_loss.files import atomic_folder, reserve, sha256, write_json
 from kd_loss.shape_model import ShapeModel
 
 SPLITS = ("train", "test")
@@ -55,6 +55,7 @@ class _Split:
         folder.mkdir()
         shape = (len(samples), size, size, 3)
         self.images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
+        reserve(folder / "images.npy")
         self.affine = np.zeros((len(samples), 2, 3))
         self.landmarks = np.zeros((len(samples), *samples[0].landmarks.shape), np.float32)
         self.outside = 0
@@ -84,6 +85,7 @@ class _Split:
             shape = (len(good), self.size, self.size, 3)
             path = self.folder / "images.npy"
             packed = np.lib.format.open_memmap(self.folder / "packed.npy", "w+", np.uint8, shape)
+            reserve(self.folder / "packed.npy")
             for target, index in enumerate(good):
                 packed[target] = self.images[index]
             packed.flush()

@@ -51,12 +51,13 @@ def subset_table(results: Sequence[Result], normaliser: str, published: bool) ->
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table in the terminal, turned on its side: a column per network fits where one per subset does not."""
-    table = Table(title=title, title_justify="left")
+    table = Table()
     for i, cells in enumerate([header, *rows]):
         table.add_column(cells[0] if i else "", justify="right" if i else "left", overflow="fold")
     for cells in zip(*(row[1:] for row in (header, *rows)), strict=True):
         table.add_row(*cells)
     console = Console()
+    print(title)
     Console(width=max(console.width, 100)).print(table)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 
 import keras
@@ -16,7 +17,8 @@ from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.prepared import PreparedDataset, holdout
 from kd_loss.distillation import DistillationMethod, Distiller, Teacher
 from kd_loss.errors import UserError
-from kd_loss.files import write_json
+from kd_loss.evaluation.plots import history_plot
+from kd_loss.files import atomic_file, write_json
 from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.landmark_net import batch_norm_momentum, take_weights
 from kd_loss.training.acceleration import fused_batch_normalization
@@ -122,14 +124,19 @@ def train(
     settings = {**to_plain(options), "arch": arch, "role": role}
     folder = open_run(options.runs / options.dataset, options.name, default_name, settings, options.resume)
 
+    def note(line: str) -> None:
+        with (folder / "log.txt").open("a", encoding="utf-8") as log:
+            log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+        tell(line)
+
     def save_best(logs: dict[str, float]) -> None:
         metrics = {"validation_nme": logs["val_nme"]} if "val_nme" in logs else {}
         save_network(LandmarkNet(network.model, dataclasses.replace(network.card, metrics=metrics)), folder / "best.h5")
 
     checkpoint = Checkpoint(folder, save_best, "val_nme" if validation else None)
     done = checkpoint.restore(distiller) if options.resume else 0
-    tell(f"{folder}: {role} {arch}, {len(chosen)} faces, {len(held)} held out, {size} px, {steps} steps")
-    tell(f"objective: {distiller.objective}" + (f"; {done} epochs done before" if done else ""))
+    note(f"{folder}: {role} {arch}, {len(chosen)} faces, {len(held)} held out, {size} px, {steps} steps")
+    note(f"objective: {distiller.objective}" + (f"; {done} epochs done before" if done else ""))
     if done < options.epochs:
         with fused_batch_normalization():
             distiller.fit(
@@ -142,9 +149,11 @@ def train(
                 verbose=1 if sys.stdout.isatty() else 2,
             )
         save_network(network, folder / "last.h5")
+    with atomic_file(folder / "curves.png") as picture:
+        picture.write_bytes(history_plot(checkpoint.history))
     write_json(folder / "finished.json", {"epochs": options.epochs, "best": checkpoint.best})
     if checkpoint.best is not None:
-        tell(f"best validation NME {checkpoint.best:.2f} % -> {folder / 'best.h5'}")
+        note(f"best validation NME {checkpoint.best:.2f} % -> {folder / 'best.h5'}")
     return folder
 
 
