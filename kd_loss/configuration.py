@@ -68,7 +68,9 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction if default else "store_true", **options)
         else:
             metavar = flag.lstrip("-").upper().replace("-", "_")
-            parser.add_argument(flag, type=kind, nargs="+" if many else None, metavar=metavar, **options)
+            if many:  # given once with several values, or several times
+                options |= {"nargs": "+", "action": "extend"}
+            parser.add_argument(flag, type=kind, metavar=metavar, **options)
 
 
 def read_config(path: Path, cls: type) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     tough, tolerant = train_teachers(TeacherOptions(arch=options.teacher, **common))
     student = StudentOptions(arch=options.student, alpha=options.alpha, **common)
     say("student alone")
-    alone = train_student(dataclasses.replace(student, method="none"))
+    alone = train_student(dataclasses.replace(student, method=["none"]))
     say("student distilled by KD-Loss")
     distilled = train_student(student)
     say("test")

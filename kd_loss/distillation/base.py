@@ -25,12 +25,19 @@ class DistillationMethod(keras.layers.Layer):
     Attributes:
         name_on_command_line: set by `register`.
         teacher_roles: the teachers it listens to.
+        any_teachers: whether it listens to every teacher that it is given instead, whatever its role;
+            `teacher_roles` are then those that it takes where none is named.
+        needs_errors: whether it asks its teachers for `training_errors`.
+        relational: whether the value of a sample depends on the others of its batch.
         student_taps, teacher_taps: the taps it reads (see `networks.LandmarkNet`).
         term_names: the keys of what `terms` returns, in the order in which they are logged.
     """
 
     name_on_command_line: ClassVar[str] = ""
     teacher_roles: ClassVar[tuple[str, ...]] = ()
+    any_teachers: ClassVar[bool] = False
+    needs_errors: ClassVar[bool] = False
+    relational: ClassVar[bool] = False
     student_taps: ClassVar[tuple[str, ...]] = ("landmarks",)
     teacher_taps: ClassVar[tuple[str, ...]] = ("landmarks",)
     term_names: tuple[str, ...] = ("main",)
@@ -61,6 +68,25 @@ class DistillationMethod(keras.layers.Layer):
         weights = self.weights_of_terms
         values = self.terms(y_true, student, teachers)
         return sum(weights.get(name, 1.0) * value for name, value in values.items())
+
+
+class TeacherSum(DistillationMethod):
+    """A method written for one teacher, which adds up over any number of them by their weights."""
+
+    teacher_roles = ("tough",)
+    any_teachers = True
+
+    def __init__(self, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.shares: dict[str, float] = {}
+
+    def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
+        """Remember the teachers' weights."""
+        self.shares = {role: teacher.weight for role, teacher in teachers.items()}
+
+    def over_teachers(self, teachers: Mapping[str, Taps], value: Callable[[str, Taps], Tensor]) -> Tensor:
+        """Σ weight · value(role, taps) over the teachers, (B,)."""
+        return sum(self.shares.get(role, 1.0) * value(role, taps) for role, taps in teachers.items())
 
 
 METHODS: dict[str, type[DistillationMethod]] = {}

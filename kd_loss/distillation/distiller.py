@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kd_loss.datasets.spec import DatasetSpec
@@ -17,8 +18,10 @@ from kd_loss.networks.landmark_net import LandmarkNet
 class Teacher:
     """A frozen network that answers with its taps; a plain object, so that Keras does not track it."""
 
-    def __init__(self, network: LandmarkNet, taps: Sequence[str] = ("landmarks",)):
-        self.network, self.size = network, network.card.size
+    def __init__(self, network: LandmarkNet, taps: Sequence[str] = ("landmarks",), weight: float = 1.0):
+        self.network, self.size, self.weight = network, network.card.size, weight
+        #: (N,) mean squared error on each training face, where a method needs it
+        self.training_errors: np.ndarray | None = None
         self.model = network.tap_model(taps)
         self.model.trainable = False
 
@@ -56,9 +59,9 @@ class Distiller(keras.Model):
         super().__init__(name="distiller")
         teachers = dict(teachers or {})
         for method in methods:
-            for role in method.teacher_roles:
-                if role not in teachers:
-                    raise UserError(f"the method {method.name_on_command_line} needs a {role} teacher")
+            missing = [] if method.any_teachers and teachers else set(method.teacher_roles) - teachers.keys()
+            for role in sorted(missing):
+                raise UserError(f"the method {method.name_on_command_line} needs a {role} teacher")
         for role, teacher in teachers.items():
             points = teacher.network.card.dataset_spec().points
             if points != spec.points:

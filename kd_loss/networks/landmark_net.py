@@ -32,6 +32,15 @@ class LandmarkNet:
         """Names of the outputs that can be asked for."""
         return tuple(self.card.taps)
 
+    def channels(self, tap: str) -> int:
+        """The number of channels of a tap: the last axis of its shape."""
+        return int(self.tap_model([tap]).output[tap].shape[-1])
+
+    def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """Kernel (C, 2K) and bias (2K,) of the linear head on the embedding."""
+        kernel, bias = self.model.get_layer("head").get_weights()
+        return kernel, bias
+
     def tap_model(self, names: Iterable[str] = ("landmarks",)) -> keras.Model:
         """A model on the same weights whose output is a dictionary of the named taps."""
         outputs = {}

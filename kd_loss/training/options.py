@@ -48,7 +48,8 @@ class StudentOptions(TrainingOptions):
     """Train a student: distilled from the dataset's two teachers, or alone."""
 
     arch: str = option("mobileNetV2", "backbone: mobileNetV2 or any of the teachers'")
-    method: str = option("kd_loss", "kd_loss, or none for the student alone")
-    set: list[str] = option([], "parameters of the method, e.g. kd_loss.variant=paper")
+    method: list[str] = option(["kd_loss"], "none, kd_loss or another; several with weights: kd_loss:1 srrl:0.1")
+    set: list[str] = option([], "parameters of the methods, e.g. kd_loss.variant=paper srrl.beta=0.5")
+    teacher: list[str] = option([], "teachers of methods that take any: name=weights.h5[:weight], repeated")
     tough: str = option("", "weights of the tough teacher; found by itself if left out")
     tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")

@@ -5,8 +5,9 @@ import pytest
 
 from kd_loss.errors import UserError
 from kd_loss.files import write_json
+from kd_loss.training.options import StudentOptions
 from kd_loss.training.run import find_teacher, open_run
-from kd_loss.training.student import parse_settings
+from kd_loss.training.student import parse_methods, teacher_files
 
 
 def test_a_new_run_takes_the_first_free_name(tmp_path):
@@ -49,7 +50,31 @@ def test_teachers_are_found_by_role_newest_finished_first(tmp_path):
     assert str(find_teacher("tough", "w300", "a.h5", tmp_path)) == "a.h5"
 
 
-def test_method_settings():
-    assert parse_settings(["kd_loss.variant=paper", "kd_loss.main=2.5"], "kd_loss") == {"variant": "paper", "main": 2.5}
-    with pytest.raises(UserError, match=r"not of the form kd_loss.parameter=value"):
-        parse_settings(["variant=paper"], "kd_loss")
+def test_methods_with_weights_and_settings():
+    methods = parse_methods(["kd_loss", "srrl:0.1"], ["kd_loss.variant=paper", "srrl.beta=0.5"])
+    (kd, kd_weight), (srrl, srrl_weight) = methods.items()
+    assert (kd.variant, kd_weight, srrl.beta, srrl_weight) == ("paper", 1.0, 0.5, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("methods", "settings", "message"),
+    [
+        (["kd_loss"], ["variant=paper"], "not of the form method.parameter=value, method one of kd_loss"),
+        (["kd_loss"], ["srrl.beta=1"], "method one of kd_loss"),
+        (["kd_loss"], ["kd_loss.beta=1"], "unknown parameter of kd_loss 'beta'"),
+        (["kd_loss", "kd_loss"], [], "given twice"),
+        (["srrl:-1"], [], "not positive"),
+        (["srll"], [], "did you mean 'srrl'"),
+    ],
+)
+def test_bad_methods_are_one_line(methods, settings, message):
+    with pytest.raises(UserError, match=message):
+        parse_methods(methods, settings)
+
+
+def test_teachers_by_name():
+    options = StudentOptions(teacher=["a=x.h5:0.5", "b=y.h5"])
+    files = teacher_files(options, parse_methods(["kd"], []), "w300")
+    assert {k: (str(p), w) for k, (p, w) in files.items()} == {"a": ("x.h5", 0.5), "b": ("y.h5", 1.0)}
+    with pytest.raises(UserError, match="not of the form name=weights"):
+        teacher_files(StudentOptions(teacher=["x.h5"]), parse_methods(["kd"], []), "w300")

@@ -72,7 +72,7 @@ def test_only_the_student_is_saved_and_the_teachers_stay_as_they_are(options):
 
 
 def test_the_same_seed_gives_the_same_student(options):
-    alone = dataclasses.replace(options, method="none", epochs=1)
+    alone = dataclasses.replace(options, method=["none"], epochs=1)
     a, b = (train_student(alone, tell=lambda _: None) for _ in "ab")
     for x, y in zip(weights(a), weights(b), strict=True):
         np.testing.assert_array_equal(x, y)
@@ -185,7 +185,7 @@ def test_teachers_are_not_part_of_the_distiller(synthetic):
     [
         ({"epochs": 0}, "--epochs 0 is not positive"),
         ({"arch": "mobilenetV3"}, "did you mean 'mobileNetV2'"),
-        ({"method": "kdloss"}, "did you mean 'kd_loss'"),
+        ({"method": ["kdloss"]}, "did you mean 'kd_loss'"),
         ({"dataset": "sinthetic"}, "did you mean 'synthetic'"),
         ({"tough": "nowhere.h5"}, "no such weights: nowhere.h5"),
         ({"size": 8}, "--size 8"),
