@@ -56,6 +56,11 @@ COMMANDS = {
         "kd_loss.inference.command:run_predict",
         "landmarks on pictures of faces",
     ),
+    "compare": Command(
+        "kd_loss.training.options:CompareOptions",
+        "kd_loss.evaluation.compare:run_compare",
+        "several methods on equal terms: train, test, one table",
+    ),
     "curves": Command(
         "kd_loss.evaluation.options:CurvesOptions",
         "kd_loss.evaluation.curves:run_curves",

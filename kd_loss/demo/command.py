@@ -79,7 +79,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     )
     metrics = write_results(root, results, split, False, 20, notes=[note], curves=distilled / "history.csv")
     say("predict: a drawn face")
-    picture = draw_face(2 * options.size, options.seed + 1, 0)
+    picture = draw_face(480, options.seed + 1, 0)
     face = root / "face.png"
     cv2.imwrite(str(face), np.ascontiguousarray(_crop(picture)[..., ::-1]))
     run_predict(PredictOptions(sources=[str(face)], weights=str(distilled / "best.h5"), output=root / "predictions"))

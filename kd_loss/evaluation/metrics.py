@@ -81,6 +81,14 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
+def paired_bootstrap(
+    values: ArrayLike, baseline: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean difference `values − baseline` over the same faces, and the bootstrap interval of that mean."""
+    difference = np.asarray(values, np.float64) - np.asarray(baseline, np.float64)
+    return float(difference.mean()), *bootstrap_interval(difference, level, resamples, seed)
+
+
 @dataclass(frozen=True)
 class Score:
     """The figures of one set of faces; NME, interval and FR in %, AUC 0…1."""

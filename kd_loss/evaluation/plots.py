@@ -39,7 +39,7 @@ def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0) -> bytes:
     for threshold in (8, 10):
         axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
     axes.set(xlabel="NME in %", ylabel="share of faces in %", xlim=(0, limit), ylim=(0, 100.5))
-    axes.legend(loc="lower right", frameon=False)
+    axes.legend(loc="best", framealpha=0.8)
     return _png(figure)
 
 

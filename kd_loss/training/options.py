@@ -44,6 +44,19 @@ class TeacherOptions(TrainingOptions):
 
 
 @dataclass(frozen=True)
+class CompareOptions(TrainingOptions):
+    """Train a student by each method with the same seeds, epochs and data, and compare them on the test faces."""
+
+    methods: list[str] = option(["none", "kd_loss"], "methods; a combination as kd_loss+srrl:0.1")
+    seeds: int = option(3, "students per method; their seeds count up from --seed")
+    arch: str = option("mobileNetV2", "backbone of the students")
+    set: list[str] = option([], "parameters of the methods, e.g. kd_loss.variant=paper")
+    teacher: list[str] = option([], "teachers of methods that take any: name=weights.h5[:weight], repeated")
+    tough: str = option("", "weights of the tough teacher; found by itself if left out")
+    tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")
+
+
+@dataclass(frozen=True)
 class StudentOptions(TrainingOptions):
     """Train a student: distilled from the dataset's two teachers, or alone."""
 

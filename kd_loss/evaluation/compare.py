@@ -1,0 +1,168 @@
+"""The command `compare`: several methods on equal terms.
+
+Each student is a run of its own under `runs/<dataset>/<name>/`, so that a comparison that was stopped goes
+on where it was, and a method that fails does not take the others with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kd_loss.datasets.prepared import PreparedDataset, open_dataset
+from kd_loss.errors import UserError
+from kd_loss.evaluation.metrics import Score, paired_bootstrap
+from kd_loss.evaluation.plots import ced_plot
+from kd_loss.evaluation.report import describe, print_table, render_html
+from kd_loss.evaluation.result import Result, test_network
+from kd_loss.files import atomic_file, write_json
+from kd_loss.training.history import read_history
+from kd_loss.training.options import CompareOptions, StudentOptions
+from kd_loss.training.student import parse_methods, teacher_files, train_student
+
+BASELINE = "none"
+
+
+def student_options(options: CompareOptions, method: str, seed: int, folder: str) -> StudentOptions:
+    """One student of a comparison; the settings of other methods are left out."""
+    names = [part.partition(":")[0] for part in method.split("+")]
+    shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions)}
+    del shared["methods"], shared["seeds"]
+    shared["set"] = [text for text in options.set if text.partition(".")[0] in names]
+    name = f"{folder}/{method.replace(':', '-')}-seed{seed}"
+    started = (options.runs / options.dataset / name / "config.json").is_file()
+    return StudentOptions(**{**shared, "method": method.split("+"), "seed": seed, "name": name, "resume": started})
+
+
+def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
+    """Refuse what is wrong with the methods, their settings and teachers before any training."""
+    if options.seeds < 1:
+        raise UserError(f"--seeds {options.seeds} is less than 1")
+    if len(set(options.methods)) != len(options.methods):
+        raise UserError("--methods names a method twice")
+    owners = {part.partition(":")[0] for method in options.methods for part in method.split("+")}
+    for text in options.set:
+        if text.partition(".")[0] not in owners:
+            raise UserError(f"--set {text}: no such method among {', '.join(sorted(owners))}")
+    dataset = open_dataset(options.dataset, options.data)
+    for method in options.methods:
+        student = student_options(options, method, options.seed, folder)
+        for path, _ in teacher_files(student, parse_methods(student.method, student.set), options.dataset).values():
+            if not path.is_file():
+                raise UserError(f"no such weights: {path}")
+    return dataset
+
+
+def run_compare(options: CompareOptions) -> dict[str, Any]:
+    """Train what is not trained yet, test all, write `compare.json` and `report.html`; returns the former."""
+    folder_name = options.name or "compare"
+    dataset = check_first(options, folder_name)
+    split, margin = dataset.split("test"), dataset.manifest["crop"]["margin"]
+    results: dict[str, list[Result]] = {}
+    seconds: dict[str, float] = {}
+    failures: dict[str, str] = {}
+    for seed in range(options.seed, options.seed + options.seeds):
+        for method in options.methods:
+            student = student_options(options, method, seed, folder_name)
+            run = options.runs / options.dataset / student.name
+            try:
+                if not (run / "finished.json").is_file():
+                    keras.backend.clear_session()
+                    print(f"== {method}, seed {seed} ==", flush=True)
+                    train_student(student)
+                results.setdefault(method, []).append(test_network(run / "best.h5", method, split, margin, 32))
+            except Exception as error:
+                failures[f"{method}, seed {seed}"] = f"{type(error).__name__}: {error}"
+                print(f"failed: {method}, seed {seed}: {error}", flush=True)
+                continue
+            epochs = [row["seconds"] for row in read_history(run / "history.csv")]
+            seconds[method] = float(np.median(epochs))
+    if not results:
+        raise UserError(f"every method failed; the first: {next(iter(failures.values()))}")
+    summary = summarise(results, seconds, failures)
+    write_comparison(options.runs / options.dataset / folder_name, options, results, summary)
+    return summary
+
+
+def summarise(
+    results: Mapping[str, Sequence[Result]], seconds: Mapping[str, float], failures: Mapping[str, str]
+) -> dict[str, Any]:
+    """Mean and standard deviation over seeds of every figure, and the paired difference to `none`.
+
+    The difference is taken face by face between the means over seeds; its interval says how sure the
+    faces make it, the standard deviation how much another seed changes.
+    """
+    per_face = {method: np.mean([r.nme for r in runs], axis=0) for method, runs in results.items()}
+    methods = {}
+    for method, runs in results.items():
+        normaliser = runs[0].split.spec.default_normaliser
+        scores = [run.scores(normaliser) for run in runs]
+        nme = {row: [score[row].nme for score in scores] for row in scores[0]}
+        full: list[Score] = [score["full"] for score in scores]
+        entry: dict[str, Any] = {
+            "seeds": len(runs),
+            "nme": {row: {"mean": float(np.mean(v)), "std": _std(v)} for row, v in nme.items()},
+            "fr_10": float(np.mean([score.fr_10 for score in full])),
+            "auc_10": float(np.mean([score.auc_10 for score in full])),
+            "seconds_per_epoch": seconds[method],
+        }
+        if BASELINE in results and method != BASELINE:
+            mean, low, high = paired_bootstrap(per_face[method], per_face[BASELINE])
+            entry["against_none"] = {"mean": mean, "low": low, "high": high}
+        methods[method] = entry
+    return {"methods": methods, "failures": dict(failures)}
+
+
+def _std(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    methods = summary["methods"]
+    names = list(next(iter(methods.values()))["nme"])
+    header = ["method", *names, "against none, 95 %", "FR@0.10", "AUC@0.10", "s per epoch", "seeds"]
+    rows = []
+    for method, entry in methods.items():
+        cells = []
+        for name in names:
+            spread = entry["nme"][name]["std"]
+            cells.append(f"{entry['nme'][name]['mean']:.2f}" + (f" ± {spread:.2f}" if spread is not None else ""))
+        gain = entry.get("against_none")
+        paired = f"{gain['mean']:+.2f} ({gain['low']:+.2f}…{gain['high']:+.2f})" if gain else "–"
+        rest = [f"{entry['fr_10']:.2f}", f"{entry['auc_10']:.3f}", f"{entry['seconds_per_epoch']:.1f}"]
+        rows.append([method, *cells, paired, *rest, str(entry["seeds"])])
+    return header, rows
+
+
+def write_comparison(
+    folder: Path, options: CompareOptions, results: Mapping[str, Sequence[Result]], summary: Mapping[str, Any]
+) -> None:
+    """Print the table; write `compare.json`, `ced.png` and `report.html`."""
+    spec = next(iter(results.values()))[0].split.spec
+    header, rows = _rows(summary)
+    title = f"NME in %, {spec.name}, normalised by {describe(spec.default_normaliser)}"
+    print_table(title, header, rows)
+    curves = ced_plot({method: np.concatenate([run.nme for run in runs]) for method, runs in results.items()})
+    size = next(iter(results.values()))[0].network["size"]
+    page = render_html(
+        title=f"Methods compared on {spec.name}",
+        lines=[
+            f"{options.arch}, {size} px, {options.epochs} epochs, batch {options.batch_size}, {options.seeds} seeds.",
+            "± is the standard deviation over seeds; the interval is a paired bootstrap over faces.",
+            *(f"failed: {who}: {why}" for who, why in summary["failures"].items()),
+        ],
+        tables=[{"title": title, "header": header, "rows": rows}],
+        pictures=[{"title": "Cumulative error distribution", "text": "all seeds together", "png": curves}],
+        details={},
+    )
+    with atomic_file(folder / "ced.png") as path:
+        path.write_bytes(curves)
+    with atomic_file(folder / "report.html") as path:
+        path.write_text(page, encoding="utf-8")
+    write_json(folder / "compare.json", summary)
+    print(f"report: {folder / 'report.html'}")
