@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -112,6 +113,7 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
 def _quiet_import() -> Iterator[None]:
     """Keep TensorFlow's start-up notes, which it writes to the descriptor itself, from the user."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     kept = os.dup(2)
     with open(os.devnull, "w") as nowhere:
