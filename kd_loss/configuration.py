@@ -21,6 +21,9 @@ from kd_loss.errors import UserError
 
 T = TypeVar("T")
 
+#: what a run's `config.json` holds beside the options that made it
+_OF_A_RUN = ("config", "resume", "role", "decided_by")
+
 
 def option(default: Any, help: str, *, positional: bool = False, flag: str = "") -> Any:
     """A field of an options class; `flag` where its name on the command line differs."""
@@ -80,7 +83,7 @@ def read_config(path: Path, cls: type) -> dict[str, Any]:
         values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:
         raise UserError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"the configuration {path} is not {path.suffix[1:] or 'JSON'}: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"the configuration {path} is not a table of options")
@@ -88,6 +91,8 @@ def read_config(path: Path, cls: type) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
+        if name in _OF_A_RUN:
+            continue
         if name not in hints:
             near = difflib.get_close_matches(name, list(hints), n=1)
             raise UserError(
@@ -96,24 +101,35 @@ def read_config(path: Path, cls: type) -> dict[str, Any]:
             )
         kind, many = _base_type(hints[name])
         try:
-            if value is None:
+            if value is None and type(None) in typing.get_args(hints[name]):
                 result[name] = None
             elif many:
-                result[name] = [kind(v) for v in value]
-            elif kind is bool and not isinstance(value, bool):
-                raise ValueError("true or false expected")
+                result[name] = [_convert(v, kind) for v in (value if isinstance(value, list) else [value])]
             else:
-                result[name] = kind(value)
-        except (TypeError, ValueError):
+                result[name] = _convert(value, kind)
+        except (TypeError, ValueError, OverflowError):
             raise UserError(f"the configuration {path}: {key} = {value!r} is no {kind.__name__}") from None
     return result
+
+
+def _convert(value: Any, kind: type) -> Any:
+    """A value of JSON or TOML as `kind`; no number for a text, no fraction for a whole number."""
+    fits = {
+        bool: isinstance(value, bool),
+        int: isinstance(value, int) and not isinstance(value, bool),
+        float: isinstance(value, int | float) and not isinstance(value, bool),
+    }.get(kind, isinstance(value, str))
+    if not fits:
+        raise TypeError(value)
+    return kind(value)
 
 
 def build(cls: type[T], given: dict[str, Any]) -> T:
     """An instance from the values of a command line, over those of its `--config` file, if any."""
     config = given.get("config")
     values = read_config(Path(config), cls) if config else {}
-    return cls(**{**values, **given})
+    # a positional list is always there, empty where nothing was given
+    return cls(**{**values, **{k: v for k, v in given.items() if v != [] or k not in values}})
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, *, prog: str | None = None) -> T:

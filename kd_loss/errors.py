@@ -10,6 +10,12 @@ class UserError(Exception):
     """Bad input. Commands print its text on one line and exit with code 2, without a traceback."""
 
 
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that is not one plain folder name."""
+    if not name or not all(c.isalnum() or c in "_-+." for c in name) or name.startswith("."):
+        raise UserError(f"'{name}' cannot name {what}: letters, digits, _, -, + and . only")
+
+
 def choose(value: str, choices: Iterable[str], what: str) -> str:
     """Return `value` if it is one of `choices`; otherwise raise a `UserError` with the nearest one.
 

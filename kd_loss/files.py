@@ -46,9 +46,10 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise disk_error(error, target) from None
     try:
         yield folder
-        if target.exists():
-            shutil.rmtree(target)
+        if target.exists():  # aside in one step: a kill in between leaves the old one or none, never a half
+            target.rename(folder.with_name(folder.name + "-old"))
         folder.rename(target)
+        shutil.rmtree(folder.with_name(folder.name + "-old"), ignore_errors=True)
     except OSError as error:
         raise disk_error(error, target) from None
     finally:

@@ -26,6 +26,9 @@ def run(*argv, cwd, script=None):
         (["prepare", "--dataset", "w300"], None, "--source FOLDER"),
         (["prepare", "--dataset", "w300", "--source", "nowhere"], None, "no such folder: nowhere"),
         (["prepare", "--dataset", "w30", "--source", "."], None, "did you mean 'w300'"),
+        (["prepare", "--source", "."], None, "give --dataset"),
+        (["prepare", "--dataset", "synthetic", "--seed", "-1"], None, "--seed -1"),
+        (["prepare", "--dataset", "synthetic", "--margin", "nan"], None, "--margin nan"),
         (["prepair"], None, "did you mean 'prepare'"),
         (["prepare", "--sorce", "."], None, "did you mean --source"),
         ([], "train_student.py", "run: kd-loss prepare --dataset w300"),
@@ -83,3 +86,19 @@ def test_prepare_own_scheme(tmp_path):
     manifest = json.loads((tmp_path / "data" / "mine" / "manifest.json").read_text())
     assert manifest["spec"]["name"] == "mine"
     assert manifest["spec"]["normalisers"] == {"eyes": [[36], [45]]}
+
+
+def test_a_demo_does_not_clear_a_folder_of_something_else(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious").write_text("x")
+    done = run("demo", "--output", "mine", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "mine holds something else than a demo" in done.stderr
+    assert (tmp_path / "mine" / "precious").read_text() == "x"
+
+
+def test_a_benchmark_is_not_overwritten_by_another_scheme(tmp_path):
+    (tmp_path / "s.json").write_text('{"name": "w300", "points": 5}')
+    done = run("prepare", "--spec", "s.json", "--source", ".", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "'w300' is a benchmark" in done.stderr

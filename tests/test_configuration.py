@@ -44,7 +44,13 @@ def test_the_command_line_wins_over_a_file(tmp_path, suffix, text):
     [
         ('{"batchsize": 4}', "unknown option 'batchsize': did you mean 'batch_size'"),
         ('{"batch_size": "x"}', "no int"),
-        ('{"resume": 1}', "no bool"),
+        ('{"beside": 1}', "no bool"),
+        ('{"batch_size": 1.9}', "no int"),
+        ('{"batch_size": true}', "no int"),
+        ('{"batch_size": null}', "no int"),
+        ('{"folder": 3}', "no Path"),
+        ('{"batch_size": 1e400}', "no int"),
+        ("[" * 100_000, "is not json"),
         ("[1]", "not a table"),
         ("{", "is not json"),
     ],
@@ -71,3 +77,10 @@ def test_a_bad_command_line_is_one_line(argv, message):
 
 def test_plain_values_are_json():
     assert to_plain(Options())["folder"] == "data"
+
+
+def test_one_text_is_a_list_of_one_and_a_runs_own_file_is_taken(tmp_path):
+    file = tmp_path / "c.json"
+    file.write_text('{"names": "none", "rate": null, "role": "student", "decided_by": {}, "resume": true}')
+    got = parse(Options, ["--config", str(file)])
+    assert (got.names, got.rate, got.resume) == (["none"], None, False)

@@ -80,6 +80,10 @@ def warp(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
 
     The border is repeated: black corners would tell the network how far the picture was turned.
     """
+    factor = image.shape[0] // size
+    if factor > 1:  # average first: a bilinear look at every third pixel would alias
+        side = image.shape[0] // factor
+        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     matrix = geometry.pixel_affine(affine, image.shape[0], size)
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 

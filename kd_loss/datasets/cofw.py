@@ -35,7 +35,7 @@ def _load(path: Path, variable: str, index: int) -> np.ndarray:
     try:
         with h5py.File(path, "r") as file:
             data = np.asarray(file[file[variable][()].reshape(-1)[index]])
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise BadSample(f"cannot be read from the .mat file ({error})") from None
     if data.dtype != np.uint8 or data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[0] != 3):
         raise BadSample(f"is no 8-bit grey or colour picture ({data.dtype}, {data.shape})")
@@ -49,7 +49,7 @@ def _annotations(path: Path, images: str, phis: str) -> np.ndarray:
         with h5py.File(path, "r") as file:
             rows = np.asarray(file[phis], np.float64).T
             count = file[images].size
-    except KeyError:
+    except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: no variables {images} and {phis}; is it the official colour file?") from None
     except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).split(",")[0].split("(")[0].strip() or "not HDF5"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_loss.configuration import option
-from kd_loss.errors import UserError, choose
+from kd_loss.errors import UserError, check_name, choose
 
 FOLDER = "folder of images with .npy, .pts or one CSV"
 
@@ -17,7 +17,7 @@ FOLDER = "folder of images with .npy, .pts or one CSV"
 class PrepareOptions:
     """Crop, resize and normalise annotated faces into data/<dataset>/, ready for training."""
 
-    dataset: str = option("w300", "w300, cofw, wflw, synthetic, synthetic_cofw, synthetic_wflw, or a name with --spec")
+    dataset: str = option("", "w300, cofw, wflw, synthetic, synthetic_cofw, synthetic_wflw, or a name with --spec")
     source: str = option("", "folder of the archive; not needed for synthetic faces")
     spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
     format: str = option("auto", "auto; or folder: images with one .npy or .pts each, or one CSV")
@@ -41,9 +41,14 @@ def read_archive(options: PrepareOptions) -> Any:
 
         from kd_loss.datasets.folder import read_folder
 
-        spec = replace(DatasetSpec.from_json(Path(options.spec)), name=options.dataset)
-        _check_name(options.dataset)
+        spec = DatasetSpec.from_json(Path(options.spec))
+        spec = replace(spec, name=options.dataset or spec.name)
+        check_name(spec.name, "a dataset")
+        if spec.name in SPECS:
+            raise UserError(f"'{spec.name}' is a benchmark; give your own dataset another name with --dataset")
         return read_folder(_source(options), spec, options.test_fraction)
+    if not options.dataset:
+        raise UserError(f"give --dataset: {', '.join(SPECS)}, or your own with --spec")
     name = choose(options.dataset, SPECS, "dataset")
     if name.startswith("synthetic"):
         from kd_loss.datasets.synthetic import draw_archive
@@ -69,11 +74,6 @@ def _source(options: PrepareOptions) -> Path:
     return Path(options.source)
 
 
-def _check_name(name: str) -> None:
-    if not name or not all(c.isalnum() or c in "_-" for c in name):
-        raise UserError(f"'{name}' cannot name a dataset: letters, digits, _ and - only")
-
-
 def _is_plain_folder(source: Path) -> bool:
     """Whether images and `.npy` files lie side by side, as the KD-Loss reference code keeps its data."""
     places = (source, source / "train")
@@ -85,13 +85,18 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import track
 
-    from kd_loss.datasets.prepare import prepare
+    from kd_loss.datasets.prepare import check_crop, prepare
 
     console = Console(stderr=True)
 
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
         return track(items, "faces", total, console=console, transient=True)
 
+    check_crop(options.size, options.margin)
+    if options.seed < 0:
+        raise UserError(f"--seed {options.seed} is negative")
+    if not 0 < options.test_fraction < 1:
+        raise UserError(f"--test-fraction {options.test_fraction} is not between 0 and 1")
     archive = read_archive(options)
     target = options.data / archive.spec.name
     manifest = prepare(

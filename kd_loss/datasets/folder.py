@@ -6,7 +6,9 @@
 * CSV: one file in the folder; each row the image's path, then x0, y0, x1, y1 … in pixels that start
   at 0. A header row is passed over; several rows may name one photograph.
 
-Folders `train/` and `test/` are kept as the splits; otherwise a share of the photographs becomes test.
+Faces of one photograph, which have to stay in one split, are rows of one path; in the other layouts every
+picture is taken for a photograph of its own. Folders `train/` and `test/` are kept as the splits; otherwise
+a share of the photographs becomes test.
 """
 
 from __future__ import annotations
@@ -27,7 +29,6 @@ from kd_loss.datasets.sample import (
     check_landmarks,
     existing_folder,
     pair_files,
-    photograph,
     read_image,
 )
 from kd_loss.datasets.spec import DatasetSpec
@@ -39,9 +40,13 @@ Row = tuple[str, Path, np.ndarray, str]
 def read_npy(path: Path, points: int) -> np.ndarray:
     """Landmarks (K, 2) of a `.npy` file in pixels; `BadSample` for another array or normalised values."""
     try:
-        values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError):
-        raise BadSample("is not a .npy array") from None
+        # the header first: an array of hostile size is not to be read
+        header = np.load(path, mmap_mode="r", allow_pickle=False)
+        values = np.array(header) if isinstance(header, np.ndarray) and header.size < 1_000_000 else None
+    except Exception:  # NumPy raises half a dozen kinds for a damaged header
+        values = None
+    if values is None:
+        raise BadSample("is not a .npy array of landmarks") from None
     if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise BadSample(f"holds {values.dtype}, not numbers")
     if values.size == 2 * points and np.abs(values).max() <= 1:
@@ -60,28 +65,30 @@ def _from_pairs(root: Path, folder: Path, suffix: str, archive: Archive) -> Iter
             archive.problems.append(f"{note}: {error}")
             continue
         name = image.relative_to(root).as_posix()
-        yield name, image, landmarks, photograph(image.relative_to(folder).with_suffix("").as_posix())
+        yield name, image, landmarks, name
 
 
 def _from_csv(root: Path, folder: Path, table: Path, archive: Archive) -> Iterator[Row]:
     try:
         rows = list(csv.reader(table.read_text(encoding="utf-8-sig").splitlines()))
-    except UnicodeDecodeError:
-        raise UserError(f"{table} is not text") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise UserError(f"{table} is not a CSV of text") from None
     for number, row in enumerate(rows, 1):
+        if not any(cell.strip() for cell in row):
+            continue
         where = f"{table} row {number}"
         try:
             values = np.array([float(cell) for cell in row[1:]])
         except ValueError:
-            if number > 1:
+            if number > 1 or (folder / row[0]).is_file():  # the first row may be a header
                 archive.problems.append(f"{where}: a cell is not a number")
             continue
         if number == 1 and np.array_equal(values, np.arange(len(values))):
             continue  # the header that pandas writes: 0, 1, 2 …
-        image = folder / row[0] if row else folder
+        image = folder / row[0]
         if not image.is_file() and (folder / "images" / row[0]).is_file():
             image = folder / "images" / row[0]
-        if not row or not image.is_file() or ".." in Path(row[0]).parts:
+        if not image.is_file() or ".." in Path(row[0]).parts:
             archive.problems.append(f"{where}: no image {image}")
             continue
         try:

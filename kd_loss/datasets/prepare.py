@@ -9,6 +9,7 @@ of the same shape, `affine.npy` (N, 2, 3) float64 from source pixels to crop pix
 from __future__ import annotations
 
 import platform
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,10 +34,10 @@ FORMAT = 1
 def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
     """The square of a picture as (size, size, 3), outside of the picture black.
 
-    Shrinking by more than two averages pixels first, so that nothing aliases.
+    Shrinking by two or more averages pixels first, so that nothing aliases.
     """
     affine = geometry.crop_affine(square, size)
-    factor = int(1 / affine[0, 0] / 2)
+    factor = min(int(1 / affine[0, 0] + 1e-6), *image.shape[:2])
     if factor > 1:
         # average whole blocks of factor × factor pixels; (p + 0.5) / factor − 0.5 is the new place
         height, width = (n // factor * factor for n in image.shape[:2])
@@ -58,7 +59,7 @@ class _Split:
         reserve(folder / "images.npy")
         self.affine = np.zeros((len(samples), 2, 3))
         self.landmarks = np.zeros((len(samples), *samples[0].landmarks.shape), np.float32)
-        self.outside = 0
+        self.outside = np.zeros(len(samples), bool)
 
     def write_one(self, index: int) -> str | None:
         """Crop one face; the text of its problem, if it has one."""
@@ -67,11 +68,13 @@ class _Split:
             image = sample.load()
         except BadSample as error:
             return f"{sample.name}: {error}"
+        except cv2.error as error:
+            return f"{sample.name}: OpenCV cannot read it ({error.err})"
         height, width = image.shape[:2]
         low, high = sample.landmarks.min(axis=0), sample.landmarks.max(axis=0)
         if (high < -0.5).any() or (low > (width - 0.5, height - 0.5)).any():
             return f"{sample.name}: no landmark lies in the picture ({width} × {height})"
-        self.outside += bool((low < -0.5).any() or (high > (width - 0.5, height - 0.5)).any())
+        self.outside[index] = (low < -0.5).any() or (high > (width - 0.5, height - 0.5)).any()
         square = geometry.square_crop(geometry.landmark_box(sample.landmarks), self.margin)
         self.images[index] = crop_face(image, square, self.size)
         self.affine[index] = geometry.crop_affine(square, self.size)
@@ -93,14 +96,24 @@ class _Split:
         else:
             self.images.flush()
         self.samples = [self.samples[i] for i in good]
+        if not good:
+            return
         self.landmarks = self.landmarks[good]
         np.save(self.folder / "landmarks.npy", self.landmarks)
         np.save(self.folder / "affine.npy", self.affine[good])
         for key in ("subset", "group", "name"):
             np.save(self.folder / f"{key}.npy", np.array([getattr(s, key) for s in self.samples], str))
-        for key in self.samples[0].attributes if self.samples else ():
+        for key in self.samples[0].attributes:
             values = np.array([s.attributes[key] for s in self.samples])
             np.save(self.folder / f"attribute-{key}.npy", values)
+
+
+def check_crop(size: int, margin: float) -> None:
+    """Refuse a senseless size or margin."""
+    if not 16 <= size <= 1024:
+        raise UserError(f"--size {size} is not between 16 and 1024")
+    if not 0 <= margin <= 2:
+        raise UserError(f"--margin {margin} is not between 0 and 2")
 
 
 def prepare(
@@ -124,10 +137,7 @@ def prepare(
         tell: takes the warnings and, one by one, the bad samples.
         progress: wraps an iterable of known length.
     """
-    if not 16 <= size <= 1024:
-        raise UserError(f"--size {size} is not between 16 and 1024")
-    if not 0 <= margin <= 2:
-        raise UserError(f"--margin {margin} is not between 0 and 2")
+    check_crop(size, margin)
     for warning in archive.warnings:
         tell(f"warning: {warning}")
     with atomic_folder(target) as folder:
@@ -143,10 +153,13 @@ def prepare(
                 results = list(progress(pool.map(split.write_one, range(len(samples))), len(samples)))
             bad = {i for i, problem in enumerate(results) if problem}
             problems += [results[i] for i in sorted(bad)]
-            outside += split.outside
+            outside += int(split.outside.sum())
             split.finish(bad)
         _judge(problems, archive, skip_bad, tell)
-        if "train" not in splits or not splits["train"].samples:
+        for name in [name for name, split in splits.items() if not split.samples]:
+            shutil.rmtree(splits.pop(name).folder)
+            tell(f"warning: no good {name} face is left")
+        if "train" not in splits:
             raise UserError(f"no training face for '{archive.spec.name}' is left")
         if outside:
             tell(f"warning: {outside} faces have landmarks outside of their picture; they are kept")

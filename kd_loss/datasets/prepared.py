@@ -19,7 +19,7 @@ from kd_loss.files import is_temporary, read_json
 def _open(path: Path, mapped: bool = True) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is damaged or missing ({error}); run kd-loss prepare again") from None
 
 
@@ -135,6 +135,6 @@ def open_dataset(name: str, data: Path) -> PreparedDataset:
             f"the dataset '{name}' is not prepared in {data}; run: kd-loss prepare --dataset {name}{source}"
         )
     manifest = read_json(folder / "manifest.json", "the manifest")
-    if not {"spec", "size", "counts", "sha256"} <= manifest.keys():
+    if not {"spec", "size", "counts", "sha256", "crop"} <= manifest.keys():
         raise UserError(f"{folder}/manifest.json is incomplete; run kd-loss prepare again")
     return PreparedDataset(folder, manifest, DatasetSpec.from_dict(manifest["spec"], str(folder)))

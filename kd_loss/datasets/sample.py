@@ -58,16 +58,16 @@ class Archive:
             raise UserError(f"no annotated face in {source}: expected {expected}")
 
 
-def read_image(path: Path) -> np.ndarray:
+def read_image(path: Path, upright: bool = False) -> np.ndarray:
     """An image file as (H, W, 3) uint8 RGB, grey and alpha converted; `BadSample` if it does not decode.
 
-    The EXIF orientation is ignored: annotations are in the pixels as stored.
+    `upright` turns it as its EXIF orientation says; annotations are in the pixels as stored.
     """
     try:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise BadSample(f"cannot be read ({error.strerror})") from None
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    flags = cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(data, flags) if data.size else None
     except cv2.error:
@@ -93,7 +93,7 @@ def check_landmarks(values: np.ndarray, points: int) -> np.ndarray:
 
 
 def photograph(stem: str) -> str:
-    """The photograph that a face belongs to: `1051618982_2` and `1051618982_1` share one."""
+    """The photograph of a 300W face: `1051618982_2` and `1051618982_1` share one."""
     return re.sub(r"_\d{1,2}$", "", stem)
 
 
@@ -101,13 +101,16 @@ def pair_files(folder: Path, suffix: str) -> tuple[list[tuple[Path, Path]], list
     """Image and annotation files of one folder by stem, with a problem line for each left alone."""
     images: dict[str, Path] = {}
     notes: dict[str, Path] = {}
+    doubles: list[str] = []
     for path in sorted(folder.iterdir()):
         kind = path.suffix.lower()
         if kind == suffix:
             notes[path.stem] = path
+        elif kind in IMAGE_SUFFIXES and path.stem in images:
+            doubles.append(f"{path}: beside {images[path.stem].name}, one {suffix} file cannot be for both")
         elif kind in IMAGE_SUFFIXES:
-            images.setdefault(path.stem, path)
-    problems = [f"{images[s]}: no {suffix} file beside it" for s in images.keys() - notes.keys()]
+            images[path.stem] = path
+    problems = doubles + [f"{images[s]}: no {suffix} file beside it" for s in images.keys() - notes.keys()]
     problems += [f"{notes[s]}: no image beside it" for s in notes.keys() - images.keys()]
     both = sorted(images.keys() & notes.keys())
     return [(images[stem], notes[stem]) for stem in both], sorted(problems)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,17 @@ class DatasetSpec:
     test_subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.points, int) or self.points < 2:
-            raise UserError(f"dataset spec '{self.name}': points must be a whole number ≥ 2")
+        if type(self.points) is not int or not 2 <= self.points <= 10_000:
+            raise UserError(f"dataset spec '{self.name}': points must be a whole number from 2 to 10,000")
         groups = [*self.parts.values(), *self.edges, *self.pairs]
         groups += [group for pair in self.normalisers.values() for group in pair]
+        if not all(groups):
+            raise UserError(f"dataset spec '{self.name}': a part, edge or normaliser has no points")
+        for name, (first, second) in self.normalisers.items():
+            if name == "box" or set(first) == set(second):
+                raise UserError(f"dataset spec '{self.name}': the normaliser '{name}' is no distance of two places")
         for index in (i for group in groups for i in group):
-            if not isinstance(index, int) or not 0 <= index < self.points:
+            if type(index) is not int or not 0 <= index < self.points:
                 raise UserError(f"dataset spec '{self.name}': index {index!r} is not in 0…{self.points - 1}")
         mirrored = [i for pair in self.pairs for i in pair]
         if len(mirrored) != len(set(mirrored)):
@@ -78,6 +83,9 @@ class DatasetSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "dataset spec") -> DatasetSpec:
         """Build from plain lists and dictionaries; `UserError` names a missing or unknown field."""
+        unknown = set(values) - {f.name for f in fields(cls)}
+        if unknown:
+            raise UserError(f"{where}: unknown field '{sorted(unknown)[0]}'")
         try:
             return cls(
                 name=str(values["name"]),

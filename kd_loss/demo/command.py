@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,6 +15,7 @@ from kd_loss.datasets.command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.synthetic import draw_face
 from kd_loss.demo.options import DemoOptions
+from kd_loss.errors import UserError
 from kd_loss.evaluation.command import write_results
 from kd_loss.evaluation.result import test_network
 from kd_loss.files import disk_error
@@ -24,6 +26,7 @@ from kd_loss.training.student import train_student
 from kd_loss.training.teacher import train_teachers
 
 DATASET = "synthetic"
+MARK = ".made-by-kd-loss-demo"
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
@@ -35,12 +38,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         marks.append((step, time.perf_counter() - started))
         print(f"\n== {step} ({marks[-1][1]:.0f} s) ==", flush=True)
 
-    try:
-        if root.exists():
-            shutil.rmtree(root)
-        root.mkdir(parents=True)
-    except OSError as error:
-        raise disk_error(error, root) from None
+    clear(root)
     data, runs = root / "data", root / "runs"
     common: dict[str, Any] = {
         "dataset": DATASET,
@@ -69,8 +67,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         tough: "tough teacher",
         tolerant: "tolerant teacher",
     }
-    margin = dataset.manifest["crop"]["margin"]
-    results = [test_network(folder / "best.h5", name, split, margin, 32) for folder, name in names.items()]
+    results = [test_network(folder / "best.h5", name, dataset, split, 32) for folder, name in names.items()]
     minutes = (time.perf_counter() - started) / 60
     note = (
         f"A demonstration: {options.faces} drawn faces of {options.size} px, {options.epochs} epochs, "
@@ -85,6 +82,19 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     run_predict(PredictOptions(sources=[str(face)], weights=str(distilled / "best.h5"), output=root / "predictions"))
     print(f"\n{(time.perf_counter() - started) / 60:.1f} minutes; report: {root / 'report.html'}")
     return metrics
+
+
+def clear(root: Path) -> None:
+    """Make the demo's folder anew; a folder that no demo made is not touched."""
+    if root.exists() and not (root / MARK).is_file() and (not root.is_dir() or any(root.iterdir())):
+        raise UserError(f"{root} holds something else than a demo; give another --output")
+    try:
+        if root.exists():
+            shutil.rmtree(root)
+        root.mkdir(parents=True)
+        (root / MARK).touch()
+    except OSError as error:
+        raise disk_error(error, root) from None
 
 
 def _crop(picture: np.ndarray) -> np.ndarray:

@@ -109,9 +109,14 @@ def get_method(name: str, parameters: Mapping[str, Any] | None = None) -> Distil
     cls = METHODS[choose(name, METHODS, "method")]
     method = cls()
     valid = {k: v for k, v in method.get_config().items() if k not in ("name", "trainable", "dtype")}
-    given = dict(parameters or {})
-    for key in given:
-        choose(key, valid, f"parameter of {name}")
+    given = {}
+    for key, value in (parameters or {}).items():
+        key = choose(key, valid, f"parameter of {name}")
+        numeric = isinstance(valid[key], float)
+        finite = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+        if finite != numeric or not (numeric or isinstance(value, str)):
+            raise UserError(f"{name}.{key} = {value!r} is no {'finite number' if numeric else 'name'}")
+        given[key] = value
     return cls(**given)
 
 

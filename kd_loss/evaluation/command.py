@@ -21,13 +21,14 @@ from kd_loss.evaluation.result import Result, test_network
 from kd_loss.files import atomic_file, write_json
 from kd_loss.inference.drawing import encode_png
 from kd_loss.training.history import read_history
+from kd_loss.training.run import finished_runs
 
-#: name in the table -> pattern of its runs
+#: name in the table -> role and method on the cards of its runs
 BESIDE = {
-    "tough teacher": "teacher-tough*",
-    "tolerant teacher": "teacher-tolerant*",
-    "student alone": "student-none*",
-    "student, KD-Loss": "student-kd_loss*",
+    "tough teacher": ("tough", None),
+    "tolerant teacher": ("tolerant", None),
+    "student alone": ("student", "none"),
+    "student, KD-Loss": ("student", "kd_loss"),
 }
 
 
@@ -40,11 +41,10 @@ def find_beside(runs: Path, dataset: str, chosen: list[Path]) -> dict[Path, str]
     """The newest finished run of each kind, without those that are tested anyway."""
     given = {path.resolve() for path in chosen}
     found: dict[Path, str] = {}
-    for name, pattern in BESIDE.items():
-        finished = [p for p in (runs / dataset).glob(f"{pattern}/best.h5") if (p.parent / "finished.json").is_file()]
+    for name, (role, method) in BESIDE.items():
+        finished = finished_runs(runs / dataset, role=role, method=method)
         if finished and not given & {p.resolve() for p in finished}:
-            newest = max(finished, key=lambda p: p.stat().st_mtime)
-            found[newest] = f"{name} ({newest.parent.name})"
+            found[finished[-1]] = f"{name} ({finished[-1].parent.name})"
     return found
 
 
@@ -64,11 +64,15 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     paths = [Path(text) for text in options.weights]
     dataset = open_dataset(options.dataset, options.data)
     split = dataset.split(choose(options.split, ("test", "train"), "split"))
-    margin = dataset.manifest["crop"]["margin"]
-    names = {path: run_name(path) for path in paths}
-    if options.beside:
-        names |= find_beside(options.runs, dataset.folder.name, paths)
-    results = [test_network(path, name, split, margin, options.batch_size) for path, name in names.items()]
+    if options.worst < 1 or options.batch_size < 1:
+        raise UserError("--worst and --batch-size have to be at least 1")
+    results = [test_network(path, run_name(path), dataset, split, options.batch_size) for path in paths]
+    beside = find_beside(options.runs, dataset.folder.name, paths) if options.beside else {}
+    for path, name in beside.items():
+        try:
+            results.append(test_network(path, name, dataset, split, options.batch_size))
+        except UserError as error:
+            print(f"warning: left out: {error}")
     folder = output_folder(options, paths[0])
     official = is_official(split.spec.name, dict(Counter(split.subset.tolist())), dict(split.spec.official))
     metrics = write_results(folder, results, split, official, options.worst)

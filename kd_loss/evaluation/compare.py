@@ -62,7 +62,7 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
     """Train what is not trained yet, test all, write `compare.json` and `report.html`; returns the former."""
     folder_name = options.name or "compare"
     dataset = check_first(options, folder_name)
-    split, margin = dataset.split("test"), dataset.manifest["crop"]["margin"]
+    split = dataset.split("test")
     results: dict[str, list[Result]] = {}
     seconds: dict[str, float] = {}
     failures: dict[str, str] = {}
@@ -75,7 +75,7 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
                     keras.backend.clear_session()
                     print(f"== {method}, seed {seed} ==", flush=True)
                     train_student(student)
-                results.setdefault(method, []).append(test_network(run / "best.h5", method, split, margin, 32))
+                results.setdefault(method, []).append(test_network(run / "best.h5", method, dataset, split, 32))
             except Exception as error:
                 failures[f"{method}, seed {seed}"] = f"{type(error).__name__}: {error}"
                 print(f"failed: {method}, seed {seed}: {error}", flush=True)

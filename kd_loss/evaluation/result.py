@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.datasets.prepared import PreparedSplit
+from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import Score, normalising_distance, part_errors, point_errors
 from kd_loss.networks import LandmarkNet, load_network
@@ -55,14 +55,16 @@ class Result:
         }
 
 
-def check_fit(network: LandmarkNet, split: PreparedSplit, margin: float, where: Path) -> None:
+def check_fit(network: LandmarkNet, dataset: PreparedDataset, where: Path) -> None:
     """Refuse weights that were trained for another scheme or another crop."""
-    card = network.card
-    if card.dataset_spec().points != split.spec.points:
+    card, margin = network.card, dataset.manifest["crop"]["margin"]
+    if card.dataset_spec().points != dataset.spec.points:
         raise UserError(
             f"{where} finds {card.dataset_spec().points} points ({card.dataset}), "
-            f"the dataset {split.spec.name} has {split.spec.points}"
+            f"the dataset {dataset.spec.name} has {dataset.spec.points}"
         )
+    if card.dataset != dataset.folder.name:
+        print(f"warning: {where} was trained on {card.dataset}, not on {dataset.folder.name}")
     if abs(card.margin - margin) > 1e-6:
         raise UserError(
             f"{where} was trained on crops with a margin of {card.margin:g}, these have {margin:g}; "
@@ -78,10 +80,10 @@ def predict_split(network: LandmarkNet, split: PreparedSplit, batch_size: int) -
     return np.asarray(network.model.predict(loader, verbose=0))
 
 
-def test_network(path: Path, name: str, split: PreparedSplit, margin: float, batch_size: int) -> Result:
-    """Load, check and run one network."""
+def test_network(path: Path, name: str, dataset: PreparedDataset, split: PreparedSplit, batch_size: int) -> Result:
+    """Load, check and run one network on a split of a dataset."""
     network = load_network(path)
-    check_fit(network, split, margin, path)
+    check_fit(network, dataset, path)
     return Result(
         name=name,
         weights=str(path),

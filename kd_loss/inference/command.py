@@ -31,6 +31,22 @@ def find_pictures(sources: list[str]) -> list[Path]:
     return paths
 
 
+def result_names(paths: list[Path], output: Path) -> list[Path]:
+    """A path without suffix for each picture's results: its stem, or its whole name where stems collide.
+
+    `UserError` where results would overwrite each other, or lie in a folder of the pictures themselves.
+    """
+    for path in paths:
+        if path.resolve().parent == output.resolve():
+            raise UserError(f"{path} lies in the folder of the results; give another --output")
+    stems = [path.stem for path in paths]
+    names = [path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_") for path in paths]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise UserError(f"several pictures are called {twice}; predict them one folder at a time")
+    return [output / name for name in names]
+
+
 def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
     """Predict and write `<output>/<name>.png`, `.json` and `.pts`; returns the faces."""
     if not options.weights:
@@ -38,6 +54,7 @@ def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
     if options.batch_size < 1:
         raise UserError(f"--batch-size {options.batch_size} is less than 1")
     paths = find_pictures(options.sources)
+    bases = dict(zip(paths, result_names(paths, options.output), strict=True))
     predictor = LandmarkPredictor.load(options.weights)
     faces: list[FaceLandmarks] = []
     for start in range(0, len(paths), options.batch_size):
@@ -45,16 +62,16 @@ def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
         images = []
         for path in batch:
             try:
-                images.append(read_image(path))
+                images.append(read_image(path, upright=True))
             except BadSample as error:
                 raise UserError(f"{path} {error}") from None
         for path, image, face in zip(batch, images, predictor.predict_many(images), strict=True):
-            base = options.output / path.name
-            with atomic_file(base.with_suffix(".png")) as temporary:
+            base = bases[path]
+            with atomic_file(base.with_name(base.name + ".png")) as temporary:
                 temporary.write_bytes(encode_png(face.draw(image)))
-            with atomic_file(base.with_suffix(".json")) as temporary:
+            with atomic_file(base.with_name(base.name + ".json")) as temporary:
                 temporary.write_text(face.to_json() + "\n")
-            with atomic_file(base.with_suffix(".pts")) as temporary:
+            with atomic_file(base.with_name(base.name + ".pts")) as temporary:
                 temporary.write_text(face.to_pts())
             faces.append(face)
             print(f"{path}: {len(face.landmarks)} landmarks -> {base.with_suffix('.png')}")

@@ -72,7 +72,7 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
             f"the imagenet weights of {arch} cannot be downloaded ({reason}); leave --pretrained out"
         ) from None
     if pretrained == "noisy-student":
-        from kd_loss.networks.noisy_student import load_noisy_student
+        from kd_loss.networks.efficientnet_package import load_noisy_student
 
         load_noisy_student(backbone, arch)
     return backbone.output

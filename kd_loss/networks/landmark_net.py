@@ -151,13 +151,24 @@ def save_network(network: LandmarkNet, path: Path) -> None:
     network.card.write(path)
 
 
+def _load_model(path: Path) -> keras.Model:
+    try:
+        return keras.models.load_model(path, compile=False, safe_mode=True)
+    except (TypeError, ValueError) as error:
+        if "FixedDropout" not in str(error):
+            raise
+        from kd_loss.networks.efficientnet_package import load_package_model
+
+        return load_package_model(path)
+
+
 def load_network(path: Path) -> LandmarkNet:
     """Read a `.h5` file with its card; `UserError` for anything that is not such a pair."""
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
     card = Card.read(path)
     try:
-        model = keras.models.load_model(path, compile=False, safe_mode=True)
+        model = _load_model(path)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise UserError(f"{path} does not load as a Keras model: {reason}") from None

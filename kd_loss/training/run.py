@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kd_loss.errors import UserError
+from kd_loss.errors import UserError, check_name
 from kd_loss.files import disk_error, read_json, write_json
 
 #: options that may differ when a run is continued
@@ -43,6 +43,9 @@ def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], 
     A new run takes `name`, or `default` with the first free number; an existing folder of an explicit
     name is refused. To continue, the options have to be the same but for `FREE_OPTIONS`.
     """
+    if name:
+        for part in name.split("/"):  # a comparison keeps its runs in a folder of their own
+            check_name(part, "a run")
     if resume:
         folder = parent / name if name else _newest(parent, default)
         if folder is None or not (folder / "config.json").is_file():
@@ -87,8 +90,27 @@ def write_environment(folder: Path) -> None:
 
 def _newest(parent: Path, default: str) -> Path | None:
     """The newest run of a default name, with or without a number."""
-    found = [p for p in parent.glob(f"{default}*") if p.name == default or p.name[len(default) + 1 :].isdigit()]
-    return max(found, key=lambda p: (p.stat().st_mtime, p.name), default=None)
+    runs = [p for p in parent.glob(f"{default}*") if (p / "config.json").is_file()]
+    found = [p for p in runs if p.name == default or p.name[len(default) + 1 :].isdigit()]
+    unfinished = [p for p in found if not (p / "finished.json").is_file()]
+    return max(unfinished or found, key=lambda p: ((p / "config.json").stat().st_mtime, p.name), default=None)
+
+
+def has_run(parent: Path, name: str, default: str) -> bool:
+    """Whether there is a run to continue under that name, or the default one."""
+    return (parent / name / "config.json").is_file() if name else _newest(parent, default) is not None
+
+
+def finished_runs(parent: Path, *, role: str, method: str | None = None) -> list[Path]:
+    """The best weights of finished runs of a role (and method), by their cards; the newest last."""
+    found = []
+    for mark in parent.glob("*/finished.json"):
+        weights = mark.parent / "best.h5"
+        if weights.is_file() and weights.with_suffix(".json").is_file():
+            card = read_json(weights.with_suffix(".json"), "the card")
+            if card.get("role") == role and method in (None, card.get("training", {}).get("method")):
+                found.append(weights)
+    return sorted(found, key=lambda p: (p.stat().st_mtime, p.parent.name))
 
 
 def find_teacher(role: str, dataset: str, given: str, runs: Path) -> Path:
@@ -98,13 +120,9 @@ def find_teacher(role: str, dataset: str, given: str, runs: Path) -> Path:
     """
     if given:
         return Path(given)
-    finished = [
-        path
-        for path in sorted((runs / dataset).glob(f"teacher-{role}*/best.h5"))
-        if (path.parent / "finished.json").is_file()
-    ]
+    finished = finished_runs(runs / dataset, role=role)
     if finished:
-        return max(finished, key=lambda p: p.stat().st_mtime)
+        return finished[-1]
     shipped = Path("models/teachers") / f"teacher_{role}_{dataset}.h5"
     if shipped.is_file():
         return shipped

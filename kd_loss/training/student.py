@@ -13,7 +13,8 @@ import numpy as np
 from kd_loss.datasets.prepared import PreparedSplit, open_dataset
 from kd_loss.distillation import METHODS, DistillationMethod, Teacher, get_method
 from kd_loss.errors import UserError, choose
-from kd_loss.evaluation.result import predict_split
+from kd_loss.evaluation.result import check_fit, predict_split
+from kd_loss.files import sha256
 from kd_loss.networks import ARCHITECTURES, load_network
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.run import find_teacher
@@ -92,16 +93,21 @@ def train_student(options: StudentOptions, tell: Tell = print) -> Path:
     methods = parse_methods(options.method, options.set)
     dataset = open_dataset(options.dataset, options.data)
     taps = sorted({tap for method in methods for tap in method.teacher_taps} | {"landmarks"})
-    teachers = {}
+    teachers: dict[str, Teacher] = {}
+    files: dict[str, dict[str, Any]] = {}
     for role, (path, weight) in teacher_files(options, methods, dataset.folder.name).items():
         network = load_network(path)
-        tell(f"{role} teacher: {path} ({network.card.arch}, {network.card.size} px)")
+        check_fit(network, dataset, path)
+        if role in ("tough", "tolerant") and network.card.role != role:
+            tell(f"warning: {path} was trained as {network.card.role}, it is used as the {role} teacher")
         teachers[role] = Teacher(network, taps, weight)
-        if network.card.dataset_spec().points != dataset.spec.points:
-            raise UserError(
-                f"the {role} teacher {path} finds {network.card.dataset_spec().points} points, "
-                f"the dataset {dataset.folder.name} has {dataset.spec.points}"
-            )
+        files[role] = {
+            "weights": str(path),
+            "sha256": sha256(path),
+            "arch": network.card.arch,
+            "size": network.card.size,
+            "share": weight,
+        }
     if any(method.needs_errors for method in methods):
         split = dataset.split("train")
         for role, teacher in teachers.items():
@@ -117,5 +123,6 @@ def train_student(options: StudentOptions, tell: Tell = print) -> Path:
         default_name=f"student-{names}",
         methods=methods,
         teachers=teachers,
+        record={"teachers": files} if files else None,
         tell=tell,
     )

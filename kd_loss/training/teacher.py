@@ -10,6 +10,7 @@ from kd_loss.distillation import get_method
 from kd_loss.errors import choose
 from kd_loss.networks import ARCHITECTURES
 from kd_loss.training.options import TeacherOptions
+from kd_loss.training.run import has_run
 from kd_loss.training.train import Tell, check, train
 
 ROLES = ("tough", "tolerant")
@@ -22,12 +23,15 @@ def train_teachers(options: TeacherOptions, tell: Tell = print) -> list[Path]:
     arch = choose(options.arch, ARCHITECTURES, "architecture")
     method = {get_method("none", {"loss": options.loss}): 1.0}
     dataset = open_dataset(options.dataset, options.data)
-    folders = []
+    folders: list[Path] = []
+    parent = options.runs / dataset.folder.name
     for role in ROLES if chosen == "both" else (chosen,):
         name = f"{options.name}-{role}" if options.name and chosen == "both" else options.name
+        # stopped during the first of both, the second has no run yet
+        resume = options.resume and (not folders or has_run(parent, name, f"teacher-{role}"))
         folders.append(
             train(
-                dataclasses.replace(options, dataset=dataset.folder.name, name=name, teacher=role),
+                dataclasses.replace(options, dataset=dataset.folder.name, name=name, teacher=role, resume=resume),
                 dataset=dataset,
                 arch=arch,
                 role=role,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import keras
 
@@ -18,7 +19,7 @@ from kd_loss.datasets.prepared import PreparedDataset, holdout
 from kd_loss.distillation import DistillationMethod, Distiller, Teacher
 from kd_loss.errors import UserError
 from kd_loss.evaluation.plots import history_plot
-from kd_loss.files import atomic_file, write_json
+from kd_loss.files import atomic_file, disk_error, write_json
 from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.landmark_net import batch_norm_momentum, take_weights
 from kd_loss.training.acceleration import fused_batch_normalization
@@ -44,10 +45,12 @@ def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.Learnin
 def check(options: TrainingOptions) -> None:
     """Refuse numbers that cannot be meant."""
     for name in ("epochs", "batch_size", "learning_rate"):
-        if getattr(options, name) <= 0:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is not positive")
+        if not 0 < getattr(options, name) < 1e9:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is not a sensible positive number")
     if options.dropout is not None and not 0 <= options.dropout < 1:
         raise UserError(f"--dropout {options.dropout} is not in 0…1")
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"--seed {options.seed} is not in 0…2³²")
     if not 0 <= options.augment <= 3:
         raise UserError(f"--augment {options.augment} is not in 0…3")
     if options.size is not None and not 32 <= options.size <= 1024:
@@ -64,6 +67,7 @@ def train(
     methods: Mapping[DistillationMethod, float],
     teachers: Mapping[str, Teacher] | None = None,
     soft: bool = False,
+    record: Mapping[str, Any] | None = None,
     tell: Tell = print,
 ) -> Path:
     """Train one network and return its run folder, with `best.h5` in it.
@@ -72,6 +76,8 @@ def train(
         role: `student`, `tough` or `tolerant`, for the card.
         methods, teachers: see `Distiller`.
         soft: whether the targets are the soft landmarks.
+        record: what else decides the result, e.g. the teachers' files and checksums: kept with the run
+            and in the card, and compared when the run is resumed.
     """
     split = dataset.split("train")
     chosen, held = holdout(split, options.validation, options.seed)
@@ -104,6 +110,8 @@ def train(
             "faces": len(chosen),
             "held_out": len(held),
             "data_sha256": dataset.manifest["sha256"]["train/landmarks.npy"],
+            "method": " + ".join(method.name_on_command_line for method in methods),
+            **(record or {}),
         },
         versions={"kd_loss": kd_loss.__version__, "keras": keras.__version__, **package_versions()},
     )
@@ -121,12 +129,15 @@ def train(
     distiller.compile(optimizer=keras.optimizers.Adam(learning_rate(options.learning_rate, steps)), jit_compile=_jit())
     distiller.optimizer.build(distiller.trainable_variables)
 
-    settings = {**to_plain(options), "arch": arch, "role": role}
+    settings = {**to_plain(options), "arch": arch, "role": role, "decided_by": card.training}
     folder = open_run(options.runs / options.dataset, options.name, default_name, settings, options.resume)
 
     def note(line: str) -> None:
-        with (folder / "log.txt").open("a", encoding="utf-8") as log:
-            log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+        try:
+            with (folder / "log.txt").open("a", encoding="utf-8") as log:
+                log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+        except OSError as error:
+            raise disk_error(error, folder) from None
         tell(line)
 
     def save_best(logs: dict[str, float]) -> None:
@@ -136,6 +147,8 @@ def train(
     checkpoint = Checkpoint(folder, save_best, "val_nme" if validation else None)
     done = checkpoint.restore(distiller) if options.resume else 0
     note(f"{folder}: {role} {arch}, {len(chosen)} faces, {len(held)} held out, {size} px, {steps} steps")
+    for name, value in (record or {}).items():
+        note(f"{name}: {value}")
     note(f"objective: {distiller.objective}" + (f"; {done} epochs done before" if done else ""))
     if done < options.epochs:
         with fused_batch_normalization():

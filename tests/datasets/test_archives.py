@@ -167,7 +167,7 @@ def test_a_bad_npy_file_is_a_problem(tmp_path, array, message):
 def test_a_pickled_npy_file_is_not_loaded(tmp_path):
     root = write_npy_folder(tmp_path)
     np.save(root / "img1.npy", np.array([{"a": 1}], object), allow_pickle=True)
-    assert "not a .npy array" in read_folder(root, W300).problems[0]
+    assert "not a .npy array of landmarks" in read_folder(root, W300).problems[0]
 
 
 def test_own_landmarks_in_one_csv_keep_a_photograph_in_one_split(tmp_path):
@@ -205,3 +205,46 @@ def test_own_spec_file(tmp_path):
     file = tmp_path / "five.json"
     file.write_text(json.dumps(FIVE.to_dict()))
     assert DatasetSpec.from_json(file).flip_index.tolist() == [1, 0, 2, 3, 4]
+
+
+def test_one_annotation_cannot_be_for_two_pictures(tmp_path):
+    root = write_npy_folder(tmp_path)
+    write_image(root / "img1.png", face("w300", 1)[0])
+    (problem,) = read_folder(root, W300).problems
+    assert "one .npy file cannot be for both" in problem
+
+
+def test_pictures_of_own_data_with_numbered_names_are_different_photographs(tmp_path):
+    for index in range(6):
+        image, points = face("w300", index)
+        write_image(tmp_path / f"cat_{index:02d}.png", image)
+        np.save(tmp_path / f"cat_{index:02d}.npy", points)
+    archive = read_folder(tmp_path, W300, 0.34)
+    assert len({s.group for s in archive.samples}) == 6
+    assert counts(archive, "test") == 2
+
+
+def test_blank_lines_in_a_csv_are_passed_over_and_a_bad_first_row_is_told(tmp_path):
+    write_image(tmp_path / "p.png", face("w300", 0)[0])
+    good = "p.png," + ",".join(map(str, (30, 30, 80, 30, 55, 60, 40, 90, 70, 90)))
+    (tmp_path / "points.csv").write_text(f"{good.replace('30', 'x', 1)}\n\n{good}\n , \n{good}\n")
+    archive = read_folder(tmp_path, FIVE)
+    assert len(archive.samples) == 2
+    assert ["row 1: a cell is not a number" in p for p in archive.problems] == [True]
+
+
+@pytest.mark.parametrize("data", [b"", b"PK\x03\x04rest", b"\x93NUMPY\x01\x00\x10\x00{'descr': [[[[[[[", b"\x93NUMPY"])
+def test_a_damaged_npy_file_is_a_problem(tmp_path, data):
+    root = write_npy_folder(tmp_path)
+    (root / "img1.npy").write_bytes(data)
+    assert "not a .npy array of landmarks" in read_folder(root, W300).problems[0]
+
+
+def test_a_mat_file_of_other_kinds_is_one_line(tmp_path):
+    import h5py
+
+    with h5py.File(tmp_path / "COFW_test_color.mat", "w") as file:
+        file.create_group("IsT")
+        file["phisT"] = np.zeros((87, 2))
+    with pytest.raises(UserError, match="no variables IsT and phisT"):
+        read_cofw(tmp_path)

@@ -158,3 +158,14 @@ def test_holding_out_keeps_photographs_together(synthetic):
     assert not set(split.group[train]) & set(split.group[held])
     assert holdout(split, 0.2, 0)[1].tolist() == held.tolist()
     assert len(holdout(split, 0.0, 0)[1]) == 0
+
+
+def test_test_faces_that_are_all_bad_leave_training_faces(tmp_path):
+    root = write_w300(tmp_path / "300W", {"afw": 4, "ibug": 1})
+    (root / "ibug" / "1004_1.png").write_bytes(b"x")
+    told: list[str] = []
+    manifest = prepare(read_w300(root), tmp_path / "data" / "w300", size=32, skip_bad=True, tell=told.append)
+    assert list(manifest["counts"]) == ["train"]
+    assert "warning: no good test face is left" in told
+    with pytest.raises(UserError, match="has no 'test' faces"):
+        open_dataset("w300", tmp_path / "data").split("test")

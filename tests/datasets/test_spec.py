@@ -54,6 +54,11 @@ def test_a_spec_goes_through_json(tmp_path):
         ({"name": "a", "points": 3, "pairs": [[0, 1], [1, 2]]}, "two left/right pairs"),
         ({"name": "a", "points": 3, "normalisers": {"d": [[0]]}}, "malformed"),
         ({"name": "a", "points": 3, "parts": 4}, "malformed"),
+        ({"name": "a", "points": 3, "parts": {"eyes": []}}, "has no points"),
+        ({"name": "a", "points": 3, "normalisers": {"e": [[0], [0]]}}, "no distance of two places"),
+        ({"name": "a", "points": 3, "normalisers": {"box": [[0], [1]]}}, "no distance of two places"),
+        ({"name": "a", "points": 3, "edges": [[0, True]]}, "index True"),
+        ({"name": "a", "points": 3, "part": {}}, "unknown field 'part'"),
     ],
 )
 def test_bad_specs_are_one_line(values, message):

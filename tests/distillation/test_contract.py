@@ -155,3 +155,12 @@ def test_names_are_checked():
         get_method("kdloss")
     with pytest.raises(UserError, match="unknown parameter of kd_loss 'varient': did you mean 'variant'"):
         get_method("kd_loss", {"varient": "code"})
+
+
+@pytest.mark.parametrize("value", ["abc", None, [1], float("nan"), True])
+def test_values_are_checked(value):
+    with pytest.raises(UserError, match=r"kd_loss.main = .* is no finite number"):
+        get_method("kd_loss", {"main": value})
+    with pytest.raises(UserError, match=r"kd_loss.variant = 1 is no name"):
+        get_method("kd_loss", {"variant": 1})
+    assert get_method("kd_loss", {"Main": 3}).main == 3

@@ -7,7 +7,7 @@ from kd_loss import geometry
 from kd_loss.datasets.pts import parse_pts
 from kd_loss.datasets.spec import W300
 from kd_loss.errors import UserError
-from kd_loss.inference.command import find_pictures
+from kd_loss.inference.command import find_pictures, result_names
 from kd_loss.inference.drawing import draw_landmarks, sheet
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
@@ -75,3 +75,18 @@ def test_finding_pictures(tmp_path):
         find_pictures(["nowhere.jpg"])
     with pytest.raises(UserError, match="give a picture"):
         find_pictures([])
+
+
+def test_results_never_overwrite_pictures_or_each_other(tmp_path):
+    a, b, c = tmp_path / "x" / "a.jpg", tmp_path / "x" / "a.png", tmp_path / "y" / "b.png"
+    out = tmp_path / "out"
+    assert [p.name for p in result_names([a, b, c], out)] == ["a_jpg", "a_png", "b"]
+    with pytest.raises(UserError, match="lies in the folder of the results"):
+        result_names([a], tmp_path / "x")
+    with pytest.raises(UserError, match="several pictures are called a_jpg"):
+        result_names([a, tmp_path / "y" / "a.jpg"], out)
+
+
+@pytest.mark.parametrize("shape", [(10, 3000), (3000, 5), (4, 4000)])
+def test_thin_pictures(predictor, shape):
+    assert np.isfinite(predictor(np.zeros((*shape, 3), np.uint8)).landmarks).all()

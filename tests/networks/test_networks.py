@@ -9,8 +9,8 @@ import pytest
 from kd_loss.datasets.spec import COFW, W300
 from kd_loss.errors import UserError
 from kd_loss.networks import Card, build_network, load_network, save_network
+from kd_loss.networks.efficientnet_package import copy_weights
 from kd_loss.networks.landmark_net import batch_norm_momentum, take_weights
-from kd_loss.networks.noisy_student import copy_weights
 
 STUDENT = Card("mobileNetV2", 0.35, "w300", W300.to_dict(), 64, "student", 0.15)
 
@@ -168,3 +168,23 @@ def test_the_efficientnet_packages_network_is_kerass_but_for_the_input():
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     expected = source.predict((images / 255 - mean) / std, verbose=0)
     np.testing.assert_allclose(target.predict(images, verbose=0), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the efficientnet package needs TensorFlow")
+def test_a_teacher_written_through_the_efficientnet_package_loads_in_a_fresh_process(tmp_path):
+    path = tmp_path / "teacher.h5"
+    script = (
+        "import sys, efficientnet.tfkeras as e, keras\n"
+        "b = e.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))\n"
+        "x = keras.layers.GlobalAveragePooling2D()(b.output)\n"
+        "x = keras.layers.Reshape((68, 2))(keras.layers.Dense(136)(x))\n"
+        "keras.Model(b.input, x).save(sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True)
+    dataclasses.replace(STUDENT, arch="efficientNetB0", alpha=1.0, size=32, role="tough").write(path)
+    script = (
+        "import sys; from pathlib import Path; from kd_loss.networks import load_network\n"
+        "assert load_network(Path(sys.argv[1])).model.output_shape == (None, 68, 2)\n"
+        "assert 'efficientnet' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True)

@@ -44,6 +44,7 @@ def test_teachers_are_found_by_role_newest_finished_first(tmp_path):
         folder.mkdir(parents=True)
         (folder / "best.h5").write_text("")
         os.utime(folder / "best.h5", (10**9 - age, 10**9 - age))
+        write_json(folder / "best.json", {"role": "tough"})
         if age:
             write_json(folder / "finished.json", {})
     assert find_teacher("tough", "w300", "", tmp_path).parent.name == "teacher-tough-2"
@@ -78,3 +79,16 @@ def test_teachers_by_name():
     assert {k: (str(p), w) for k, (p, w) in files.items()} == {"a": ("x.h5", 0.5), "b": ("y.h5", 1.0)}
     with pytest.raises(UserError, match="not of the form name=weights"):
         teacher_files(StudentOptions(teacher=["x.h5"]), parse_methods(["kd"], []), "w300")
+
+
+def test_resuming_takes_the_unfinished_run(tmp_path):
+    first = open_run(tmp_path, "", "student", {"seed": 0}, False)
+    second = open_run(tmp_path, "", "student", {"seed": 0}, False)
+    write_json(second / "finished.json", {})
+    assert open_run(tmp_path, "", "student", {"seed": 0}, True) == first
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/x", ".hidden", "a b"])
+def test_a_run_stays_in_its_folder(tmp_path, name):
+    with pytest.raises(UserError, match="cannot name a run"):
+        open_run(tmp_path, name, "student", {}, False)

@@ -183,7 +183,7 @@ def test_teachers_are_not_part_of_the_distiller(synthetic):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "--epochs 0 is not positive"),
+        ({"epochs": 0}, "--epochs 0 is not a sensible"),
         ({"arch": "mobilenetV3"}, "did you mean 'mobileNetV2'"),
         ({"method": ["kdloss"]}, "did you mean 'kd_loss'"),
         ({"dataset": "sinthetic"}, "did you mean 'synthetic'"),
@@ -197,3 +197,25 @@ def test_bad_options_are_one_line_before_anything_is_written(options, changes, m
     with pytest.raises(UserError, match=message):
         train_student(dataclasses.replace(options, **changes), tell=lambda _: None)
     assert sorted(options.runs.glob("*/*")) == before
+
+
+def test_the_teachers_are_part_of_the_record(options):
+    folder = train_student(dataclasses.replace(options, epochs=1), tell=lambda _: None)
+    card = load_network(folder / "best.h5").card
+    assert card.training["method"] == "kd_loss"
+    assert set(card.training["teachers"]) == {"tough", "tolerant"}
+    assert len(card.training["teachers"]["tough"]["sha256"]) == 64
+    other = next(options.runs.glob("*/teacher-tolerant/best.h5"))
+    changed = dataclasses.replace(options, epochs=1, tough=str(other), name=folder.name, resume=True)
+    with pytest.raises(UserError, match="cannot resume"):
+        train_student(changed, tell=lambda _: None)
+
+
+def test_both_teachers_stopped_during_the_first_are_resumed(data_folder, tmp_path):
+    options = TeacherOptions(
+        dataset="synthetic", arch="mobileNetV2", epochs=1, batch_size=8, alpha=0.35, size=32, data=data_folder,
+        runs=tmp_path,
+    )  # fmt: skip
+    train_teachers(dataclasses.replace(options, teacher="tough"), tell=lambda _: None)
+    folders = train_teachers(dataclasses.replace(options, resume=True), tell=lambda _: None)
+    assert [f.name for f in folders] == ["teacher-tough", "teacher-tolerant"]

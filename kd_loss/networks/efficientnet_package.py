@@ -1,4 +1,4 @@
-"""`noisy-student` weights for EfficientNet, through the `efficientnet` package.
+"""What the `efficientnet` package is for: its `noisy-student` weights, and files written through it.
 
 Keras has the network but not these weights. The package's network is the same layer by layer, but for
 the input: it expects pictures normalised by ImageNet's mean and standard deviation, which Keras's
@@ -6,6 +6,8 @@ network does inside, in its `Normalization` layer and its rescaling. This module
 """
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import keras
 
@@ -33,6 +35,13 @@ def copy_weights(source: keras.Model, target: keras.Model) -> int:
             layer.mean = keras.ops.reshape(keras.ops.convert_to_tensor(MEAN), (1, 1, 1, 3))
             layer.variance = keras.ops.square(keras.ops.reshape(keras.ops.convert_to_tensor(STD), (1, 1, 1, 3)))
     return len(own)
+
+
+def load_package_model(path: Path) -> keras.Model:
+    """Load a `.h5` file of a network that was built with the package: its layers have to be known."""
+    import efficientnet.tfkeras  # noqa: F401  registers FixedDropout and swish
+
+    return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 def load_noisy_student(backbone: keras.Model, arch: str) -> None:
