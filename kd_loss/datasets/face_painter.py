@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 
-if TYPE_CHECKING:
-    from kd_loss.datasets.synthetic import FaceShape
+from kd_loss.datasets.face_shape import FaceShape
 
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 _T9, _T13, _T17 = (np.linspace(0, 1, n) for n in (9, 13, 17))

@@ -14,13 +14,13 @@ from kd_loss.errors import UserError, choose
 from kd_loss.evaluation.metrics import worst
 from kd_loss.evaluation.options import EvaluationOptions
 from kd_loss.evaluation.pictures import result_sheet, soft_sheet
-from kd_loss.evaluation.plots import ced_plot, history_plot, point_plot
+from kd_loss.evaluation.plots import ced_plot, point_plot
 from kd_loss.evaluation.published import is_official
 from kd_loss.evaluation.report import describe, print_table, render_html, subset_table
 from kd_loss.evaluation.result import Result, test_network
 from kd_loss.files import atomic_file, write_json
 from kd_loss.inference.drawing import encode_png
-from kd_loss.training.history import read_history
+from kd_loss.training.history import history_plot, read_history
 from kd_loss.training.run import finished_runs
 
 #: name in the table -> role and method on the cards of its runs

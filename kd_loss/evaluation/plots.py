@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import matplotlib
@@ -56,24 +56,4 @@ def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
     axes.set(xlabel="landmark", ylabel="mean error in %", xlim=(-1, spec.points))
     if spec.parts:
         axes.legend(ncols=len(spec.parts), frameon=False, loc="upper right")
-    return _png(figure)
-
-
-def history_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
-    """The curves of a training: the objective and its terms, and NME of training and validation."""
-    figure = Figure(figsize=(10, 3.2))
-    epochs = [row["epoch"] for row in rows]
-    loss, nme = figure.subplots(1, 2)
-    for key in rows[0]:
-        if key in ("epoch", "seconds", "val_loss", "learning_rate"):
-            continue
-        axes = nme if "nme" in key else loss
-        values = [row[key] for row in rows]
-        axes.plot(epochs, values, label={"nme": "training", "val_nme": "validation"}.get(key, key))
-    for axes, title in ((loss, "objective and terms"), (nme, "NME in %")):
-        axes.set(xlabel="epoch", title=title)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-    ends = [row.get("val_nme", row["nme"]) for row in rows]
-    nme.set_ylim(0, max(10.0, 3 * float(np.min(ends))))
     return _png(figure)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
-from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import Score, normalising_distance, part_errors, point_errors
-from kd_loss.networks import LandmarkNet, load_network
+from kd_loss.networks import load_network
+from kd_loss.networks.prediction import check_fit, predict_split
 
 
 @dataclass(frozen=True)
@@ -53,31 +53,6 @@ class Result:
             "parts": part_errors(errors, self.split.spec),
             "points": errors.mean(axis=0).round(4).tolist(),
         }
-
-
-def check_fit(network: LandmarkNet, dataset: PreparedDataset, where: Path) -> None:
-    """Refuse weights that were trained for another scheme or another crop."""
-    card, margin = network.card, dataset.manifest["crop"]["margin"]
-    if card.dataset_spec().points != dataset.spec.points:
-        raise UserError(
-            f"{where} finds {card.dataset_spec().points} points ({card.dataset}), "
-            f"the dataset {dataset.spec.name} has {dataset.spec.points}"
-        )
-    if card.dataset != dataset.folder.name:
-        print(f"warning: {where} was trained on {card.dataset}, not on {dataset.folder.name}")
-    if abs(card.margin - margin) > 1e-6:
-        raise UserError(
-            f"{where} was trained on crops with a margin of {card.margin:g}, these have {margin:g}; "
-            f"run kd-loss prepare with --margin {card.margin:g}"
-        )
-
-
-def predict_split(network: LandmarkNet, split: PreparedSplit, batch_size: int) -> np.ndarray:
-    """Normalised landmarks (N, K, 2) of all faces."""
-    from kd_loss.datasets.loader import FaceLoader
-
-    loader = FaceLoader(split, np.arange(len(split)), size=network.card.size, batch_size=batch_size, workers=1)
-    return np.asarray(network.model.predict(loader, verbose=0))
 
 
 def test_network(path: Path, name: str, dataset: PreparedDataset, split: PreparedSplit, batch_size: int) -> Result:

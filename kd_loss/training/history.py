@@ -1,12 +1,19 @@
-"""`history.csv`: one row an epoch."""
+"""`history.csv`, one row an epoch, and its curves."""
 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import matplotlib
+import numpy as np
+
 from kd_loss.files import atomic_file
+
+matplotlib.use("Agg")
+from matplotlib.figure import Figure
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
@@ -23,3 +30,25 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return []
     with path.open(newline="") as file:
         return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def history_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
+    """The curves of a training as a PNG: the objective and its terms, and NME of training and validation."""
+    figure = Figure(figsize=(10, 3.2))
+    epochs = [row["epoch"] for row in rows]
+    loss, nme = figure.subplots(1, 2)
+    for key in rows[0]:
+        if key in ("epoch", "seconds", "val_loss", "learning_rate"):
+            continue
+        axes = nme if "nme" in key else loss
+        values = [row[key] for row in rows]
+        axes.plot(epochs, values, label={"nme": "training", "val_nme": "validation"}.get(key, key))
+    for axes, title in ((loss, "objective and terms"), (nme, "NME in %")):
+        axes.set(xlabel="epoch", title=title)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    ends = [row.get("val_nme", row["nme"]) for row in rows]
+    nme.set_ylim(0, max(10.0, 3 * float(np.min(ends))))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
+    return buffer.getvalue()

@@ -13,9 +13,9 @@ import numpy as np
 from kd_loss.datasets.prepared import PreparedSplit, open_dataset
 from kd_loss.distillation import METHODS, DistillationMethod, Teacher, get_method
 from kd_loss.errors import UserError, choose
-from kd_loss.evaluation.result import check_fit, predict_split
 from kd_loss.files import sha256
 from kd_loss.networks import ARCHITECTURES, load_network
+from kd_loss.networks.prediction import check_fit, predict_split
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.run import find_teacher
 from kd_loss.training.train import Tell, check, train

@@ -18,12 +18,12 @@ from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.prepared import PreparedDataset, holdout
 from kd_loss.distillation import DistillationMethod, Distiller, Teacher
 from kd_loss.errors import UserError
-from kd_loss.evaluation.plots import history_plot
 from kd_loss.files import atomic_file, disk_error, write_json
 from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.landmark_net import batch_norm_momentum, take_weights
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.callbacks import Checkpoint, EpochCounter
+from kd_loss.training.history import history_plot
 from kd_loss.training.options import TrainingOptions
 from kd_loss.training.run import open_run, package_versions
 

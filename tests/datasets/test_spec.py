@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
+from kd_loss.datasets.face_shape import FaceShape
 from kd_loss.datasets.spec import SPECS, DatasetSpec, get_spec
-from kd_loss.datasets.synthetic import FaceShape, landmarks_3d
+from kd_loss.datasets.synthetic import landmarks_3d
 from kd_loss.errors import UserError
 
 
