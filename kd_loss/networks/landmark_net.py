@@ -155,7 +155,7 @@ def _load_model(path: Path) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except (TypeError, ValueError) as error:
-        if "FixedDropout" not in str(error):
+        if not any(name in str(error) for name in ("'FixedDropout'", "'swish'")):
             raise
         from kd_loss.networks.efficientnet_package import load_package_model
 
