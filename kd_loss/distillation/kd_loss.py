@@ -83,7 +83,7 @@ def main_loss(d: Tensor, tolerant: Tensor, variant: str) -> Tensor:
 
 
 def kd_loss_terms(
-    y_true: Tensor, y_pred: Tensor, tough: Tensor, tolerant: Tensor, variant: str = "code"
+    y_true: Tensor, y_pred: Tensor, tough: Tensor, tolerant: Tensor, variant: str = "paper"
 ) -> dict[str, Tensor]:
     """The three terms of KD-Loss per sample, unweighted: `main`, `tough`, `tolerant`, each (B,).
 
@@ -116,7 +116,7 @@ class KDLoss(DistillationMethod):
 
     def __init__(
         self,
-        variant: str = "code",
+        variant: str = "paper",
         main: float = 2.0,
         tough: float = 1.0,
         tolerant: float = 1.0,

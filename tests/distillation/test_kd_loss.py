@@ -48,7 +48,7 @@ def test_main_loss_by_hand(d, tolerant, variant, expected):
 
 def test_terms_of_one_face_by_hand():
     # one point: x off by 0.03, y exact; tough errs by 0.02 and 0, tolerant by 0.04 and 0
-    terms = kd_loss_terms([[[0.0, 0.0]]], [[[0.03, 0.0]]], [[[-0.02, 0.0]]], [[[0.04, 0.0]]])
+    terms = kd_loss_terms([[[0.0, 0.0]]], [[[0.03, 0.0]]], [[[-0.02, 0.0]]], [[[0.04, 0.0]]], variant="code")
     assert float(terms["main"][0]) == pytest.approx(0.09 / 2, abs=1e-7)
     assert float(terms["tough"][0]) == pytest.approx(1.9 * 0.01 / 2, abs=1e-7)
     assert float(terms["tolerant"][0]) == pytest.approx(-0.40 * 0.01 / 2, abs=1e-7)
