@@ -59,8 +59,8 @@ class Distiller(keras.Model):
         super().__init__(name="distiller")
         teachers = dict(teachers or {})
         for method in methods:
-            missing = [] if method.any_teachers and teachers else set(method.teacher_roles) - teachers.keys()
-            for role in sorted(missing):
+            wanted = () if method.any_teachers and teachers else method.teacher_roles
+            for role in (role for role in wanted if role not in teachers):
                 raise UserError(f"the method {method.name_on_command_line} needs a {role} teacher")
         for role, teacher in teachers.items():
             points = teacher.network.card.dataset_spec().points
