@@ -147,3 +147,17 @@ def to_plain(options: Any) -> dict[str, Any]:
         value = getattr(options, field.name)
         plain[field.name] = str(value) if isinstance(value, Path) else value
     return plain
+
+
+def weighted(text: str, what: str) -> tuple[str, float]:
+    """`name:0.5` -> (name, 0.5); the weight is 1 where none is given."""
+    name, colon, weight = text.rpartition(":")
+    if not colon:
+        return text, 1.0
+    try:
+        value = float(weight)
+    except ValueError:
+        return text, 1.0  # a colon of a path, or of file.py:function
+    if not 0 < value < float("inf"):
+        raise UserError(f"{what} {text}: the weight is not positive")
+    return name, value

@@ -89,9 +89,9 @@ def warp(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
 
 
 def move_points(points: np.ndarray, affine: np.ndarray, flip_index: np.ndarray | None) -> np.ndarray:
-    """Normalised points (K, 2) through a map; `flip_index` where it mirrors, so that left stays left."""
+    """Normalised points (…, K, 2) through a map; `flip_index` where it mirrors, so that left stays left."""
     moved = geometry.apply(affine, points)
-    return moved if flip_index is None else moved[flip_index]
+    return moved if flip_index is None else moved[..., flip_index, :]
 
 
 def augment(
@@ -102,7 +102,7 @@ def augment(
     flip_index: np.ndarray,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One augmented sample: (size, size, 3) uint8 and (K, 2) normalised landmarks."""
+    """One augmented sample: (size, size, 3) uint8 and its normalised landmarks (…, K, 2), all moved alike."""
     affine, flip = augmentation.draw_affine(rng)
     moved = move_points(points, affine, flip_index if flip else None)
     return augmentation.recolour(warp(image, affine, size), rng), moved

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 import numpy as np
 
+from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.errors import UserError
@@ -17,13 +18,17 @@ class FaceLoader(keras.utils.PyDataset):
 
     The order of an epoch and every augmentation depend on (seed, epoch, index) alone. A callback sets
     `epoch` before each epoch (`training.callbacks`). The last batch of a training epoch is dropped where
-    it is smaller than the others: batch normalisation on two faces is noise.
+    it is smaller than the others: batch normalisation on two faces is noise. Recorded answers of teachers
+    come with the targets, as `role/tap`.
 
     Args:
         split: the faces; indices: which of them.
         size: side of the network's input, which may differ from that of the stored crops.
         soft: whether the targets are the soft landmarks.
         augmentation: None for evaluation: fixed order, all faces, unchanged.
+        ordered: fixed order and all faces, also with augmentation.
+        views: 0, or the number of fixed augmentations of each face, which take turns from epoch to epoch.
+        answers: role -> what that teacher said about all faces of the split, of as many views.
     """
 
     def __init__(
@@ -37,6 +42,9 @@ class FaceLoader(keras.utils.PyDataset):
         soft: bool = False,
         augmentation: Augmentation | None = None,
         workers: int = 2,
+        ordered: bool = False,
+        views: int = 0,
+        answers: Mapping[str, Answers] | None = None,
     ):
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
         if batch_size < 1:
@@ -47,29 +55,45 @@ class FaceLoader(keras.utils.PyDataset):
             raise UserError(f"no face to read in {split.folder}")
         self.seed, self.augmentation = seed, augmentation
         self.targets = split.soft if soft else split.landmarks
+        self.ordered = ordered or augmentation is None
+        self.views, self.answers = views, dict(answers or {})
+        for role, answer in self.answers.items():
+            if answer.views != views:
+                raise ValueError(f"the answers of {role} are for {answer.views} views, not {views}")
         self.epoch = 0
 
     def __len__(self) -> int:
         count = len(self.indices)
-        return count // self.batch_size if self.augmentation else -(-count // self.batch_size)
+        return -(-count // self.batch_size) if self.ordered else count // self.batch_size
 
     def order(self) -> np.ndarray:
         """The faces in this epoch's order."""
-        if self.augmentation is None:
+        if self.ordered:
             return self.indices
         return np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        chosen = self.order()[batch * self.batch_size : (batch + 1) * self.batch_size]
+        return self.rows(self.order()[batch * self.batch_size : (batch + 1) * self.batch_size])
+
+    def rows(self, chosen: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Pictures and targets of the named faces, as this epoch shows them."""
+        look = self.epoch % self.views if self.views else self.epoch
         images = np.empty((len(chosen), self.size, self.size, 3), np.uint8)
-        landmarks = np.empty((len(chosen), self.split.spec.points, 2), np.float32)
+        travelling = [] if self.views else list(self.answers)
+        points = np.empty((1 + len(travelling), len(chosen), self.split.spec.points, 2), np.float32)
         for row, index in enumerate(chosen):
-            images[row], landmarks[row] = augment(
+            images[row], points[:, row] = augment(
                 self.split.images[index],
-                self.targets[index],
+                np.stack([self.targets[index], *(self.answers[role].landmarks[0, index] for role in travelling)]),
                 self.size,
                 self.augmentation or NO_AUGMENTATION,
                 self.split.spec.flip_index,
-                np.random.default_rng((self.seed, self.epoch, int(index))),
+                np.random.default_rng((self.seed, look, int(index))),
             )
-        return images, {"landmarks": landmarks}
+        targets = {"landmarks": points[0]}
+        for number, role in enumerate(travelling, 1):
+            targets[f"{role}/landmarks"] = points[number]
+        for role, answer in self.answers.items() if self.views else ():
+            for tap, values in answer.taps.items():
+                targets[f"{role}/{tap}"] = np.asarray(values[look, chosen])
+        return images, targets

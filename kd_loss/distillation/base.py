@@ -54,6 +54,14 @@ class DistillationMethod(keras.layers.Layer):
         """Term name -> its weight in the objective; a term that is not named weighs 1."""
         return {}
 
+    @property
+    def distilling_terms(self) -> tuple[str, ...]:
+        """The terms that count on a face without landmarks, where the teachers' prediction is the truth.
+
+        All but `main`; `main` too where there is no other.
+        """
+        return tuple(name for name in self.term_names if name != "main") or self.term_names
+
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
         """Term name -> (B,), unweighted.
 
@@ -131,3 +139,9 @@ def check_positive(name: str, **values: float) -> None:
     for key, value in values.items():
         if value < 0:
             raise UserError(f"{name}.{key} = {value} is negative")
+
+
+def match_size(features: Tensor, like: Tensor) -> Tensor:
+    """Feature maps (B, h, w, C) averaged or interpolated to the height and width of others."""
+    size = (like.shape[1], like.shape[2])
+    return features if tuple(features.shape[1:3]) == size else ops.image.resize(features, size, antialias=True)

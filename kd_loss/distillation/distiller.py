@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
 from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.distillation.base import DistillationMethod, Taps, Tensor
+from kd_loss.distillation.teacher import RecordedTeacher, Teacher
 from kd_loss.errors import UserError
 from kd_loss.networks.landmark_net import LandmarkNet
-
-
-class Teacher:
-    """A frozen network that answers with its taps; a plain object, so that Keras does not track it."""
-
-    def __init__(self, network: LandmarkNet, taps: Sequence[str] = ("landmarks",), weight: float = 1.0):
-        self.network, self.size, self.weight = network, network.card.size, weight
-        #: (N,) mean squared error on each training face, where a method needs it
-        self.training_errors: np.ndarray | None = None
-        self.model = network.tap_model(taps)
-        self.model.trainable = False
-
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """Taps for pictures (B, S, S, 3) of any size S, without gradients, in float32."""
-        images = ops.cast(images, "float32")
-        if images.shape[1] != self.size:
-            images = ops.image.resize(images, (self.size, self.size), antialias=True)
-        taps = self.model(images, training=False)
-        return {name: ops.stop_gradient(ops.cast(value, "float32")) for name, value in taps.items()}
 
 
 class Distiller(keras.Model):
     """Student, methods and metrics; only `call`, `compute_loss` and the metrics are Keras's overridden.
 
-    `fit` wants batches `(images, {"landmarks": (B, K, 2)})`. One student pass per step. Teachers see
-    the same augmented pictures and do not run in evaluation, whose loss is the mean absolute error.
-    Metrics: every term under its own name, `nme` (%, of the spec's default normaliser).
+    `fit` wants batches `(images, {"landmarks": (B, K, 2)})`, with `role/tap` beside the landmarks for
+    recorded teachers. One student pass per step. Live teachers see the same augmented pictures; none runs
+    in evaluation, whose loss is the mean absolute error. Metrics: every term under its own name, `nme` (%,
+    of the spec's default normaliser).
+
+    Batches with faces of several kinds (`datasets.unlabelled`) have `kind` (B,) beside the landmarks: 0 for
+    annotated faces, 1 for faces whose landmarks are the teachers' predictions, on which the distilling terms
+    of each method count, 2 for mixtures, on which the mean absolute error counts.
 
     Args:
         student: the network to train.
         methods: method -> weight in the objective.
         teachers: role -> teacher; every role that a method listens to.
         spec: the scheme of the landmarks.
+        unlabelled_weight, mix_weight: of the distilling terms on faces of kind 1, of the error on kind 2.
     """
 
     def __init__(
@@ -55,6 +42,8 @@ class Distiller(keras.Model):
         methods: Mapping[DistillationMethod, float],
         teachers: Mapping[str, Teacher] | None = None,
         spec: DatasetSpec,
+        unlabelled_weight: float = 1.0,
+        mix_weight: float = 0.0,
     ):
         super().__init__(name="distiller")
         teachers = dict(teachers or {})
@@ -63,9 +52,8 @@ class Distiller(keras.Model):
             for role in (role for role in wanted if role not in teachers):
                 raise UserError(f"the method {method.name_on_command_line} needs a {role} teacher")
         for role, teacher in teachers.items():
-            points = teacher.network.card.dataset_spec().points
-            if points != spec.points:
-                raise UserError(f"the {role} teacher finds {points} points, the dataset has {spec.points}")
+            if teacher.points != spec.points:
+                raise UserError(f"the {role} teacher finds {teacher.points} points, the dataset has {spec.points}")
         taps = ["landmarks", *(tap for method in methods for tap in method.student_taps)]
         self.student = student.tap_model(taps)
         self.methods = list(methods)
@@ -78,6 +66,9 @@ class Distiller(keras.Model):
         for method in methods:
             for name in method.term_names:
                 self.trackers[self._key(method, name)] = keras.metrics.Mean(name=self._key(method, name))
+        self.unlabelled_weight, self.mix_weight = unlabelled_weight, mix_weight
+        if mix_weight:
+            self.trackers["mixed"] = keras.metrics.Mean(name="mixed")
         self._trained = True
         self.built = True
 
@@ -87,11 +78,12 @@ class Distiller(keras.Model):
     @property
     def objective(self) -> str:
         """The objective as one line, e.g. `2·main + 1·tough + 1·tolerant`."""
-        return " + ".join(
+        terms = [
             f"{weight * method.weights_of_terms.get(term, 1.0):g}·{self._key(method, term)}"
             for method, weight in zip(self.methods, self._weights_of_methods, strict=True)
             for term in method.term_names
-        )
+        ]
+        return " + ".join([*terms, *([f"{self.mix_weight:g}·mixed"] if self.mix_weight else [])])
 
     def call(self, images: Tensor, training: bool | None = None) -> Taps:
         """The student's taps."""
@@ -109,16 +101,28 @@ class Distiller(keras.Model):
         truth = ops.cast(y["landmarks"], "float32")
         student = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
         self._trained = training  # read by compute_metrics, which follows in the same step
-        self.trackers["nme"].update_state(self._nme(truth, student["landmarks"]))
+        kind = y.get("kind", ops.zeros(ops.shape(truth)[0]))
+        annotated = ops.cast(kind == 0, "float32")
+        count = ops.sum(annotated)
+        self.trackers["nme"].update_state(self._nme(truth, student["landmarks"]), sample_weight=annotated)
         if not training:
             return ops.mean(ops.abs(student["landmarks"] - truth))
-        teachers = {role: teacher(x) for role, teacher in self._ask_teachers.value.items()}
+        teachers = {
+            role: teacher(y if isinstance(teacher, RecordedTeacher) else x)
+            for role, teacher in self._ask_teachers.value.items()
+        }
+        shared = annotated + self.unlabelled_weight * ops.cast(kind == 1, "float32")
         total = ops.zeros(())
         for method, weight in zip(self.methods, self._weights_of_methods, strict=True):
             for name, values in method.terms(truth, student, teachers).items():
-                mean = ops.mean(values)
-                self.trackers[self._key(method, name)].update_state(mean, sample_weight=ops.shape(truth)[0])
+                mean = ops.sum(values * (shared if name in method.distilling_terms else annotated)) / count
+                self.trackers[self._key(method, name)].update_state(mean, sample_weight=count)
                 total += weight * method.weights_of_terms.get(name, 1.0) * mean
+        if self.mix_weight:
+            error = ops.mean(ops.abs(student["landmarks"] - truth), axis=(1, 2))
+            mixed = ops.sum(error * ops.cast(kind == 2, "float32")) / count
+            self.trackers["mixed"].update_state(mixed, sample_weight=count)
+            total += self.mix_weight * mixed
         return total
 
     def _nme(self, truth: Tensor, predicted: Tensor) -> Tensor:

@@ -8,14 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from kd_loss.distillation.base import Taps, TeacherSum, Tensor, check_positive, per_sample, register
+from kd_loss.distillation.base import Taps, TeacherSum, Tensor, check_positive, match_size, per_sample, register
 from kd_loss.errors import UserError
-
-
-def match_size(features: Tensor, like: Tensor) -> Tensor:
-    """Feature maps (B, h, w, C) averaged or interpolated to the height and width of others."""
-    size = (like.shape[1], like.shape[2])
-    return features if tuple(features.shape[1:3]) == size else ops.image.resize(features, size, antialias=True)
 
 
 def attention_map(features: Tensor, power: float) -> Tensor:
@@ -73,7 +67,7 @@ class FitNet(_WithMain):
         """Build a connector per teacher."""
         super().attach(student, teachers)
         for role, teacher in teachers.items():
-            connector = keras.layers.Conv2D(teacher.network.channels("P4"), 1, dtype="float32")
+            connector = keras.layers.Conv2D(teacher.channels("P4"), 1, dtype="float32")
             connector.build((None, None, None, student.channels("P4")))
             self.connectors[role] = connector
 
@@ -156,10 +150,10 @@ class SRRL(_WithMain):
         """Build a connector per teacher and copy the heads' weights."""
         super().attach(student, teachers)
         for role, teacher in teachers.items():
-            connector = keras.layers.Dense(teacher.network.channels("embedding"), dtype="float32")
+            connector = keras.layers.Dense(teacher.channels("embedding"), dtype="float32")
             connector.build((None, student.channels("embedding")))
             self.connectors[role] = connector
-            self._heads[role] = teacher.network.head_weights()
+            self._heads[role] = teacher.head_weights()
 
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
         """`main`, `features` and `regression`."""

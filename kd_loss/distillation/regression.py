@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kd_loss.distillation.base import Taps, TeacherSum, Tensor, check_positive, per_sample, register
+from kd_loss.distillation.base import Taps, TeacherSum, Tensor, check_positive, match_size, per_sample, register
 from kd_loss.errors import UserError
 
 
@@ -207,28 +207,34 @@ class AttentiveImitation(_Attentive):
 
 @register("aht")
 class AttentiveHint(_Attentive):
-    """`α·e²(S, y) + (1 − α)·Φ·e²(Ψ_T, r(Ψ_S))`: Φ on a hint, the embedding, through a linear connector r.
+    """`α·e²(S, y) + (1 − α)·Φ·e²(Ψ_T, r(Ψ_S))`: Φ on a hint, the tap Ψ, through a linear connector r.
 
-    Shapes: landmarks (B, K, 2), embeddings (B, C) of any C; result (B,). Saputra et al. 2019, eq. 9; there
-    the hint is a stage of its own (α = 0), here it can stand beside the main term.
+    Shapes: landmarks (B, K, 2), taps (B, C) or (B, h, w, C) of any C, the student's resized to the teacher's;
+    result (B,). Saputra et al. 2019, eq. 9; there the hint is a stage of its own (α = 0) up to the guided
+    layer, which is then frozen: `--stages aht=20 ail=20@embedding --set aht.alpha=0`. Here it can stand
+    beside the main term as well.
     """
 
-    student_taps = ("landmarks", "embedding")
-    teacher_taps = ("landmarks", "embedding")
-
-    def __init__(self, alpha: float = 0.5, percentile: float = 100.0, **kwargs: Any):
+    def __init__(self, alpha: float = 0.5, percentile: float = 100.0, tap: str = "embedding", **kwargs: Any):
         super().__init__(alpha, percentile, **kwargs)
+        self.tap = tap
+        self.student_taps = self.teacher_taps = ("landmarks", tap)  # type: ignore[misc]
         self.connectors: dict[str, keras.layers.Layer] = {}
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
         """Build a connector per teacher."""
         super().attach(student, teachers)
         for role, teacher in teachers.items():
-            connector = keras.layers.Dense(teacher.network.channels("embedding"), dtype="float32")
-            connector.build((None, student.channels("embedding")))
+            connector = keras.layers.Dense(teacher.channels(self.tap), dtype="float32")
+            connector.build((None, student.channels(self.tap)))
             self.connectors[role] = connector
 
     def imitation(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> Tensor:
-        """Φ times the squared distance of the embeddings."""
-        hint = per_sample(ops.square(teacher["embedding"] - self.connectors[role](student["embedding"])))
-        return self.trust(role, y_true, teacher) * hint
+        """Φ times the squared distance of the taps."""
+        mine = self.connectors[role](student[self.tap])
+        mine = match_size(mine, teacher[self.tap]) if len(mine.shape) == 4 else mine
+        return self.trust(role, y_true, teacher) * per_sample(ops.square(teacher[self.tap] - mine))
+
+    def get_config(self) -> dict[str, Any]:
+        """The parameters, for saving."""
+        return {**super().get_config(), "tap": self.tap}

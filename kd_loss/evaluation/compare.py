@@ -23,7 +23,7 @@ from kd_loss.evaluation.result import Result, test_network
 from kd_loss.files import atomic_file, write_json
 from kd_loss.training.history import read_history
 from kd_loss.training.options import CompareOptions, StudentOptions
-from kd_loss.training.student import parse_methods, teacher_files, train_student
+from kd_loss.training.student import check_student, train_student
 
 BASELINE = "none"
 
@@ -51,10 +51,7 @@ def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
             raise UserError(f"--set {text}: no such method among {', '.join(sorted(owners))}")
     dataset = open_dataset(options.dataset, options.data)
     for method in options.methods:
-        student = student_options(options, method, options.seed, folder)
-        for path, _ in teacher_files(student, parse_methods(student.method, student.set), options.dataset).values():
-            if not path.is_file():
-                raise UserError(f"no such weights: {path}")
+        check_student(student_options(options, method, options.seed, folder))
     return dataset
 
 

@@ -12,10 +12,10 @@ from kd_loss.errors import UserError
 from kd_loss.networks.landmark_net import LandmarkNet
 
 
-def check_fit(network: LandmarkNet, dataset: PreparedDataset, where: Path) -> None:
-    """Refuse weights that were trained for another scheme or another crop."""
+def check_fit(network: LandmarkNet, dataset: PreparedDataset, where: Path, any_points: bool = False) -> None:
+    """Refuse weights that were trained for another scheme (unless `any_points`) or another crop."""
     card, margin = network.card, dataset.manifest["crop"]["margin"]
-    if card.dataset_spec().points != dataset.spec.points:
+    if card.dataset_spec().points != dataset.spec.points and not any_points:
         raise UserError(
             f"{where} finds {card.dataset_spec().points} points ({card.dataset}), "
             f"the dataset {dataset.spec.name} has {dataset.spec.points}"

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.errors import UserError
 from kd_loss.training.history import write_history
 from kd_loss.training.state import load_state, save_state
@@ -18,7 +19,7 @@ from kd_loss.training.state import load_state, save_state
 class EpochCounter(keras.callbacks.Callback):
     """Tells the loader the number of the epoch before Keras asks it for the first batch."""
 
-    def __init__(self, loader: FaceLoader):
+    def __init__(self, loader: FaceLoader | MixedLoader):
         super().__init__()
         self.loader = loader
 

@@ -44,25 +44,44 @@ class TeacherOptions(TrainingOptions):
 
 
 @dataclass(frozen=True)
-class CompareOptions(TrainingOptions):
+class DistillationOptions(TrainingOptions):
+    """What students and comparisons of students have in common."""
+
+    arch: str = option("mobileNetV2", "backbone of the student: mobileNetV2 or any of the teachers'")
+    set: list[str] = option([], "parameters of the methods, e.g. kd_loss.variant=code srrl.beta=0.5")
+    tough: str = option("", "weights of the tough teacher; found by itself if left out")
+    tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")
+    teacher: list[str] = option(
+        [], "teachers of methods that take any: name=weights[:weight], a .h5, .onnx, .tflite or file.py:function"
+    )
+    map_points: bool = option(
+        False, "read teachers of another scheme through a linear map, fitted on the training faces"
+    )
+    teachers: str = option("auto", "live: asked in every step; cached: asked once; auto: live where they can be")
+    teacher_views: int = option(0, "cached teachers see this many fixed augmentations of each face; 0: the face itself")
+    cache_limit: float = option(4.0, "the most that one teacher's cached answers may take, in GB")
+    unlabelled: str = option("", "folder of photographs without landmarks, on which the teachers' predictions count")
+    unlabelled_weight: float = option(1.0, "weight of the distilling terms on unlabelled faces")
+    mix_weight: float = option(1.0, "weight of the error on mixtures of annotated and unlabelled faces; 0: none")
+    mix_alpha: float = option(0.75, "of the Beta distribution that mixes them")
+    freeze: str = option("", "keep everything up to this tap as --init has it: P2…P5 or embedding")
+
+
+@dataclass(frozen=True)
+class CompareOptions(DistillationOptions):
     """Train a student by each method with the same seeds, epochs and data, and compare them on the test faces."""
 
     methods: list[str] = option(["none", "kd_loss"], "methods; a combination as kd_loss+srrl:0.1")
     seeds: int = option(3, "students per method; their seeds count up from --seed")
-    arch: str = option("mobileNetV2", "backbone of the students")
-    set: list[str] = option([], "parameters of the methods, e.g. kd_loss.variant=paper")
-    teacher: list[str] = option([], "teachers of methods that take any: name=weights.h5[:weight], repeated")
-    tough: str = option("", "weights of the tough teacher; found by itself if left out")
-    tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")
 
 
 @dataclass(frozen=True)
-class StudentOptions(TrainingOptions):
-    """Train a student: distilled from the dataset's two teachers, or alone."""
+class StudentOptions(DistillationOptions):
+    """Train a student: distilled from the dataset's two teachers or from any others, or alone."""
 
-    arch: str = option("mobileNetV2", "backbone: mobileNetV2 or any of the teachers'")
     method: list[str] = option(["kd_loss"], "none, kd_loss or another; several with weights: kd_loss:1 srrl:0.1")
-    set: list[str] = option([], "parameters of the methods, e.g. kd_loss.variant=paper srrl.beta=0.5")
-    teacher: list[str] = option([], "teachers of methods that take any: name=weights.h5[:weight], repeated")
-    tough: str = option("", "weights of the tough teacher; found by itself if left out")
-    tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")
+    stages: list[str] = option(
+        [],
+        "one training after the other instead of --method and --epochs: methods=epochs[@frozen tap], e.g. "
+        "aht=20 ail=30@P5",
+    )

@@ -1,4 +1,4 @@
-"""Train a student, distilled or alone."""
+"""Train a student, distilled or alone, in one stage or several."""
 
 from __future__ import annotations
 
@@ -10,36 +10,33 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.datasets.prepared import PreparedSplit, open_dataset
-from kd_loss.distillation import METHODS, DistillationMethod, Teacher, get_method
+from kd_loss.configuration import weighted
+from kd_loss.datasets.prepared import PreparedDataset, open_dataset
+from kd_loss.distillation import METHODS, DistillationMethod, RecordedTeacher, Teacher, get_method
 from kd_loss.errors import UserError, choose
-from kd_loss.files import sha256
-from kd_loss.networks import ARCHITECTURES, load_network
-from kd_loss.networks.prediction import check_fit, predict_split
+from kd_loss.networks import ARCHITECTURES
+from kd_loss.training.answers import Views
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.run import find_teacher
-from kd_loss.training.train import Tell, check, train
-
-
-def _weighted(text: str, what: str) -> tuple[str, float]:
-    """`name:0.5` -> (name, 0.5); the weight is 1 where none is given."""
-    name, colon, weight = text.rpartition(":")
-    if not colon:
-        return text, 1.0
-    try:
-        value = float(weight)
-    except ValueError:
-        return text, 1.0  # a colon of a path
-    if not 0 < value < float("inf"):
-        raise UserError(f"{what} {text}: the weight is not positive")
-    return name, value
+from kd_loss.training.run import has_run
+from kd_loss.training.teachers import (
+    Source,
+    ask_once,
+    choose_asking,
+    make_teachers,
+    mapped,
+    measure_errors,
+    open_sources,
+    teacher_files,
+)
+from kd_loss.training.train import Tell, Unlabelled, augmentation_of, check, train
+from kd_loss.training.unlabelled import photographs, unlabelled_split
 
 
 def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> dict[DistillationMethod, float]:
     """`["kd_loss", "srrl:0.1"]` and `["srrl.beta=0.5"]` -> method -> weight."""
     weights: dict[str, float] = {}
     for text in methods:
-        name, weight = _weighted(text, "--method")
+        name, weight = weighted(text, "--method")
         name = choose(name, METHODS, "method")
         if name in weights:
             raise UserError(f"--method {name} is given twice")
@@ -59,70 +56,134 @@ def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> dict[Disti
     return {get_method(name, parameters[name]): weight for name, weight in weights.items()}
 
 
-def teacher_files(
-    options: StudentOptions, methods: Iterable[DistillationMethod], dataset: str
-) -> dict[str, tuple[Path, float]]:
-    """Role -> weights file and weight of every teacher that the methods listen to."""
-    files: dict[str, tuple[Path, float]] = {}
-    for text in options.teacher:
-        name, equals, rest = text.partition("=")
-        if not equals or not name or not rest:
-            raise UserError(f"--teacher {text} is not of the form name=weights.h5[:weight]")
-        path, weight = _weighted(rest, "--teacher")
-        files[name] = (Path(path), weight)
-    given = {"tough": options.tough, "tolerant": options.tolerant}
-    for method in methods:
-        if method.any_teachers and files:
-            continue
-        for role in method.teacher_roles:
-            if role not in files:
-                files[role] = (find_teacher(role, dataset, given.get(role, ""), options.runs), 1.0)
-    return files
-
-
-def training_errors(teacher: Teacher, split: PreparedSplit) -> np.ndarray:
-    """The teacher's mean squared error on each training face, (N,), unaugmented."""
-    predicted = predict_split(teacher.network, split, 32)
-    return np.square(predicted - split.landmarks).mean(axis=(1, 2))
+def parse_stages(options: StudentOptions) -> list[StudentOptions]:
+    """One options object per stage; the settings of other stages' methods are left out of each."""
+    stages = []
+    for text in options.stages:
+        names, equals, rest = text.partition("=")
+        epochs, _, freeze = rest.partition("@")
+        if not equals or not names or not epochs.isdigit() or int(epochs) < 1:
+            raise UserError(
+                f"--stages {text} is not of the form methods=epochs[@tap], e.g. aht=20 or aht+pkt:0.1=20@P5"
+            )
+        methods = names.split("+")
+        owners = [weighted(method, "--stages")[0] for method in methods]
+        own = [setting for setting in options.set if setting.partition(".")[0] in owners]
+        stages.append(
+            dataclasses.replace(options, stages=[], method=methods, epochs=int(epochs), set=own, freeze=freeze)
+        )
+    owners = [weighted(method, "--stages")[0] for stage in stages for method in stage.method]
+    for setting in options.set:
+        if stages and setting.partition(".")[0] not in owners:
+            raise UserError(f"--set {setting}: no such method in --stages {' '.join(options.stages)}")
+    return stages
 
 
 def train_student(options: StudentOptions, tell: Tell = print) -> Path:
-    """Train a student and return its run folder; its teachers are found by role and dataset."""
+    """Train a student and return its run folder; its teachers are found by role and dataset.
+
+    With stages, each is a run of its own that starts from the last weights of the one before.
+    """
+    stages = parse_stages(options)
+    if not stages:
+        return _train_stage(options, "student-" + "+".join(weighted(m, "--method")[0] for m in options.method), tell)
+    for stage in stages:  # refuse what is wrong with a later one before the first is trained
+        check_student(stage)
+    whole = "student-" + "-".join("+".join(weighted(m, "")[0] for m in stage.method) for stage in stages)
+    folder, init = Path(), options.init
+    for number, stage in enumerate(stages, 1):
+        last = number == len(stages)
+        name = options.name if last or not options.name else f"{options.name}-stage{number}"
+        default = whole if last else f"{whole}-stage{number}"
+        parent = options.runs / options.dataset
+        resume = options.resume and (number == 1 or has_run(parent, name, default))
+        tell(f"stage {number} of {len(stages)}: {options.stages[number - 1]}")
+        folder = _train_stage(dataclasses.replace(stage, name=name, init=init, resume=resume), default, tell)
+        init = str(folder / "last.h5")
+    return folder
+
+
+def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[DistillationMethod, float]]:
+    """Refuse what can be refused without loading a network; the dataset and the methods."""
     check(options)
-    arch = choose(options.arch, ARCHITECTURES, "architecture")
+    choose(options.arch, ARCHITECTURES, "architecture")
     methods = parse_methods(options.method, options.set)
     dataset = open_dataset(options.dataset, options.data)
+    for text, _ in teacher_files(options, methods, dataset.folder.name).values():
+        if not Path(text).is_file() and not Path(text.partition(":")[0]).is_file():
+            raise UserError(f"no such weights: {text}")
+    if options.cache_limit <= 0:
+        raise UserError(f"--cache-limit {options.cache_limit:g} is not positive")
+    if options.unlabelled:
+        for name in ("unlabelled_weight", "mix_weight", "mix_alpha"):
+            if not 0 <= getattr(options, name) < 1e6:
+                raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is negative or not finite")
+        if not any(method.any_teachers or method.teacher_roles for method in methods):
+            raise UserError(
+                "--unlabelled wants a teacher, whose predictions stand for the landmarks: not --method none"
+            )
+        photographs(Path(options.unlabelled))
+    return dataset, methods
+
+
+def _train_stage(options: StudentOptions, default_name: str, tell: Tell) -> Path:
+    dataset, methods = check_student(options)
+    options = dataclasses.replace(options, dataset=dataset.folder.name)
     taps = sorted({tap for method in methods for tap in method.teacher_taps} | {"landmarks"})
-    teachers: dict[str, Teacher] = {}
-    files: dict[str, dict[str, Any]] = {}
-    for role, (path, weight) in teacher_files(options, methods, dataset.folder.name).items():
-        network = load_network(path)
-        check_fit(network, dataset, path)
-        if role in ("tough", "tolerant") and network.card.role != role:
-            tell(f"warning: {path} was trained as {network.card.role}, it is used as the {role} teacher")
-        teachers[role] = Teacher(network, taps, weight)
-        files[role] = {
-            "weights": str(path),
-            "sha256": sha256(path),
-            "arch": network.card.arch,
-            "size": network.card.size,
-            "share": weight,
-        }
+    sources = open_sources(options, methods, dataset, tell)
+    cached = bool(sources) and choose_asking(options, sources, taps, dataset.spec.points)
+    augmentation = augmentation_of(options)
+    teachers = make_teachers(options, sources, taps, dataset, augmentation, tell)
     if any(method.needs_errors for method in methods):
-        split = dataset.split("train")
-        for role, teacher in teachers.items():
-            teacher.training_errors = training_errors(teacher, split)
-            low, high = teacher.training_errors.min(), teacher.training_errors.max()
-            tell(f"{role} teacher: squared errors of {low:.2e} to {high:.2e} on the training faces")
-    names = "+".join(method.name_on_command_line for method in methods)
-    return train(
-        dataclasses.replace(options, dataset=dataset.folder.name),
+        measure_errors(teachers, dataset.split("train"), tell)
+    record: dict[str, Any] = {"teachers": {source.role: source.record() for source in sources}} if sources else {}
+    unlabelled = None
+    if options.unlabelled:
+        unlabelled, record["unlabelled"] = _unlabelled(options, dataset, sources, teachers, taps, tell)
+    folder = train(
+        options,
         dataset=dataset,
-        arch=arch,
+        arch=choose(options.arch, ARCHITECTURES, "architecture"),
         role="student",
-        default_name=f"student-{names}",
+        default_name=default_name,
         methods=methods,
         teachers=teachers,
-        record={"teachers": files} if files else None,
+        views=options.teacher_views if cached else 0,
+        unlabelled=unlabelled,
+        freeze=options.freeze,
+        record=record,
         tell=tell,
     )
+    for source in sources:
+        if source.map is not None:
+            source.map.save(folder / f"map-{source.role}.npz")
+    return folder
+
+
+def _unlabelled(
+    options: StudentOptions,
+    dataset: PreparedDataset,
+    sources: Sequence[Source],
+    teachers: dict[str, Teacher],
+    taps: Sequence[str],
+    tell: Tell,
+) -> tuple[Unlabelled, dict[str, Any]]:
+    """The unlabelled faces with the teachers' answers about them, and what the run keeps of them."""
+    split, checksum = unlabelled_split(options, dataset, sources[0], tell)
+    none = np.arange(0)
+    predictions, answers = [], {}
+    for source in sources:
+        seen = mapped(
+            source, ask_once(options, source, ["landmarks"], split, checksum, Views(), tell), split, none, options, tell
+        )
+        predictions.append(seen.landmarks[0])
+        if isinstance(teachers[source.role], RecordedTeacher):
+            answers[source.role] = seen
+            if options.teacher_views:
+                views = Views(options.teacher_views, augmentation_of(options), options.seed)
+                answers[source.role] = ask_once(options, source, taps, split, checksum, views, tell)
+    mean = np.average(predictions, axis=0, weights=[source.weight for source in sources]).astype(np.float32)
+    split = dataclasses.replace(split, landmarks=mean, soft=mean)
+    tell(f"unlabelled: {len(split)} faces, the mean of {len(sources)} teachers' predictions as their landmarks")
+    kept = {"faces": len(split), "images_sha256": checksum}
+    return Unlabelled(split, answers, options.unlabelled_weight, options.mix_weight, options.mix_alpha), kept

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 import kd_loss
 from kd_loss.configuration import to_plain
+from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.prepared import PreparedDataset, holdout
-from kd_loss.distillation import DistillationMethod, Distiller, Teacher
+from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
+from kd_loss.datasets.unlabelled import MixedLoader
+from kd_loss.distillation import DistillationMethod, Distiller, RecordedTeacher, Teacher
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_file, disk_error, write_json
 from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
@@ -57,6 +60,28 @@ def check(options: TrainingOptions) -> None:
         raise UserError(f"--size {options.size} is not between 32 and 1024")
 
 
+@dataclasses.dataclass(frozen=True)
+class Unlabelled:
+    """Faces without landmarks beside the annotated ones, see `datasets.unlabelled`.
+
+    Attributes:
+        split: its landmarks are the teachers' predictions; answers: of recorded teachers about it.
+        weight, mix_weight: of the distilling terms on them, of the error on mixtures.
+        mix_alpha: of the distribution of mixtures.
+    """
+
+    split: PreparedSplit
+    answers: Mapping[str, Answers]
+    weight: float
+    mix_weight: float
+    mix_alpha: float
+
+
+def augmentation_of(options: TrainingOptions) -> Augmentation:
+    """The augmentation of the training faces."""
+    return Augmentation().scaled(options.augment) if options.augment else NO_AUGMENTATION
+
+
 def train(
     options: TrainingOptions,
     *,
@@ -67,6 +92,9 @@ def train(
     methods: Mapping[DistillationMethod, float],
     teachers: Mapping[str, Teacher] | None = None,
     soft: bool = False,
+    views: int = 0,
+    unlabelled: Unlabelled | None = None,
+    freeze: str = "",
     record: Mapping[str, Any] | None = None,
     tell: Tell = print,
 ) -> Path:
@@ -76,22 +104,25 @@ def train(
         role: `student`, `tough` or `tolerant`, for the card.
         methods, teachers: see `Distiller`.
         soft: whether the targets are the soft landmarks.
+        views: of recorded teachers, see `datasets.answers.Answers`.
+        unlabelled: faces without landmarks to train on as well.
+        freeze: the tap up to which the network stays as `--init` has it; none if empty.
         record: what else decides the result, e.g. the teachers' files and checksums: kept with the run
             and in the card, and compared when the run is resumed.
     """
     split = dataset.split("train")
     chosen, held = holdout(split, options.validation, options.seed)
     size = options.size or dataset.size
-    loader = FaceLoader(
-        split,
-        chosen,
-        size=size,
-        batch_size=options.batch_size,
-        seed=options.seed,
-        soft=soft,
-        augmentation=Augmentation().scaled(options.augment) if options.augment else NO_AUGMENTATION,
-        workers=options.workers,
-    )
+    answers = {role: t.answers for role, t in (teachers or {}).items() if isinstance(t, RecordedTeacher)}
+    common: dict[str, Any] = {
+        "size": size, "batch_size": options.batch_size, "seed": options.seed, "workers": options.workers,
+        "augmentation": augmentation_of(options), "views": views,
+    }  # fmt: skip
+    faces = FaceLoader(split, chosen, soft=soft, answers=answers, **common)
+    loader: FaceLoader | MixedLoader = faces
+    if unlabelled:
+        more = FaceLoader(unlabelled.split, np.arange(len(unlabelled.split)), answers=unlabelled.answers, **common)
+        loader = MixedLoader(faces, more, unlabelled.mix_alpha if unlabelled.mix_weight else 0.0, options.seed)
     validation = (
         FaceLoader(split, held, size=size, batch_size=options.batch_size, soft=soft, workers=1) if len(held) else None
     )
@@ -120,12 +151,22 @@ def train(
         pretrained=options.pretrained,
         dropout=options.dropout,
         momentum=batch_norm_momentum(steps),
-        mean_shape=loader.targets[chosen].mean(axis=0),
+        mean_shape=faces.targets[chosen].mean(axis=0),
         seed=options.seed,
     )
     if options.init:
         tell(take_weights(network, load_network(Path(options.init))))
-    distiller = Distiller(student=network, methods=methods, teachers=teachers, spec=dataset.spec)
+    if freeze:
+        for layer in network.tap_model([freeze]).layers:
+            layer.trainable = False
+    distiller = Distiller(
+        student=network,
+        methods=methods,
+        teachers=teachers,
+        spec=dataset.spec,
+        unlabelled_weight=unlabelled.weight if unlabelled else 1.0,
+        mix_weight=unlabelled.mix_weight if unlabelled and unlabelled.mix_alpha else 0.0,
+    )
     distiller.compile(optimizer=keras.optimizers.Adam(learning_rate(options.learning_rate, steps)), jit_compile=_jit())
     distiller.optimizer.build(distiller.trainable_variables)
 

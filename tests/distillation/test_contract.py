@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 from kd_loss.datasets.spec import DatasetSpec
-from kd_loss.distillation import METHODS, Distiller, Teacher, get_method
+from kd_loss.distillation import METHODS, Distiller, LiveTeacher, get_method
 from kd_loss.errors import UserError
 from kd_loss.networks import Card, build_network
 
@@ -26,7 +26,7 @@ def networks():
     student = build_network(CARD)
     wide = dataclasses.replace(CARD, alpha=0.5, size=48)
     return student, {
-        role: Teacher(build_network(wide, seed=seed), TAPS) for seed, role in enumerate(("tough", "tolerant"), 1)
+        role: LiveTeacher(build_network(wide, seed=seed), TAPS) for seed, role in enumerate(("tough", "tolerant"), 1)
     }
 
 

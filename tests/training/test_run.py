@@ -7,7 +7,8 @@ from kd_loss.errors import UserError
 from kd_loss.files import write_json
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.run import find_teacher, open_run
-from kd_loss.training.student import parse_methods, teacher_files
+from kd_loss.training.student import parse_methods
+from kd_loss.training.teachers import teacher_files
 
 
 def test_a_new_run_takes_the_first_free_name(tmp_path):

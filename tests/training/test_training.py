@@ -14,7 +14,7 @@ import pytest
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.spec import COFW
-from kd_loss.distillation import Distiller, Teacher, get_method
+from kd_loss.distillation import Distiller, LiveTeacher, get_method
 from kd_loss.errors import UserError
 from kd_loss.networks import Card, build_network, load_network
 from kd_loss.training.history import read_history
@@ -152,7 +152,7 @@ def test_a_distiller_without_its_teacher_or_with_one_of_another_scheme_is_refuse
         Distiller(
             student=student,
             methods={get_method("kd_loss"): 1.0},
-            teachers={"tough": Teacher(other), "tolerant": Teacher(other)},
+            teachers={"tough": LiveTeacher(other), "tolerant": LiveTeacher(other)},
             spec=synthetic.spec,
         )
 
@@ -160,7 +160,7 @@ def test_a_distiller_without_its_teacher_or_with_one_of_another_scheme_is_refuse
 def test_teachers_are_not_part_of_the_distiller(synthetic):
     card = Card("mobileNetV2", 0.35, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
     student, teacher = build_network(card), build_network(dataclasses.replace(card, size=48), seed=1)
-    teachers = {role: Teacher(teacher) for role in ("tough", "tolerant")}
+    teachers = {role: LiveTeacher(teacher) for role in ("tough", "tolerant")}
     distiller = Distiller(student=student, methods={get_method("kd_loss"): 1.0}, teachers=teachers, spec=synthetic.spec)
     assert len(distiller.weights) == len(student.model.weights)
     split = synthetic.split("train")

@@ -1,0 +1,134 @@
+"""Asking a teacher once: its answers about all faces of a split, kept on disk and memory-mapped.
+
+They lie in `runs/<dataset>/teacher-answers/<key>/`, a `.npy` per tap and a manifest. The key is made from
+the checksums of weights and pictures and of whatever else decides the answers, so that other weights, other
+data or another augmentation never meet old answers; a file that does not fit its checksum is made again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss.datasets.answers import Answers
+from kd_loss.datasets.augment import Augmentation
+from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.prepared import PreparedSplit
+from kd_loss.errors import UserError
+from kd_loss.files import atomic_folder, read_json, reserve, sha256, write_json
+
+#: pictures (B, S, S, 3) uint8 -> tap name -> (B, …)
+Ask = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+#: changes when old answers are to be forgotten
+FORMAT = 1
+BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Views:
+    """The fixed augmentations that a teacher is asked about: `count` of each face; 0: as it is stored."""
+
+    count: int = 0
+    augmentation: Augmentation | None = None
+    seed: int = 0
+
+    def describe(self) -> dict[str, Any]:
+        """What decides the pictures, for the key."""
+        if not self.count:
+            return {"count": 0}
+        return {"count": self.count, "seed": self.seed, "augmentation": dataclasses.asdict(self.augmentation)}  # type: ignore[arg-type]
+
+
+def answers_key(weights: str, data: str, taps: list[str], size: int, views: Views) -> dict[str, Any]:
+    """Everything that decides the answers; `weights` and `data` are checksums."""
+    return {
+        "format": FORMAT,
+        "weights": weights,
+        "data": data,
+        "taps": sorted(taps),
+        "size": size,
+        "views": views.describe(),
+    }
+
+
+def recorded_answers(
+    ask: Ask, split: PreparedSplit, folder: Path, key: Mapping[str, Any], *, size: int, views: Views, limit: float
+) -> tuple[Answers, float]:
+    """The answers from disk, or the teacher's own, written there; and the seconds that asking took, 0 from disk.
+
+    Args:
+        folder: where the answers of a dataset lie; key: see `answers_key`.
+        size: side of the pictures that the teacher is asked about.
+        limit: the most that one teacher's answers may take on disk, in GB; a `UserError` where they want more.
+    """
+    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
+    place = folder / name
+    found = _open(place, key)
+    if found is not None:
+        return Answers(found, views.count), 0.0
+    start = time.perf_counter()
+    with atomic_folder(place) as temporary:
+        _record(ask, split, temporary, size, views, limit)
+        files = {path.name: sha256(path) for path in sorted(temporary.glob("*.npy"))}
+        write_json(temporary / "manifest.json", {"key": dict(key), "sha256": files})
+    found = _open(place, key)
+    if found is None:
+        raise UserError(f"the teacher's answers in {place} cannot be read back; is the disk sound?")
+    return Answers(found, views.count), time.perf_counter() - start
+
+
+def _record(ask: Ask, split: PreparedSplit, folder: Path, size: int, views: Views, limit: float) -> None:
+    count = max(1, views.count)
+    loader = FaceLoader(
+        split,
+        np.arange(len(split)),
+        size=size,
+        batch_size=BATCH,
+        seed=views.seed,
+        augmentation=views.augmentation if views.count else None,
+        ordered=True,
+        views=views.count,
+    )
+    arrays: dict[str, np.ndarray] = {}
+    for view in range(count):
+        loader.epoch = view
+        for batch in range(len(loader)):
+            answer = ask(loader[batch][0])
+            if not arrays:
+                total = sum(count * len(split) * values[0].size * 4 for values in answer.values())
+                if total > limit * 1e9:
+                    raise UserError(
+                        f"the teacher's answers would take {total / 1e9:.1f} GB, --cache-limit is {limit:g}; "
+                        "raise it, take fewer --teacher-views, or --teachers live"
+                    )
+                for tap, values in answer.items():
+                    arrays[tap] = np.lib.format.open_memmap(
+                        folder / f"{tap}.npy", "w+", np.float32, (count, len(split), *values.shape[1:])
+                    )
+                    reserve(folder / f"{tap}.npy")
+            for tap, values in answer.items():
+                arrays[tap][view, batch * BATCH : batch * BATCH + len(values)] = values
+    for array in arrays.values():
+        array.flush()  # type: ignore[attr-defined]
+
+
+def _open(place: Path, key: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
+    """Tap -> answers, or None where there are none, or none that fit key and checksums."""
+    try:
+        manifest = read_json(place / "manifest.json", "the manifest")
+        if manifest["key"] != key or {p.stem for p in place.glob("*.npy")} < set(key["taps"]):
+            return None
+        if any(sha256(place / name) != digest for name, digest in manifest["sha256"].items()):
+            return None
+        return {
+            Path(name).stem: np.load(place / name, mmap_mode="r", allow_pickle=False) for name in manifest["sha256"]
+        }
+    except (UserError, OSError, KeyError, ValueError):
+        return None

@@ -1,0 +1,221 @@
+"""From the options of a training to its teachers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss.configuration import weighted
+from kd_loss.datasets.answers import Answers
+from kd_loss.datasets.augment import Augmentation
+from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
+from kd_loss.distillation import DistillationMethod, LiveTeacher, RecordedTeacher, Teacher
+from kd_loss.errors import UserError, choose
+from kd_loss.files import sha256
+from kd_loss.networks import LandmarkNet, load_network
+from kd_loss.networks.foreign import ForeignTeacher, is_foreign, load_foreign
+from kd_loss.networks.point_map import PointMap, fit_point_map
+from kd_loss.networks.prediction import check_fit, predict_split
+from kd_loss.training.answers import Ask, Views, answers_key, recorded_answers
+from kd_loss.training.options import StudentOptions
+from kd_loss.training.run import find_teacher
+
+Tell = Callable[[str], None]
+
+
+def teacher_files(
+    options: StudentOptions, methods: Iterable[DistillationMethod], dataset: str
+) -> dict[str, tuple[str, float]]:
+    """Role -> weights (`file` or `file.py:function`) and weight of every teacher that the methods listen to."""
+    files: dict[str, tuple[str, float]] = {}
+    for text in options.teacher:
+        name, equals, rest = text.partition("=")
+        if not equals or not name or not rest:
+            raise UserError(f"--teacher {text} is not of the form name=weights.h5[:weight]")
+        if name in files:
+            raise UserError(f"--teacher {name} is given twice")
+        files[name] = weighted(rest, "--teacher")
+    given = {"tough": options.tough, "tolerant": options.tolerant}
+    for method in methods:
+        if method.any_teachers and files:
+            continue
+        for role in method.teacher_roles:
+            if role not in files:
+                files[role] = (str(find_teacher(role, dataset, given.get(role, ""), options.runs)), 1.0)
+    return files
+
+
+@dataclasses.dataclass
+class Source:
+    """A teacher before it is decided how it is asked.
+
+    Attributes:
+        network: of a Keras file; foreign: of another runtime; one of the two is there.
+        file: the weights; checksum: what decides its answers.
+    """
+
+    role: str
+    weight: float
+    file: Path
+    checksum: str
+    network: LandmarkNet | None = None
+    foreign: ForeignTeacher | None = None
+    map: PointMap | None = None
+
+    @property
+    def size(self) -> int | None:
+        """The side of its input; None where it takes any."""
+        return self.network.card.size if self.network else self.foreign.size if self.foreign else None
+
+    def ask(self, taps: Sequence[str]) -> Ask:
+        """A function from pictures to the named taps, in NumPy."""
+        if self.foreign:
+            return self.foreign
+        assert self.network is not None
+        model = self.network.tap_model(taps)
+        return lambda images: {name: np.asarray(v) for name, v in model.predict_on_batch(images).items()}
+
+    def record(self) -> dict[str, Any]:
+        """What the run and the student's card keep of it."""
+        network = self.network.card if self.network else None
+        return {
+            "weights": str(self.file),
+            "sha256": self.checksum,
+            "arch": network.arch if network else self.file.suffix[1:],
+            "size": self.size,
+            "share": self.weight,
+        }
+
+
+def open_sources(
+    options: StudentOptions, methods: Iterable[DistillationMethod], dataset: PreparedDataset, tell: Tell
+) -> list[Source]:
+    """Load every teacher and check that it fits the dataset."""
+    sources = []
+    for role, (text, weight) in teacher_files(options, methods, dataset.folder.name).items():
+        if is_foreign(text):
+            foreign = load_foreign(text)
+            digest = sha256(foreign.source)
+            card = foreign.source.with_suffix(".json")
+            digest += sha256(card) if foreign.source.suffix != ".py" else text.partition(":")[2]
+            sources.append(Source(role, weight, foreign.source, digest, foreign=foreign))
+            continue
+        path = Path(text)
+        network = load_network(path)
+        check_fit(network, dataset, path, any_points=options.map_points)
+        if role in ("tough", "tolerant") and network.card.role != role:
+            tell(f"warning: {path} was trained as {network.card.role}, it is used as the {role} teacher")
+        sources.append(Source(role, weight, path, sha256(path), network=network))
+    return sources
+
+
+def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequence[str], points: int) -> bool:
+    """Whether the teachers are asked once (True) or in every step; `UserError` where that cannot be."""
+    mode = choose(options.teachers, ("auto", "live", "cached"), "way to ask teachers")
+    if options.teacher_views < 0:
+        raise UserError(f"--teacher-views {options.teacher_views} is negative")
+    more = [tap for tap in taps if tap != "landmarks"]
+    once = [s.role for s in sources if s.foreign or (s.network and s.network.card.dataset_spec().points != points)]
+    cached = mode == "cached" or (mode == "auto" and (bool(once) or bool(options.teacher_views)))
+    if once and not cached:
+        raise UserError(f"--teachers live: {', '.join(once)} is of another runtime or scheme and can only be cached")
+    if cached and more and not options.teacher_views:
+        raise UserError(
+            f"the taps {', '.join(more)} do not travel with a picture through augmentation as landmarks do: "
+            "give --teacher-views a number, or --teachers live"
+        )
+    return cached
+
+
+def make_teachers(
+    options: StudentOptions,
+    sources: Sequence[Source],
+    taps: Sequence[str],
+    dataset: PreparedDataset,
+    augmentation: Augmentation,
+    tell: Tell,
+) -> dict[str, Teacher]:
+    """Role -> teacher, live or recorded as the options say, with its errors on the training faces."""
+    split = dataset.split("train")
+    cached = choose_asking(options, sources, taps, dataset.spec.points)
+    teachers: dict[str, Teacher] = {}
+    for source in sources:
+        if not cached:
+            assert source.network is not None
+            teachers[source.role] = LiveTeacher(source.network, taps, source.weight)
+            continue
+        views = Views(options.teacher_views, augmentation, options.seed)
+        data = dataset.manifest["sha256"]["train/images.npy"]
+        answers = ask_once(options, source, taps, split, data, views, tell)
+        chosen, _ = holdout(split, options.validation, options.seed)
+        answers = mapped(source, answers, split, chosen, options, tell)
+        teachers[source.role] = RecordedTeacher(source.role, answers, source.network, source.weight)
+    return teachers
+
+
+def ask_once(
+    options: StudentOptions,
+    source: Source,
+    taps: Sequence[str],
+    split: PreparedSplit,
+    data: str,
+    views: Views,
+    tell: Tell,
+) -> Answers:
+    """A teacher's own answers about a split, from disk where they are there."""
+    folder = options.runs / options.dataset / "teacher-answers"
+    size = source.size or split.size
+    key = answers_key(source.checksum, data, list(taps), size, views)
+    answers, seconds = recorded_answers(
+        source.ask(taps), split, folder, key, size=size, views=views, limit=options.cache_limit
+    )
+    if seconds:
+        tell(f"{source.role} teacher: asked once about {len(split)} faces × {max(1, views.count)} in {seconds:.1f} s")
+    return answers
+
+
+def mapped(
+    source: Source,
+    answers: Answers,
+    split: PreparedSplit,
+    chosen: np.ndarray,
+    options: StudentOptions,
+    tell: Tell,
+) -> Answers:
+    """Answers in the split's scheme: through a linear map, fitted on the training faces, where it is another."""
+    points = split.spec.points
+    if answers.landmarks.shape[2] == points:
+        return answers
+    if not options.map_points:
+        raise UserError(
+            f"the {source.role} teacher finds {answers.landmarks.shape[2]} points, the dataset has {points}; "
+            "--map-points fits a linear map from its points to these"
+        )
+    if source.map is None:
+        if answers.views:
+            raise UserError("--map-points is for teachers that see the faces as they are: leave --teacher-views out")
+        source.map = fit_point_map(answers.landmarks[0, chosen], split.landmarks[chosen])
+        error = np.abs(source.map(answers.landmarks[0, chosen]) - split.landmarks[chosen]).mean()
+        tell(
+            f"{source.role} teacher: {answers.landmarks.shape[2]} points mapped to {points}, ridge "
+            f"{source.map.strength:.1e}, mean error {error:.4f} of the crop on the training faces"
+        )
+    return dataclasses.replace(answers, taps={**answers.taps, "landmarks": source.map(answers.landmarks[0])[None]})
+
+
+def measure_errors(teachers: Mapping[str, Teacher], split: PreparedSplit, tell: Tell) -> None:
+    """Keep each teacher's mean squared error on each training face, (N,), on the stored pictures or first view."""
+    for role, teacher in teachers.items():
+        if isinstance(teacher, RecordedTeacher) and not teacher.answers.views:
+            predicted = teacher.answers.landmarks[0]
+        elif isinstance(teacher, LiveTeacher | RecordedTeacher) and teacher.network is not None:
+            predicted = predict_split(teacher.network, split, 32)
+        else:
+            raise UserError(f"the errors of {role}, of another runtime, are measured without --teacher-views only")
+        teacher.training_errors = np.square(predicted - split.landmarks).mean(axis=(1, 2))
+        low, high = teacher.training_errors.min(), teacher.training_errors.max()
+        tell(f"{role} teacher: squared errors of {low:.2e} to {high:.2e} on the training faces")
