@@ -9,7 +9,8 @@ demo: $(STAMP)
 	$(BIN)/kd-loss demo
 
 test: $(STAMP) lint
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --dist loadfile
+	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n auto tests/distillation
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -75,7 +75,7 @@ def recorded_answers(
         return Answers(found, views.count), 0.0
     start = time.perf_counter()
     with atomic_folder(place) as temporary:
-        _record(ask, split, temporary, size, views, limit)
+        _record(ask, split, temporary, key["taps"], size, views, limit)
         files = {path.name: sha256(path) for path in sorted(temporary.glob("*.npy"))}
         write_json(temporary / "manifest.json", {"key": dict(key), "sha256": files})
     found = _open(place, key)
@@ -84,7 +84,9 @@ def recorded_answers(
     return Answers(found, views.count), time.perf_counter() - start
 
 
-def _record(ask: Ask, split: PreparedSplit, folder: Path, size: int, views: Views, limit: float) -> None:
+def _record(
+    ask: Ask, split: PreparedSplit, folder: Path, taps: list[str], size: int, views: Views, limit: float
+) -> None:
     count = max(1, views.count)
     loader = FaceLoader(
         split,
@@ -102,6 +104,8 @@ def _record(ask: Ask, split: PreparedSplit, folder: Path, size: int, views: View
         for batch in range(len(loader)):
             answer = ask(loader[batch][0])
             if not arrays:
+                for tap in (tap for tap in taps if tap not in answer):
+                    raise UserError(f"a teacher has no tap '{tap}'; it gives: {', '.join(answer)}")
                 total = sum(count * len(split) * values[0].size * 4 for values in answer.values())
                 if total > limit * 1e9:
                     raise UserError(

@@ -14,6 +14,7 @@ from kd_loss.configuration import weighted
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
 from kd_loss.distillation import METHODS, DistillationMethod, RecordedTeacher, Teacher, get_method
 from kd_loss.errors import UserError, choose
+from kd_loss.files import atomic_file
 from kd_loss.networks import ARCHITECTURES
 from kd_loss.training.answers import Views
 from kd_loss.training.options import StudentOptions
@@ -157,6 +158,10 @@ def _train_stage(options: StudentOptions, default_name: str, tell: Tell) -> Path
     for source in sources:
         if source.map is not None:
             source.map.save(folder / f"map-{source.role}.npz")
+        errors = teachers[source.role].training_errors
+        if errors is not None:
+            with atomic_file(folder / f"errors-{source.role}.npy", ".npy") as path:
+                np.save(path, errors)
     return folder
 
 

@@ -1,0 +1,27 @@
+"""What the README promises about methods from outside the package."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from kd_loss.training.history import read_history
+from kd_loss.training.options import TeacherOptions
+from kd_loss.training.teacher import train_teachers
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_method_from_outside_the_package(data_folder, tmp_path):
+    [code] = re.findall(r"```python\n(# mine\.py\n.*?)```", README, flags=re.DOTALL)
+    assert len(code.splitlines()) <= 15
+    (tmp_path / "mine.py").write_text(code)
+    common = {"dataset": "synthetic", "epochs": 1, "batch_size": 8, "alpha": 0.35, "size": 32, "data": data_folder}
+    runs = tmp_path / "runs"
+    teacher = TeacherOptions(arch="mobileNetV2", teacher="tough", runs=runs, **common)
+    train_teachers(teacher, tell=lambda _: None)
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in {**common, "runs": runs}.items()]
+    subprocess.run(
+        [sys.executable, "mine.py", "train-student", "--method", "halfway", *options], cwd=tmp_path, check=True
+    )
+    assert read_history(runs / "synthetic" / "student-halfway" / "history.csv")[0]["main"] > 0
