@@ -42,7 +42,6 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     data, runs = root / "data", root / "runs"
     common: dict[str, Any] = {
         "dataset": DATASET,
-        "epochs": options.epochs,
         "seed": options.seed,
         "data": data,
         "runs": runs,
@@ -52,8 +51,10 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     say("prepare: draw faces")
     run_prepare(PrepareOptions(dataset=DATASET, count=options.faces, size=options.size, seed=options.seed, data=data))
     say("teachers: tough on the landmarks, tolerant on the soft landmarks")
-    tough, tolerant = train_teachers(TeacherOptions(arch=options.teacher, **common))
-    student = StudentOptions(arch=options.student, alpha=options.alpha, **common)
+    tough, tolerant = train_teachers(TeacherOptions(arch=options.teacher, epochs=options.epochs, **common))
+    student = StudentOptions(
+        arch=options.student, alpha=options.alpha, epochs=options.student_epochs, teachers="cached", **common
+    )
     say("student alone")
     alone = train_student(dataclasses.replace(student, method=["none"]))
     say("student distilled by KD-Loss")
@@ -70,8 +71,9 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     results = [test_network(folder / "best.h5", name, dataset, split, 32) for folder, name in names.items()]
     minutes = (time.perf_counter() - started) / 60
     note = (
-        f"A demonstration: {options.faces} drawn faces of {options.size} px, {options.epochs} epochs, "
-        f"{options.teacher} teachers and a {options.student} student of width {options.alpha:g}, to fit a small "
+        f"A demonstration: {options.faces} drawn faces of {options.size} px, {options.teacher} "
+        f"teachers of {options.epochs} epochs, asked once, and a {options.student} student of width "
+        f"{options.alpha:g} and {options.student_epochs} epochs, to fit a small "
         f"machine ({minutes:.0f} minutes here). Real work takes photographs, EfficientNet-B3 and 150 epochs."
     )
     metrics = write_results(root, results, split, False, 20, notes=[note], curves=distilled / "history.csv")

@@ -14,7 +14,8 @@ class DemoOptions:
 
     faces: int = option(1200, "training faces to draw; a quarter more for testing")
     size: int = option(64, "side of the pictures in pixels")
-    epochs: int = option(16, "epochs of each training")
+    epochs: int = option(16, "epochs of each teacher")
+    student_epochs: int = option(40, "epochs of each student")
     teacher: str = option("mobileNetV2", "architecture of the teachers")
     student: str = option("mobileNetV2", "architecture of the students")
     alpha: float = option(0.35, "width multiplier of the students")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,13 @@ from numpy.typing import ArrayLike
 
 from kd_loss import geometry
 from kd_loss.datasets.prepare import crop_face
+from kd_loss.detection import Detection
 from kd_loss.errors import UserError
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.networks import LandmarkNet, load_network
+
+#: a photograph (H, W, 3) uint8 RGB -> its faces
+Detector = Callable[[np.ndarray], list[Detection]]
 
 
 class LandmarkPredictor:
@@ -59,6 +64,24 @@ class LandmarkPredictor:
             else:
                 x, y, width, height = np.asarray(box, np.float64)
                 squares.append(geometry.square_crop((x, y, x + width, y + height), self.card.margin))
+        return self._in_squares(images, squares)
+
+    def detect(self, image: np.ndarray, detector: Detector, refine: int = 1) -> list[FaceLandmarks]:
+        """Every face that a detector finds in a photograph (H, W, 3) uint8 RGB, the largest first.
+
+        A detector's box is a rough one: `refine` times, each face is cropped again from the landmarks that
+        were found in it, as the training crops were.
+        """
+        found = detector(image)
+        if not found:
+            return []
+        faces = self.predict_many([image] * len(found), [face.box for face in found])
+        for _ in range(refine):
+            squares = [geometry.square_crop(geometry.landmark_box(face.landmarks), self.card.margin) for face in faces]
+            faces = self._in_squares([image] * len(faces), squares)
+        return [replace(face, score=one.score) for face, one in zip(faces, found, strict=True)]
+
+    def _in_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[FaceLandmarks]:
         size = self.card.size
         crops = np.stack([crop_face(i, s, size) for i, s in zip(images, squares, strict=True)])
         faces = []

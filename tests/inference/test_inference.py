@@ -1,17 +1,21 @@
+import dataclasses
 import json
 
+import cv2
 import numpy as np
 import pytest
 
 from kd_loss import geometry
 from kd_loss.datasets.pts import parse_pts
 from kd_loss.datasets.spec import W300
+from kd_loss.detection import Detection
 from kd_loss.errors import UserError
-from kd_loss.inference.command import find_pictures, result_names
+from kd_loss.inference.command import find_pictures, result_names, run_predict
 from kd_loss.inference.drawing import draw_landmarks, sheet
+from kd_loss.inference.options import PredictOptions
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
-from kd_loss.networks import Card, build_network
+from kd_loss.networks import Card, build_network, save_network
 
 POINTS = np.random.default_rng(0).uniform(-0.3, 0.3, (68, 2))
 
@@ -22,6 +26,14 @@ def predictor():
     network = build_network(Card("mobileNetV2", 0.35, "w300", W300.to_dict(), 32, "student", 0.15))
     network.model.get_layer("head").set_weights([np.zeros((1280, 136)), POINTS.reshape(-1)])
     return LandmarkPredictor(network)
+
+
+@pytest.fixture(scope="module")
+def weights(predictor, tmp_path_factory):
+    """That network in a file."""
+    path = tmp_path_factory.mktemp("weights") / "best.h5"
+    save_network(predictor.network, path)
+    return path
 
 
 def test_a_cropped_face_is_seen_whole(predictor):
@@ -90,3 +102,36 @@ def test_results_never_overwrite_pictures_or_each_other(tmp_path):
 @pytest.mark.parametrize("shape", [(10, 3000), (3000, 5), (4, 4000)])
 def test_thin_pictures(predictor, shape):
     assert np.isfinite(predictor(np.zeros((*shape, 3), np.uint8)).landmarks).all()
+
+
+def test_faces_of_a_photograph(predictor, synthetic):
+    """Two faces side by side, a detector that knows where they are, and crops taken again from the landmarks."""
+    faces = synthetic.split("test").images[:2]
+    photograph = np.concatenate([np.zeros((48, 10, 3), np.uint8), *faces], axis=1)
+    found = [Detection((10 + 48 * i + 6, 6, 36, 36), 9.0 - i) for i in range(2)]
+    rough = predictor.detect(photograph, lambda image: found, refine=0)
+    boxed = predictor.predict_many([photograph] * 2, [face.box for face in found])
+    for one, other in zip(rough, boxed, strict=True):
+        np.testing.assert_allclose(one.landmarks, other.landmarks)
+    assert [face.score for face in rough] == [9.0, 8.0]
+    refined = predictor.detect(photograph, lambda image: found, refine=1)
+    for before, after in zip(rough, refined, strict=True):
+        x, y, side = geometry.square_crop(geometry.landmark_box(before.landmarks), predictor.card.margin)
+        np.testing.assert_allclose(after.box, (x, y, side, side))
+    assert predictor.detect(photograph, lambda image: []) == []
+
+
+def test_the_command_with_a_detector(weights, tmp_path, capsys, monkeypatch):
+    found = [Detection((4, 4, 30, 30), 2.0), Detection((10, 10, 20, 20), 1.0)]
+    monkeypatch.setattr("kd_loss.inference.command.HaarDetector", lambda: lambda image: found)
+    picture = tmp_path / "photo.png"
+    cv2.imwrite(str(picture), np.full((48, 48, 3), 90, np.uint8))
+    options = PredictOptions(sources=[str(picture)], weights=str(weights), output=tmp_path / "out", detector="haar")
+    assert len(run_predict(options)) == 2
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {"photo.png", "photo.json", "photo.pts", "photo-2.pts"}
+    faces = json.loads((tmp_path / "out" / "photo.json").read_text())["faces"]
+    assert [face["score"] for face in faces] == [2.0, 1.0]
+    assert "2 faces of 68 landmarks" in capsys.readouterr().out
+    for changes, message in (({"detector": "har"}, "did you mean 'haar'"), ({"refine": -1}, "--refine -1")):
+        with pytest.raises(UserError, match=message):
+            run_predict(dataclasses.replace(options, **changes))
