@@ -29,6 +29,8 @@ class FaceLoader(keras.utils.PyDataset):
         ordered: fixed order and all faces, also with augmentation.
         views: 0, or the number of fixed augmentations of each face, which take turns from epoch to epoch.
         answers: role -> what that teacher said about all faces of the split, of as many views.
+        shard: (i, n): of every batch only the rows i, i + n, … An ordered loader then fills its last batch up
+            with faces of `kind` 3, which do not count, so that all shards are equal.
     """
 
     def __init__(
@@ -45,17 +47,19 @@ class FaceLoader(keras.utils.PyDataset):
         ordered: bool = False,
         views: int = 0,
         answers: Mapping[str, Answers] | None = None,
+        shard: tuple[int, int] = (0, 1),
     ):
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=8)
         if batch_size < 1:
             raise UserError(f"--batch-size {batch_size} is less than 1")
         self.split, self.indices, self.size = split, np.asarray(indices), size
-        self.batch_size = min(batch_size, len(self.indices))
+        self.batch_size = min(batch_size, len(self.indices)) if shard[1] == 1 else batch_size
         if not len(self.indices):
             raise UserError(f"no face to read in {split.folder}")
         self.seed, self.augmentation = seed, augmentation
         self.targets = split.soft if soft else split.landmarks
         self.ordered = ordered or augmentation is None
+        self.shard = shard
         self.views, self.answers = views, dict(answers or {})
         for role, answer in self.answers.items():
             if answer.views != views:
@@ -73,7 +77,13 @@ class FaceLoader(keras.utils.PyDataset):
         return np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        return self.rows(self.order()[batch * self.batch_size : (batch + 1) * self.batch_size])
+        chosen = self.order()[batch * self.batch_size : (batch + 1) * self.batch_size]
+        first, step = self.shard
+        if step == 1 or not self.ordered:
+            return self.rows(chosen[first::step])
+        places = np.arange(self.batch_size)[first::step]
+        images, targets = self.rows(chosen[np.minimum(places, len(chosen) - 1)])
+        return images, {**targets, "kind": np.where(places < len(chosen), 0, 3).astype(np.float32)}
 
     def rows(self, chosen: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Pictures and targets of the named faces, as this epoch shows them."""

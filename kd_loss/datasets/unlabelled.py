@@ -39,12 +39,13 @@ class MixedLoader(keras.utils.PyDataset):
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         images, targets = self.annotated[batch]
-        more, predicted = self.unlabelled.rows(self._unlabelled_rows(batch, len(images)))
+        first, step = self.annotated.shard
+        more, predicted = self.unlabelled.rows(self._unlabelled_rows(batch, step * len(images))[first::step])
         pictures, kinds = [images, more], [0, 1]
         points = {name: [targets[name], predicted[name]] for name in targets}
         if self.alpha:
             rng = np.random.default_rng((self.seed, self.epoch, batch, 1))
-            share = rng.beta(self.alpha, self.alpha, len(images)).astype(np.float32)
+            share = rng.beta(self.alpha, self.alpha, step * len(images)).astype(np.float32)[first::step]
             share = np.maximum(share, 1 - share)
             pictures.append(np.rint(_blend(images, more, share)).astype(np.uint8))
             kinds.append(2)

@@ -25,7 +25,7 @@ class Distiller(keras.Model):
 
     Batches with faces of several kinds (`datasets.unlabelled`) have `kind` (B,) beside the landmarks: 0 for
     annotated faces, 1 for faces whose landmarks are the teachers' predictions, on which the distilling terms
-    of each method count, 2 for mixtures, on which the mean absolute error counts.
+    of each method count, 2 for mixtures, on which the mean absolute error counts, 3 for faces that do not count.
 
     Args:
         student: the network to train.
@@ -106,7 +106,7 @@ class Distiller(keras.Model):
         count = ops.sum(annotated)
         self.trackers["nme"].update_state(self._nme(truth, student["landmarks"]), sample_weight=annotated)
         if not training:
-            return ops.mean(ops.abs(student["landmarks"] - truth))
+            return ops.sum(ops.mean(ops.abs(student["landmarks"] - truth), axis=(1, 2)) * annotated) / count
         teachers = {
             role: teacher(y if isinstance(teacher, RecordedTeacher) else x)
             for role, teacher in self._ask_teachers.value.items()

@@ -41,6 +41,10 @@ class LiveTeacher(Teacher):
 
     def __init__(self, network: LandmarkNet, taps: Sequence[str] = ("landmarks",), weight: float = 1.0):
         super().__init__(network.card.dataset_spec().points, weight)
+        self.spread(network, taps)
+
+    def spread(self, network: LandmarkNet, taps: Sequence[str]) -> None:
+        """Take the same network, loaded where several devices share the step."""
         self.network, self.size = network, network.card.size
         self.model = network.tap_model(taps)
         self.model.trainable = False

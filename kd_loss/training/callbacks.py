@@ -52,11 +52,12 @@ class Checkpoint(keras.callbacks.Callback):
         """Where the state to resume from lies."""
         return self.folder / "state.npz"
 
-    def restore(self, model: keras.Model) -> int:
-        """Continue from the state, if there is one; the number of epochs done."""
-        if not self.state_file.is_file():
+    def restore(self, model: keras.Model, folder: Path | None = None) -> int:
+        """Continue from the state of `folder` (this one's own by default), if there is one; the epochs done."""
+        state = (folder or self.folder) / self.state_file.name
+        if not state.is_file():
             return 0
-        record = load_state(self.state_file, model)
+        record = load_state(state, model)
         self.best, self.history = record["best"], record["history"]
         return len(self.history)
 

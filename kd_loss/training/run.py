@@ -19,7 +19,10 @@ from kd_loss.errors import UserError, check_name
 from kd_loss.files import disk_error, read_json, write_json
 
 #: options that may differ when a run is continued
-FREE_OPTIONS = ("resume", "config", "workers", "name", "runs", "data")
+FREE_OPTIONS = (
+    *("resume", "config", "workers", "name", "runs", "data"),
+    *("devices", "distributed", "process", "processes"),
+)
 
 
 def package_versions() -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from kd_loss.configuration import weighted
@@ -15,9 +16,10 @@ from kd_loss.datasets.prepared import PreparedDataset, open_dataset
 from kd_loss.distillation import METHODS, DistillationMethod, RecordedTeacher, Teacher, get_method
 from kd_loss.errors import UserError, choose
 from kd_loss.files import atomic_file
-from kd_loss.networks import ARCHITECTURES
+from kd_loss.networks import ARCHITECTURES, load_network
 from kd_loss.training.answers import Views
 from kd_loss.training.options import StudentOptions
+from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
 from kd_loss.training.teachers import (
     Source,
@@ -131,16 +133,25 @@ def _train_stage(options: StudentOptions, default_name: str, tell: Tell) -> Path
     dataset, methods = check_student(options)
     options = dataclasses.replace(options, dataset=dataset.folder.name)
     taps = sorted({tap for method in methods for tap in method.teacher_taps} | {"landmarks"})
+    processes = join(options)
+    tell = tell if not processes.index else lambda _: None
     sources = open_sources(options, methods, dataset, tell)
     cached = bool(sources) and choose_asking(options, sources, taps, dataset.spec.points)
     augmentation = augmentation_of(options)
-    teachers = make_teachers(options, sources, taps, dataset, augmentation, tell)
+    with processes.first_before_the_others():
+        teachers = make_teachers(options, sources, taps, dataset, augmentation, tell)
     if any(method.needs_errors for method in methods):
         measure_errors(teachers, dataset.split("train"), tell)
     record: dict[str, Any] = {"teachers": {source.role: source.record() for source in sources}} if sources else {}
     unlabelled = None
     if options.unlabelled:
-        unlabelled, record["unlabelled"] = _unlabelled(options, dataset, sources, teachers, taps, tell)
+        with processes.first_before_the_others():
+            unlabelled, record["unlabelled"] = _unlabelled(options, dataset, sources, teachers, taps, tell)
+    if not cached:  # networks that take part in the step belong on every device
+        with processes.data_parallel():
+            keras.utils.set_random_seed(options.seed)  # what loading replaces has to be the same everywhere, too
+            for source in sources if processes.devices > 1 else ():
+                teachers[source.role].spread(load_network(source.file), taps)  # type: ignore[attr-defined]
     folder = train(
         options,
         dataset=dataset,
@@ -153,9 +164,10 @@ def _train_stage(options: StudentOptions, default_name: str, tell: Tell) -> Path
         unlabelled=unlabelled,
         freeze=options.freeze,
         record=record,
+        processes=processes,
         tell=tell,
     )
-    for source in sources:
+    for source in sources if not processes.index else ():
         if source.map is not None:
             source.map.save(folder / f"map-{source.role}.npz")
         errors = teachers[source.role].training_errors

@@ -10,6 +10,7 @@ from kd_loss.distillation import get_method
 from kd_loss.errors import choose
 from kd_loss.networks import ARCHITECTURES
 from kd_loss.training.options import TeacherOptions
+from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
 from kd_loss.training.train import Tell, check, train
 
@@ -23,6 +24,7 @@ def train_teachers(options: TeacherOptions, tell: Tell = print) -> list[Path]:
     arch = choose(options.arch, ARCHITECTURES, "architecture")
     method = {get_method("none", {"loss": options.loss}): 1.0}
     dataset = open_dataset(options.dataset, options.data)
+    processes = join(options)
     folders: list[Path] = []
     parent = options.runs / dataset.folder.name
     for role in ROLES if chosen == "both" else (chosen,):
@@ -38,6 +40,7 @@ def train_teachers(options: TeacherOptions, tell: Tell = print) -> list[Path]:
                 default_name=f"teacher-{role}",
                 methods=method,
                 soft=role == "tolerant",
+                processes=processes,
                 tell=tell,
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +21,7 @@ from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
 from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.distillation import DistillationMethod, Distiller, RecordedTeacher, Teacher
-from kd_loss.errors import UserError
+from kd_loss.errors import UserError, choose
 from kd_loss.files import atomic_file, disk_error, write_json
 from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.landmark_net import batch_norm_momentum, take_weights
@@ -28,9 +29,11 @@ from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.callbacks import Checkpoint, EpochCounter
 from kd_loss.training.history import history_plot
 from kd_loss.training.options import TrainingOptions
+from kd_loss.training.processes import Processes
 from kd_loss.training.run import open_run, package_versions
 
 Tell = Callable[[str], None]
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -96,6 +99,7 @@ def train(
     unlabelled: Unlabelled | None = None,
     freeze: str = "",
     record: Mapping[str, Any] | None = None,
+    processes: Processes | None = None,
     tell: Tell = print,
 ) -> Path:
     """Train one network and return its run folder, with `best.h5` in it.
@@ -109,14 +113,45 @@ def train(
         freeze: the tap up to which the network stays as `--init` has it; none if empty.
         record: what else decides the result, e.g. the teachers' files and checksums: kept with the run
             and in the card, and compared when the run is resumed.
+        processes: those that train together; this one alone if None.
     """
+    processes = processes or Processes()
+    processes.check_batch(options.batch_size)
+    keras.mixed_precision.set_global_policy(choose(options.precision, PRECISIONS, "precision"))
+    try:
+        with processes.data_parallel(), tempfile.TemporaryDirectory() as scratch:
+            return _train(
+                options, dataset, arch, role, default_name, methods, teachers, soft, views, unlabelled, freeze,
+                record, processes, Path(scratch), tell if not processes.index else lambda _: None,
+            )  # fmt: skip
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+
+
+def _train(
+    options: TrainingOptions,
+    dataset: PreparedDataset,
+    arch: str,
+    role: str,
+    default_name: str,
+    methods: Mapping[DistillationMethod, float],
+    teachers: Mapping[str, Teacher] | None,
+    soft: bool,
+    views: int,
+    unlabelled: Unlabelled | None,
+    freeze: str,
+    record: Mapping[str, Any] | None,
+    processes: Processes,
+    scratch: Path,
+    tell: Tell,
+) -> Path:
     split = dataset.split("train")
     chosen, held = holdout(split, options.validation, options.seed)
     size = options.size or dataset.size
     answers = {role: t.answers for role, t in (teachers or {}).items() if isinstance(t, RecordedTeacher)}
     common: dict[str, Any] = {
         "size": size, "batch_size": options.batch_size, "seed": options.seed, "workers": options.workers,
-        "augmentation": augmentation_of(options), "views": views,
+        "augmentation": augmentation_of(options), "views": views, "shard": (processes.index, processes.count),
     }  # fmt: skip
     faces = FaceLoader(split, chosen, soft=soft, answers=answers, **common)
     loader: FaceLoader | MixedLoader = faces
@@ -124,7 +159,9 @@ def train(
         more = FaceLoader(unlabelled.split, np.arange(len(unlabelled.split)), answers=unlabelled.answers, **common)
         loader = MixedLoader(faces, more, unlabelled.mix_alpha if unlabelled.mix_weight else 0.0, options.seed)
     validation = (
-        FaceLoader(split, held, size=size, batch_size=options.batch_size, soft=soft, workers=1) if len(held) else None
+        FaceLoader(split, held, soft=soft, **{**common, "augmentation": None, "views": 0, "workers": 1})
+        if len(held)
+        else None
     )
     steps = len(loader) * options.epochs
     card = Card(
@@ -171,7 +208,11 @@ def train(
     distiller.optimizer.build(distiller.trainable_variables)
 
     settings = {**to_plain(options), "arch": arch, "role": role, "decided_by": card.training}
-    folder = open_run(options.runs / options.dataset, options.name, default_name, settings, options.resume)
+    place = scratch
+    if not processes.index:
+        place = open_run(options.runs / options.dataset, options.name, default_name, settings, options.resume)
+    place = processes.agree_on(place)
+    folder = place if not processes.index else scratch  # only the first process writes the run
 
     def note(line: str) -> None:
         try:
@@ -186,7 +227,7 @@ def train(
         save_network(LandmarkNet(network.model, dataclasses.replace(network.card, metrics=metrics)), folder / "best.h5")
 
     checkpoint = Checkpoint(folder, save_best, "val_nme" if validation else None)
-    done = checkpoint.restore(distiller) if options.resume else 0
+    done = checkpoint.restore(distiller, place) if options.resume else 0
     note(f"{folder}: {role} {arch}, {len(chosen)} faces, {len(held)} held out, {size} px, {steps} steps")
     for name, value in (record or {}).items():
         note(f"{name}: {value}")
@@ -200,7 +241,7 @@ def train(
                 initial_epoch=done,
                 shuffle=False,
                 callbacks=[EpochCounter(loader), *_tensorboard(folder), checkpoint],
-                verbose=1 if sys.stdout.isatty() else 2,
+                verbose=0 if processes.index else 1 if sys.stdout.isatty() else 2,
             )
         save_network(network, folder / "last.h5")
     with atomic_file(folder / "curves.png") as picture:
@@ -208,7 +249,7 @@ def train(
     write_json(folder / "finished.json", {"epochs": options.epochs, "best": checkpoint.best})
     if checkpoint.best is not None:
         note(f"best validation NME {checkpoint.best:.2f} % -> {folder / 'best.h5'}")
-    return folder
+    return place
 
 
 def _jit() -> bool | str:

@@ -1,0 +1,147 @@
+"""Several processes on the loopback, JAX backend; and the options that lead there."""
+
+import dataclasses
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+
+import keras
+import numpy as np
+import pytest
+
+from kd_loss.datasets.augment import Augmentation
+from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.unlabelled import MixedLoader
+from kd_loss.errors import UserError
+from kd_loss.networks import load_network
+from kd_loss.training.history import read_history
+from kd_loss.training.options import TrainingOptions
+from kd_loss.training.processes import Processes, join
+
+pytest.importorskip("jax")
+
+#: trains a student and prints a checksum of its weights after every epoch
+JOB = """
+    import hashlib, sys
+    import keras, numpy as np
+    from kd_loss.cli import execute_command
+    from kd_loss.training.callbacks import EpochCounter
+
+    def checksum(self, epoch, logs=None):
+        arrays = [np.asarray(keras.ops.convert_to_numpy(v.value)) for v in self.model.student.variables]
+        print("weights", epoch, hashlib.sha256(b"".join(a.tobytes() for a in arrays)).hexdigest(), flush=True)
+
+    EpochCounter.on_epoch_end = checksum
+    execute_command("train-student", sys.argv[1:], "train")
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def start(data, runs, name, count, *more, epochs=3):
+    """The processes of one training; `count` 0: without --distributed."""
+    command = [
+        *(sys.executable, "-c", textwrap.dedent(JOB), "--dataset", "synthetic", "--method", "none"),
+        *("--alpha", "0.35", "--size", "48", "--batch-size", "32", "--validation", "0.2", "--epochs", str(epochs)),
+        *("--data", str(data), "--runs", str(runs), "--name", name, *more),
+    ]
+    place, environment = f"127.0.0.1:{free_port()}", {**os.environ, "KERAS_BACKEND": "jax"}
+    return [
+        subprocess.Popen(
+            [*command, *(["--distributed", place, "--processes", str(count), "--process", str(i)] if count else [])],
+            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for i in range(max(1, count))
+    ]  # fmt: skip
+
+
+def finish(processes):
+    outputs = [process.communicate(timeout=400) for process in processes]
+    for process, (_, errors) in zip(processes, outputs, strict=True):
+        assert process.returncode == 0, errors[-2000:]
+    return [re.findall(r"weights (\d+) (\w+)", output) for output, _ in outputs]
+
+
+def test_two_processes_are_one_and_survive_a_death(data_folder, tmp_path):
+    finish(start(data_folder, tmp_path, "one", 0))
+    first, second = finish(start(data_folder, tmp_path, "two", 2))
+    assert len(first) == 3
+    assert first == second, "the weights differ between the processes"
+    one, two = (read_history(tmp_path / "synthetic" / name / "history.csv") for name in ("one", "two"))
+    # rounding grows from step to step, Adam divides small gradients by their size
+    for a, b, tolerance in zip(one, two, (1e-5, 1e-3, 5e-2), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=tolerance)
+        assert a["val_nme"] == pytest.approx(b["val_nme"], rel=tolerance)
+    assert load_network(tmp_path / "synthetic" / "two" / "best.h5").model.output_shape == (None, 68, 2)
+
+    processes = start(data_folder, tmp_path, "killed", 2, epochs=200)
+    state = tmp_path / "synthetic" / "killed" / "state.npz"
+    deadline = time.time() + 300
+    while not state.is_file() and time.time() < deadline and processes[0].poll() is None:
+        time.sleep(0.05)
+    assert state.is_file()
+    os.kill(processes[1].pid, signal.SIGKILL)
+    died = time.time()
+    try:
+        processes[0].communicate(timeout=60)
+    finally:
+        processes[0].kill()
+    assert processes[0].returncode != 0
+    assert time.time() - died < 60
+    # it goes on alone
+    done = len(read_history(state.with_name("history.csv")))
+    config = state.with_name("config.json")
+    config.write_text(config.read_text().replace('"epochs": 200', f'"epochs": {done + 1}'))
+    finish(start(data_folder, tmp_path, "killed", 0, "--resume", epochs=done + 1))
+    assert len(read_history(state.with_name("history.csv"))) == done + 1
+
+
+def test_shards_are_the_whole_batch(synthetic):
+    def make(shard):
+        split = synthetic.split("train")
+        options = {"size": 32, "batch_size": 8, "augmentation": Augmentation(), "shard": shard}
+        annotated = FaceLoader(split, np.arange(30), **options)
+        return annotated, MixedLoader(annotated, FaceLoader(split, np.arange(30, 40), **options), 0.75, seed=1)
+
+    (whole, mixed), *parts = (make(shard) for shard in ((0, 1), (0, 2), (1, 2)))
+    for shard, (part, mixed_part) in enumerate(parts):
+        np.testing.assert_array_equal(whole[1][0][shard::2], part[1][0])
+        np.testing.assert_array_equal(whole[1][1]["landmarks"][shard::2], part[1][1]["landmarks"])
+        rows = [kind * 8 + row for kind in range(3) for row in range(shard, 8, 2)]
+        np.testing.assert_array_equal(mixed[2][0][rows], mixed_part[2][0])
+        np.testing.assert_array_equal(mixed[2][1]["landmarks"][rows], mixed_part[2][1]["landmarks"])
+
+
+def test_shards_of_an_evaluation_are_equally_long(synthetic):
+    split = synthetic.split("train")
+    parts = [FaceLoader(split, np.arange(11), size=32, batch_size=8, shard=(i, 2)) for i in range(2)]
+    kinds = [np.concatenate([part[b][1]["kind"] for b in range(len(part))]) for part in parts]
+    assert [len(k) for k in kinds] == [8, 8]
+    assert sum((k == 0).sum() for k in kinds) == 11
+    assert {float(v) for k in kinds for v in k} == {0.0, 3.0}
+
+
+def test_options_that_cannot_be(monkeypatch):
+    assert join(TrainingOptions()) == Processes()
+    if keras.backend.backend() != "jax":
+        with pytest.raises(UserError, match="set KERAS_BACKEND=jax"):
+            join(TrainingOptions(devices="all"))
+        monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    for changes, message in (
+        ({"distributed": "somewhere"}, "is not host:port"),
+        ({"distributed": "a:1", "processes": 2, "process": 2}, r"--process 2 is not in 0…1"),
+        ({"devices": "some"}, "unknown choice of devices"),
+    ):
+        with pytest.raises(UserError, match=message):
+            join(dataclasses.replace(TrainingOptions(), **changes))
+    with pytest.raises(UserError, match="--batch-size 9 is not a multiple of the 2 devices"):
+        Processes(0, 2, 2).check_batch(9)
