@@ -143,7 +143,7 @@ def write_comparison(
     spec = next(iter(results.values()))[0].split.spec
     header, rows = _rows(summary)
     title = f"NME in %, {spec.name}, normalised by {describe(spec.default_normaliser)}"
-    print_table(title, header, rows)
+    print_table(title, header, rows, turned=False)
     curves = ced_plot({method: np.concatenate([run.nme for run in runs]) for method, runs in results.items()})
     size = next(iter(results.values()))[0].network["size"]
     page = render_html(

@@ -49,12 +49,16 @@ def subset_table(results: Sequence[Result], normaliser: str, published: bool) ->
     return header, rows
 
 
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table in the terminal, turned on its side: a column per network fits where one per subset does not."""
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], turned: bool = True) -> None:
+    """A table in the terminal, by default turned: a column per network fits where one per subset does not."""
+    lines = [list(cells) for cells in [header, *rows]]
+    if turned:
+        lines = [list(cells) for cells in zip(*lines, strict=True)]
+        lines[0][0] = ""
     table = Table()
-    for i, cells in enumerate([header, *rows]):
-        table.add_column(cells[0] if i else "", justify="right" if i else "left", overflow="fold")
-    for cells in zip(*(row[1:] for row in (header, *rows)), strict=True):
+    for i, cell in enumerate(lines[0]):
+        table.add_column(cell, justify="right" if i else "left", overflow="fold")
+    for cells in lines[1:]:
         table.add_row(*cells)
     console = Console()
     print(title)

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_loss.configuration import option
+from kd_loss.errors import UserError, choose
+
+PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
@@ -90,3 +93,19 @@ class StudentOptions(DistillationOptions):
         "one training after the other instead of --method and --epochs: methods=epochs[@frozen tap], e.g. "
         "aht=20 ail=30@P5",
     )
+
+
+def check(options: TrainingOptions) -> None:
+    """Refuse numbers that cannot be meant."""
+    for name in ("epochs", "batch_size", "learning_rate"):
+        if not 0 < getattr(options, name) < 1e9:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is not a sensible positive number")
+    choose(options.precision, PRECISIONS, "precision")
+    if options.dropout is not None and not 0 <= options.dropout < 1:
+        raise UserError(f"--dropout {options.dropout} is not in 0…1")
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"--seed {options.seed} is not in 0…2³²")
+    if not 0 <= options.augment <= 3:
+        raise UserError(f"--augment {options.augment} is not in 0…3")
+    if options.size is not None and not 32 <= options.size <= 1024:
+        raise UserError(f"--size {options.size} is not between 32 and 1024")

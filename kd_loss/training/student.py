@@ -18,7 +18,7 @@ from kd_loss.errors import UserError, choose
 from kd_loss.files import atomic_file
 from kd_loss.networks import ARCHITECTURES, load_network
 from kd_loss.training.answers import Views
-from kd_loss.training.options import StudentOptions
+from kd_loss.training.options import StudentOptions, check
 from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
 from kd_loss.training.teachers import (
@@ -31,7 +31,7 @@ from kd_loss.training.teachers import (
     open_sources,
     teacher_files,
 )
-from kd_loss.training.train import Tell, Unlabelled, augmentation_of, check, train
+from kd_loss.training.train import Tell, Unlabelled, augmentation_of, train
 from kd_loss.training.unlabelled import photographs, unlabelled_split
 
 

@@ -9,10 +9,10 @@ from kd_loss.datasets.prepared import open_dataset
 from kd_loss.distillation import get_method
 from kd_loss.errors import choose
 from kd_loss.networks import ARCHITECTURES
-from kd_loss.training.options import TeacherOptions
+from kd_loss.training.options import TeacherOptions, check
 from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
-from kd_loss.training.train import Tell, check, train
+from kd_loss.training.train import Tell, train
 
 ROLES = ("tough", "tolerant")
 

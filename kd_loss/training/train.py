@@ -21,7 +21,6 @@ from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
 from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.distillation import DistillationMethod, Distiller, RecordedTeacher, Teacher
-from kd_loss.errors import UserError, choose
 from kd_loss.files import atomic_file, disk_error, write_json
 from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.landmark_net import batch_norm_momentum, take_weights
@@ -33,7 +32,6 @@ from kd_loss.training.processes import Processes
 from kd_loss.training.run import open_run, package_versions
 
 Tell = Callable[[str], None]
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -46,21 +44,6 @@ def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.Learnin
     return keras.optimizers.schedules.CosineDecay(
         peak * 0.01, max(1, steps - warmup), alpha=0.01, warmup_target=peak, warmup_steps=warmup
     )
-
-
-def check(options: TrainingOptions) -> None:
-    """Refuse numbers that cannot be meant."""
-    for name in ("epochs", "batch_size", "learning_rate"):
-        if not 0 < getattr(options, name) < 1e9:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is not a sensible positive number")
-    if options.dropout is not None and not 0 <= options.dropout < 1:
-        raise UserError(f"--dropout {options.dropout} is not in 0…1")
-    if not 0 <= options.seed < 2**32:
-        raise UserError(f"--seed {options.seed} is not in 0…2³²")
-    if not 0 <= options.augment <= 3:
-        raise UserError(f"--augment {options.augment} is not in 0…3")
-    if options.size is not None and not 32 <= options.size <= 1024:
-        raise UserError(f"--size {options.size} is not between 32 and 1024")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,7 +100,7 @@ def train(
     """
     processes = processes or Processes()
     processes.check_batch(options.batch_size)
-    keras.mixed_precision.set_global_policy(choose(options.precision, PRECISIONS, "precision"))
+    keras.mixed_precision.set_global_policy(options.precision)
     try:
         with processes.data_parallel(), tempfile.TemporaryDirectory() as scratch:
             return _train(

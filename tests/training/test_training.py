@@ -189,6 +189,7 @@ def test_teachers_are_not_part_of_the_distiller(synthetic):
         ({"dataset": "sinthetic"}, "did you mean 'synthetic'"),
         ({"tough": "nowhere.h5"}, "no such weights: nowhere.h5"),
         ({"size": 8}, "--size 8"),
+        ({"precision": "half"}, "unknown precision 'half'"),
         ({"init": "nowhere.h5"}, "no such weights"),
     ],
 )
