@@ -29,7 +29,7 @@ class PreparedSplit:
 
     Attributes:
         images: (N, S, S, 3) uint8 RGB, memory-mapped.
-        landmarks, soft: (N, K, 2) float32, normalised.
+        landmarks, soft: (N, K, 2) float32, normalised, memory-mapped.
         affine: (N, 2, 3) from source pixels to crop pixels.
         subset, group, name: (N,) text.
     """
@@ -94,7 +94,7 @@ class PreparedDataset:
         if not folder.is_dir():
             raise UserError(f"the prepared dataset {self.folder} has no '{name}' faces")
         files = {
-            key: _open(folder / f"{key}.npy", key in ("images",))
+            key: _open(folder / f"{key}.npy", key in ("images", "landmarks", "soft"))
             for key in ("images", "landmarks", "soft", "affine", "subset", "group", "name")
         }
         count = sum(self.manifest["counts"][name].values())
