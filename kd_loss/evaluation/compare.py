@@ -33,6 +33,8 @@ def student_options(options: CompareOptions, method: str, seed: int, folder: str
     names = [part.partition(":")[0] for part in method.split("+")]
     shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions)}
     del shared["methods"], shared["seeds"]
+    if names == [BASELINE]:  # it has no teacher to read them
+        shared["unlabelled"] = ""
     shared["set"] = [text for text in options.set if text.partition(".")[0] in names]
     name = f"{folder}/{method.replace(':', '-')}-seed{seed}"
     started = (options.runs / options.dataset / name / "config.json").is_file()

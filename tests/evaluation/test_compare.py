@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -5,7 +6,7 @@ import pytest
 
 from kd_loss.errors import UserError
 from kd_loss.evaluation import compare
-from kd_loss.evaluation.compare import run_compare
+from kd_loss.evaluation.compare import run_compare, student_options
 from kd_loss.evaluation.metrics import paired_bootstrap
 from kd_loss.training.options import CompareOptions, TeacherOptions
 from kd_loss.training.teacher import train_teachers
@@ -73,3 +74,9 @@ def test_paired_bootstrap_by_hand():
     mean, low, high = paired_bootstrap(baseline - 0.5, baseline)
     # the same gain on every face: no doubt at all
     assert (mean, low, high) == pytest.approx((-0.5, -0.5, -0.5))
+
+
+def test_the_baseline_never_sees_unlabelled_faces(options):
+    given = dataclasses.replace(options, unlabelled="photographs")
+    assert student_options(given, "none", 0, "compare").unlabelled == ""
+    assert student_options(given, "kd", 0, "compare").unlabelled == "photographs"
