@@ -17,6 +17,7 @@ from kd_loss.distillation import METHODS, DistillationMethod, RecordedTeacher, T
 from kd_loss.errors import UserError, choose
 from kd_loss.files import atomic_file
 from kd_loss.networks import ARCHITECTURES, load_network
+from kd_loss.networks.landmark_net import FEATURE_MAPS
 from kd_loss.training.answers import Views
 from kd_loss.training.options import StudentOptions, check
 from kd_loss.training.processes import join
@@ -111,6 +112,11 @@ def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[Distil
     check(options)
     choose(options.arch, ARCHITECTURES, "architecture")
     methods = parse_methods(options.method, options.set)
+    taps = ("landmarks", "embedding", *FEATURE_MAPS)
+    asked = [options.freeze, *(tap for method in methods for tap in (*method.student_taps, *method.teacher_taps))]
+    for tap in asked:
+        if tap and tap not in taps:
+            raise UserError(f"there is no tap '{tap}'; taps are: {', '.join(taps)}")
     dataset = open_dataset(options.dataset, options.data)
     for text, _ in teacher_files(options, methods, dataset.folder.name).values():
         if not Path(text).is_file() and not Path(text.partition(":")[0]).is_file():
