@@ -11,9 +11,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from kd_loss import geometry
 from kd_loss.datasets.command import PrepareOptions, run_prepare
+from kd_loss.datasets.prepare import crop_face
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.datasets.synthetic import draw_face
+from kd_loss.datasets.synthetic import draw_face, face_landmarks
 from kd_loss.demo.options import DemoOptions
 from kd_loss.errors import UserError
 from kd_loss.evaluation.command import write_results
@@ -78,9 +80,8 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     )
     metrics = write_results(root, results, split, False, 20, notes=[note], curves=distilled / "history.csv")
     say("predict: a drawn face")
-    picture = draw_face(480, options.seed + 1, 0)
     face = root / "face.png"
-    cv2.imwrite(str(face), np.ascontiguousarray(_crop(picture)[..., ::-1]))
+    cv2.imwrite(str(face), np.ascontiguousarray(_draw_crop(options.seed + 1)[..., ::-1]))
     run_predict(PredictOptions(sources=[str(face)], weights=str(distilled / "best.h5"), output=root / "predictions"))
     print(f"\n{(time.perf_counter() - started) / 60:.1f} minutes; report: {root / 'report.html'}")
     return metrics
@@ -99,8 +100,8 @@ def clear(root: Path) -> None:
         raise disk_error(error, root) from None
 
 
-def _crop(picture: np.ndarray) -> np.ndarray:
-    """The middle of a drawn picture, where the face is, about as a training crop has it."""
-    side = picture.shape[0]
-    low, high = round(side * 0.16), round(side * 0.9)
-    return picture[low:high, round(side * 0.13) : round(side * 0.87)]
+def _draw_crop(seed: int) -> np.ndarray:
+    """A drawn face that no training has seen, cropped as the prepared ones are, 256 px."""
+    canvas = 480
+    box = geometry.landmark_box(face_landmarks("w300", canvas, seed, 0))
+    return crop_face(draw_face(canvas, seed, 0), geometry.square_crop(box, PrepareOptions().margin), 256)
