@@ -6,12 +6,9 @@ that `--help` and `prepare` do not wait for TensorFlow.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import logging
-import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,6 +17,7 @@ from kd_loss import __version__
 from kd_loss.configuration import Parser, add_options, build
 from kd_loss.errors import UserError
 from kd_loss.files import disk_error
+from kd_loss.quiet import quiet_stderr
 
 
 @dataclass(frozen=True)
@@ -56,6 +54,11 @@ COMMANDS = {
         "kd_loss.inference.options:PredictOptions",
         "kd_loss.inference.command:run_predict",
         "landmarks on pictures of faces",
+    ),
+    "export": Command(
+        "kd_loss.export.options:ExportOptions",
+        "kd_loss.export.command:run_export",
+        "a student for other runtimes: LiteRT, ONNX, SavedModel, a web page",
     ),
     "compare": Command(
         "kd_loss.training.options:CompareOptions",
@@ -104,25 +107,9 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     parser = Parser(prog=prog, description=(options_class.__doc__ or "").strip(), allow_abbrev=False)
     add_options(parser, options_class)
     options = build(options_class, vars(parser.parse_args(argv)))
-    with _quiet_import():
+    with quiet_stderr():
         function = _resolve(command.function)
     return function(options)
-
-
-@contextlib.contextmanager
-def _quiet_import() -> Iterator[None]:
-    """Keep TensorFlow's start-up notes, which it writes to the descriptor itself, from the user."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _guard(action: Any, *arguments: Any) -> NoReturn:

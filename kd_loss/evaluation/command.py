@@ -140,7 +140,9 @@ def write_results(
         *(notes or []),
         f"{len(split)} faces, errors measured in the source pictures, intervals by bootstrap over faces.",
         *(
-            f"{s['name']}: {s['arch']}, {s['size']} px, {s['parameters']:,} parameters, {s['weights']}"
+            f"{s['name']}: {s['arch']}, {s['size']} px, "
+            + (f"{s['parameters']:,} parameters" if s["parameters"] else s["runtime"])
+            + f", {s['weights']}"
             for s in summaries
         ),
     ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.evaluation.metrics import Score, normalising_distance, part_errors, point_errors
-from kd_loss.networks import load_network
+from kd_loss.networks.crop_network import open_network
 from kd_loss.networks.prediction import check_fit, predict_split
 
 
@@ -57,8 +57,8 @@ class Result:
 
 def test_network(path: Path, name: str, dataset: PreparedDataset, split: PreparedSplit, batch_size: int) -> Result:
     """Load, check and run one network on a split of a dataset."""
-    network = load_network(path)
-    check_fit(network, dataset, path)
+    network = open_network(path)
+    check_fit(network.card, dataset, path)
     return Result(
         name=name,
         weights=str(path),
@@ -66,7 +66,8 @@ def test_network(path: Path, name: str, dataset: PreparedDataset, split: Prepare
             "arch": network.card.arch,
             "size": network.card.size,
             "role": network.card.role,
-            "parameters": network.model.count_params(),
+            "runtime": network.runtime,
+            "parameters": network.parameters,
         },
         split=split,
         predicted=split.to_source(predict_split(network, split, batch_size)),

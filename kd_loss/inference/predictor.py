@@ -14,7 +14,7 @@ from kd_loss.datasets.prepare import crop_face
 from kd_loss.detection import Detection
 from kd_loss.errors import UserError
 from kd_loss.inference.result import FaceLandmarks
-from kd_loss.networks import LandmarkNet, load_network
+from kd_loss.networks.crop_network import CropNetwork, open_network
 
 #: a photograph (H, W, 3) uint8 RGB -> its faces
 Detector = Callable[[np.ndarray], list[Detection]]
@@ -29,18 +29,18 @@ class LandmarkPredictor:
     (68, 2)
     """
 
-    def __init__(self, network: LandmarkNet):
+    def __init__(self, network: CropNetwork):
         self.network, self.card = network, network.card
         self.spec = network.card.dataset_spec()
 
     @classmethod
-    def load(cls, path: str | Path) -> LandmarkPredictor:
-        """Read weights (`.h5`) with their card; `UserError` for anything else."""
-        return cls(load_network(Path(path)))
+    def load(cls, path: str | Path, threads: int | None = None) -> LandmarkPredictor:
+        """Open weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; see `open_network`."""
+        return cls(open_network(Path(path), threads))
 
     def predict_crops(self, crops: np.ndarray) -> np.ndarray:
-        """Normalised landmarks (N, K, 2) of crops (N, S, S, 3), RGB 0…255, S the network's size."""
-        return np.asarray(self.network.model.predict_on_batch(crops), np.float64)
+        """Normalised landmarks (N, K, 2) of crops (N, S, S, 3) uint8, RGB 0…255, S the network's size."""
+        return np.asarray(self.network.run(crops), np.float64)
 
     def __call__(self, image: np.ndarray, box: ArrayLike | None = None) -> FaceLandmarks:
         """The landmarks of the face in `box` of a picture (H, W, 3) uint8 RGB.

@@ -1,8 +1,27 @@
-"""Backbones, heads and `LandmarkNet`, the network with named taps; its `.h5` file and card."""
+"""Backbones, heads and `LandmarkNet`, the network with named taps; its `.h5` file and card.
 
-from kd_loss.networks.backbones import ARCHITECTURES, PRETRAINED
-from kd_loss.networks.card import Card
-from kd_loss.networks.landmark_net import LandmarkNet, build_network, load_network, save_network
+The names are imported when they are first used: what reads exports of other runtimes does without Keras.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kd_loss.networks.backbones import ARCHITECTURES, PRETRAINED
+    from kd_loss.networks.card import Card
+    from kd_loss.networks.landmark_net import LandmarkNet, build_network, load_network, save_network
+
+_PLACES = {
+    "ARCHITECTURES": "backbones",
+    "PRETRAINED": "backbones",
+    "Card": "card",
+    "LandmarkNet": "landmark_net",
+    "build_network": "landmark_net",
+    "load_network": "landmark_net",
+    "save_network": "landmark_net",
+}
 
 __all__ = [
     "ARCHITECTURES",
@@ -13,3 +32,9 @@ __all__ = [
     "load_network",
     "save_network",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)

@@ -56,16 +56,22 @@ class Card:
         path = weights.with_suffix(".json")
         if not path.is_file():
             raise UserError(f"{weights} has no card {path.name} beside it")
-        values = read_json(path, "the card")
+        return cls.from_dict(read_json(path, "the card"), f"the card {path}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> Card:
+        """A card from plain values; a `UserError` that starts with `where` for incomplete or malformed ones."""
         known = {f.name for f in fields(cls)}
         missing = {"arch", "alpha", "dataset", "spec", "size", "role", "margin"} - values.keys()
         if missing:
-            raise UserError(f"the card {path} lacks {', '.join(sorted(missing))}")
+            raise UserError(f"{where} lacks {', '.join(sorted(missing))}")
         card = cls(**{key: value for key, value in values.items() if key in known})
-        numbers = (card.alpha, card.margin)
+        numbers, texts = (card.alpha, card.margin), (card.arch, card.dataset, card.role)
         if type(card.size) is not int or not 16 <= card.size <= 1024:
-            raise UserError(f"the card {path} names an input size of {card.size!r}")
-        if not all(isinstance(n, int | float) for n in numbers) or not isinstance(card.taps, dict):
-            raise UserError(f"the card {path} is malformed")
+            raise UserError(f"{where} names an input size of {card.size!r}")
+        sound = all(isinstance(n, int | float) and 0 <= n < 10 for n in numbers)
+        sound = sound and all(isinstance(text, str) for text in texts)
+        if not sound or not isinstance(card.taps, dict) or not isinstance(card.metrics, dict):
+            raise UserError(f"{where} is malformed")
         card.dataset_spec()
         return card

@@ -27,9 +27,9 @@ import numpy as np
 
 from kd_loss.errors import UserError, choose
 from kd_loss.files import read_json
+from kd_loss.networks.runtimes import open_runtime
 
 Taps = dict[str, np.ndarray]
-Run = Callable[[np.ndarray], Taps]
 
 
 @dataclass(frozen=True)
@@ -108,12 +108,7 @@ def load_foreign(text: str) -> ForeignTeacher:
     if path.suffix == ".py":
         return ForeignTeacher(_function(path, function), None, path)
     card = ForeignCard.read(path)
-    try:
-        run = _onnx(path) if path.suffix == ".onnx" else _tflite(path)
-    except ImportError as error:
-        raise UserError(f"{path} needs the package {error.name}: pip install {error.name}") from None
-    except Exception as error:  # the runtimes raise what they like
-        raise UserError(f"{path} does not load: {str(error).splitlines()[0][:120]}") from None
+    run = open_runtime(path)
 
     def ask(images: np.ndarray) -> Taps:
         outputs = run(encode(images, card))
@@ -167,43 +162,3 @@ def decode(outputs: list[np.ndarray], card: ForeignCard, source: Path) -> np.nda
             return points * card.context
     shapes = ", ".join(str(output.shape) for output in outputs)
     raise UserError(f"no output of {source} holds {card.points} points; their shapes are {shapes}")
-
-
-def _onnx(path: Path) -> Run:
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    entry = session.get_inputs()[0].name
-    names = [output.name for output in session.get_outputs()]
-
-    def run(batch: np.ndarray) -> Taps:
-        return {name: np.asarray(v) for name, v in zip(names, session.run(names, {entry: batch}), strict=True)}
-
-    return run
-
-
-def _tflite(path: Path) -> Run:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        try:
-            import tensorflow
-        except ImportError:
-            raise ImportError(name="ai-edge-litert") from None
-        Interpreter = tensorflow.lite.Interpreter
-    interpreter = Interpreter(model_path=str(path))
-    interpreter.allocate_tensors()
-    [entry] = interpreter.get_input_details()
-    details = interpreter.get_output_details()
-
-    def run(batch: np.ndarray) -> Taps:
-        rows: dict[str, list[np.ndarray]] = {detail["name"]: [] for detail in details}
-        for image in batch:  # a file's batch is nearly always fixed at one
-            interpreter.set_tensor(entry["index"], image[None])
-            interpreter.invoke()
-            for detail in details:
-                value = interpreter.get_tensor(detail["index"])
-                rows[detail["name"]].append(value if value.shape[:1] == (1,) else value[None])
-        return {name: np.concatenate(values) for name, values in rows.items()}
-
-    return run

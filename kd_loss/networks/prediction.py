@@ -9,12 +9,13 @@ import numpy as np
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.errors import UserError
-from kd_loss.networks.landmark_net import LandmarkNet
+from kd_loss.networks.card import Card
+from kd_loss.networks.crop_network import CropNetwork
 
 
-def check_fit(network: LandmarkNet, dataset: PreparedDataset, where: Path, any_points: bool = False) -> None:
+def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: bool = False) -> None:
     """Refuse weights that were trained for another scheme (unless `any_points`) or another crop."""
-    card, margin = network.card, dataset.manifest["crop"]["margin"]
+    margin = dataset.manifest["crop"]["margin"]
     if card.dataset_spec().points != dataset.spec.points and not any_points:
         raise UserError(
             f"{where} finds {card.dataset_spec().points} points ({card.dataset}), "
@@ -29,7 +30,7 @@ def check_fit(network: LandmarkNet, dataset: PreparedDataset, where: Path, any_p
         )
 
 
-def predict_split(network: LandmarkNet, split: PreparedSplit, batch_size: int) -> np.ndarray:
+def predict_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -> np.ndarray:
     """Normalised landmarks (N, K, 2) of all faces."""
     loader = FaceLoader(split, np.arange(len(split)), size=network.card.size, batch_size=batch_size, workers=1)
-    return np.asarray(network.model.predict(loader, verbose=0))
+    return np.concatenate([network.run(loader[i][0]) for i in range(len(loader))])

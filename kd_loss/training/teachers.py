@@ -17,6 +17,7 @@ from kd_loss.distillation import DistillationMethod, LiveTeacher, RecordedTeache
 from kd_loss.errors import UserError, choose
 from kd_loss.files import sha256
 from kd_loss.networks import LandmarkNet, load_network
+from kd_loss.networks.crop_network import CropNetwork
 from kd_loss.networks.foreign import ForeignTeacher, is_foreign, load_foreign
 from kd_loss.networks.point_map import PointMap, fit_point_map
 from kd_loss.networks.prediction import check_fit, predict_split
@@ -106,7 +107,7 @@ def open_sources(
             continue
         path = Path(text)
         network = load_network(path)
-        check_fit(network, dataset, path, any_points=options.map_points)
+        check_fit(network.card, dataset, path, any_points=options.map_points)
         if role in ("tough", "tolerant") and network.card.role != role:
             tell(f"warning: {path} was trained as {network.card.role}, it is used as the {role} teacher")
         sources.append(Source(role, weight, path, sha256(path), network=network))
@@ -213,7 +214,7 @@ def measure_errors(teachers: Mapping[str, Teacher], split: PreparedSplit, tell: 
         if isinstance(teacher, RecordedTeacher) and not teacher.answers.views:
             predicted = teacher.answers.landmarks[0]
         elif isinstance(teacher, LiveTeacher | RecordedTeacher) and teacher.network is not None:
-            predicted = predict_split(teacher.network, split, 32)
+            predicted = predict_split(CropNetwork.of(teacher.network), split, 32)
         else:
             raise UserError(f"the errors of {role}, of another runtime, are measured without --teacher-views only")
         teacher.training_errors = np.square(predicted - split.landmarks).mean(axis=(1, 2))

@@ -1,0 +1,1 @@
+"""Students for other runtimes: LiteRT, ONNX, SavedModel and a web page."""

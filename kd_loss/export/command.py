@@ -1,0 +1,153 @@
+"""The command `export`."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss.datasets.prepared import PreparedDataset, open_dataset, prepared_names
+from kd_loss.errors import UserError, choose
+from kd_loss.evaluation.report import print_table
+from kd_loss.export import convert
+from kd_loss.export.options import ExportOptions
+from kd_loss.export.parity import TOLERANCE, Faces, calibration_crops, difference, test_faces
+from kd_loss.files import atomic_file, atomic_folder, write_json
+from kd_loss.networks import LandmarkNet, load_network
+from kd_loss.networks.crop_network import CropNetwork, open_network
+from kd_loss.quiet import quiet_stderr
+
+FORMATS = ("litert", "onnx", "saved_model", "web")
+SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
+
+
+def run_export(options: ExportOptions) -> list[dict[str, Any]]:
+    """Write the exports and `export.json`, print their table; returns its rows.
+
+    Raises:
+        UserError: an export differs by more than the tolerance; it is not left behind, the others are.
+    """
+    if not options.weights:
+        raise UserError("give the weights, e.g. kd-loss export runs/w300/student-kd_loss/best.h5")
+    formats = [choose(name, FORMATS, "format") for name in dict.fromkeys(options.format)]
+    precisions = [choose(name, TOLERANCE, "precision") for name in dict.fromkeys(options.precision)]
+    if options.calibration < 1 or not options.tolerance >= 0:
+        raise UserError("--calibration has to be at least 1 and --tolerance at least 0")
+    convert.require_tensorflow()
+    weights = Path(options.weights)
+    network = load_network(weights)
+    dataset = _dataset(network, options)
+    faces = test_faces(network.card, dataset)
+    folder = Path(options.output) if options.output else weights.parent / "export"
+    reference = _predict(CropNetwork.of(network), faces.crops)
+    calibration = calibration_crops(network.card, dataset, options.calibration) if dataset else None
+    rows = [_row(weights.name, "keras", "fp32", weights, reference, reference, faces, network.card.size)]
+    refused: list[str] = []
+    for kind in formats:
+        if kind == "web":
+            from kd_loss.export.web import write_page
+
+            write_page(network, folder / f"{weights.stem}-web", options.web_runtime)
+            print(f"web page: {folder / f'{weights.stem}-web'}; serve it: python -m http.server -d {folder}")
+            continue
+        for precision in precisions:
+            if kind == "saved_model" and precision != "fp32":
+                print(f"saved_model is a float32 format; {precision} is left out")
+                continue
+            path = folder / f"{weights.stem}-{precision}{SUFFIX.get(kind, '')}"
+            start = time.perf_counter()
+            predicted = _write(network, kind, precision, path, calibration, faces)
+            print(f"{path}: {time.perf_counter() - start:.0f} s")
+            row = _row(path.name, kind, precision, path, predicted, reference, faces, network.card.size)
+            limit = options.tolerance or TOLERANCE[precision]
+            if not row["mean"] <= limit:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                refused.append(f"{path.name} (mean {row['mean']:.3f} px, allowed {limit:g})")
+            rows.append(row)
+    _report(rows, faces, folder)
+    if refused:
+        raise UserError(f"refused and removed, landmarks differ too much: {'; '.join(refused)}")
+    return rows
+
+
+def _dataset(network: LandmarkNet, options: ExportOptions) -> PreparedDataset | None:
+    name = options.dataset or network.card.dataset
+    if not options.dataset and name not in prepared_names(options.data):
+        print(f"no prepared dataset {name} in {options.data}: compared on drawn faces, without NME")
+        return None
+    return open_dataset(name, options.data)
+
+
+def _predict(network: CropNetwork, crops: np.ndarray) -> np.ndarray:
+    return np.concatenate([network.run(crops[i : i + 32]) for i in range(0, len(crops), 32)])
+
+
+def _write(
+    network: LandmarkNet, kind: str, precision: str, path: Path, calibration: np.ndarray | None, faces: Faces
+) -> np.ndarray:
+    """Convert, run again on the faces, and only then give the file its name; the predictions (N, K, 2)."""
+    if kind == "saved_model":
+        with atomic_folder(path) as temporary:
+            with quiet_stderr():
+                convert.to_saved_model(network, temporary)
+                predicted = _serve(temporary, faces.crops)
+            write_json(temporary / "card.json", dataclasses.asdict(network.card))
+        return predicted
+    with atomic_file(path, SUFFIX[kind]) as temporary, quiet_stderr():
+        try:
+            if kind == "litert":
+                convert.to_litert(network, temporary, precision, calibration)
+            else:
+                convert.to_onnx(network, temporary, precision, calibration)
+        except ImportError as error:
+            raise UserError(f"the format {kind} needs the package {error.name}: pip install 'kd-loss[export]'") from None
+        return _predict(open_network(temporary), faces.crops)
+
+
+def _serve(folder: Path, crops: np.ndarray) -> np.ndarray:
+    import tensorflow as tf
+
+    module = tf.saved_model.load(str(folder))
+    parts = [module.serve(crops[i : i + 32].astype(np.float32)).numpy() for i in range(0, len(crops), 32)]
+    return np.concatenate(parts)
+
+
+def _row(
+    name: str, kind: str, precision: str, path: Path, predicted: np.ndarray, reference: np.ndarray, faces: Faces,
+    size: int,
+) -> dict[str, Any]:  # fmt: skip
+    files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
+    largest, mean = difference(reference, predicted, size)
+    return {
+        "name": name,
+        "format": kind,
+        "precision": precision,
+        "bytes": sum(p.stat().st_size for p in files),
+        "max": largest,
+        "mean": mean,
+        "nme": faces.nme(predicted),
+    }
+
+
+def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path) -> None:
+    header = ["file", "format", "precision", "MB", "largest difference, px", "mean, px", "NME %"]
+    cells = [
+        [
+            row["name"],
+            row["format"],
+            row["precision"],
+            f"{row['bytes'] / 1e6:.2f}",
+            f"{row['max']:.3f}",
+            f"{row['mean']:.4f}",
+            "–" if row["nme"] is None else f"{row['nme']:.3f}",
+        ]
+        for row in rows
+    ]
+    where = "drawn faces" if faces.split is None else f"the test faces of {faces.split.spec.name}"
+    title = f"Landmarks of {rows[0]['name']} and of its exports on {where} ({len(faces.crops)}), px of the input"
+    print_table(title, header, cells, turned=False)
+    write_json(folder / "export.json", {"faces": len(faces.crops), "on": where, "files": rows})

@@ -1,0 +1,108 @@
+"""A Keras network as a file of another runtime.
+
+Every file takes RGB 0…255 and gives normalised landmarks (1 or B, K, 2), as the network itself. Integers go in
+and out of an int8 `.tflite`, whose scales the runtime tells; `networks.runtimes` reads all of them alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kd_loss.errors import UserError
+from kd_loss.networks import LandmarkNet
+from kd_loss.networks.runtimes import embed_card
+
+
+def to_saved_model(network: LandmarkNet, folder: Path) -> None:
+    """TensorFlow's format for servers: float32, any batch, signature `serve`."""
+    network.model.export(folder, format="tf_saved_model", verbose=False)
+
+
+def to_litert(network: LandmarkNet, path: Path, precision: str, calibration: np.ndarray | None) -> None:
+    """A `.tflite` file for one face at a time, with its card inside.
+
+    Args:
+        precision: `fp32`; `fp16`: weights of 16 bits; `int8`: weights, activations, input and output of 8 bits.
+        calibration: crops (N, S, S, 3) uint8, for int8.
+    """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    size, model = network.card.size, network.model
+    entry = tf.TensorSpec((1, size, size, 3), tf.float32, name="image")
+    call = tf.function(lambda image: model(image, training=False), input_signature=[entry])
+    frozen = convert_variables_to_constants_v2(call.get_concrete_function())
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    if precision != "fp32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "fp16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        crops = _required(calibration)
+        converter.representative_dataset = lambda: ([crop[None].astype(np.float32)] for crop in crops)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
+    path.write_bytes(converter.convert())
+    embed_card(path, asdict(network.card))
+
+
+def to_onnx(network: LandmarkNet, path: Path, precision: str, calibration: np.ndarray | None) -> None:
+    """An `.onnx` file for any batch, with its card inside; float32 goes in and comes out at every precision."""
+    import onnx
+
+    network.model(np.zeros((1, *network.model.input_shape[1:]), np.float32))  # Keras wants it called once
+    network.model.export(path, format="onnx", verbose=False)
+    if precision == "fp16":
+        from onnxruntime.transformers.float16 import convert_float_to_float16
+
+        onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), path)
+    if precision == "int8":
+        _quantise_onnx(path, _required(calibration))
+    embed_card(path, asdict(network.card))
+
+
+def _required(calibration: np.ndarray | None) -> np.ndarray:
+    if calibration is None or not len(calibration):
+        raise UserError("int8 is calibrated on training crops: prepare the dataset, or give --dataset and --data")
+    return calibration
+
+
+def _quantise_onnx(path: Path, crops: np.ndarray) -> None:
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Crops(quantization.CalibrationDataReader):
+        def __init__(self, name: str):
+            self.feeds: Iterator[dict[str, Any]] = ({name: crop[None].astype(np.float32)} for crop in crops)
+
+        def get_next(self) -> dict[str, Any] | None:
+            return next(self.feeds, None)
+
+    import onnx
+
+    simpler = path.with_name(f"{path.stem}-simpler.onnx")
+    try:
+        quant_pre_process(str(path), str(simpler), skip_symbolic_shape=True)
+        quantization.quantize_static(
+            str(simpler),
+            str(path),
+            Crops(onnx.load(path).graph.input[0].name),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+        )
+    finally:
+        simpler.unlink(missing_ok=True)
+
+
+def require_tensorflow() -> None:
+    """A `UserError` on the JAX backend: TensorFlow's converters read TensorFlow's graphs."""
+    if keras.backend.backend() != "tensorflow":
+        raise UserError("export needs the TensorFlow backend: leave KERAS_BACKEND out, or set it to tensorflow")

@@ -1,0 +1,63 @@
+"""An export against the network that it came from, on the same faces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
+from kd_loss.datasets.synthetic import draw_face
+from kd_loss.evaluation.metrics import normalising_distance, point_errors
+from kd_loss.networks.card import Card
+from kd_loss.networks.prediction import check_fit
+
+#: the largest mean difference of a landmark that is accepted, in pixels of the input
+TOLERANCE = {"fp32": 0.01, "fp16": 0.1, "int8": 1.0}
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Crops (N, S, S, 3) uint8 to compare on, and the split that they are from, None for drawn ones."""
+
+    crops: np.ndarray
+    split: PreparedSplit | None
+
+    def nme(self, predicted: np.ndarray) -> float | None:
+        """Mean NME in % of normalised landmarks (N, K, 2), measured in the source pictures."""
+        if self.split is None:
+            return None
+        truth = self.split.to_source(self.split.landmarks)
+        spec = self.split.spec
+        distance = normalising_distance(truth, spec, spec.default_normaliser)
+        return float(point_errors(self.split.to_source(predicted), truth, distance).mean())
+
+
+def difference(reference: np.ndarray, other: np.ndarray, size: int) -> tuple[float, float]:
+    """Largest and mean distance of landmarks (N, K, 2), in pixels of an input of `size`."""
+    distance = np.linalg.norm(np.asarray(other, np.float64) - reference, axis=2) * size
+    return float(distance.max()), float(distance.mean())
+
+
+def crops_of(split: PreparedSplit, size: int, indices: np.ndarray) -> np.ndarray:
+    """Crops (N, size, size, 3) of the named faces, as a network of that size sees them."""
+    loader = FaceLoader(split, indices, size=size, batch_size=64, workers=1)
+    return np.concatenate([loader[i][0] for i in range(len(loader))])
+
+
+def test_faces(card: Card, dataset: PreparedDataset | None) -> Faces:
+    """The test faces of a dataset, or 32 drawn ones where there is no dataset."""
+    if dataset is None:
+        return Faces(np.stack([draw_face(card.size, 0, i) for i in range(32)]), None)
+    check_fit(card, dataset, Path("the network"))
+    split = dataset.split("test")
+    return Faces(crops_of(split, card.size, np.arange(len(split))), split)
+
+
+def calibration_crops(card: Card, dataset: PreparedDataset, count: int) -> np.ndarray:
+    """`count` training crops, spread evenly over the split."""
+    split = dataset.split("train")
+    chosen = np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).astype(int))
+    return crops_of(split, card.size, chosen)

@@ -1,0 +1,145 @@
+"""Exports of a tiny network: what is in the files, that they agree, and that one that does not is refused."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from kd_loss.datasets.spec import W300
+from kd_loss.errors import UserError
+from kd_loss.export import command
+from kd_loss.export.command import run_export
+from kd_loss.export.options import ExportOptions
+from kd_loss.export.parity import Faces, difference
+from kd_loss.inference.predictor import LandmarkPredictor
+from kd_loss.networks import Card, build_network, save_network
+from kd_loss.networks.crop_network import open_network, read_card
+from kd_loss.networks.runtimes import embed_card, embedded_card
+
+
+@pytest.fixture(scope="module")
+def options(data_folder, synthetic, tmp_path_factory):
+    """A network of random weights for 48-px crops of the drawn faces, whose predictions vary."""
+    folder = tmp_path_factory.mktemp("export")
+    mean = synthetic.split("train").landmarks.mean(axis=0)
+    network = build_network(
+        Card("mobileNetV2", 0.35, "synthetic", W300.to_dict(), 48, "student", 0.15), momentum=0.5, mean_shape=mean
+    )
+    network.model.compile("sgd", "mse")
+    images = synthetic.split("train").images[:32]
+    network.model.fit(images, np.zeros((32, 68, 2)), epochs=0)
+    for _ in range(6):  # averages of batch normalisation as after a training
+        network.model(images.astype(np.float32), training=True)
+    save_network(network, folder / "best.h5")
+    return ExportOptions(weights=str(folder / "best.h5"), data=data_folder, calibration=16)
+
+
+@pytest.fixture(scope="module")
+def rows(options):
+    every = dataclasses.replace(
+        options, format=["litert", "onnx", "saved_model"], precision=["fp32", "fp16", "int8"], tolerance=3.0
+    )
+    return {(row["format"], row["precision"]): row for row in run_export(every)}
+
+
+def test_every_format_agrees(rows, options, tmp_path):
+    assert len(rows) == 8  # Keras itself, three LiteRT, three ONNX, one SavedModel
+    for (kind, precision), row in rows.items():
+        assert row["max"] < {"fp32": 1e-3, "fp16": 0.1, "int8": 5}[precision], (kind, row)
+        assert row["nme"] == pytest.approx(rows["keras", "fp32"]["nme"], rel={"int8": 0.1}.get(precision, 1e-3))
+    sizes = {precision: rows["litert", precision]["bytes"] for precision in ("fp32", "fp16", "int8")}
+    assert sizes["int8"] < 0.75 * sizes["fp16"] < 0.5 * sizes["fp32"]
+    written = json.loads((read_folder(options) / "export.json").read_text())
+    assert {file["name"] for file in written["files"]} >= {"best-int8.tflite", "best-fp32.onnx", "best-fp32"}
+
+
+def read_folder(options):
+    from pathlib import Path
+
+    return Path(options.weights).parent / "export"
+
+
+def test_the_predictor_needs_only_the_export(rows, options, tmp_path, synthetic):
+    face = synthetic.split("test").images[0]
+    reference = LandmarkPredictor.load(options.weights)(face).landmarks
+    for name in ("best-fp32.tflite", "best-fp32.onnx"):
+        alone = tmp_path / name
+        alone.write_bytes((read_folder(options) / name).read_bytes())
+        predictor = LandmarkPredictor.load(alone, threads=1)
+        assert predictor.card.margin == 0.15
+        np.testing.assert_allclose(predictor(face).landmarks, reference, atol=1e-3)
+        np.testing.assert_allclose(predictor.predict_many([face, face])[1].landmarks, reference, atol=1e-3)
+
+
+def test_int8_is_integers_throughout(rows, options):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(str(read_folder(options) / "best-int8.tflite"))
+    interpreter.allocate_tensors()
+    assert interpreter.get_input_details()[0]["dtype"] is np.uint8
+    assert interpreter.get_output_details()[0]["dtype"] is np.int8
+    kinds = {np.dtype(t["dtype"]) for t in interpreter.get_tensor_details()}
+    assert np.dtype(np.float32) not in kinds
+
+
+def test_a_card_inside_is_replaced_and_checked(rows, options, tmp_path):
+    for name in ("best-fp16.tflite", "best-fp16.onnx"):
+        path = tmp_path / name
+        path.write_bytes((read_folder(options) / name).read_bytes())
+        assert read_card(path).size == 48
+        embed_card(path, {"size": 64})
+        assert embedded_card(path) == {"size": 64}
+        with pytest.raises(UserError, match=f"the card inside .*{name} lacks alpha"):
+            open_network(path)
+
+
+def test_a_card_of_another_size_is_one_line(rows, options, tmp_path):
+    path = tmp_path / "other.onnx"
+    path.write_bytes((read_folder(options) / "best-fp32.onnx").read_bytes())
+    embed_card(path, {**embedded_card(path), "size": 32})
+    with pytest.raises(UserError, match="does not run on crops of 32 pixels"):
+        open_network(path)
+
+
+def test_what_differs_too_much_is_refused_and_removed(options, tmp_path, monkeypatch):
+    to_litert = command.convert.to_litert
+
+    def shifted(network, path, precision, calibration):
+        kernel, bias = network.head_weights()
+        network.model.get_layer("head").set_weights([kernel, bias + 0.01])  # half a pixel of 48
+        to_litert(network, path, precision, calibration)
+        network.model.get_layer("head").set_weights([kernel, bias])
+
+    monkeypatch.setattr(command.convert, "to_litert", shifted)
+    with pytest.raises(UserError, match=r"refused and removed.*best-fp32.tflite \(mean 0.679 px, allowed 0.01\)"):
+        run_export(dataclasses.replace(options, output=str(tmp_path)))
+    assert [p.name for p in tmp_path.iterdir()] == ["export.json"]
+
+
+def test_difference_by_hand():
+    a = np.zeros((1, 2, 2))
+    b = np.array([[[0.03, 0.04], [0.0, 0.0]]])  # 0.05 of 100 pixels, and nothing
+    assert difference(a, b, 100) == pytest.approx((5.0, 2.5))
+    assert Faces(np.zeros((1, 8, 8, 3), np.uint8), None).nme(a) is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"weights": ""}, "give the weights"),
+        ({"weights": "none.h5"}, "no such weights"),
+        ({"format": ["onx"]}, "did you mean 'onnx'"),
+        ({"precision": ["int4"]}, "int8"),
+        ({"calibration": 0}, "--calibration"),
+        ({"data": "nowhere", "precision": ["int8"]}, "int8 is calibrated on training crops"),
+    ],
+)
+def test_bad_options_are_one_line(options, tmp_path, changes, message):
+    from pathlib import Path
+
+    if "data" in changes:
+        changes = {**changes, "data": Path(changes["data"]), "output": str(tmp_path)}
+    with pytest.raises(UserError, match=message):
+        run_export(dataclasses.replace(options, **changes))
+    assert not list(tmp_path.iterdir())
