@@ -67,6 +67,11 @@ def read_image(path: Path, upright: bool = False) -> np.ndarray:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise BadSample(f"cannot be read ({error.strerror})") from None
+    return decode_image(data, upright)
+
+
+def decode_image(data: np.ndarray, upright: bool = False) -> np.ndarray:
+    """The bytes (uint8) of an image file as (H, W, 3) uint8 RGB; see `read_image`."""
     flags = cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(data, flags) if data.size else None

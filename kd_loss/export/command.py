@@ -104,7 +104,9 @@ def _write(
             else:
                 convert.to_onnx(network, temporary, precision, calibration)
         except ImportError as error:
-            raise UserError(f"the format {kind} needs the package {error.name}: pip install 'kd-loss[export]'") from None
+            raise UserError(
+                f"the format {kind} needs the package {error.name}: pip install 'kd-loss[export]'"
+            ) from None
         return _predict(open_network(temporary), faces.crops)
 
 

@@ -21,9 +21,7 @@ class ExportOptions:
         "largest mean difference of a landmark, in pixels of the input, that is accepted; 0: 0.01 for fp32, "
         "0.1 for fp16, 1 for int8",
     )
-    web_runtime: str = option(
-        "", "web: folder or .tgz of the npm package onnxruntime-web; fetched by npm if left out"
-    )
+    web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; fetched by npm if left out")
     dataset: str = option("", "prepared dataset to calibrate and test on; the card's if left out")
     data: Path = option(Path("data"), "folder of the prepared datasets")
     output: str = option("", "folder of the exports; export/ beside the weights if left out")

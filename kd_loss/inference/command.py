@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from kd_loss.datasets.sample import IMAGE_SUFFIXES, BadSample, read_image
-from kd_loss.detection import HaarDetector
+from kd_loss.detection import FixedBox, HaarDetector, WholePicture, YuNetDetector
 from kd_loss.errors import UserError, choose
-from kd_loss.files import atomic_file, write_json
-from kd_loss.inference.drawing import encode_png
 from kd_loss.inference.options import PredictOptions
-from kd_loss.inference.predictor import LandmarkPredictor
+from kd_loss.inference.output import VideoWriter, csv_row, csv_table, write_picture
+from kd_loss.inference.predictor import Detector, LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
+from kd_loss.inference.sources import Picture, Video, find_sources
+from kd_loss.inference.tracking import FaceTracker
+
+STUDENT = Path("models", "students", "student_w300.h5")
 
 
-def find_pictures(sources: list[str]) -> list[Path]:
-    """The files named, and the pictures of the folders named, in order; `UserError` if there is none."""
-    paths: list[Path] = []
-    for source in map(Path, sources):
-        if source.is_dir():
-            found = sorted(p for p in source.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-            if not found:
-                raise UserError(f"no picture in the folder {source}")
-            paths += found
-        elif source.is_file():
-            paths.append(source)
-        else:
-            raise UserError(f"no such picture: {source}")
-    if not paths:
-        raise UserError("give a picture, e.g. kd-loss predict --weights best.h5 face.jpg")
-    return paths
+def default_weights() -> str:
+    """The shipped student, in the working folder or in the checkout that this package is from."""
+    for folder in (Path(), Path(__file__).parents[2]):
+        if (folder / STUDENT).is_file():
+            return str(folder / STUDENT)
+    raise UserError(f"there is no {STUDENT} here; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
 
 
-def result_names(paths: list[Path], output: Path) -> list[Path]:
-    """A path without suffix for each picture's results: its stem, or its whole name where stems collide.
+def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
+    """A path without suffix for each source's results: its stem, or its whole name where stems collide.
 
-    `UserError` where results would overwrite each other, or lie in a folder of the pictures themselves.
+    `UserError` where results would overwrite each other, or lie in a folder of the sources themselves.
     """
     for path in paths:
-        if path.resolve().parent == output.resolve():
+        if path.is_file() and path.resolve().parent == output.resolve():
             raise UserError(f"{path} lies in the folder of the results; give another --output")
     stems = [path.stem for path in paths]
     names = [path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_") for path in paths]
@@ -50,54 +47,117 @@ def result_names(paths: list[Path], output: Path) -> list[Path]:
     return [output / name for name in names]
 
 
-def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
-    """Predict and write `<output>/<name>.png` and `.json`, and a `.pts` for each face; returns the faces."""
-    if not options.weights:
-        raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
-    if options.batch_size < 1:
-        raise UserError(f"--batch-size {options.batch_size} is less than 1")
+def make_detector(options: PredictOptions, margin: float) -> Detector:
+    """The detector that the options ask for; `margin` is that of the training crops."""
+    if options.box:
+        try:
+            x, y, width, height = (float(v) for v in options.box.split(","))
+        except ValueError:
+            raise UserError(f"--box {options.box} is not x,y,width,height in pixels") from None
+        if not (np.isfinite([x, y, width, height]).all() and min(width, height) >= 2 and max(width, height) < 1e5):
+            raise UserError(f"--box {options.box} has no sensible size")
+        return FixedBox((x, y, width, height))
+    kind = choose(options.detector, ("haar", "yunet", "none"), "detector")
+    if kind == "yunet":
+        if not options.detector_model:
+            raise UserError("--detector yunet needs --detector-model FILE, YuNet's .onnx file")
+        return YuNetDetector(Path(options.detector_model))
+    return HaarDetector() if kind == "haar" else WholePicture(margin)
+
+
+def _check(options: PredictOptions) -> None:
+    if options.batch_size < 1 or options.every < 1:
+        raise UserError("--batch-size and --every have to be at least 1")
     if not 0 <= options.refine <= 10:
         raise UserError(f"--refine {options.refine} is not in 0…10")
-    detect = HaarDetector() if choose(options.detector, ("none", "haar"), "detector") == "haar" else None
-    paths = find_pictures(options.sources)
-    bases = dict(zip(paths, result_names(paths, options.output), strict=True))
-    predictor = LandmarkPredictor.load(options.weights)
-    faces: list[FaceLandmarks] = []
-    for start in range(0, len(paths), 1 if detect else options.batch_size):
-        batch = paths[start : start + (1 if detect else options.batch_size)]
-        images = [_read(path) for path in batch]
-        if detect:
-            found = [predictor.detect(images[0], detect, options.refine)]
-        else:
-            found = [[face] for face in predictor.predict_many(images)]
-        for path, image, here in zip(batch, images, found, strict=True):
-            _write(bases[path], image, here)
-            faces += here
-            many = (
-                f"{len(here)} faces of {predictor.spec.points} landmarks"
-                if detect
-                else f"{predictor.spec.points} landmarks"
-            )
-            print(f"{path}: {many} -> {bases[path].with_name(bases[path].name + '.png')}")
+    if not 0 <= options.smooth < 1e3 or options.frames < 0:
+        raise UserError("--smooth and --frames have to be 0 or more")
+
+
+def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
+    """Predict and write the results; returns the faces of the pictures and of each video's last frame.
+
+    A picture leaves `<name>.png` and `.json` and a `.pts` for each face, all of them together `faces.csv`; a video
+    `<name>.mp4`, `.json` and `.csv`.
+    """
+    _check(options)
+    sources = find_sources(options.sources)
+    names = result_names([source.path for source in sources], options.output)
+    predictor = LandmarkPredictor.load(options.weights or default_weights())
+    detector = make_detector(options, predictor.card.margin)
+    pictures = [(s, name) for s, name in zip(sources, names, strict=True) if isinstance(s, Picture)]
+    faces = _predict_pictures(pictures, predictor, detector, options) if pictures else []
+    for source, name in zip(sources, names, strict=True):
+        if isinstance(source, Video):
+            faces += _predict_video(source, name, predictor, detector, options)
     return faces
 
 
-def _read(path: Path) -> np.ndarray:
+def _predict_pictures(
+    pictures: list[tuple[Picture, Path]], predictor: LandmarkPredictor, detector: Detector, options: PredictOptions
+) -> list[FaceLandmarks]:
+    whole = isinstance(detector, WholePicture)
+    step = options.batch_size if whole else 1
+    faces: list[FaceLandmarks] = []
+    empty = 0
+    with csv_table(options.output / "faces.csv", predictor.spec.points) as table:
+        for start in range(0, len(pictures), step):
+            batch = pictures[start : start + step]
+            images = [picture.read() for picture, _ in batch]
+            if whole:  # cropped as in training, many at a time
+                found = [[face] for face in predictor.predict_many(images)]
+            else:
+                found = [predictor.detect(images[0], detector, options.refine)]
+            for (picture, name), image, here in zip(batch, images, found, strict=True):
+                write_picture(name, image, here, options.draw_pose)
+                for number, face in enumerate(here, 1):
+                    table.writerow(csv_row(str(picture.path), "", face, number))  # type: ignore[attr-defined]
+                faces += here
+                empty += not here
+                many = "no face" if not here else f"{len(here)} face{'s' * (len(here) > 1)}"
+                print(f"{picture.path}: {many} -> {name.with_name(name.name + '.png')}")
+    if empty:
+        print(f"no face in {empty} of {len(pictures)} pictures; for faces already cropped: --detector none")
+    return faces
+
+
+def _predict_video(
+    video: Video, name: Path, predictor: LandmarkPredictor, detector: Detector, options: PredictOptions
+) -> list[FaceLandmarks]:
+    tracker = FaceTracker(
+        predictor, detector, refine=options.refine, every=options.every, cutoff=options.smooth, rate=video.rate
+    )
+    faces: list[FaceLandmarks] = []
+    done, with_faces, start = 0, 0, time.perf_counter()
+    columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), TextColumn("{task.fields[pace]}"))
+    writer = VideoWriter(name, video.rate, predictor.spec.points, pose=options.draw_pose, pts=options.video_pts)
+    with writer, Progress(*columns, transient=True) as progress:
+        total = min(video.count or options.frames, options.frames or video.count) or None
+        task = progress.add_task(str(video.path), total=total, pace="")
+        try:
+            for image in islice(video, options.frames or None):
+                faces = tracker(image)
+                drawn = writer.write(image, faces)
+                done, with_faces = done + 1, with_faces + bool(faces)
+                progress.update(task, advance=1, pace=f"{done / (time.perf_counter() - start):.1f} frames/s")
+                if options.show and _window(str(video.path), drawn):
+                    break
+        except KeyboardInterrupt:
+            if not done:
+                raise
+            print("stopped; what was read is kept")
+    seconds = time.perf_counter() - start
+    print(
+        f"{video.path}: {done} frames, {with_faces} with a face, {done / seconds:.1f} frames/s "
+        f"-> {name.with_name(name.name + '.mp4')}"
+    )
+    return faces
+
+
+def _window(title: str, image: np.ndarray) -> bool:
+    """Show a frame; whether the user closed the window."""
     try:
-        return read_image(path, upright=True)
-    except BadSample as error:
-        raise UserError(f"{path} {error}") from None
-
-
-def _write(base: Path, image: np.ndarray, faces: list[FaceLandmarks]) -> None:
-    """The results of one picture; a second face's points are `<name>-2.pts`."""
-    drawn = image
-    for face in faces:
-        drawn = face.draw(drawn)
-    with atomic_file(base.with_name(base.name + ".png")) as temporary:
-        temporary.write_bytes(encode_png(drawn))
-    write_json(base.with_name(base.name + ".json"), {"faces": [face.to_dict() for face in faces]})
-    for number, face in enumerate(faces, 1):
-        name = base.name + (f"-{number}" if number > 1 else "") + ".pts"
-        with atomic_file(base.with_name(name)) as temporary:
-            temporary.write_text(face.to_pts())
+        cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+        return cv2.waitKey(1) & 0xFF in (27, ord("q"))
+    except cv2.error:
+        raise UserError("--show needs a display and opencv-python with windows, not the headless one") from None

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from kd_loss.datasets.spec import DatasetSpec
+from kd_loss.inference.pose import HeadPose, rotation
 
 TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)
 _SHIFT = 4
@@ -37,6 +38,20 @@ def draw_landmarks(
         cv2.polylines(picture, lines, False, colour, max(1, round(size / 2)), cv2.LINE_AA, _SHIFT)
     for x, y in _fixed(points):
         cv2.circle(picture, (int(x), int(y)), int(size * (1 << _SHIFT)), colour, -1, cv2.LINE_AA, _SHIFT)
+    return picture
+
+
+def draw_pose(image: np.ndarray, pose: HeadPose, landmarks: np.ndarray) -> np.ndarray:
+    """A copy with the head's axes from the middle of its landmarks: red its left, green up, blue where it looks."""
+    picture = np.ascontiguousarray(image).copy()
+    points = np.asarray(landmarks, np.float64)
+    length = float(np.ptp(points, axis=0).max()) / 2
+    start = points.mean(axis=0)
+    width = max(1, round(length / 40))
+    for axis, colour in (((1, 0, 0), (230, 60, 60)), ((0, -1, 0), (60, 200, 60)), ((0, 0, -1), (60, 120, 255))):
+        end = start + length * (rotation(pose) @ np.array(axis, np.float64))[:2]
+        a, b = (tuple(int(v) for v in p) for p in _fixed(np.stack([start, end])))
+        cv2.line(picture, a, b, colour, width, cv2.LINE_AA, _SHIFT)
     return picture
 
 

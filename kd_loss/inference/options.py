@@ -10,12 +10,23 @@ from kd_loss.configuration import option
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Find the landmarks of faces; writes an annotated picture and .json for each picture, .pts for each face."""
+    """Find faces and their landmarks in pictures and videos."""
 
-    sources: list[str] = option([], "pictures, or folders of them", positional=True)
-    weights: str = option("", "weights (.h5) with their card beside them")
-    detector: str = option("none", "none: a picture is one cropped face; haar: find the faces of photographs first")
-    refine: int = option(1, "with a detector: how often a face is cropped again from the landmarks found in it")
+    sources: list[str] = option(
+        [], "pictures, videos, folders of them, the index of a camera, or - for a picture on standard input",
+        positional=True,
+    )  # fmt: skip
+    weights: str = option("", ".h5, .keras, .onnx or .tflite; models/students/student_w300.h5 if left out")
+    detector: str = option("haar", "haar (comes with OpenCV), yunet, or none: a picture is one cropped face")
+    detector_model: str = option("", "yunet: its .onnx file")
+    box: str = option("", "x,y,width,height of the landmarks of one face, in place of a detector")
+    refine: int = option(1, "how often a face that was found is cropped again from the landmarks found in it")
+    smooth: float = option(0.0, "videos: one-euro filter with this cutoff in Hz for a face at rest, e.g. 1; 0: none")
+    every: int = option(10, "videos: the detector looks at every so many frames; faces are followed in between")
+    frames: int = option(0, "videos and cameras: stop after so many frames; 0: at the end, or with Ctrl-C")
+    video_pts: bool = option(False, "videos: a .pts for each face of each frame too")
+    draw_pose: bool = option(False, "draw the axes of the head")
+    show: bool = option(False, "show the frames of a video or camera in a window; q closes it")
     output: Path = option(Path("predictions"), "folder of the results")
-    batch_size: int = option(32, "faces per batch")
+    batch_size: int = option(32, "cropped faces per batch")
     config: str = option("", "JSON or TOML file with options; those of the command line win")

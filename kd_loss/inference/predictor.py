@@ -85,8 +85,9 @@ class LandmarkPredictor:
         size = self.card.size
         crops = np.stack([crop_face(i, s, size) for i, s in zip(images, squares, strict=True)])
         faces = []
-        for normalised, square in zip(self.predict_crops(crops), squares, strict=True):
+        for image, normalised, square in zip(images, self.predict_crops(crops), squares, strict=True):
             points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), normalised)
             box = (square[0], square[1], square[2], square[2])
-            faces.append(FaceLandmarks(points, tuple(float(v) for v in box), self.spec))  # type: ignore[arg-type]
+            where = tuple(float(v) for v in box)
+            faces.append(FaceLandmarks(points, where, self.spec, picture=image.shape[:2]))  # type: ignore[arg-type]
         return faces

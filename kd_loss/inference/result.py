@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from kd_loss.datasets.pts import format_pts
 from kd_loss.datasets.spec import DatasetSpec
-from kd_loss.inference.drawing import draw_landmarks
+from kd_loss.inference.drawing import draw_landmarks, draw_pose
+from kd_loss.inference.pose import HeadPose, head_pose
 
 
 @dataclass(frozen=True)
@@ -22,23 +23,36 @@ class FaceLandmarks:
         box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
         spec: the scheme of the landmarks.
         score: of the detector that found the face, larger for surer; None without one.
+        picture: height and width of the picture.
+        number: of the face in a video, the same from frame to frame; None in a photograph.
     """
 
     landmarks: np.ndarray
     box: tuple[float, float, float, float]
     spec: DatasetSpec
     score: float | None = None
+    picture: tuple[int, int] = (0, 0)
+    number: int | None = None
 
-    def draw(self, image: np.ndarray) -> np.ndarray:
-        """A copy of the picture (H, W, 3) RGB with the landmarks on it."""
-        return draw_landmarks(image, self.landmarks, self.spec)
+    def pose(self) -> HeadPose | None:
+        """Estimated yaw, pitch and roll in degrees; None where the scheme does not tell them."""
+        return head_pose(self.landmarks, self.spec, *self.picture) if min(self.picture) else None
+
+    def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:
+        """A copy of the picture (H, W, 3) RGB with the landmarks on it, and the head's axes if asked."""
+        drawn = draw_landmarks(image, self.landmarks, self.spec)
+        angles = self.pose() if pose else None
+        return drawn if angles is None else draw_pose(drawn, angles, self.landmarks)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: scheme, box, score and landmarks, rounded to a thousandth of a pixel."""
+        """Plain values: scheme, box, score, pose in degrees, landmarks rounded to a thousandth of a pixel."""
+        pose = self.pose()
         return {
             "scheme": self.spec.name,
+            **({} if self.number is None else {"number": self.number}),
             "box": [round(float(v), 3) for v in self.box],
             "score": None if self.score is None else round(self.score, 3),
+            "pose": None if pose is None else {name: round(value, 1) for name, value in asdict(pose).items()},
             "landmarks": np.round(self.landmarks, 3).tolist(),
         }
 

@@ -28,6 +28,11 @@ class TrainingOptions:
     augment: float = option(
         1.0, "strength of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring"
     )
+    shift: float | None = option(
+        None, "largest shift of the crop, as a share of its side, e.g. 0.12 for crops from a detector's boxes; "
+        "6 % times --augment if left out",
+    )  # fmt: skip
+    scale: float | None = option(None, "largest relative change of its scale; 12 % times --augment if left out")
     init: str = option("", "weights to start from, e.g. of another size or dataset; a head of another size is left out")
     workers: int = option(2, "threads that make batches")
     precision: str = option("float32", "float32, or mixed_float16 / mixed_bfloat16 where the device gains from it")
@@ -107,5 +112,7 @@ def check(options: TrainingOptions) -> None:
         raise UserError(f"--seed {options.seed} is not in 0…2³²")
     if not 0 <= options.augment <= 3:
         raise UserError(f"--augment {options.augment} is not in 0…3")
+    if not 0 <= (options.shift or 0) <= 0.5 or not 0 <= (options.scale or 0) <= 0.5:
+        raise UserError("--shift and --scale have to be in 0…0.5")
     if options.size is not None and not 32 <= options.size <= 1024:
         raise UserError(f"--size {options.size} is not between 32 and 1024")

@@ -65,7 +65,9 @@ class Unlabelled:
 
 def augmentation_of(options: TrainingOptions) -> Augmentation:
     """The augmentation of the training faces."""
-    return Augmentation().scaled(options.augment) if options.augment else NO_AUGMENTATION
+    chosen = Augmentation().scaled(options.augment) if options.augment else NO_AUGMENTATION
+    own = {"shift": options.shift, "scale": options.scale}
+    return dataclasses.replace(chosen, **{name: value for name, value in own.items() if value is not None})
 
 
 def train(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def rows(options):
     return {(row["format"], row["precision"]): row for row in run_export(every)}
 
 
-def test_every_format_agrees(rows, options, tmp_path):
+def test_every_format_agrees(rows, options):
     assert len(rows) == 8  # Keras itself, three LiteRT, three ONNX, one SavedModel
     for (kind, precision), row in rows.items():
         assert row["max"] < {"fp32": 1e-3, "fp16": 0.1, "int8": 5}[precision], (kind, row)
@@ -55,12 +56,11 @@ def test_every_format_agrees(rows, options, tmp_path):
 
 
 def read_folder(options):
-    from pathlib import Path
-
     return Path(options.weights).parent / "export"
 
 
-def test_the_predictor_needs_only_the_export(rows, options, tmp_path, synthetic):
+@pytest.mark.usefixtures("rows")
+def test_the_predictor_needs_only_the_export(options, tmp_path, synthetic):
     face = synthetic.split("test").images[0]
     reference = LandmarkPredictor.load(options.weights)(face).landmarks
     for name in ("best-fp32.tflite", "best-fp32.onnx"):
@@ -72,7 +72,8 @@ def test_the_predictor_needs_only_the_export(rows, options, tmp_path, synthetic)
         np.testing.assert_allclose(predictor.predict_many([face, face])[1].landmarks, reference, atol=1e-3)
 
 
-def test_int8_is_integers_throughout(rows, options):
+@pytest.mark.usefixtures("rows")
+def test_int8_is_integers_throughout(options):
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(str(read_folder(options) / "best-int8.tflite"))
@@ -83,7 +84,8 @@ def test_int8_is_integers_throughout(rows, options):
     assert np.dtype(np.float32) not in kinds
 
 
-def test_a_card_inside_is_replaced_and_checked(rows, options, tmp_path):
+@pytest.mark.usefixtures("rows")
+def test_a_card_inside_is_replaced_and_checked(options, tmp_path):
     for name in ("best-fp16.tflite", "best-fp16.onnx"):
         path = tmp_path / name
         path.write_bytes((read_folder(options) / name).read_bytes())
@@ -94,7 +96,8 @@ def test_a_card_inside_is_replaced_and_checked(rows, options, tmp_path):
             open_network(path)
 
 
-def test_a_card_of_another_size_is_one_line(rows, options, tmp_path):
+@pytest.mark.usefixtures("rows")
+def test_a_card_of_another_size_is_one_line(options, tmp_path):
     path = tmp_path / "other.onnx"
     path.write_bytes((read_folder(options) / "best-fp32.onnx").read_bytes())
     embed_card(path, {**embedded_card(path), "size": 32})
@@ -136,8 +139,6 @@ def test_difference_by_hand():
     ],
 )
 def test_bad_options_are_one_line(options, tmp_path, changes, message):
-    from pathlib import Path
-
     if "data" in changes:
         changes = {**changes, "data": Path(changes["data"]), "output": str(tmp_path)}
     with pytest.raises(UserError, match=message):

@@ -1,0 +1,126 @@
+"""What `predict` leaves: annotated pictures and videos, .json, .csv and .pts."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kd_loss.errors import UserError
+from kd_loss.files import atomic_file
+from kd_loss.inference.drawing import encode_png
+from kd_loss.inference.result import FaceLandmarks
+
+
+def draw_faces(image: np.ndarray, faces: Iterable[FaceLandmarks], pose: bool) -> np.ndarray:
+    """A copy of a picture with all faces, and their head poses as axes if asked."""
+    drawn = image
+    for face in faces:
+        drawn = face.draw(drawn, pose=pose)
+    return drawn
+
+
+def write_picture(base: Path, image: np.ndarray, faces: list[FaceLandmarks], pose: bool) -> None:
+    """`base.png`, `base.json` and `base.pts`; a second face's points are `base-2.pts`."""
+    with atomic_file(base.with_name(base.name + ".png")) as temporary:
+        temporary.write_bytes(encode_png(draw_faces(image, faces, pose)))
+    with atomic_file(base.with_name(base.name + ".json")) as temporary:
+        temporary.write_text('{"faces": [' + ",\n".join(face.to_json() for face in faces) + "]}\n", encoding="utf-8")
+    write_points(base, faces)
+
+
+def write_points(base: Path, faces: list[FaceLandmarks]) -> None:
+    """A `.pts` for each face."""
+    for number, face in enumerate(faces, 1):
+        name = base.name + (f"-{number}" if number > 1 else "") + ".pts"
+        with atomic_file(base.with_name(name)) as temporary:
+            temporary.write_text(face.to_pts())
+
+
+def csv_header(points: int) -> list[str]:
+    """Columns of a table of faces."""
+    names = ["source", "frame", "face", "score", "box_x", "box_y", "box_width", "box_height", "yaw", "pitch", "roll"]
+    return names + [f"{axis}{i}" for i in range(points) for axis in "xy"]
+
+
+def csv_row(source: str, frame: int | str, face: FaceLandmarks, number: int) -> list[str]:
+    """One face; pixels to a thousandth, degrees to a tenth, an empty cell where there is no value."""
+    pose = face.pose()
+    angles = [""] * 3 if pose is None else [f"{v:.1f}" for v in (pose.yaw, pose.pitch, pose.roll)]
+    score = "" if face.score is None else f"{face.score:.3f}"
+    numbers = [*face.box, *face.landmarks.reshape(-1)]
+    values = [f"{v:.3f}" for v in numbers]
+    return [source, str(frame), str(number), score, *values[:4], *angles, *values[4:]]
+
+
+@contextmanager
+def csv_table(path: Path, points: int) -> Iterator[csv.writer]:  # type: ignore[valid-type]
+    """A writer of rows, whose file is there when the block ends."""
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(csv_header(points))
+        yield writer
+
+
+class VideoWriter:
+    """The results of a video, frame by frame: `base.mp4`, `base.json`, `base.csv` and, if asked, `base-pts/`.
+
+    Use it as a context; the files appear when it ends.
+    """
+
+    def __init__(self, base: Path, rate: float, points: int, *, pose: bool, pts: bool):
+        self.base, self.rate, self.points, self.pose, self.pts = base, rate, points, pose, pts
+        self._stack = ExitStack()
+        self._writer: cv2.VideoWriter | None = None
+        self._frame = 0
+
+    def __enter__(self) -> VideoWriter:
+        with ExitStack() as stack:
+            self._video = stack.enter_context(atomic_file(self._name(".mp4"), ".mp4"))
+            self._json: io.TextIOBase = stack.enter_context(
+                stack.enter_context(atomic_file(self._name(".json"))).open("w", encoding="utf-8")
+            )
+            self._csv = stack.enter_context(csv_table(self._name(".csv"), self.points))
+            self._json.write(f'{{"rate": {self.rate:g}, "frames": [')
+            self._stack = stack.pop_all()
+        return self
+
+    def _name(self, suffix: str) -> Path:
+        return self.base.with_name(self.base.name + suffix)
+
+    def write(self, image: np.ndarray, faces: list[FaceLandmarks]) -> np.ndarray:
+        """Add one frame (H, W, 3) RGB; the annotated picture."""
+        drawn = draw_faces(image, faces, self.pose)
+        if self._writer is None:
+            self._size = (image.shape[1], image.shape[0])
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self._video), code, self.rate, self._size)
+            if not self._writer.isOpened():
+                raise UserError(f"cannot write {self._name('.mp4')}: this OpenCV has no encoder for it")
+        if (image.shape[1], image.shape[0]) != self._size:
+            raise UserError(f"frame {self._frame} of {self.base.name} is of another size than the first")
+        self._writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+        entry = {"frame": self._frame, "faces": [face.to_dict() for face in faces]}
+        self._json.write((",\n" if self._frame else "\n") + json.dumps(entry))
+        for face in faces:
+            self._csv.writerow(csv_row(self.base.name, self._frame, face, face.number or 1))  # type: ignore[attr-defined]
+        if self.pts:
+            write_points(self._name("-pts") / f"{self._frame + 1:06d}", faces)
+        self._frame += 1
+        return drawn
+
+    def __exit__(self, *error: object) -> None:
+        if self._writer is not None:
+            self._writer.release()
+        if self._frame == 0 and error[0] is None:
+            error = (UserError, UserError(f"no frame in {self.base.name}"), None)
+            self._stack.__exit__(*error)  # type: ignore[arg-type]
+            raise error[1]  # type: ignore[misc]
+        self._json.write("\n]}\n")
+        self._stack.__exit__(*error)  # type: ignore[arg-type]

@@ -1,0 +1,45 @@
+"""The one-euro filter (Casiez, Roussel & Vogel, CHI 2012) for landmarks of a video.
+
+A low-pass filter whose cutoff rises with the speed: a still face is held still, a moving one is followed.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: how the cutoff rises with the speed, in Hz per face side a second, and the cutoff of the speed itself in Hz
+BETA, SPEED_CUTOFF = 20.0, 1.0
+
+
+def _share(cutoff: np.ndarray | float, seconds: float) -> np.ndarray:
+    """The weight of the new value in a first-order low-pass filter."""
+    return 1 / (1 + 1 / (2 * np.pi * np.asarray(cutoff) * seconds))
+
+
+class OneEuroFilter:
+    """Smooths the landmarks of one face, frame by frame.
+
+    Args:
+        cutoff: in Hz, of a face at rest; smaller is smoother.
+        rate: frames a second.
+        beta: see `BETA`.
+    """
+
+    def __init__(self, cutoff: float, rate: float, beta: float = BETA):
+        self.cutoff, self.seconds, self.beta = cutoff, 1 / rate, beta
+        self._value: np.ndarray | None = None
+        self._speed = np.zeros(())
+
+    def __call__(self, landmarks: np.ndarray) -> np.ndarray:
+        """The smoothed landmarks (K, 2), in the same pixels; the first frame passes unchanged."""
+        points = np.asarray(landmarks, np.float64)
+        if self._value is None:
+            self._value, self._speed = points, np.zeros_like(points)
+            return points
+        side = max(float(np.ptp(points, axis=0).max()), 1e-6)
+        speed = (points - self._value) / side / self.seconds
+        self._speed = self._speed + _share(SPEED_CUTOFF, self.seconds) * (speed - self._speed)
+        # one cutoff for both coordinates of a point: a diagonal movement stays straight
+        pace = np.linalg.norm(self._speed, axis=-1, keepdims=True)
+        self._value = self._value + _share(self.cutoff + self.beta * pace, self.seconds) * (points - self._value)
+        return self._value
