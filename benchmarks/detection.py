@@ -61,7 +61,8 @@ def main() -> None:
     ]
     print_table("NME % of the faces that were found", ["crop", "NME %"], rows, turned=False)
     print(
-        f"found {len(found)} of {len(split)} faces ({100 * len(found) / len(split):.1f} %), {len(false_scores)} more boxes"
+        f"found {len(found)} of {len(split)} faces ({100 * len(found) / len(split):.1f} %), "
+        f"{len(false_scores)} more boxes"
     )
     print(f"scores of the found: 5 % below {np.percentile(scores, 5):.2f}; of the others: {np.round(false_scores, 2)}")
 

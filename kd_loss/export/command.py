@@ -51,8 +51,9 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
         if kind == "web":
             from kd_loss.export.web import write_page
 
-            write_page(network, folder / f"{weights.stem}-web", options.web_runtime)
-            print(f"web page: {folder / f'{weights.stem}-web'}; serve it: python -m http.server -d {folder}")
+            page = folder / f"{weights.stem}-web"
+            write_page(network, page, options.web_runtime, precisions[0], calibration)
+            print(f"{page}: a page; look at it: python -m http.server -d {page}, http://localhost:8000")
             continue
         for precision in precisions:
             if kind == "saved_model" and precision != "fp32":

@@ -1,3 +1,4 @@
+import csv
 import dataclasses
 import json
 
@@ -10,7 +11,7 @@ from kd_loss.datasets.pts import parse_pts
 from kd_loss.datasets.spec import W300
 from kd_loss.detection import Detection
 from kd_loss.errors import UserError
-from kd_loss.inference.command import find_pictures, result_names, run_predict
+from kd_loss.inference.command import make_detector, result_names, run_predict
 from kd_loss.inference.drawing import draw_landmarks, sheet
 from kd_loss.inference.options import PredictOptions
 from kd_loss.inference.predictor import LandmarkPredictor
@@ -85,18 +86,11 @@ def test_sheet():
     assert sheet(pictures, 2).shape == (8, 12, 3)
 
 
-def test_finding_pictures(tmp_path):
-    for name in ("b.png", "a.JPG", "c.txt"):
-        (tmp_path / name).write_text("")
-    assert [p.name for p in find_pictures([str(tmp_path)])] == ["a.JPG", "b.png"]
-    with pytest.raises(UserError, match="no such picture"):
-        find_pictures(["nowhere.jpg"])
-    with pytest.raises(UserError, match="give a picture"):
-        find_pictures([])
-
-
 def test_results_never_overwrite_pictures_or_each_other(tmp_path):
     a, b, c = tmp_path / "x" / "a.jpg", tmp_path / "x" / "a.png", tmp_path / "y" / "b.png"
+    for path in (a, b, c):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
     out = tmp_path / "out"
     assert [p.name for p in result_names([a, b, c], out)] == ["a_jpg", "a_png", "b"]
     with pytest.raises(UserError, match="lies in the folder of the results"):
@@ -132,12 +126,75 @@ def test_the_command_with_a_detector(weights, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("kd_loss.inference.command.HaarDetector", lambda: lambda image: found)
     picture = tmp_path / "photo.png"
     cv2.imwrite(str(picture), np.full((48, 48, 3), 90, np.uint8))
-    options = PredictOptions(sources=[str(picture)], weights=str(weights), output=tmp_path / "out", detector="haar")
+    options = PredictOptions(sources=[str(picture)], weights=str(weights), output=tmp_path / "out", draw_pose=True)
     assert len(run_predict(options)) == 2
-    assert {p.name for p in (tmp_path / "out").iterdir()} == {"photo.png", "photo.json", "photo.pts", "photo-2.pts"}
+    names = {"photo.png", "photo.json", "photo.pts", "photo-2.pts", "faces.csv"}
+    assert {p.name for p in (tmp_path / "out").iterdir()} == names
     faces = json.loads((tmp_path / "out" / "photo.json").read_text())["faces"]
     assert [face["score"] for face in faces] == [2.0, 1.0]
-    assert "2 faces of 68 landmarks" in capsys.readouterr().out
-    for changes, message in (({"detector": "har"}, "did you mean 'haar'"), ({"refine": -1}, "--refine -1")):
+    assert set(faces[0]["pose"]) == {"yaw", "pitch", "roll"}
+    header, *rows = csv.reader((tmp_path / "out" / "faces.csv").read_text().splitlines())
+    assert len(header) == len(rows[0]) == 11 + 136
+    assert [float(v) for v in rows[1][-2:]] == faces[1]["landmarks"][-1]
+    assert "2 faces ->" in capsys.readouterr().out
+    for changes, message in (
+        ({"detector": "har"}, "did you mean 'haar'"),
+        ({"refine": -1}, "--refine -1"),
+        ({"every": 0}, "--every"),
+        ({"smooth": -1.0}, "--smooth"),
+        ({"box": "1,2,3"}, "--box 1,2,3 is not"),
+        ({"box": "1,2,3,nan"}, "no sensible size"),
+        ({"detector": "yunet"}, "--detector-model FILE"),
+        ({"detector": "yunet", "detector_model": "none.onnx"}, "no such detector model"),
+        ({"detector": "yunet", "detector_model": str(weights)}, "does not load as a YuNet model"),
+    ):
         with pytest.raises(UserError, match=message):
             run_predict(dataclasses.replace(options, **changes))
+
+
+def test_no_face_is_an_empty_list_and_a_hint(weights, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "sky.png"), np.full((64, 64, 3), 200, np.uint8))
+    options = PredictOptions(sources=[str(tmp_path / "sky.png")], weights=str(weights), output=tmp_path / "out")
+    assert run_predict(options) == []
+    assert json.loads((tmp_path / "out" / "sky.json").read_text()) == {"faces": []}
+    assert "--detector none" in capsys.readouterr().out
+
+
+def test_cropped_faces_and_boxes(predictor):
+    """A crop as in training is the square around the picture; a box is that of the landmarks."""
+    image = np.zeros((60, 100, 3), np.uint8)
+    [whole] = predictor.detect(image, make_detector(PredictOptions(detector="none"), 0.15), refine=0)
+    np.testing.assert_allclose(whole.landmarks, predictor(image).landmarks, atol=1e-4)
+    [boxed] = predictor.detect(image, make_detector(PredictOptions(box="10,20,30,40"), 0.15), refine=0)
+    np.testing.assert_allclose(boxed.landmarks, predictor(image, (10, 20, 30, 40)).landmarks)
+
+
+def test_a_video(weights, tmp_path, capsys):
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+    for i in range(6):
+        writer.write(np.full((48, 64, 3), 40 * i, np.uint8))
+    writer.release()
+    out = tmp_path / "out"
+    options = PredictOptions(
+        sources=[str(path)], weights=str(weights), output=out, box="20,10,30,30", smooth=1.0, video_pts=True, frames=4
+    )
+    [face] = run_predict(options)
+    assert face.number == 1
+    assert {p.name for p in out.iterdir()} == {"film.mp4", "film.json", "film.csv", "film-pts"}
+    assert sorted(p.name for p in (out / "film-pts").iterdir()) == [f"00000{i}.pts" for i in (1, 2, 3, 4)]
+    frames = json.loads((out / "film.json").read_text())
+    assert frames["rate"] == 10
+    assert [(f["frame"], len(f["faces"])) for f in frames["frames"]] == [(i, 1) for i in range(4)]
+    assert len((out / "film.csv").read_text().splitlines()) == 5
+    capture = cv2.VideoCapture(str(out / "film.mp4"))
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+    assert "4 frames, 4 with a face" in capsys.readouterr().out
+
+
+def test_the_edge_of_a_large_picture(predictor):
+    """A face that is half outside, and one in a picture of 8,000 pixels."""
+    face = predictor(np.zeros((100, 100, 3), np.uint8), box=(80, 80, 60, 60))
+    assert np.isfinite(face.landmarks).all()
+    large = predictor(np.zeros((8000, 6000, 3), np.uint8), box=(5000, 7000, 900, 900))
+    np.testing.assert_allclose(large.landmarks, (POINTS + 0.5) * 1170 + [4865, 6865], atol=0.01)

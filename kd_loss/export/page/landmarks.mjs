@@ -1,0 +1,107 @@
+// Landmarks in the browser: the crop is cut as in training, the network runs in onnxruntime-web.
+import * as ort from "./ort/ort.wasm.min.mjs";
+
+ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
+ort.env.wasm.numThreads = 1; // more would need a server that isolates the page
+
+/** The square [x0, y0, side] around landmarks [[x, y], …], widened by `margin` on each end. */
+export function squareAround(points, margin) {
+  const xs = points.map((p) => p[0]);
+  const ys = points.map((p) => p[1]);
+  return squareOfBox(Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys), margin);
+}
+
+/** The square around the box of landmarks from (x0, y0) to (x1, y1). */
+export function squareOfBox(x0, y0, x1, y1, margin) {
+  const side = Math.max(x1 - x0, y1 - y0) * (1 + 2 * margin);
+  return [(x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side];
+}
+
+/** Average blocks of factor × factor pixels of the part of a picture that a square needs, as RGB floats. */
+function shrink(picture, square, factor) {
+  const [x0, y0, side] = square;
+  const limit = (value, most) => Math.max(0, Math.min(most, value));
+  const columns = Math.floor(picture.width / factor);
+  const rows = Math.floor(picture.height / factor);
+  const left = limit(Math.floor(x0 / factor) - 1, columns);
+  const top = limit(Math.floor(y0 / factor) - 1, rows);
+  const right = limit(Math.ceil((x0 + side) / factor) + 2, columns);
+  const bottom = limit(Math.ceil((y0 + side) / factor) + 2, rows);
+  const [width, height] = [Math.max(0, right - left), Math.max(0, bottom - top)];
+  const pixels = new Float32Array(width * height * 3);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      for (let c = 0; c < 3; c++) {
+        let sum = 0;
+        for (let dy = 0; dy < factor; dy++) {
+          let at = 4 * (((top + y) * factor + dy) * picture.width + (left + x) * factor) + c;
+          for (let dx = 0; dx < factor; dx++, at += 4) sum += picture.data[at];
+        }
+        pixels[3 * (y * width + x) + c] = Math.round(sum / (factor * factor));
+      }
+    }
+  }
+  return { pixels, left, top, width, height };
+}
+
+/** A square of an ImageData as (size, size, 3) RGB 0…255; outside of the picture black. */
+export function cropFace(picture, square, size) {
+  const [x0, y0, side] = square;
+  const step = side / size;
+  const factor = Math.max(1, Math.min(Math.floor(step + 1e-6), picture.width, picture.height));
+  const part = shrink(picture, square, factor);
+  const crop = new Float32Array(size * size * 3);
+  const read = (x, y, c) =>
+    x < 0 || y < 0 || x >= part.width || y >= part.height ? 0 : part.pixels[3 * (y * part.width + x) + c];
+  // as OpenCV, which cut the training crops: places in whole 1024ths, rounded to a 32nd of a pixel
+  const [slope, middle] = [step / factor, (step / 2 - (factor - 1) / 2) / factor];
+  const place = (i, start, offset) =>
+    Math.floor((Math.round(1024 * slope * i) + Math.round(1024 * (start / factor + middle)) + 16) / 32) / 32 - offset;
+  for (let row = 0; row < size; row++) {
+    const y = place(row, y0, part.top);
+    const yi = Math.floor(y);
+    const fy = y - yi;
+    for (let column = 0; column < size; column++) {
+      const x = place(column, x0, part.left);
+      const xi = Math.floor(x);
+      const fx = x - xi;
+      for (let c = 0; c < 3; c++) {
+        const upper = read(xi, yi, c) * (1 - fx) + read(xi + 1, yi, c) * fx;
+        const lower = read(xi, yi + 1, c) * (1 - fx) + read(xi + 1, yi + 1, c) * fx;
+        crop[3 * (row * size + column) + c] = Math.round(upper * (1 - fy) + lower * fy);
+      }
+    }
+  }
+  return crop;
+}
+
+export class LandmarkPredictor {
+  static async load(folder = new URL("./", import.meta.url)) {
+    const predictor = new LandmarkPredictor();
+    predictor.card = await (await fetch(new URL("card.json", folder))).json();
+    const model = await (await fetch(new URL("model.onnx", folder))).arrayBuffer();
+    predictor.session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+    return predictor;
+  }
+
+  /** Landmarks [[x, y], …] in pixels of an ImageData, of the face in a square [x0, y0, side]. */
+  async predict(picture, square, refine = 0) {
+    const { size, margin } = this.card;
+    const crop = new ort.Tensor("float32", cropFace(picture, square, size), [1, size, size, 3]);
+    const outputs = await this.session.run({ [this.session.inputNames[0]]: crop });
+    const values = outputs[this.session.outputNames[0]].data;
+    const points = [];
+    for (let i = 0; i < values.length; i += 2) {
+      points.push([square[0] + (values[i] + 0.5) * square[2], square[1] + (values[i + 1] + 0.5) * square[2]]);
+    }
+    return refine > 0 ? this.predict(picture, squareAround(points, margin), refine - 1) : points;
+  }
+
+  /** Whether landmarks fill the square that they were found in as a face does. */
+  plausible(points, square) {
+    const [x, y, side] = squareAround(points, 0);
+    const off = [x + side / 2 - square[0] - square[2] / 2, y + side / 2 - square[1] - square[2] / 2];
+    const shift = Math.max(Math.abs(off[0]), Math.abs(off[1]));
+    return side > 0.4 * square[2] && side < 1.1 * square[2] && shift < 0.3 * square[2];
+  }
+}

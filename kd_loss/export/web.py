@@ -1,0 +1,83 @@
+"""A folder that is a web page: the student as ONNX, onnxruntime-web, and a page that draws landmarks."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from kd_loss.errors import UserError
+from kd_loss.export.convert import to_onnx
+from kd_loss.files import atomic_folder, write_json
+from kd_loss.networks import LandmarkNet
+from kd_loss.quiet import quiet_stderr
+
+#: the npm package that runs the network, in the version that the page is tested with
+PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
+#: its files that a page needs: the interface, its worker and the runtime itself
+RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+PAGE = Path(__file__).parent / "page"
+
+
+def write_page(
+    network: LandmarkNet, folder: Path, runtime: str, precision: str, calibration: np.ndarray | None
+) -> None:
+    """Write the page; it needs a server (`python -m http.server`), but no other host.
+
+    Args:
+        runtime: a folder or `.tgz` of the npm package onnxruntime-web; empty: fetched by `npm pack`.
+
+    Raises:
+        UserError: the package is not there, or lacks a file that the page needs.
+    """
+    with tempfile.TemporaryDirectory() as temporary, atomic_folder(folder) as target:
+        package = Path(runtime) if runtime else _fetch(Path(temporary))
+        copy_runtime(package, target / "ort")
+        for name in ("index.html", "landmarks.mjs"):
+            shutil.copyfile(PAGE / name, target / name)
+        with quiet_stderr():
+            to_onnx(network, target / "model.onnx", precision, calibration)
+        card, spec = network.card, network.card.dataset_spec()
+        page_card = {"size": card.size, "margin": card.margin, "points": spec.points, "edges": spec.edges}
+        write_json(target / "card.json", page_card)
+
+
+def _fetch(folder: Path) -> Path:
+    try:
+        subprocess.run(
+            ["npm", "pack", "--silent", f"{PACKAGE}@{VERSION}"],
+            cwd=folder,
+            check=True,
+            capture_output=True,
+            timeout=300,
+        )
+    except FileNotFoundError:
+        reason = "there is no npm here"
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        reason = "npm could not fetch it"
+    else:
+        return next(folder.glob("*.tgz"))
+    raise UserError(f"the page needs the npm package {PACKAGE} {VERSION}, but {reason}; give --web-runtime its .tgz")
+
+
+def copy_runtime(package: Path, target: Path) -> None:
+    """Copy the runtime's files out of a `.tgz` or an unpacked folder of the npm package."""
+    target.mkdir()
+    try:
+        if package.is_dir():
+            for name in RUNTIME:
+                shutil.copyfile(package / "dist" / name, target / name)
+            return
+        with tarfile.open(package) as archive:
+            for name in RUNTIME:
+                member = archive.extractfile(f"package/dist/{name}")
+                if member is None:
+                    raise KeyError(name)
+                with (target / name).open("wb") as file:
+                    shutil.copyfileobj(member, file)
+    except (OSError, KeyError, tarfile.TarError):
+        raise UserError(f"{package} is not the npm package {PACKAGE} with dist/{', dist/'.join(RUNTIME)}") from None

@@ -1,0 +1,83 @@
+"""The page finds what Python finds."""
+
+import json
+import shutil
+import tarfile
+
+import cv2
+import numpy as np
+import pytest
+
+from kd_loss.datasets.spec import W300
+from kd_loss.datasets.synthetic import draw_face
+from kd_loss.detection import FixedBox, WholePicture
+from kd_loss.errors import UserError
+from kd_loss.export import web
+from kd_loss.export.web import RUNTIME, copy_runtime, write_page
+from kd_loss.inference.drawing import encode_png
+from kd_loss.inference.predictor import LandmarkPredictor
+from kd_loss.inference.sources import read_picture
+from kd_loss.networks import Card, build_network
+from tests.export.browser import open_page
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory, synthetic):
+    """A page with a network of random weights, and the Python side of it."""
+    if shutil.which("npm") is None:
+        pytest.skip("no npm to fetch onnxruntime-web with")
+    mean = synthetic.split("train").landmarks.mean(axis=0)
+    card = Card("mobileNetV2", 0.35, "w300", W300.to_dict(), 96, "student", 0.15)
+    network = build_network(card, mean_shape=mean)
+    folder = tmp_path_factory.mktemp("page") / "best-web"
+    write_page(network, folder, "", "fp32", None)
+    return folder, LandmarkPredictor.load(folder / "model.onnx")
+
+
+def check(page, picture, query, squares, refine):
+    folder, predictor = page
+    (folder / "face.png").write_bytes(picture)
+    image = read_picture(folder / "face.png")
+    answer = open_page(folder, f"picture=face.png&refine={refine}{query}", folder.parent / "page.png")
+    assert answer["result"], answer["said"]
+    assert answer["said"].startswith("68 landmarks")
+    [expected] = predictor.detect(image, squares, refine)
+    np.testing.assert_allclose(answer["result"]["landmarks"], expected.landmarks, atol=0.5)
+    shot = cv2.imread(str(folder.parent / "page.png"))
+    assert ((shot[..., 2] > 200) & (shot[..., 1] < 100)).sum() > 200  # red lines on the face
+
+
+def test_a_drawn_face(page):
+    check(page, encode_png(draw_face(250, 0, 3)), "", WholePicture(0.15), 0)
+
+
+def test_a_real_face_in_a_box(page, real_faces):
+    picture = (real_faces / "samples" / "300w" / "indoor_020.png").read_bytes()  # with a colour profile
+    check(page, picture, "&box=120,180,440,470", FixedBox((120, 180, 440, 470)), 1)
+
+
+def test_the_page_needs_no_other_host(page):
+    folder, _ = page
+    assert {p.name for p in (folder / "ort").iterdir()} == set(RUNTIME)
+    for name in ("index.html", "landmarks.mjs"):
+        assert "//" not in (folder / name).read_text().replace("// ", "").replace('"://', "")
+    card = json.loads((folder / "card.json").read_text())
+    assert (card["size"], card["points"], card["margin"]) == (96, 68, 0.15)
+
+
+def test_the_runtime_from_a_folder_or_an_archive(tmp_path, monkeypatch):
+    (tmp_path / "package" / "dist").mkdir(parents=True)
+    for name in RUNTIME:
+        (tmp_path / "package" / "dist" / name).write_text(name)
+    with tarfile.open(tmp_path / "package.tgz", "w:gz") as archive:
+        archive.add(tmp_path / "package", "package")
+    for number, source in enumerate(("package", "package.tgz")):
+        copy_runtime(tmp_path / source, tmp_path / str(number))
+        assert sorted(p.read_text() for p in (tmp_path / str(number)).iterdir()) == sorted(RUNTIME)
+    (tmp_path / "package" / "dist" / RUNTIME[0]).unlink()
+    for number, source in enumerate(("package", "nowhere", "0/" + RUNTIME[1])):
+        with pytest.raises(UserError, match="is not the npm package onnxruntime-web"):
+            copy_runtime(tmp_path / source, tmp_path / f"bad{number}")
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(UserError, match="there is no npm here; give --web-runtime"):
+        web._fetch(tmp_path)

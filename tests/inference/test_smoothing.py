@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from kd_loss.inference.smoothing import OneEuroFilter
+
+FACE = np.array([[0.0, 0.0], [100.0, 0.0], [50.0, 100.0]])
+
+
+def test_a_still_face_stays():
+    smooth = OneEuroFilter(1.0, 25)
+    for _ in range(5):
+        np.testing.assert_allclose(smooth(FACE), FACE)
+
+
+def test_one_step_by_hand():
+    """Without beta the filter is a first-order low-pass: the share of the new value is 1 / (1 + 25 / (2 π 1))."""
+    smooth = OneEuroFilter(1.0, 25, beta=0)
+    smooth(FACE)
+    share = 1 / (1 + 25 / (2 * np.pi))
+    np.testing.assert_allclose(smooth(FACE + 10), FACE + 10 * share)
+
+
+def test_noise_shrinks_and_movement_is_followed():
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1, (200, 3, 2))
+    smooth = OneEuroFilter(1.0, 25)
+    still = np.array([smooth(FACE + n) for n in noise])
+    assert np.diff(still, axis=0).std() < 0.5 * np.diff(noise, axis=0).std()
+    smooth = OneEuroFilter(1.0, 25)
+    fast = [smooth(FACE + [4.0 * i, 0])[0, 0] for i in range(50)]  # a face side a second
+    assert 4.0 * 49 - fast[-1] < 8  # less than two frames behind
+    slow = OneEuroFilter(1.0, 25, beta=0)
+    assert 4.0 * 49 - [slow(FACE + [4.0 * i, 0])[0, 0] for i in range(50)][-1] > 12
+
+
+@pytest.mark.parametrize("factor", [0.1, 10])
+def test_the_size_of_the_face_does_not_matter(factor):
+    one, other = OneEuroFilter(1.0, 25), OneEuroFilter(1.0, 25)
+    for i in range(10):
+        moved = FACE + [3.0 * i, i * i]
+        np.testing.assert_allclose(other(factor * moved), factor * one(moved))

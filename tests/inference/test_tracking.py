@@ -1,0 +1,112 @@
+"""Following drawn dots instead of faces: the network is a function whose answer is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from kd_loss import geometry
+from kd_loss.datasets.spec import W300
+from kd_loss.detection import Detection
+from kd_loss.inference.predictor import LandmarkPredictor
+from kd_loss.inference.result import FaceLandmarks
+from kd_loss.inference.tracking import FaceTracker, overlap, plausible
+from kd_loss.networks import Card
+from kd_loss.networks.crop_network import CropNetwork
+
+SHAPE = np.random.default_rng(0).uniform(-0.38, 0.38, (68, 2))
+SHAPE -= (SHAPE.min(axis=0) + SHAPE.max(axis=0)) / 2
+
+
+def find_dot(crops):
+    """The shape around the bright dot of each crop; on black: all points in one place."""
+    answers = []
+    for crop in crops:
+        rows, columns = np.nonzero(crop[..., 0] > 100)
+        centre = (np.array([columns.mean(), rows.mean()]) + 0.5) / crop.shape[0] - 0.5 if len(rows) else np.zeros(2)
+        answers.append(centre + SHAPE * (1 if len(rows) else 0.01))
+    return np.array(answers, np.float32)
+
+
+@pytest.fixture
+def predictor():
+    card = Card("mobileNetV2", 1.0, "w300", W300.to_dict(), 64, "student", 0.15)
+    return LandmarkPredictor(CropNetwork(card, "test", find_dot))
+
+
+def frame(*dots):
+    image = np.zeros((240, 320, 3), np.uint8)
+    for x, y in dots:
+        image[y - 2 : y + 3, x - 2 : x + 3] = 255
+    return image
+
+
+class Boxes:
+    """A detector that knows the dots and counts how often it is asked."""
+
+    def __init__(self, *dots):
+        self.dots, self.asked = dots, 0
+
+    def __call__(self, image):
+        self.asked += 1
+        return [Detection((x - 40.0, y - 40.0, 80.0, 80.0), 1.0) for x, y in self.dots]
+
+
+def centre(face):
+    return geometry.landmark_box(face.landmarks).reshape(2, 2).mean(axis=0)
+
+
+def test_a_face_is_followed_without_the_detector(predictor):
+    detector = Boxes((100, 100))
+    tracker = FaceTracker(predictor, detector, every=100)
+    for step in range(12):
+        [face] = tracker(frame((100 + 6 * step, 100 + 3 * step)))
+        assert face.number == 1
+        np.testing.assert_allclose(centre(face), (100 + 6 * step, 100 + 3 * step), atol=1.5)
+    assert detector.asked == 1
+
+
+def test_two_faces_keep_their_numbers_and_a_new_one_gets_the_next(predictor):
+    detector = Boxes((80, 60), (240, 60))
+    tracker = FaceTracker(predictor, detector, every=2)
+    assert {f.number: round(centre(f)[0] / 80) for f in tracker(frame((80, 60), (240, 60)))} == {1: 1, 2: 3}
+    detector.dots = ((240, 60), (80, 60), (160, 170))
+    tracker(frame((80, 60), (240, 60), (160, 170)))
+    faces = tracker(frame((80, 60), (240, 60), (160, 170)))
+    assert {f.number: round(centre(f)[0] / 80) for f in faces} == {1: 1, 2: 3, 3: 2}
+
+
+def test_a_face_that_is_gone_is_given_up(predictor):
+    detector = Boxes((100, 100))
+    tracker = FaceTracker(predictor, detector, every=5)
+    assert len(tracker(frame((100, 100)))) == 1
+    detector.dots = ()
+    assert tracker(frame()) == []  # on black the answer is no face
+    assert detector.asked == 2
+
+
+def test_a_face_that_the_detector_does_not_see_any_more_is_given_up(predictor):
+    detector = Boxes((100, 100))
+    tracker = FaceTracker(predictor, detector, every=1, patience=3)
+    picture = frame((100, 100))
+    tracker(picture)
+    detector.dots = ()
+    assert [len(tracker(picture)) for _ in range(4)] == [1, 1, 0, 0]
+
+
+def test_smoothing_lags_behind(predictor):
+    plain, smooth = (FaceTracker(predictor, Boxes((100, 100)), every=100, cutoff=c) for c in (0.0, 1.0))
+    for step in range(5):
+        [a], [b] = plain(frame((100 + 4 * step, 100))), smooth(frame((100 + 4 * step, 100)))
+    assert centre(b)[0] < centre(a)[0] - 0.5
+
+
+def test_plausible_and_overlap_by_hand():
+    square = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
+    face = FaceLandmarks(square, (-1.5, -1.5, 13, 13), W300)
+    assert plausible(face)
+    assert not plausible(replace(face, landmarks=square / 4 + 4))  # a quarter of the crop
+    assert not plausible(replace(face, box=(4, -1.5, 13, 13)))  # off its middle by 5.5 of 13
+    assert overlap(face, face) == 1
+    assert overlap(face, replace(face, landmarks=square + [5, 0])) == pytest.approx(50 / 150)
+    assert overlap(face, replace(face, landmarks=square + 20)) == 0
