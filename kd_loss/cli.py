@@ -60,6 +60,11 @@ COMMANDS = {
         "kd_loss.export.command:run_export",
         "a student for other runtimes: LiteRT, ONNX, SavedModel, a web page",
     ),
+    "benchmark": Command(
+        "kd_loss.benchmark.options:BenchmarkOptions",
+        "kd_loss.benchmark.command:run_benchmark",
+        "time, memory and size of networks in their runtimes; the speed of training",
+    ),
     "compare": Command(
         "kd_loss.training.options:CompareOptions",
         "kd_loss.evaluation.compare:run_compare",

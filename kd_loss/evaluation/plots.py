@@ -16,13 +16,15 @@ from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.evaluation.metrics import ced
 
 
-def _png(figure: Figure) -> bytes:
+def to_png(figure: Figure) -> bytes:
+    """The figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     return buffer.getvalue()
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Any]:
+def new_axes(width: float, height: float) -> tuple[Figure, Any]:
+    """A figure of that size in inches, and its axes with a light grid."""
     figure = Figure(figsize=(width, height))
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -32,7 +34,7 @@ def _axes(width: float, height: float) -> tuple[Figure, Any]:
 
 def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0) -> bytes:
     """Cumulative error distributions; network's name -> NME (N,) in %."""
-    figure, axes = _axes(6.5, 4)
+    figure, axes = new_axes(6.5, 4)
     grid = np.linspace(0, limit, 601)
     for name, values in errors.items():
         axes.plot(grid, 100 * ced(values, grid), label=f"{name} ({np.mean(values):.2f} %)")
@@ -40,12 +42,12 @@ def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0) -> bytes:
         axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
     axes.set(xlabel="NME in %", ylabel="share of faces in %", xlim=(0, limit), ylim=(0, 100.5))
     axes.legend(loc="best", framealpha=0.8)
-    return _png(figure)
+    return to_png(figure)
 
 
 def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
     """Mean error per landmark, coloured by part; errors (N, K) in %."""
-    figure, axes = _axes(9, 3)
+    figure, axes = new_axes(9, 3)
     means = errors.mean(axis=0)
     left = set(range(spec.points))
     for part, indices in spec.parts.items():
@@ -56,4 +58,4 @@ def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
     axes.set(xlabel="landmark", ylabel="mean error in %", xlim=(-1, spec.points))
     if spec.parts:
         axes.legend(ncols=len(spec.parts), frameon=False, loc="upper right")
-    return _png(figure)
+    return to_png(figure)

@@ -49,20 +49,27 @@ def subset_table(results: Sequence[Result], normaliser: str, published: bool) ->
     return header, rows
 
 
-def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]], turned: bool = True) -> None:
-    """A table in the terminal, by default turned: a column per network fits where one per subset does not."""
+def print_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], turned: bool = True, width: int = 100
+) -> None:
+    """A table in the terminal, by default turned: a column per network fits where one per subset does not.
+
+    `width` in characters is what it takes at least, on a narrower terminal too.
+    """
     lines = [list(cells) for cells in [header, *rows]]
     if turned:
         lines = [list(cells) for cells in zip(*lines, strict=True)]
         lines[0][0] = ""
-    table = Table()
+    table, longest = Table(), max(len(cells[0]) for cells in lines)
     for i, cell in enumerate(lines[0]):
-        table.add_column(cell, justify="right" if i else "left", overflow="fold")
+        table.add_column(
+            cell, justify="right" if i else "left", overflow="fold", min_width=0 if turned or i else longest
+        )
     for cells in lines[1:]:
         table.add_row(*cells)
     console = Console()
     print(title)
-    Console(width=max(console.width, 100)).print(table)
+    Console(width=max(console.width, width)).print(table)
 
 
 def embed(png: bytes) -> str:

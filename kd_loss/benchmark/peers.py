@@ -1,0 +1,95 @@
+"""Other detectors on the same photographs, each in a Python environment of its own.
+
+A peer is a script that is called as `python script.py photographs.txt output.npz` and needs nothing of this
+package: it finds the face in each photograph of the list and writes `landmarks` (N, M, 2), pixels of the
+photograph, rows of NaN where it finds none, and `milliseconds` (N,), of detection and landmarks, without reading the
+file. `peer_mediapipe.py` beside this file is one. Its points are read as the dataset's through a linear map,
+fitted on the training photographs as for a teacher of another scheme.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss import geometry
+from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
+from kd_loss.errors import UserError
+from kd_loss.evaluation.metrics import normalising_distance, point_errors
+from kd_loss.networks.point_map import fit_point_map
+
+KNOWN = {"mediapipe": Path(__file__).with_name("peer_mediapipe.py")}
+
+
+def parse_peer(text: str) -> tuple[str, list[str]]:
+    """`mediapipe=/path/to/python` or `python:script.py` -> name and the command's first words."""
+    name, equals, python = text.partition("=")
+    if equals and name in KNOWN:
+        return name, [python, str(KNOWN[name])]
+    python, colon, script = text.rpartition(":")
+    if not colon or not Path(script).is_file():
+        raise UserError(f"--peer {text} is neither {' nor '.join(f'{n}=PYTHON' for n in KNOWN)} nor PYTHON:SCRIPT")
+    return Path(script).stem, [python, script]
+
+
+def ask_peer(command: list[str], photographs: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+    """Landmarks (N, M, 2), NaN where no face was found, and milliseconds (N,)."""
+    with tempfile.TemporaryDirectory() as folder:
+        names, output = Path(folder, "photographs.txt"), Path(folder, "output.npz")
+        names.write_text("\n".join(str(p.resolve()) for p in photographs), encoding="utf-8")
+        try:
+            done = subprocess.run([*command, str(names), str(output)], capture_output=True, text=True)
+        except OSError as error:
+            raise UserError(f"cannot run {command[0]}: {error.strerror}") from None
+        if done.returncode or not output.is_file():
+            reason = (done.stderr.strip() or "it wrote nothing").splitlines()[-1][:160]
+            raise UserError(f"the peer {command[1]} failed: {reason}")
+        with np.load(output) as answer:
+            return answer["landmarks"].astype(np.float64), answer["milliseconds"].astype(np.float64)
+
+
+def _ask_split(command: list[str], split: PreparedSplit, source: Path) -> tuple[np.ndarray, np.ndarray]:
+    photographs = [source / str(name) for name in split.name]
+    missing = next((p for p in photographs if not p.is_file()), None)
+    if missing:
+        raise UserError(f"no such photograph: {missing}; give --source the folder that the dataset was prepared from")
+    return ask_peer(command, photographs)
+
+
+def own_frames(landmarks: np.ndarray) -> list[np.ndarray]:
+    """Maps (2, 3) from source pixels to the square around each face's own points (N, M, 2), −0.5…0.5.
+
+    Not to the annotated crop: a peer is not told where the face is.
+    """
+    return [geometry.normalised_affine(geometry.square_crop(geometry.landmark_box(p), 0.0)) for p in landmarks]
+
+
+def _move(frames: list[np.ndarray], landmarks: np.ndarray) -> np.ndarray:
+    return np.stack([geometry.apply(frame, points) for frame, points in zip(frames, landmarks, strict=True)])
+
+
+def measure_peer(text: str, dataset: PreparedDataset, source: Path) -> dict[str, Any]:
+    """Time, share found and NME of a peer on the test photographs; faces that it does not find are left out."""
+    name, command = parse_peer(text)
+    train, test = dataset.split("train"), dataset.split("test")
+    known, _ = _ask_split(command, train, source)
+    found, times = _ask_split(command, test, source)
+    usable, seen = (np.isfinite(points).all(axis=(1, 2)) for points in (known, found))
+    frames = own_frames(known[usable])
+    fitted = fit_point_map(_move(frames, known[usable]), _move(frames, train.to_source(train.landmarks)[usable]))
+    frames = own_frames(found[seen])
+    predicted = _move([geometry.invert(frame) for frame in frames], fitted(_move(frames, found[seen])))
+    truth = test.to_source(test.landmarks)[seen]
+    distance = normalising_distance(truth, test.spec, test.spec.default_normaliser)
+    return {
+        "name": name,
+        "points": int(found.shape[1]),
+        "found": float(seen.mean()),
+        "p50_ms": float(np.percentile(times, 50)),
+        "p95_ms": float(np.percentile(times, 95)),
+        "nme": float(point_errors(predicted, truth, distance).mean()),
+    }
