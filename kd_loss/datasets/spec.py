@@ -83,6 +83,8 @@ class DatasetSpec:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str = "dataset spec") -> DatasetSpec:
         """Build from plain lists and dictionaries; `UserError` names a missing or unknown field."""
+        if not isinstance(values, Mapping):
+            raise UserError(f"{where}: not a table of fields")
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise UserError(f"{where}: unknown field '{sorted(unknown)[0]}'")

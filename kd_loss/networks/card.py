@@ -71,7 +71,9 @@ class Card:
             raise UserError(f"{where} names an input size of {card.size!r}")
         sound = all(isinstance(n, int | float) and 0 <= n < 10 for n in numbers)
         sound = sound and all(isinstance(text, str) for text in texts)
-        if not sound or not isinstance(card.taps, dict) or not isinstance(card.metrics, dict):
+        tables = (card.taps, card.metrics, card.training, card.versions)
+        sound = sound and all(isinstance(table, dict) for table in tables)
+        if not sound or not all(isinstance(layer, str) for layer in card.taps.values()):
             raise UserError(f"{where} is malformed")
         card.dataset_spec()
         return card

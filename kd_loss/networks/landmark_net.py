@@ -16,6 +16,7 @@ from kd_loss.errors import UserError
 from kd_loss.files import atomic_file
 from kd_loss.networks.backbones import ARCHITECTURES, build_backbone
 from kd_loss.networks.card import Card
+from kd_loss.networks.model_file import check_model_file
 
 FEATURE_MAPS = {f"P{n}": 2**n for n in (2, 3, 4, 5)}
 
@@ -167,6 +168,7 @@ def load_network(path: Path) -> LandmarkNet:
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
     card = Card.read(path)
+    check_model_file(path)
     try:
         model = _load_model(path)
     except Exception as error:

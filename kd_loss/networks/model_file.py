@@ -1,0 +1,99 @@
+"""What a model file says about itself, checked before Keras builds anything from it.
+
+A `.h5` or `.keras` file is a description of layers and their weights. A small file can describe layers of any
+size, whose weights would be allocated before the file turns out not to hold them; and a `Lambda` layer is Python
+code. Files of networks for landmarks need neither.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from kd_loss.errors import UserError
+
+#: more than three times the largest backbone's weights
+MOST_BYTES = 1 << 30
+#: of any number in a layer's description: a width, a size, a count
+LARGEST = 100_000
+MOST_LAYERS = 5_000
+
+
+def check_model_file(path: Path) -> None:
+    """Refuse a `.h5` or `.keras` file that is damaged, holds code, or claims to be larger than any network here.
+
+    Raises:
+        UserError: with the reason.
+    """
+    try:
+        text = _keras_config(path) if path.suffix == ".keras" else _h5_config(path)
+        config = json.loads(text)
+    except UserError:
+        raise
+    except Exception as error:  # HDF5 and zip files break in many ways
+        reason = (str(error).strip("'\" ") or type(error).__name__).splitlines()[0][:120]
+        raise UserError(f"{path} does not load as a Keras model: {reason}") from None
+    for count, part in enumerate(_parts(path, config)):
+        kind = part.get("class_name")
+        if kind == "Lambda":
+            raise UserError(f"{path} holds a Lambda layer, which is Python code; such files are not loaded")
+        if count > 20 * MOST_LAYERS:
+            raise UserError(f"{path} describes more layers than any network here has")
+
+
+def _h5_config(path: Path) -> str:
+    with h5py.File(path, "r") as file:
+        if "model_config" not in file.attrs:
+            raise UserError(
+                f"{path} does not load as a Keras model: it has no architecture; for weights alone: kd-loss import"
+            )
+        left = MOST_BYTES
+        groups: list[h5py.Group] = [file]
+        while groups:
+            group = groups.pop()
+            for name in group:
+                link = group.get(name, getlink=True)
+                if not isinstance(link, h5py.HardLink):
+                    raise UserError(f"{path}: {group.name}/{name} points elsewhere; such files are not loaded")
+                entry = group[name]
+                if isinstance(entry, h5py.Group):
+                    groups.append(entry)
+                    if len(groups) > MOST_LAYERS:
+                        raise UserError(f"{path} holds more groups than any network here")
+                    continue
+                if entry.external or entry.is_virtual:
+                    raise UserError(f"{path}: {entry.name} points into another file; such files are not loaded")
+                left -= int(entry.size or 0) * entry.dtype.itemsize
+                if left < 0:
+                    raise UserError(
+                        f"{path} claims more than {MOST_BYTES >> 20} MiB of weights; no network here has that"
+                    )
+        text = file.attrs["model_config"]
+        return text.decode() if isinstance(text, bytes) else str(text)
+
+
+def _keras_config(path: Path) -> str:
+    with zipfile.ZipFile(path) as archive:
+        sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        if sum(sizes.values()) > MOST_BYTES or sizes.get("config.json", 0) > 1 << 24:
+            raise UserError(f"{path} unpacks to more than {MOST_BYTES >> 20} MiB; no network here is that large")
+        return archive.read("config.json").decode()
+
+
+def _parts(path: Path, config: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a description; refuses numbers that no layer has."""
+    waiting = [config]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, dict):
+            yield part
+            waiting += (value for name, value in part.items() if name != "seed")  # large, but it sizes nothing
+        elif isinstance(part, list):
+            waiting += part
+        elif isinstance(part, int | float) and LARGEST < abs(part) < float("inf"):
+            raise UserError(f"{path} describes a layer with the number {part:g}; no network here has that")
