@@ -84,8 +84,9 @@ def draw(results: dict[int, dict[str, float]], path: Path) -> None:
     left.loglog(counts, [last * n / counts[-1] for n in counts], ":", color="grey", label="linear")
     left.set(xlabel="faces", ylabel="seconds per epoch")
     left.legend()
-    right.semilogx(counts, [r["megabytes"] for r in results.values()], "o-")
-    right.set(xlabel="faces", ylabel="private memory in MB", ylim=(0, None))
+    megabytes = [r["megabytes"] for r in results.values()]
+    right.semilogx(counts, megabytes, "o-")
+    right.set(xlabel="faces", ylabel="private memory in MB", ylim=(0, 1.2 * max(megabytes)))
     for axes in (left, right):
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=100)

@@ -105,6 +105,16 @@ def reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
+def check_room(path: Path, size: int) -> None:
+    """Raise the `OSError` of a full disk where a new file of `size` bytes has no room.
+
+    For libraries that do not say it themselves, as HDF5, which fails in several places at once.
+    """
+    with path.open("wb") as file:
+        file.truncate(size)
+    reserve(path)
+
+
 def sha256(path: Path) -> str:
     """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:

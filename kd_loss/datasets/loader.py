@@ -65,6 +65,7 @@ class FaceLoader(keras.utils.PyDataset):
             if answer.views != views:
                 raise ValueError(f"the answers of {role} are for {answer.views} views, not {views}")
         self.epoch = 0
+        self._shuffled: tuple[int, np.ndarray] = (-1, self.indices)
 
     def __len__(self) -> int:
         count = len(self.indices)
@@ -74,7 +75,12 @@ class FaceLoader(keras.utils.PyDataset):
         """The faces in this epoch's order."""
         if self.ordered:
             return self.indices
-        return np.random.default_rng((self.seed, self.epoch)).permutation(self.indices)
+        epoch, order = self._shuffled
+        if epoch != self.epoch:  # drawn once an epoch: once a batch, the time would be quadratic in the faces
+            epoch = self.epoch
+            order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+            self._shuffled = epoch, order
+        return order
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         chosen = self.order()[batch * self.batch_size : (batch + 1) * self.batch_size]

@@ -8,6 +8,7 @@ of the same shape, `affine.npy` (N, 2, 3) float64 from source pixels to crop pix
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import shutil
 from collections import Counter
@@ -49,7 +50,7 @@ def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
 
 
 class _Split:
-    """One split on its way to disk."""
+    """One split on its way to disk; `images_sha256` is None where it is not known without reading the file."""
 
     def __init__(self, folder: Path, samples: Sequence[Sample], size: int, margin: float):
         self.folder, self.samples, self.size, self.margin = folder, samples, size, margin
@@ -57,6 +58,7 @@ class _Split:
         shape = (len(samples), size, size, 3)
         self.images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
         reserve(folder / "images.npy")
+        self.images_sha256: str | None = None
         self.affine = np.zeros((len(samples), 2, 3))
         self.landmarks = np.zeros((len(samples), *samples[0].landmarks.shape), np.float32)
         self.outside = np.zeros(len(samples), bool)
@@ -81,6 +83,23 @@ class _Split:
         self.landmarks[index] = geometry.apply(geometry.normalised_affine(square), sample.landmarks)
         return None
 
+    def write(self, progress: Callable[[Any, int], Any]) -> list[str | None]:
+        """Crop all faces, several at a time; the problem of each, None for a good one.
+
+        This thread makes the pictures' checksum meanwhile, in their order; made of the file at the end, it would
+        keep one core busy and the others waiting.
+        """
+        with (self.folder / "images.npy").open("rb") as file:
+            digest = hashlib.sha256(file.read(self.images.offset))
+        count = len(self.samples)
+        problems = []
+        with ThreadPoolExecutor() as pool:
+            for index, problem in enumerate(progress(pool.map(self.write_one, range(count)), count)):
+                problems.append(problem)
+                digest.update(self.images[index])
+        self.images_sha256 = digest.hexdigest()
+        return problems
+
     def finish(self, bad: set[int]) -> None:
         """Drop bad samples and write everything but the soft landmarks."""
         good = [i for i in range(len(self.samples)) if i not in bad]
@@ -93,6 +112,7 @@ class _Split:
                 packed[target] = self.images[index]
             packed.flush()
             (self.folder / "packed.npy").replace(path)
+            self.images_sha256 = None
         else:
             self.images.flush()
         self.samples = [self.samples[i] for i in good]
@@ -149,8 +169,7 @@ def prepare(
             if not samples:
                 continue
             split = splits[name] = _Split(folder / name, samples, size, margin)
-            with ThreadPoolExecutor() as pool:
-                results = list(progress(pool.map(split.write_one, range(len(samples))), len(samples)))
+            results = split.write(progress)
             bad = {i for i, problem in enumerate(results) if problem}
             problems += [results[i] for i in sorted(bad)]
             outside += int(split.outside.sum())
@@ -167,6 +186,8 @@ def prepare(
         model.save(folder / "shape_model.npz")
         for split in splits.values():
             np.save(split.folder / "soft.npy", model.soften(split.landmarks))
+        known = {s.folder / "images.npy": s.images_sha256 for s in splits.values()}
+        files = sorted(folder.rglob("*.np[yz]"))
         manifest = {
             "format": FORMAT,
             "spec": archive.spec.to_dict(),
@@ -183,7 +204,7 @@ def prepare(
                 "python": platform.python_version(),
             },
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "sha256": {path.relative_to(folder).as_posix(): sha256(path) for path in sorted(folder.rglob("*.np[yz]"))},
+            "sha256": {p.relative_to(folder).as_posix(): known.get(p) or sha256(p) for p in files},
         }
         write_json(folder / "manifest.json", manifest)
     return manifest

@@ -28,10 +28,12 @@ class PreparedSplit:
     """One split of a prepared dataset.
 
     Attributes:
-        images: (N, S, S, 3) uint8 RGB, memory-mapped.
-        landmarks, soft: (N, K, 2) float32, normalised, memory-mapped.
+        images: (N, S, S, 3) uint8 RGB.
+        landmarks, soft: (N, K, 2) float32, normalised.
         affine: (N, 2, 3) from source pixels to crop pixels.
         subset, group, name: (N,) text.
+
+    The arrays are memory-mapped, so that memory does not grow with the faces.
     """
 
     folder: Path
@@ -94,7 +96,7 @@ class PreparedDataset:
         if not folder.is_dir():
             raise UserError(f"the prepared dataset {self.folder} has no '{name}' faces")
         files = {
-            key: _open(folder / f"{key}.npy", key in ("images", "landmarks", "soft"))
+            key: _open(folder / f"{key}.npy")
             for key in ("images", "landmarks", "soft", "affine", "subset", "group", "name")
         }
         count = sum(self.manifest["counts"][name].values())

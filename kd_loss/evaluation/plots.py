@@ -59,3 +59,15 @@ def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
     if spec.parts:
         axes.legend(ncols=len(spec.parts), frameon=False, loc="upper right")
     return to_png(figure)
+
+
+def bar_plot(values: Mapping[str, float], label: str) -> bytes:
+    """A bar per name, the first at the top, its value beside it."""
+    figure, axes = new_axes(8, 0.6 + 0.4 * len(values))
+    bars = axes.barh(list(values), list(values.values()), height=0.6)
+    axes.bar_label(bars, fmt="%.1f", padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.set(xlabel=label)
+    axes.grid(axis="y", visible=False)
+    return to_png(figure)

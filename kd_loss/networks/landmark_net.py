@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from kd_loss.errors import UserError
-from kd_loss.files import atomic_file
+from kd_loss.files import atomic_file, check_room
 from kd_loss.networks.backbones import ARCHITECTURES, build_backbone
 from kd_loss.networks.card import Card
 from kd_loss.networks.model_file import check_model_file
@@ -146,6 +146,7 @@ def save_network(network: LandmarkNet, path: Path) -> None:
     absl.logging.set_verbosity(absl.logging.ERROR)  # Keras calls .h5 a legacy format at every saving
     try:
         with atomic_file(path, ".h5") as temporary:
+            check_room(temporary, sum(4 * int(np.prod(v.shape)) + 4096 for v in network.model.variables))
             network.model.save(temporary, include_optimizer=False)
     finally:
         absl.logging.set_verbosity(level)

@@ -3,7 +3,7 @@
 Keras 3 computes the moments, the normalisation and their gradients of a training step by a dozen
 element-wise operations; on a CPU they take more than half of a MobileNetV2 step. TensorFlow's fused
 kernel computes the same in one: 1.6 times the speed of a whole distilling step
-of MobileNetV2 at 224 px on two cores (`benchmarks/training.py`).
+of MobileNetV2 at 224 px on two cores (`kd-loss benchmark --training`).
 """
 
 from __future__ import annotations

@@ -16,6 +16,27 @@ from kd_loss.training.history import write_history
 from kd_loss.training.state import load_state, save_state
 
 
+def event_files(folder: Path) -> list[keras.callbacks.Callback]:
+    """Event files of the curves, for TensorBoard; none where TensorFlow, which writes them, is not the backend."""
+    if keras.backend.backend() != "tensorflow":
+        return []
+    from tensorflow.errors import OpError
+
+    place = folder / "tensorboard"
+
+    class EventFiles(keras.callbacks.TensorBoard):
+        """TensorFlow has errors of its own for a full disk."""
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            try:
+                super().on_epoch_end(epoch, logs)
+            except OpError as error:
+                reason = error.message.partition("\n")[0].rpartition("; ")[2]
+                raise UserError(f"cannot write {place}: {reason}") from None
+
+    return [EventFiles(str(place), write_graph=False)]
+
+
 class EpochCounter(keras.callbacks.Callback):
     """Tells the loader the number of the epoch before Keras asks it for the first batch."""
 

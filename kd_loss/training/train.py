@@ -25,7 +25,7 @@ from kd_loss.files import atomic_file, disk_error, write_json
 from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.landmark_net import batch_norm_momentum, take_weights
 from kd_loss.training.acceleration import fused_batch_normalization
-from kd_loss.training.callbacks import Checkpoint, EpochCounter
+from kd_loss.training.callbacks import Checkpoint, EpochCounter, event_files
 from kd_loss.training.history import history_plot
 from kd_loss.training.options import TrainingOptions
 from kd_loss.training.processes import Processes
@@ -225,7 +225,7 @@ def _train(
                 epochs=options.epochs,
                 initial_epoch=done,
                 shuffle=False,
-                callbacks=[EpochCounter(loader), *_tensorboard(folder), checkpoint],
+                callbacks=[EpochCounter(loader), *event_files(folder), checkpoint],
                 verbose=0 if processes.index else 1 if sys.stdout.isatty() else 2,
             )
         save_network(network, folder / "last.h5")
@@ -240,10 +240,3 @@ def _train(
 def _jit() -> bool | str:
     """XLA never on a CPU under TensorFlow, where it is ten times slower; other backends as they like."""
     return False if keras.backend.backend() == "tensorflow" else "auto"
-
-
-def _tensorboard(folder: Path) -> list[keras.callbacks.Callback]:
-    """Event files of the curves; none where TensorFlow, which writes them, is not the backend."""
-    if keras.backend.backend() != "tensorflow":
-        return []
-    return [keras.callbacks.TensorBoard(str(folder / "tensorboard"), write_graph=False)]

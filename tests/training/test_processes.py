@@ -71,18 +71,29 @@ def finish(processes):
     return [re.findall(r"weights (\d+) (\w+)", output) for output, _ in outputs]
 
 
-def test_two_processes_are_one_and_survive_a_death(data_folder, tmp_path):
-    finish(start(data_folder, tmp_path, "one", 0))
-    first, second = finish(start(data_folder, tmp_path, "two", 2))
+@pytest.fixture(scope="module")
+def alone(data_folder, tmp_path_factory):
+    """The history of the same training in one process."""
+    runs = tmp_path_factory.mktemp("alone")
+    finish(start(data_folder, runs, "one", 0))
+    return read_history(runs / "synthetic" / "one" / "history.csv")
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_several_processes_are_one(data_folder, tmp_path, alone, count):
+    first, *others = finish(start(data_folder, tmp_path, "several", count))
     assert len(first) == 3
-    assert first == second, "the weights differ between the processes"
-    one, two = (read_history(tmp_path / "synthetic" / name / "history.csv") for name in ("one", "two"))
+    assert len(others) == count - 1
+    assert all(other == first for other in others), "the weights differ between the processes"
+    run = tmp_path / "synthetic" / "several"
     # rounding grows from step to step, Adam divides small gradients by their size
-    for a, b, tolerance in zip(one, two, (1e-5, 1e-3, 5e-2), strict=True):
+    for a, b, tolerance in zip(alone, read_history(run / "history.csv"), (1e-5, 1e-3, 5e-2), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=tolerance)
         assert a["val_nme"] == pytest.approx(b["val_nme"], rel=tolerance)
-    assert load_network(tmp_path / "synthetic" / "two" / "best.h5").model.output_shape == (None, 68, 2)
+    assert load_network(run / "best.h5").model.output_shape == (None, 68, 2)
 
+
+def test_the_others_survive_a_death(data_folder, tmp_path):
     processes = start(data_folder, tmp_path, "killed", 2, epochs=200)
     state = tmp_path / "synthetic" / "killed" / "state.npz"
     deadline = time.time() + 300

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 
 import keras
@@ -86,11 +87,15 @@ def command(options, name, *more):
     ]
 
 
-def test_a_killed_and_resumed_run_is_the_same_bit_for_bit(options):
-    whole = options.runs / "synthetic" / "whole"
-    subprocess.run(command(options, "whole"), check=True, capture_output=True)
-    killed = options.runs / "synthetic" / "killed"
-    process = subprocess.Popen(command(options, "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_a_killed_and_resumed_run_is_the_same_bit_for_bit(options, backend):
+    pytest.importorskip(backend)
+    environment = {**os.environ, "KERAS_BACKEND": backend}
+    names = whole, killed = [options.runs / "synthetic" / f"{name}-{backend}" for name in ("whole", "killed")]
+    subprocess.run(command(options, whole.name), check=True, capture_output=True, env=environment)
+    process = subprocess.Popen(
+        command(options, killed.name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+    )
     deadline = time.time() + 300
     while not (killed / "state.npz").is_file() and time.time() < deadline and process.poll() is None:
         time.sleep(0.02)
@@ -98,12 +103,59 @@ def test_a_killed_and_resumed_run_is_the_same_bit_for_bit(options):
     process.wait()
     assert (killed / "state.npz").is_file()
     assert not (killed / "finished.json").is_file(), "the run was over before it could be killed"
-    subprocess.run(command(options, "killed", "--resume"), check=True, capture_output=True)
+    subprocess.run(command(options, killed.name, "--resume"), check=True, capture_output=True, env=environment)
     for x, y in zip(weights(whole), weights(killed), strict=True):
         np.testing.assert_array_equal(x, y)
-    a, b = (read_history(folder / "history.csv") for folder in (whole, killed))
+    a, b = (read_history(folder / "history.csv") for folder in names)
     for x, y in zip(a, b, strict=True):
         assert {k: v for k, v in x.items() if k != "seconds"} == {k: v for k, v in y.items() if k != "seconds"}
+
+
+#: from the second epoch on no file may grow beyond some bytes, as on a full disk
+FULL_DISK = """
+    import resource, sys
+    from kd_loss.cli import main
+    from kd_loss.training.callbacks import EpochCounter
+
+    begin = EpochCounter.on_epoch_begin
+
+    def fill(self, epoch, logs=None):
+        if epoch == 1:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (64, resource.RLIM_INFINITY))
+        begin(self, epoch, logs)
+
+    EpochCounter.on_epoch_begin = fill
+    main()
+"""
+
+
+def test_a_disk_that_fills_up_stops_with_one_line_and_leaves_the_last_epoch(data_folder, tmp_path):
+    pytest.importorskip("resource")
+    arguments = [
+        *("train-student", "--dataset", "synthetic", "--method", "none", "--epochs", "3", "--batch-size", "8"),
+        *("--alpha", "0.35", "--size", "32", "--validation", "0", "--data", str(data_folder), "--runs", str(tmp_path)),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FULL_DISK), *arguments], capture_output=True, text=True
+    )
+    assert done.returncode == 2, done.stderr[-2000:]
+    run = tmp_path / "synthetic" / "student-none"
+    lines = [line for line in done.stderr.splitlines() if not line.startswith(("I0", "W0", "WARNING"))]
+    assert len(lines) == 1, done.stderr[-2000:]
+    assert lines[0].startswith(f"error: cannot write {run}")
+    assert not [path.name for path in run.iterdir() if path.name.startswith(".tmp-")]
+    assert len(read_history(run / "history.csv")) == 1
+    load_network(run / "best.h5")
+    subprocess.run([sys.executable, "-m", "kd_loss", *arguments, "--resume"], check=True, capture_output=True)
+    assert [row["epoch"] for row in read_history(run / "history.csv")] == [1, 2, 3]
+
+
+def test_a_run_that_cannot_be_written_stops_with_one_line(options, tmp_path):
+    place = tmp_path / "runs"
+    place.write_text("a file where the folder should be")
+    with pytest.raises(UserError, match=f"cannot write {place}"):
+        train_student(dataclasses.replace(options, method=["none"], runs=place), tell=lambda _: None)
+    assert place.read_text() == "a file where the folder should be"
 
 
 def test_the_best_value_survives_resuming(tmp_path):
