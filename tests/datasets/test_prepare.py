@@ -1,7 +1,10 @@
 import json
 
+import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kd_loss import geometry
 from kd_loss.datasets import prepare as prepare_module
@@ -169,3 +172,25 @@ def test_test_faces_that_are_all_bad_leave_training_faces(tmp_path):
     assert "warning: no good test face is left" in told
     with pytest.raises(UserError, match="has no 'test' faces"):
         open_dataset("w300", tmp_path / "data").split("test")
+
+
+@given(
+    size=st.tuples(st.integers(4, 300), st.integers(4, 300)),
+    corner=st.tuples(st.floats(-200, 300), st.floats(-200, 300)),
+    side=st.floats(20, 900),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_crop_needs_only_its_part_of_the_picture(size, corner, side):
+    """What is cut from blocks around the square is what is cut from the whole picture made smaller."""
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    square = np.array([*corner, side])
+    factor = min(int(side / 16), *size)
+    if factor > 1:
+        height, width = (n // factor for n in size)
+        small = cv2.resize(image[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA)
+        grow = np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2]])
+        affine = geometry.compose(geometry.crop_affine(square, 16), grow)
+        whole = cv2.warpAffine(small, affine, (16, 16), flags=cv2.INTER_LINEAR)
+    else:
+        whole = cv2.warpAffine(image, geometry.crop_affine(square, 16), (16, 16), flags=cv2.INTER_LINEAR)
+    np.testing.assert_array_equal(crop_face(image, square, 16), whole)
