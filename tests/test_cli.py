@@ -35,8 +35,11 @@ def run(*argv, cwd, script=None):
         (["--dataset", "w300"], "train_teacher.py", "run: kd-loss prepare --dataset w300"),
         (["--arch", "mobileNetV2"], "train_student.py", "run: kd-loss prepare --dataset w300"),
         (["--dataset", "w300"], "test.py", "give --weights"),
-        (["predict", "x.jpg"], None, "give --weights"),
-        (["predict", "--weights", "w.h5", "x.jpg"], None, "no such picture: x.jpg"),
+        (["predict", "x.jpg"], None, "no such picture or video: x.jpg"),
+        (["predict"], None, "give a picture"),
+        (["predict", "--weights", "w.h5", str(ROOT / "docs" / "pictures" / "demo.png")], None, "no such weights: w.h5"),
+        (["export"], None, "give the weights"),
+        (["benchmark"], None, "give networks"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, argv, script, message):

@@ -82,7 +82,8 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     say("predict: a drawn face")
     face = root / "face.png"
     cv2.imwrite(str(face), np.ascontiguousarray(_draw_crop(options.seed + 1)[..., ::-1]))
-    run_predict(PredictOptions(sources=[str(face)], weights=str(distilled / "best.h5"), output=root / "predictions"))
+    weights = str(distilled / "best.h5")
+    run_predict(PredictOptions(sources=[str(face)], weights=weights, detector="none", output=root / "predictions"))
     print(f"\n{(time.perf_counter() - started) / 60:.1f} minutes; report: {root / 'report.html'}")
     return metrics
 
