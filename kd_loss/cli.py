@@ -55,6 +55,11 @@ COMMANDS = {
         "kd_loss.inference.command:run_predict",
         "landmarks on pictures of faces",
     ),
+    "import": Command(
+        "kd_loss.networks.import_options:ImportOptions",
+        "kd_loss.networks.import_command:run_import",
+        "a network from an old .h5 of Keras 2",
+    ),
     "export": Command(
         "kd_loss.export.options:ExportOptions",
         "kd_loss.export.command:run_export",

@@ -40,6 +40,8 @@ def run(*argv, cwd, script=None):
         (["predict", "--weights", "w.h5", str(ROOT / "docs" / "pictures" / "demo.png")], None, "no such weights: w.h5"),
         (["export"], None, "give the weights"),
         (["benchmark"], None, "give networks"),
+        (["import"], None, "required: old (see kd-loss import --help)"),
+        (["import", "x.h5", "--dataset", "w300", "--convention", "kd-loss"], None, "no such file: x.h5"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, argv, script, message):

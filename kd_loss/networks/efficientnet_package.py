@@ -10,8 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from kd_loss.errors import UserError
+from kd_loss.networks.input_scaling import set_input_scaling
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -29,11 +31,8 @@ def copy_weights(source: keras.Model, target: keras.Model) -> int:
         raise UserError("the efficientnet package's network differs from Keras's in its layers")
     for a, b in zip(with_weights, own, strict=True):
         b.set_weights(a.get_weights())
-    for layer in target.layers:
-        if isinstance(layer, keras.layers.Normalization):
-            # the rescaling by 1/255 stands before it; the package normalises by mean and deviation
-            layer.mean = keras.ops.reshape(keras.ops.convert_to_tensor(MEAN), (1, 1, 1, 3))
-            layer.variance = keras.ops.square(keras.ops.reshape(keras.ops.convert_to_tensor(STD), (1, 1, 1, 3)))
+    mean, deviation = np.array(MEAN), np.array(STD)
+    set_input_scaling(target, 1 / (255 * deviation), -mean / deviation)
     return len(own)
 
 

@@ -16,6 +16,7 @@ from kd_loss.errors import UserError
 from kd_loss.files import atomic_file, check_room
 from kd_loss.networks.backbones import ARCHITECTURES, build_backbone
 from kd_loss.networks.card import Card
+from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
 from kd_loss.networks.model_file import check_model_file
 
 FEATURE_MAPS = {f"P{n}": 2**n for n in (2, 3, 4, 5)}
@@ -134,6 +135,8 @@ def take_weights(target: LandmarkNet, source: LandmarkNet) -> str:
     for a, b in zip(other, own, strict=True):
         if b is not own[-1] or same:
             b.set_weights(a.get_weights())
+    # a network from elsewhere may scale its pictures otherwise, which is no weight of MobileNetV2's
+    set_input_scaling(target.model, *input_scaling(source.model))
     taken = f"all {len(own)} layers" if same else f"{len(own) - 1} layers, all but the head"
     return f"started from {source.card.role} {source.card.arch} on {source.card.dataset}: {taken} taken"
 

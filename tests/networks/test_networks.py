@@ -10,6 +10,7 @@ from kd_loss.datasets.spec import COFW, W300
 from kd_loss.errors import UserError
 from kd_loss.networks import Card, build_network, load_network, save_network
 from kd_loss.networks.efficientnet_package import copy_weights
+from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
 from kd_loss.networks.landmark_net import batch_norm_momentum, take_weights
 
 STUDENT = Card("mobileNetV2", 0.35, "w300", W300.to_dict(), 64, "student", 0.15)
@@ -125,6 +126,11 @@ def test_weights_to_start_from(student):
     )
     same = build_network(dataclasses.replace(STUDENT, size=96), seed=9)
     assert "all 105 layers" in take_weights(same, student)
+    # a network that sees 0…1 is started from: the new one sees its pictures as it did
+    set_input_scaling(other.model, 1 / 255, 0.0)
+    started = build_network(dataclasses.replace(STUDENT, spec=COFW.to_dict(), dataset="cofw"), seed=2)
+    take_weights(started, other)
+    np.testing.assert_allclose(input_scaling(started.model), [[1 / 255] * 3, [0] * 3])
     with pytest.raises(UserError, match="is not the backbone"):
         take_weights(build_network(dataclasses.replace(STUDENT, alpha=0.5)), student)
 
@@ -155,7 +161,7 @@ def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the efficientnet package needs TensorFlow")
-def test_the_efficientnet_packages_network_is_kerass_but_for_the_input():
+def test_the_efficientnet_packages_network_is_kerass_but_for_the_input(tmp_path):
     import efficientnet.tfkeras as package
 
     source = package.EfficientNetB0(include_top=False, weights=None, input_shape=(64, 64, 3))
@@ -168,6 +174,9 @@ def test_the_efficientnet_packages_network_is_kerass_but_for_the_input():
     mean, std = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     expected = source.predict((images / 255 - mean) / std, verbose=0)
     np.testing.assert_allclose(target.predict(images, verbose=0), expected, rtol=1e-3, atol=1e-4)
+    target.save(tmp_path / "b0.h5")
+    again = keras.models.load_model(tmp_path / "b0.h5", compile=False)
+    np.testing.assert_allclose(again.predict(images, verbose=0), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the efficientnet package needs TensorFlow")
@@ -188,3 +197,16 @@ def test_a_teacher_written_through_the_efficientnet_package_loads_in_a_fresh_pro
         "assert 'efficientnet' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script, str(path)], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("arch", ["mobileNetV2", "efficientNetB0"])
+@pytest.mark.parametrize(("scale", "offset"), [(1 / 255, 0.0), (np.array([0.01, 0.02, 0.03]), np.array([-1, 0, 2.0]))])
+def test_another_scaling_of_the_input_is_computed_and_saved(arch, scale, offset, tmp_path):
+    network = build_network(dataclasses.replace(STUDENT, arch=arch, alpha=1.0, size=32))
+    set_input_scaling(network.model, scale, offset)
+    np.testing.assert_allclose(input_scaling(network.model), [scale * np.ones(3), offset * np.ones(3)], rtol=1e-6)
+    save_network(network, tmp_path / "best.h5")
+    model = load_network(tmp_path / "best.h5").model
+    [first, *_] = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    seen = keras.Model(model.input, first.input).predict(pictures(32), verbose=0)[:, :32, :32]
+    np.testing.assert_allclose(seen, pictures(32) * scale + offset, rtol=1e-4, atol=1e-5)
