@@ -117,6 +117,8 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     parser = Parser(prog=prog, description=(options_class.__doc__ or "").strip(), allow_abbrev=False)
     add_options(parser, options_class)
     options = build(options_class, vars(parser.parse_args(argv)))
+    if hasattr(options, "check"):
+        options.check()  # what can be said before the imports, which take seconds
     with quiet_stderr():
         function = _resolve(command.function)
     return function(options)

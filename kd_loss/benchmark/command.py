@@ -34,8 +34,7 @@ def run_benchmark(options: BenchmarkOptions) -> dict[str, Any]:
             size=options.size, batch_size=options.batch_size, faces=options.faces, rounds=options.rounds,
             reference=options.reference, output=options.output,
         )  # fmt: skip
-    if not options.weights:
-        raise UserError("give networks, e.g. kd-loss benchmark student.h5 student.tflite; or --training")
+    options.check()
     if options.rounds < 1 or not 0 < options.seconds < 1e3 or min(options.threads, default=0) < 1:
         raise UserError("--rounds, --seconds and --threads have to be positive")
     paths = [Path(text) for text in options.weights]

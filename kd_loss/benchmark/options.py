@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_loss.configuration import option
+from kd_loss.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -31,3 +32,8 @@ class BenchmarkOptions:
     )
     output: Path = option(Path("benchmark"), "folder of the results: benchmark.json, benchmark.png")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+    def check(self) -> None:
+        """Refuse what nothing can be measured of."""
+        if not self.weights and not self.training:
+            raise UserError("give networks, e.g. kd-loss benchmark student.h5 student.tflite; or --training")

@@ -59,8 +59,7 @@ def output_folder(options: EvaluationOptions, weights: Path) -> Path:
 
 def run_test(options: EvaluationOptions) -> dict[str, Any]:
     """Test, print the table, write `metrics.json`, `report.html` and the pictures; returns the metrics."""
-    if not options.weights:
-        raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
+    options.check()
     paths = [Path(text) for text in options.weights]
     dataset = open_dataset(options.dataset, options.data)
     split = dataset.split(choose(options.split, ("test", "train"), "split"))

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_loss.configuration import option
+from kd_loss.datasets.prepared import open_dataset
+from kd_loss.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,12 @@ class EvaluationOptions:
     data: Path = option(Path("data"), "folder of the prepared datasets")
     runs: Path = option(Path("runs"), "folder of the runs")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+    def check(self) -> None:
+        """Refuse what no test can begin with."""
+        if not self.weights:
+            raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
+        open_dataset(self.dataset, self.data)
 
 
 @dataclass(frozen=True)

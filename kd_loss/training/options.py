@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_loss.configuration import option
+from kd_loss.datasets.prepared import open_dataset
 from kd_loss.errors import UserError, choose
 
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
@@ -45,6 +46,10 @@ class TrainingOptions:
     name: str = option("", "name of the run; a free one if left out")
     resume: bool = option(False, "continue the run of that name where it stopped")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+    def check(self) -> None:
+        """Refuse a dataset that is not prepared."""
+        open_dataset(self.dataset, self.data)
 
 
 @dataclass(frozen=True)
