@@ -152,5 +152,5 @@ def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path) -> None:
     ]
     where = "drawn faces" if faces.split is None else f"the test faces of {faces.split.spec.name}"
     title = f"Landmarks of {rows[0]['name']} and of its exports on {where} ({len(faces.crops)}), px of the input"
-    print_table(title, header, cells, turned=False)
+    print_table(title, header, cells, turned=False, width=115)
     write_json(folder / "export.json", {"faces": len(faces.crops), "on": where, "files": rows})

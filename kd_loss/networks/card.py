@@ -55,7 +55,9 @@ class Card:
         """Read the card of a weights file; `UserError` where it is missing, incomplete or malformed."""
         path = weights.with_suffix(".json")
         if not path.is_file():
-            raise UserError(f"{weights} has no card {path.name} beside it")
+            raise UserError(
+                f"{weights} has no card {path.name} beside it; a network from elsewhere gets one by kd-loss import"
+            )
         return cls.from_dict(read_json(path, "the card"), f"the card {path}")
 
     @classmethod

@@ -12,6 +12,7 @@ import numpy as np
 from kd_loss.errors import UserError
 from kd_loss.networks.card import Card
 from kd_loss.networks.runtimes import SUFFIXES, embedded_card, open_runtime
+from kd_loss.quiet import quiet_stderr
 
 if TYPE_CHECKING:
     from kd_loss.networks.landmark_net import LandmarkNet
@@ -60,7 +61,8 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
     if path.suffix not in SUFFIXES:
-        from kd_loss.networks.landmark_net import load_network
+        with quiet_stderr():
+            from kd_loss.networks.landmark_net import load_network
 
         return CropNetwork.of(load_network(path))
     card = read_card(path)
