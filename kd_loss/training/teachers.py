@@ -115,13 +115,16 @@ def open_sources(
 
 
 def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequence[str], points: int) -> bool:
-    """Whether the teachers are asked once (True) or in every step; `UserError` where that cannot be."""
+    """Whether the teachers are asked once (True) or in every step; `UserError` where that cannot be.
+
+    `auto` asks once unless a method needs taps that do not travel with the picture (docs/experiments/live-cached.md).
+    """
     mode = choose(options.teachers, ("auto", "live", "cached"), "way to ask teachers")
     if options.teacher_views < 0:
         raise UserError(f"--teacher-views {options.teacher_views} is negative")
     more = [tap for tap in taps if tap != "landmarks"]
     once = [s.role for s in sources if s.foreign or (s.network and s.network.card.dataset_spec().points != points)]
-    cached = mode == "cached" or (mode == "auto" and (bool(once) or bool(options.teacher_views)))
+    cached = mode == "cached" or (mode == "auto" and (bool(once) or bool(options.teacher_views) or not more))
     if once and not cached:
         raise UserError(f"--teachers live: {', '.join(once)} is of another runtime or scheme and can only be cached")
     if cached and more and not options.teacher_views:
