@@ -11,11 +11,13 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import Augmentation
@@ -74,14 +76,33 @@ def recorded_answers(
     if found is not None:
         return Answers(found, views.count), 0.0
     start = time.perf_counter()
-    with atomic_folder(place) as temporary:
-        _record(ask, split, temporary, key["taps"], size, views, limit)
-        files = {path.name: sha256(path) for path in sorted(temporary.glob("*.npy"))}
-        write_json(temporary / "manifest.json", {"key": dict(key), "sha256": files})
+    with _one_at_a_time(place):
+        found = _open(place, key)  # another run may have asked meanwhile
+        if found is not None:
+            return Answers(found, views.count), 0.0
+        with atomic_folder(place) as temporary:
+            _record(ask, split, temporary, key["taps"], size, views, limit)
+            files = {path.name: sha256(path) for path in sorted(temporary.glob("*.npy"))}
+            write_json(temporary / "manifest.json", {"key": dict(key), "sha256": files})
     found = _open(place, key)
     if found is None:
         raise UserError(f"the teacher's answers in {place} cannot be read back; is the disk sound?")
     return Answers(found, views.count), time.perf_counter() - start
+
+
+@contextmanager
+def _one_at_a_time(place: Path) -> Iterator[None]:
+    """Two trainings that are started together do not record the same answers beside one another."""
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place.with_name(f".{place.name}.lock"))
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise UserError(f"cannot write in {place.parent}: {error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _record(

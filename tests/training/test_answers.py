@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -56,6 +57,15 @@ def test_a_teacher_is_asked_once(synthetic, tmp_path):
     assert seconds == 0
     np.testing.assert_array_equal(again.taps["embedding"], answers.taps["embedding"])
     assert isinstance(again.landmarks, np.memmap)
+
+
+def test_trainings_that_start_together_ask_once(synthetic, tmp_path):
+    split, ask = synthetic.split("train"), Counted()
+    with ThreadPoolExecutor(4) as pool:
+        records = list(pool.map(lambda _: record(split, tmp_path, ask=ask)[0].landmarks, range(4)))
+    assert ask.faces == 40
+    for landmarks in records:
+        np.testing.assert_array_equal(landmarks, records[0])
 
 
 def test_other_weights_data_or_views_are_asked_again(synthetic, tmp_path):
