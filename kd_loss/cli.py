@@ -7,6 +7,7 @@ that `--help` and `prepare` do not wait for TensorFlow.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from kd_loss import __version__
 from kd_loss.configuration import Parser, add_options, build
 from kd_loss.errors import UserError
 from kd_loss.files import disk_error
-from kd_loss.quiet import quiet_stderr
+from kd_loss.quiet import WithoutTensorFlow, quiet_stderr
 
 
 @dataclass(frozen=True)
@@ -119,6 +120,8 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     options = build(options_class, vars(parser.parse_args(argv)))
     if hasattr(options, "check"):
         options.check()  # what can be said before the imports, which take seconds
+    if os.environ.get("KERAS_BACKEND") == "jax" and name not in ("export", "benchmark"):
+        sys.meta_path.insert(0, WithoutTensorFlow())
     with quiet_stderr():
         function = _resolve(command.function)
     return function(options)

@@ -1,4 +1,4 @@
-"""Silence for what libraries write to the error descriptor itself."""
+"""Silence for what libraries write to the error descriptor itself, and for a library that nothing needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from types import ModuleType
 
 
 @contextlib.contextmanager
@@ -29,3 +30,12 @@ def quiet_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
+
+
+class WithoutTensorFlow:
+    """An import hook that hides TensorFlow: on another backend Keras imports it just to see whether it is there."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
+        """Refuse TensorFlow, leave every other module to the finders after this one."""
+        if name.partition(".")[0] == "tensorflow":
+            raise ModuleNotFoundError(f"No module named '{name}'", name=name)

@@ -9,6 +9,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import pytest
 
+import tests.tiny  # noqa: F401 (the architecture `tiny`)
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
 from kd_loss.datasets.synthetic import draw_archive

@@ -18,9 +18,9 @@ from kd_loss.networks import load_network
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """A demonstration of 64 faces of 32 px and one epoch, with MobileNetV2 for teachers too."""
+    """A demonstration of 64 faces of 32 px and one epoch, with the smallest of networks."""
     root = tmp_path_factory.mktemp("demo") / "runs"
-    run_demo(DemoOptions(faces=64, size=32, epochs=1, student_epochs=1, alpha=0.35, output=root))
+    run_demo(DemoOptions(faces=64, size=32, epochs=1, student_epochs=1, teacher="tiny", student="tiny", output=root))
     return root
 
 

@@ -18,7 +18,7 @@ def test_a_method_from_outside_the_package(data_folder, tmp_path):
     (tmp_path / "mine.py").write_text(code)
     common = {"dataset": "synthetic", "epochs": 1, "batch_size": 8, "alpha": 0.35, "size": 32, "data": data_folder}
     runs = tmp_path / "runs"
-    teacher = TeacherOptions(arch="mobileNetV2", teacher="tough", runs=runs, **common)
+    teacher = TeacherOptions(arch="tiny", teacher="tough", runs=runs, **common)
     train_teachers(teacher, tell=lambda _: None)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in {**common, "runs": runs}.items()]
     subprocess.run(

@@ -15,10 +15,10 @@ from kd_loss.training.teacher import train_teachers
 @pytest.fixture(scope="module")
 def options(data_folder, tmp_path_factory):
     common = {
-        "dataset": "synthetic", "epochs": 1, "batch_size": 8, "alpha": 0.35, "size": 32, "data": data_folder,
+        "dataset": "synthetic", "arch": "tiny", "epochs": 1, "batch_size": 8, "size": 32, "data": data_folder,
         "runs": tmp_path_factory.mktemp("runs"),
     }  # fmt: skip
-    train_teachers(TeacherOptions(arch="mobileNetV2", teacher="tough", **common), tell=lambda _: None)
+    train_teachers(TeacherOptions(teacher="tough", **common), tell=lambda _: None)
     return CompareOptions(methods=["none", "kd", "srrl+rkd:0.5"], seeds=1, **common)
 
 

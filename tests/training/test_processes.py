@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -25,10 +26,13 @@ from kd_loss.training.processes import Processes, join
 
 pytest.importorskip("jax")
 
+ROOT = Path(__file__).parents[2]
+
 #: trains a student and prints a checksum of its weights after every epoch
 JOB = """
     import hashlib, sys
     import keras, numpy as np
+    import tests.tiny
     from kd_loss.cli import execute_command
     from kd_loss.training.callbacks import EpochCounter
 
@@ -51,14 +55,14 @@ def start(data, runs, name, count, *more, epochs=3):
     """The processes of one training; `count` 0: without --distributed."""
     command = [
         *(sys.executable, "-c", textwrap.dedent(JOB), "--dataset", "synthetic", "--method", "none"),
-        *("--alpha", "0.35", "--size", "48", "--batch-size", "32", "--validation", "0.2", "--epochs", str(epochs)),
+        *("--arch", "tiny", "--size", "48", "--batch-size", "32", "--validation", "0.2", "--epochs", str(epochs)),
         *("--data", str(data), "--runs", str(runs), "--name", name, *more),
     ]
     place, environment = f"127.0.0.1:{free_port()}", {**os.environ, "KERAS_BACKEND": "jax"}
     return [
         subprocess.Popen(
             [*command, *(["--distributed", place, "--processes", str(count), "--process", str(i)] if count else [])],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for i in range(max(1, count))
     ]  # fmt: skip

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -24,20 +25,30 @@ from kd_loss.training.student import train_student
 from kd_loss.training.teacher import train_teachers
 from kd_loss.training.train import learning_rate
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def options(data_folder, tmp_path_factory):
-    """A student of 0.35 width on 32-pixel faces; teachers of the same kind in the same runs."""
+    """A tiny student on 32-pixel faces; teachers of the same kind in the same runs."""
     runs = tmp_path_factory.mktemp("runs")
     student = StudentOptions(
-        dataset="synthetic", epochs=2, batch_size=8, alpha=0.35, size=32, validation=0.2, data=data_folder, runs=runs
+        dataset="synthetic",
+        arch="tiny",
+        epochs=2,
+        batch_size=8,
+        alpha=0.5,
+        size=32,
+        validation=0.2,
+        data=data_folder,
+        runs=runs,
     )
     teacher = TeacherOptions(
         dataset="synthetic",
-        arch="mobileNetV2",
+        arch="tiny",
         epochs=1,
         batch_size=8,
-        alpha=0.35,
+        alpha=0.5,
         size=48,
         data=data_folder,
         runs=runs,
@@ -69,7 +80,8 @@ def test_only_the_student_is_saved_and_the_teachers_stay_as_they_are(options):
     for a, b in zip(before, after, strict=True):
         for x, y in zip(a, b, strict=True):
             np.testing.assert_array_equal(x, y)
-    assert load_network(folder / "best.h5").model.count_params() < 700_000
+    teacher = load_network(options.runs / "synthetic" / "teacher-tough" / "best.h5")  # of the same kind
+    assert load_network(folder / "best.h5").model.count_params() == teacher.model.count_params()
 
 
 def test_the_same_seed_gives_the_same_student(options):
@@ -81,8 +93,19 @@ def test_the_same_seed_gives_the_same_student(options):
 
 def command(options, name, *more):
     return [
-        *(sys.executable, "-m", "kd_loss", "train-student", "--dataset", "synthetic", "--epochs", "4"),
-        *("--batch-size", "8", "--alpha", "0.35", "--size", "32", "--validation", "0.2", "--dropout", "0.3"),
+        *(
+            sys.executable,
+            "-m",
+            "tests.tiny",
+            "train-student",
+            "--arch",
+            "tiny",
+            "--dataset",
+            "synthetic",
+            "--epochs",
+            "8",
+        ),
+        *("--batch-size", "8", "--alpha", "0.5", "--size", "32", "--validation", "0.2", "--dropout", "0.3"),
         *("--data", str(options.data), "--runs", str(options.runs), "--name", name, *more),
     ]
 
@@ -92,9 +115,9 @@ def test_a_killed_and_resumed_run_is_the_same_bit_for_bit(options, backend):
     pytest.importorskip(backend)
     environment = {**os.environ, "KERAS_BACKEND": backend}
     names = whole, killed = [options.runs / "synthetic" / f"{name}-{backend}" for name in ("whole", "killed")]
-    subprocess.run(command(options, whole.name), check=True, capture_output=True, env=environment)
+    subprocess.run(command(options, whole.name), check=True, capture_output=True, env=environment, cwd=ROOT)
     process = subprocess.Popen(
-        command(options, killed.name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
+        command(options, killed.name), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, cwd=ROOT
     )
     deadline = time.time() + 300
     while not (killed / "state.npz").is_file() and time.time() < deadline and process.poll() is None:
@@ -103,7 +126,9 @@ def test_a_killed_and_resumed_run_is_the_same_bit_for_bit(options, backend):
     process.wait()
     assert (killed / "state.npz").is_file()
     assert not (killed / "finished.json").is_file(), "the run was over before it could be killed"
-    subprocess.run(command(options, killed.name, "--resume"), check=True, capture_output=True, env=environment)
+    subprocess.run(
+        command(options, killed.name, "--resume"), check=True, capture_output=True, env=environment, cwd=ROOT
+    )
     for x, y in zip(weights(whole), weights(killed), strict=True):
         np.testing.assert_array_equal(x, y)
     a, b = (read_history(folder / "history.csv") for folder in names)
@@ -114,6 +139,7 @@ def test_a_killed_and_resumed_run_is_the_same_bit_for_bit(options, backend):
 #: from the second epoch on no file may grow beyond some bytes, as on a full disk
 FULL_DISK = """
     import resource, sys
+    import tests.tiny
     from kd_loss.cli import main
     from kd_loss.training.callbacks import EpochCounter
 
@@ -133,10 +159,10 @@ def test_a_disk_that_fills_up_stops_with_one_line_and_leaves_the_last_epoch(data
     pytest.importorskip("resource")
     arguments = [
         *("train-student", "--dataset", "synthetic", "--method", "none", "--epochs", "3", "--batch-size", "8"),
-        *("--alpha", "0.35", "--size", "32", "--validation", "0", "--data", str(data_folder), "--runs", str(tmp_path)),
+        *("--arch", "tiny", "--size", "32", "--validation", "0", "--data", str(data_folder), "--runs", str(tmp_path)),
     ]
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(FULL_DISK), *arguments], capture_output=True, text=True
+        [sys.executable, "-c", textwrap.dedent(FULL_DISK), *arguments], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 2, done.stderr[-2000:]
     run = tmp_path / "synthetic" / "student-none"
@@ -146,7 +172,9 @@ def test_a_disk_that_fills_up_stops_with_one_line_and_leaves_the_last_epoch(data
     assert not [path.name for path in run.iterdir() if path.name.startswith(".tmp-")]
     assert len(read_history(run / "history.csv")) == 1
     load_network(run / "best.h5")
-    subprocess.run([sys.executable, "-m", "kd_loss", *arguments, "--resume"], check=True, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", "tests.tiny", *arguments, "--resume"], check=True, capture_output=True, cwd=ROOT
+    )
     assert [row["epoch"] for row in read_history(run / "history.csv")] == [1, 2, 3]
 
 
@@ -195,7 +223,7 @@ def test_learning_rate_warms_up_and_falls_to_a_hundredth():
 
 
 def test_a_distiller_without_its_teacher_or_with_one_of_another_scheme_is_refused(synthetic):
-    card = Card("mobileNetV2", 0.35, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
+    card = Card("tiny", 0.5, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
     student = build_network(card)
     with pytest.raises(UserError, match="the method kd_loss needs a tough teacher"):
         Distiller(student=student, methods={get_method("kd_loss"): 1.0}, spec=synthetic.spec)
@@ -210,7 +238,7 @@ def test_a_distiller_without_its_teacher_or_with_one_of_another_scheme_is_refuse
 
 
 def test_teachers_are_not_part_of_the_distiller(synthetic):
-    card = Card("mobileNetV2", 0.35, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
+    card = Card("tiny", 0.5, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
     student, teacher = build_network(card), build_network(dataclasses.replace(card, size=48), seed=1)
     teachers = {role: LiveTeacher(teacher) for role in ("tough", "tolerant")}
     distiller = Distiller(student=student, methods={get_method("kd_loss"): 1.0}, teachers=teachers, spec=synthetic.spec)
@@ -266,7 +294,7 @@ def test_the_teachers_are_part_of_the_record(options):
 
 def test_both_teachers_stopped_during_the_first_are_resumed(data_folder, tmp_path):
     options = TeacherOptions(
-        dataset="synthetic", arch="mobileNetV2", epochs=1, batch_size=8, alpha=0.35, size=32, data=data_folder,
+        dataset="synthetic", arch="tiny", epochs=1, batch_size=8, alpha=0.5, size=32, data=data_folder,
         runs=tmp_path,
     )  # fmt: skip
     train_teachers(dataclasses.replace(options, teacher="tough"), tell=lambda _: None)

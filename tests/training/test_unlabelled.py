@@ -25,10 +25,10 @@ def silent(_):
 @pytest.fixture(scope="module")
 def options(data_folder, tmp_path_factory):
     common = {
-        "dataset": "synthetic", "epochs": 1, "batch_size": 8, "alpha": 0.35, "size": 32, "data": data_folder,
+        "dataset": "synthetic", "arch": "tiny", "epochs": 1, "batch_size": 8, "size": 32, "data": data_folder,
         "runs": tmp_path_factory.mktemp("runs"),
     }  # fmt: skip
-    train_teachers(TeacherOptions(arch="mobileNetV2", teacher="tough", **common), tell=silent)
+    train_teachers(TeacherOptions(teacher="tough", **common), tell=silent)
     return StudentOptions(validation=0.2, method=["kd"], **common)
 
 
@@ -71,7 +71,7 @@ def test_unlabelled_faces_take_part(options, photographs, monkeypatch):
 def test_what_counts_on_which_faces():
     """Two annotated faces, two unlabelled, two mixtures; every error is known."""
     spec = DatasetSpec("five", 5, normalisers={"eyes": ((0,), (1,))})
-    student = build_network(Card("mobileNetV2", 0.35, "five", spec.to_dict(), 32, "student", 0.15))
+    student = build_network(Card("tiny", 0.5, "five", spec.to_dict(), 32, "student", 0.15))
     truth = np.random.default_rng(0).normal(0, 0.2, (6, 5, 2)).astype("float32")
     answers = Answers({"landmarks": truth[None] + 0.5})
     kd = get_method("kd")
