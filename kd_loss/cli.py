@@ -104,10 +104,11 @@ def _execute(argv: Sequence[str], prog: str) -> None:
         if argv and not argv[0].startswith("-"):
             from kd_loss.errors import choose
 
-            choose(argv[0], COMMANDS, "command")
-        parser.parse_args(argv)
-        parser.print_help()
-        return
+            argv = [choose(argv[0], COMMANDS, "command"), *argv[1:]]
+        else:
+            parser.parse_args(argv)
+            parser.print_help()
+            return
     execute_command(argv[0], argv[1:], f"{prog} {argv[0]}")
 
 
@@ -134,6 +135,9 @@ def _guard(action: Any, *arguments: Any) -> NoReturn:
     except UserError as error:
         print("error: " + " ".join(str(error).split()), file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:  # as in `kd-loss … | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         if error.errno is None or error.filename is None:
             raise

@@ -37,6 +37,7 @@ class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are a `UserError`: one line, with the nearest option."""
 
     def error(self, message: str) -> NoReturn:
+        """Raise the `UserError`, where argparse would exit."""
         prefix = "unrecognized arguments: "
         if message.startswith(prefix):
             word = message.removeprefix(prefix).split()[0]
@@ -59,11 +60,14 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
     hints = typing.get_type_hints(cls)
     for field in dataclasses.fields(cls):
         kind, many = _base_type(hints[field.name])
-        default = field.default if field.default is not dataclasses.MISSING else []
-        shown = "" if default in (None, "", [], False) else f" (default {default})"
+        factory = field.default_factory
+        default = field.default if factory is dataclasses.MISSING else factory()
+        value = " ".join(map(str, default)) if isinstance(default, list) else default
+        shown = "" if default in (None, "", [], False) else f" (default {value})"
         text = (field.metadata["help"] + shown).replace("%", "%%")
         if field.metadata["positional"]:
-            parser.add_argument(field.name, nargs="*" if many else None, type=kind, help=text)
+            nargs: dict[str, Any] = {"nargs": "*"} if many else {"nargs": "?", "default": argparse.SUPPRESS}
+            parser.add_argument(field.name, type=kind, help=text, **nargs)
             continue
         flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
         options: dict[str, Any] = {"dest": field.name, "help": text, "default": argparse.SUPPRESS}
@@ -91,7 +95,7 @@ def read_config(path: Path, cls: type) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
-        if name in _OF_A_RUN:
+        if name in _OF_A_RUN and not (name == "role" and name in hints):
             continue
         if name not in hints:
             near = difflib.get_close_matches(name, list(hints), n=1)

@@ -33,6 +33,11 @@ class Detection:
     score: float
 
 
+def _smaller(image: np.ndarray, scale: float) -> tuple[int, int]:
+    """Width and height of a picture made smaller, at least a pixel."""
+    return max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
+
+
 class HaarDetector:
     """Frontal faces, the largest first; turned heads are often missed."""
 
@@ -46,7 +51,7 @@ class HaarDetector:
         scale = min(1.0, SEARCHED / max(image.shape[:2]))
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         if scale < 1:
-            grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            grey = cv2.resize(grey, _smaller(grey, scale), interpolation=cv2.INTER_AREA)
         least = max(24, round(max(grey.shape) / 20))
         boxes, _, weights = self._cascade.detectMultiScale3(
             cv2.equalizeHist(grey), 1.1, 4, minSize=(least, least), outputRejectLevels=True
@@ -81,7 +86,7 @@ class YuNetDetector:
         scale = min(1.0, SEARCHED / max(image.shape[:2]))
         small = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
         if scale < 1:
-            small = cv2.resize(small, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            small = cv2.resize(small, _smaller(small, scale), interpolation=cv2.INTER_AREA)
         self._detector.setInputSize((small.shape[1], small.shape[0]))
         try:
             _, rows = self._detector.detect(small)

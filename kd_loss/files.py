@@ -35,7 +35,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     What an interrupted earlier run left beside it is removed first, and an `OSError` of writing
     (a full disk, say) becomes a `UserError` with nothing left behind.
     """
-    prefix = f".tmp-{target.name}-"
+    prefix = f".tmp-{target.name}~"  # a sign that no name of a dataset or run has
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         for leftover in target.parent.glob(f"{prefix}*"):
@@ -54,6 +54,23 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         raise disk_error(error, target) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def one_at_a_time(place: Path) -> Iterator[None]:
+    """Let one process at a time make `place`: trainings that are started together want the same things."""
+    from filelock import FileLock
+
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place.with_name(f".{place.name}.lock"))
+        lock.acquire()
+    except OSError as error:
+        raise disk_error(error, place) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

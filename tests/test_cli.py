@@ -38,9 +38,9 @@ def run(*argv, cwd, script=None):
         (["predict", "x.jpg"], None, "no such picture or video: x.jpg"),
         (["predict"], None, "give a picture"),
         (["predict", "--weights", "w.h5", str(ROOT / "docs" / "pictures" / "demo.png")], None, "no such weights: w.h5"),
-        (["export"], None, "required: weights"),
+        (["export"], None, "give the weights"),
         (["benchmark"], None, "give networks"),
-        (["import"], None, "required: old (see kd-loss import --help)"),
+        (["import"], None, "give the old file"),
         (["import", "x.h5", "--dataset", "w300", "--convention", "kd-loss"], None, "no such file: x.h5"),
     ],
 )

@@ -28,7 +28,7 @@ def test_a_failed_folder_leaves_the_old_one_and_nothing_else(tmp_path):
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
-    (tmp_path / ".tmp-b-123").mkdir()
+    (tmp_path / ".tmp-b~123").mkdir()
     with atomic_folder(tmp_path / "b"):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["b"]

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from kd_loss.export.parity import Faces, test_faces
 from kd_loss.files import atomic_file, write_json
 from kd_loss.networks.card import Card
 from kd_loss.networks.crop_network import read_card
+from kd_loss.networks.prediction import check_fit
 
 RUNTIMES = {".h5": "Keras", ".keras": "Keras", ".onnx": "ONNX Runtime", ".tflite": "LiteRT"}
 
@@ -44,14 +46,19 @@ def run_benchmark(options: BenchmarkOptions) -> dict[str, Any]:
         raise UserError("peers need the prepared dataset and --source, the folder of its photographs")
     for peer in options.peer:
         parse_peer(peer)
+    if dataset is not None:
+        for path, card in cards.items():
+            check_fit(card, dataset, path)
     rows = _measure(paths, cards, dataset, options)
     peers = [measure_peer(peer, dataset, Path(options.source)) for peer in options.peer] if dataset else []
     _print(rows, peers, dataset)
     results = {"dataset": dataset.folder.name if dataset else None, "networks": rows, "peers": peers}
     write_json(options.output / "benchmark.json", results)
-    with atomic_file(options.output / "benchmark.png") as temporary:
-        temporary.write_bytes(plane_plot(rows, peers))
-    print(f"{options.output / 'benchmark.json'}, {options.output / 'benchmark.png'}")
+    print(options.output / "benchmark.json")
+    if dataset is not None:
+        with atomic_file(options.output / "benchmark.png") as temporary:
+            temporary.write_bytes(plane_plot(rows, peers))
+        print(options.output / "benchmark.png")
     return results
 
 
@@ -76,6 +83,8 @@ def _measure(
 ) -> list[dict[str, Any]]:
     """A row per network and number of threads; in each round all of them take turns."""
     rows: dict[tuple[Path, int], dict[str, Any]] = {}
+    once = Counter(path.name for path in paths)
+    names = {path: path.name if once[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in paths}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         faces: dict[int, Faces] = {}
@@ -93,7 +102,8 @@ def _measure(
                     if best is not None and best["p50_ms"] <= row["p50_ms"]:
                         continue
                     rows[path, threads] = {
-                        "name": path.name,
+                        "name": names[path],
+                        "path": str(path),
                         "runtime": RUNTIMES[path.suffix],
                         "arch": card.arch,
                         "alpha": card.alpha,
@@ -137,4 +147,4 @@ def _print(rows: list[dict[str, Any]], peers: list[dict[str, Any]], dataset: Pre
         cells.append([found, "–", "–", "–", f"{peer['p50_ms']:.2f}", f"{peer['p95_ms']:.2f}", *["–"] * 4, nme])
     where = f"the test faces of {dataset.folder.name}" if dataset else "drawn faces"
     title = f"One face at a time on {where}; predictor: with the crop; peers: with their own detection"
-    print_table(title, header, cells, turned=False, width=125)
+    print_table(title, header, cells, turned=False, width=135)

@@ -48,12 +48,22 @@ def ask_peer(command: list[str], photographs: list[Path]) -> tuple[np.ndarray, n
         if done.returncode or not output.is_file():
             reason = (done.stderr.strip() or "it wrote nothing").splitlines()[-1][:160]
             raise UserError(f"the peer {command[1]} failed: {reason}")
-        with np.load(output) as answer:
-            return answer["landmarks"].astype(np.float64), answer["milliseconds"].astype(np.float64)
+        try:
+            with np.load(output) as answer:
+                landmarks, times = answer["landmarks"].astype(np.float64), answer["milliseconds"].astype(np.float64)
+        except (KeyError, ValueError, OSError) as error:
+            raise UserError(f"the peer {command[1]} wrote something else: {error}") from None
+        if landmarks.shape[::2] != (len(photographs), 2) or times.shape != (len(photographs),):
+            raise UserError(f"the peer {command[1]} gave {landmarks.shape} for {len(photographs)} photographs")
+        return landmarks, times
 
 
 def _ask_split(command: list[str], split: PreparedSplit, source: Path) -> tuple[np.ndarray, np.ndarray]:
-    photographs = [source / str(name) for name in split.name]
+    names = [str(name).partition("#")[0] for name in split.name]  # WFLW has several faces of one photograph
+    if any(name.endswith((".mat", ".csv")) for name in names):
+        raise UserError("peers are given photographs, and this dataset was not prepared from files of them")
+    folder = source / "WFLW_images" if (source / "WFLW_images").is_dir() else source
+    photographs = [folder / name for name in names]
     missing = next((p for p in photographs if not p.is_file()), None)
     if missing:
         raise UserError(f"no such photograph: {missing}; give --source the folder that the dataset was prepared from")
@@ -72,13 +82,35 @@ def _move(frames: list[np.ndarray], landmarks: np.ndarray) -> np.ndarray:
     return np.stack([geometry.apply(frame, points) for frame, points in zip(frames, landmarks, strict=True)])
 
 
+def same_face(points: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Which answers (N, M, 2) are about the annotated faces (N, K, 2), not about somebody else in the photograph.
+
+    The centres of the boxes are nearer than half the annotated box's side, the sides within a factor of three.
+    """
+    right = np.isfinite(points).all(axis=(1, 2))
+    for i in np.flatnonzero(right):
+        boxes = [np.reshape(geometry.landmark_box(p), (2, 2)) for p in (points[i], truth[i])]
+        (centre, side), (true_centre, true_side) = ((box.mean(axis=0), np.ptp(box, axis=0).max()) for box in boxes)
+        right[i] = np.linalg.norm(centre - true_centre) < true_side / 2 and 1 / 3 < side / true_side < 3
+    return right
+
+
 def measure_peer(text: str, dataset: PreparedDataset, source: Path) -> dict[str, Any]:
-    """Time, share found and NME of a peer on the test photographs; faces that it does not find are left out."""
+    """Time in ms, share found and NME in % of a peer on the test photographs; faces not found are left out.
+
+    Raises:
+        UserError: the peer does not run, answers in another form or finds none of the faces; the dataset has
+            no photographs in files.
+    """
     name, command = parse_peer(text)
     train, test = dataset.split("train"), dataset.split("test")
     known, _ = _ask_split(command, train, source)
     found, times = _ask_split(command, test, source)
-    usable, seen = (np.isfinite(points).all(axis=(1, 2)) for points in (known, found))
+    usable, seen = (
+        same_face(points, split.to_source(split.landmarks)) for points, split in ((known, train), (found, test))
+    )
+    if not usable.any() or not seen.any():
+        raise UserError(f"the peer {name} found none of the annotated faces")
     frames = own_frames(known[usable])
     fitted = fit_point_map(_move(frames, known[usable]), _move(frames, train.to_source(train.landmarks)[usable]))
     frames = own_frames(found[seen])

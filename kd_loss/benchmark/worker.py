@@ -34,8 +34,8 @@ def peak_memory() -> float:
     status = Path("/proc/self/status")
     if status.is_file():  # what getrusage says starts, on Linux, at the size of the process that started this one
         peak = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM")), "VmHWM: 0 kB")
-        return int(peak.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return int(peak.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def measure(weights: Path, threads: int, crops: np.ndarray, seconds: float) -> tuple[dict[str, float], np.ndarray]:
@@ -53,6 +53,7 @@ def measure(weights: Path, threads: int, crops: np.ndarray, seconds: float) -> t
     single = milliseconds(lambda: predictor.network.run(crops[:1]), seconds)
     whole = milliseconds(lambda: predictor(picture, box), seconds)
     batch = milliseconds(lambda: predictor.network.run(many), seconds)
+    memory = peak_memory()
     predicted = np.concatenate([predictor.network.run(crops[i : i + 32]) for i in range(0, len(crops), 32)])
     return {
         "load_s": load,
@@ -60,11 +61,12 @@ def measure(weights: Path, threads: int, crops: np.ndarray, seconds: float) -> t
         "p95_ms": float(np.percentile(single, 95)),
         "predictor_ms": float(np.percentile(whole, 50)),
         "faces_per_s": float(32 * 1000 / np.percentile(batch, 50)),
-        "memory_mb": peak_memory(),
+        "memory_mb": memory,
     }, predicted
 
 
 def main() -> None:
+    """Measure, write the landmarks to OUTPUT and print the figures as a line of JSON."""
     weights, threads, crops, output, seconds = sys.argv[1:]
     if Path(weights).suffix in (".h5", ".keras"):  # TensorFlow takes its threads once, before it does anything
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["OMP_NUM_THREADS"] = threads

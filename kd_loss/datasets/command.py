@@ -80,6 +80,15 @@ def _is_plain_folder(source: Path) -> bool:
     return any(next(place.glob("*.npy"), None) is not None for place in places if place.is_dir())
 
 
+def _check_target(target: Path, source: str) -> None:
+    """Preparing replaces a folder: it has to be a dataset that was prepared before, and not the source."""
+    place = target.resolve()
+    if source and (place == Path(source).resolve() or place in Path(source).resolve().parents):
+        raise UserError(f"the source {source} lies in {target}, which preparing replaces; give another --data")
+    if place.is_dir() and any(place.iterdir()) and not (place / "manifest.json").is_file():
+        raise UserError(f"{target} is there already and is no prepared dataset; give another --data")
+
+
 def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     """Prepare a dataset and say what became of it."""
     from rich.console import Console
@@ -99,6 +108,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         raise UserError(f"--test-fraction {options.test_fraction} is not between 0 and 1")
     archive = read_archive(options)
     target = options.data / archive.spec.name
+    _check_target(target, options.source)
     manifest = prepare(
         archive,
         target,

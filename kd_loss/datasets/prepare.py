@@ -30,6 +30,8 @@ from kd_loss.shape_model import ShapeModel
 
 SPLITS = ("train", "test")
 FORMAT = 1
+#: OpenCV warps no longer pictures
+MAX_SIDE = (1 << 15) - 2
 
 
 def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
@@ -39,7 +41,7 @@ def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
     """
     affine = geometry.crop_affine(square, size)
     factor = min(int(1 / affine[0, 0] + 1e-6), *image.shape[:2])
-    if factor > 1:
+    if factor > 1 or max(image.shape[:2]) > MAX_SIDE:
         # average whole blocks of factor × factor pixels; (p + 0.5) / factor − 0.5 is the new place
         image, corner = _blocks(image, square, factor)
         small = (image.shape[1] // factor, image.shape[0] // factor)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +33,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     Raises:
         UserError: an export differs by more than the tolerance; it is not left behind, the others are.
     """
-    if not options.weights:
-        raise UserError("give the weights, e.g. kd-loss export runs/w300/student-kd_loss/best.h5")
+    options.check()
     formats = [choose(name, FORMATS, "format") for name in dict.fromkeys(options.format)]
     precisions = [choose(name, TOLERANCE, "precision") for name in dict.fromkeys(options.precision)]
     if options.calibration < 1 or not options.tolerance >= 0:
@@ -41,6 +42,8 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     weights = Path(options.weights)
     network = load_network(weights)
     dataset = _dataset(network, options)
+    if "int8" in precisions and dataset is None:
+        raise UserError("int8 is calibrated on training crops: prepare the dataset, or give --dataset and --data")
     faces = test_faces(network.card, dataset)
     folder = Path(options.output) if options.output else weights.parent / "export"
     reference = _predict(CropNetwork.of(network), faces.crops)
@@ -52,7 +55,8 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
             from kd_loss.export.web import write_page
 
             page = folder / f"{weights.stem}-web"
-            write_page(network, page, options.web_runtime, precisions[0], calibration)
+            with _needed("web"):
+                write_page(network, page, options.web_runtime, precisions[0], calibration)
             print(f"{page}: a page; look at it: python -m http.server -d {page}, http://localhost:8000")
             continue
         for precision in precisions:
@@ -61,18 +65,39 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
                 continue
             path = folder / f"{weights.stem}-{precision}{SUFFIX.get(kind, '')}"
             start = time.perf_counter()
-            predicted = _write(network, kind, precision, path, calibration, faces)
-            print(f"{path}: {time.perf_counter() - start:.0f} s")
-            row = _row(path.name, kind, precision, path, predicted, reference, faces, network.card.size)
             limit = options.tolerance or TOLERANCE[precision]
-            if not row["mean"] <= limit:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-                refused.append(f"{path.name} (mean {row['mean']:.3f} px, allowed {limit:g})")
-            rows.append(row)
+            check = partial(_check, reference=reference, size=network.card.size, limit=limit)
+            try:
+                predicted = _write(network, kind, precision, path, calibration, faces, check)
+            except _Refused as error:
+                refused.append(f"{path.name} ({error})")
+                continue
+            print(f"{path}: {time.perf_counter() - start:.0f} s")
+            rows.append(_row(path.name, kind, precision, path, predicted, reference, faces, network.card.size))
     _report(rows, faces, folder)
     if refused:
-        raise UserError(f"refused and removed, landmarks differ too much: {'; '.join(refused)}")
+        raise UserError(f"refused and not written, landmarks differ too much: {'; '.join(refused)}")
     return rows
+
+
+class _Refused(Exception):
+    """An export differs from its network by more than the tolerance."""
+
+
+def _check(predicted: np.ndarray, reference: np.ndarray, size: int, limit: float) -> None:
+    _, mean = difference(reference, predicted, size)
+    if not mean <= limit:
+        raise _Refused(f"mean {mean:.3f} px, allowed {limit:g}")
+
+
+@contextmanager
+def _needed(kind: str) -> Iterator[None]:
+    """A package that is not installed as one line."""
+    try:
+        yield
+    except ImportError as error:
+        missing = error.name or str(error).strip().splitlines()[0][:80]
+        raise UserError(f"the format {kind} needs more packages ({missing}): pip install -e '.[export]'") from None
 
 
 def _dataset(network: LandmarkNet, options: ExportOptions) -> PreparedDataset | None:
@@ -88,27 +113,30 @@ def _predict(network: CropNetwork, crops: np.ndarray) -> np.ndarray:
 
 
 def _write(
-    network: LandmarkNet, kind: str, precision: str, path: Path, calibration: np.ndarray | None, faces: Faces
+    network: LandmarkNet,
+    kind: str,
+    precision: str,
+    path: Path,
+    calibration: np.ndarray | None,
+    faces: Faces,
+    check: Callable[[np.ndarray], None],
 ) -> np.ndarray:
-    """Convert, run again on the faces, and only then give the file its name; the predictions (N, K, 2)."""
+    """Convert, run again on the faces, check, and only then give the file its name; the predictions (N, K, 2)."""
     if kind == "saved_model":
         with atomic_folder(path) as temporary:
             with quiet_stderr():
                 convert.to_saved_model(network, temporary)
                 predicted = _serve(temporary, faces.crops)
+            check(predicted)
             write_json(temporary / "card.json", dataclasses.asdict(network.card))
         return predicted
     with atomic_file(path, SUFFIX[kind]) as temporary, quiet_stderr():
-        try:
-            if kind == "litert":
-                convert.to_litert(network, temporary, precision, calibration)
-            else:
-                convert.to_onnx(network, temporary, precision, calibration)
-        except ImportError as error:
-            raise UserError(
-                f"the format {kind} needs the package {error.name}: pip install 'kd-loss[export]'"
-            ) from None
-        return _predict(open_network(temporary), faces.crops)
+        with _needed(kind):
+            to_file = convert.to_litert if kind == "litert" else convert.to_onnx
+            to_file(network, temporary, precision, calibration)
+        predicted = _predict(open_network(temporary), faces.crops)
+        check(predicted)
+        return predicted
 
 
 def _serve(folder: Path, crops: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_loss.configuration import option
+from kd_loss.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,3 +27,8 @@ class ExportOptions:
     data: Path = option(Path("data"), "folder of the prepared datasets")
     output: str = option("", "folder of the exports; export/ beside the weights if left out")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+    def check(self) -> None:
+        """Refuse what nothing can be exported of."""
+        if not self.weights:
+            raise UserError("give the weights, e.g. kd-loss export runs/w300/student-kd_loss/best.h5")

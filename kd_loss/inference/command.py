@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import time
 from collections.abc import Sequence
 from itertools import islice
@@ -40,11 +42,17 @@ def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
         if path.is_file() and path.resolve().parent == output.resolve():
             raise UserError(f"{path} lies in the folder of the results; give another --output")
     stems = [path.stem for path in paths]
-    names = [path.stem if stems.count(path.stem) == 1 else path.name.replace(".", "_") for path in paths]
+    names = [path.name.replace(".", "_") if _taken(path.stem, stems) else path.stem for path in paths]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UserError(f"several pictures are called {twice}; predict them one folder at a time")
     return [output / name for name in names]
+
+
+def _taken(stem: str, stems: Sequence[str]) -> bool:
+    """Whether results of that name would meet others: `a-2.pts` is the second face of `a`, `faces.csv` the table."""
+    of_another = re.fullmatch(r"(.+)-\d+", stem)
+    return stems.count(stem) > 1 or stem == "faces" or bool(of_another and of_another[1] in stems)
 
 
 def make_detector(options: PredictOptions, margin: float) -> Detector:
@@ -99,11 +107,21 @@ def _predict_pictures(
     whole = isinstance(detector, WholePicture)
     step = options.batch_size if whole else 1
     faces: list[FaceLandmarks] = []
-    empty = 0
+    empty, unread = 0, []
     with csv_table(options.output / "faces.csv", predictor.spec.points) as table:
         for start in range(0, len(pictures), step):
-            batch = pictures[start : start + step]
-            images = [picture.read() for picture, _ in batch]
+            batch, images = [], []
+            for picture, name in pictures[start : start + step]:
+                try:
+                    images.append(picture.read())
+                    batch.append((picture, name))
+                except UserError as error:
+                    if len(pictures) == 1:
+                        raise
+                    unread.append(str(error))
+                    print(f"left out: {error}")
+            if not batch:
+                continue
             if whole:  # cropped as in training, many at a time
                 found = [[face] for face in predictor.predict_many(images)]
             else:
@@ -118,14 +136,17 @@ def _predict_pictures(
                 print(f"{picture.path}: {many} -> {name.with_name(name.name + '.png')}")
     if empty:
         print(f"no face in {empty} of {len(pictures)} pictures; for faces already cropped: --detector none")
+    if unread:
+        raise UserError(f"{len(unread)} of {len(pictures)} pictures were left out: {unread[0]}")
     return faces
 
 
 def _predict_video(
     video: Video, name: Path, predictor: LandmarkPredictor, detector: Detector, options: PredictOptions
 ) -> list[FaceLandmarks]:
+    every = sys.maxsize if options.box else options.every  # the box is where the face is in the first frame
     tracker = FaceTracker(
-        predictor, detector, refine=options.refine, every=options.every, cutoff=options.smooth, rate=video.rate
+        predictor, detector, refine=options.refine, every=every, cutoff=options.smooth, rate=video.rate
     )
     faces: list[FaceLandmarks] = []
     done, with_faces, start = 0, 0, time.perf_counter()

@@ -36,8 +36,9 @@ def write_picture(base: Path, image: np.ndarray, faces: list[FaceLandmarks], pos
 
 
 def write_points(base: Path, faces: list[FaceLandmarks]) -> None:
-    """A `.pts` for each face."""
-    for number, face in enumerate(faces, 1):
+    """A `.pts` for each face; in a video the face's number is in the name, from the second on."""
+    for position, face in enumerate(faces, 1):
+        number = face.number or position
         name = base.name + (f"-{number}" if number > 1 else "") + ".pts"
         with atomic_file(base.with_name(name)) as temporary:
             temporary.write_text(face.to_pts())
@@ -111,7 +112,7 @@ class VideoWriter:
         for face in faces:
             self._csv.writerow(csv_row(self.base.name, self._frame, face, face.number or 1))  # type: ignore[attr-defined]
         if self.pts:
-            write_points(self._name("-pts") / f"{self._frame + 1:06d}", faces)
+            write_points(self._name("-pts") / f"{self._frame:06d}", faces)
         self._frame += 1
         return drawn
 

@@ -40,7 +40,10 @@ class LandmarkPredictor:
 
     def predict_crops(self, crops: np.ndarray) -> np.ndarray:
         """Normalised landmarks (N, K, 2) of crops (N, S, S, 3) uint8, RGB 0…255, S the network's size."""
-        return np.asarray(self.network.run(crops), np.float64)
+        landmarks = np.asarray(self.network.run(crops), np.float64)
+        if not np.isfinite(landmarks).all():
+            raise UserError("the network answers with numbers that are not finite; its weights are damaged")
+        return landmarks
 
     def __call__(self, image: np.ndarray, box: ArrayLike | None = None) -> FaceLandmarks:
         """The landmarks of the face in `box` of a picture (H, W, 3) uint8 RGB.
@@ -53,7 +56,11 @@ class LandmarkPredictor:
     def predict_many(
         self, images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None = None
     ) -> list[FaceLandmarks]:
-        """One face per picture, in one batch."""
+        """One face per picture (H, W, 3) uint8 RGB, in one batch.
+
+        `boxes` are landmark boxes `(x, y, width, height)` in pixels, or None for a picture that is one cropped face.
+        A `UserError` for a picture or a box of another form.
+        """
         squares = []
         for image, box in zip(images, boxes or [None] * len(images), strict=True):
             if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:

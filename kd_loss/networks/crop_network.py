@@ -17,8 +17,6 @@ from kd_loss.quiet import quiet_stderr
 if TYPE_CHECKING:
     from kd_loss.networks.landmark_net import LandmarkNet
 
-KERAS_SUFFIXES = (".h5", ".keras")
-
 
 @dataclass(frozen=True)
 class CropNetwork:

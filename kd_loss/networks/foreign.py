@@ -16,6 +16,7 @@ landmarks (B, M, 2), −0.5…0.5 across the crop, in NumPy, or to a dictionary 
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -115,7 +116,9 @@ def load_foreign(text: str) -> ForeignTeacher:
         more = {tap: outputs[choose(name, outputs, f"output of {path}")] for tap, name in card.taps.items()}
         if card.output:
             outputs = {card.output: outputs[choose(card.output, outputs, f"output of {path}")]}
-        return {"landmarks": decode(list(outputs.values()), card, path), **more}
+        side = images.shape[1]
+        wide = dataclasses.replace(card, context=(side + 2 * _border(side, card)) / side)
+        return {"landmarks": decode(list(outputs.values()), wide, path), **more}
 
     return ForeignTeacher(ask, card.size, path)
 
@@ -132,11 +135,15 @@ def _function(path: Path, name: str) -> Callable[[np.ndarray], Any]:
     return found
 
 
+def _border(side: int, card: ForeignCard) -> int:
+    return round(side * (card.context - 1) / 2)
+
+
 def encode(images: np.ndarray, card: ForeignCard) -> np.ndarray:
-    """Crops (B, S, S, 3) uint8 as the network's input, float32."""
+    """Crops (B, S, S, 3) uint8 as the network's input, float32; the context is made of whole pixels."""
     batch = np.empty((len(images), card.size, card.size, 3), np.float32)
     for row, image in enumerate(images):
-        border = round(image.shape[0] * (card.context - 1) / 2)
+        border = _border(image.shape[0], card)
         wide = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
         smaller = wide.shape[0] > card.size
         batch[row] = cv2.resize(

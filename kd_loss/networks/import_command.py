@@ -42,15 +42,16 @@ def run_import(options: ImportOptions) -> Path:
         UserError: the file is something else, or the new network's predictions, read back from its file,
             differ from the old one's.
     """
+    options.check()
     path = Path(options.old)
-    target = options.output or path.with_name(f"{path.stem}-native.h5")
-    if target.suffix != ".h5":
-        raise UserError(f"--output {target} does not end in .h5")
+    if options.output and options.output.suffix != ".h5":
+        raise UserError(f"--output {options.output} does not end in .h5")
     convention = _convention(options)
     role = choose(options.role, ROLES, "role")
     margin = options.margin if options.margin is not None else 0.05 if convention.coordinates == "kd-loss" else 0.15
     spec = _spec(options)
     file = read_old_file(path)
+    target = options.output or path.with_name(f"{path.stem}-native.h5")
     for taken in (target, target.with_suffix(".json")):
         if taken.exists():
             raise UserError(f"{taken} is there already; give another --output")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kd_loss.configuration import option
+from kd_loss.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -35,3 +36,8 @@ class ImportOptions:
     size: int = option(0, "side of the input in pixels, where the file does not say; 224 if left out")
     output: Path | None = option(None, "the new .h5; OLD-native.h5 beside the old one if left out")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+    def check(self) -> None:
+        """Refuse what is no file."""
+        if not self.old:
+            raise UserError("give the old file, e.g. kd-loss import old.h5 --dataset w300 --convention kd-loss")

@@ -11,20 +11,18 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.errors import UserError
-from kd_loss.files import atomic_folder, read_json, reserve, sha256, write_json
+from kd_loss.files import atomic_folder, one_at_a_time, read_json, reserve, sha256, write_json
 
 #: pictures (B, S, S, 3) uint8 -> tap name -> (B, …)
 Ask = Callable[[np.ndarray], Mapping[str, np.ndarray]]
@@ -76,7 +74,7 @@ def recorded_answers(
     if found is not None:
         return Answers(found, views.count), 0.0
     start = time.perf_counter()
-    with _one_at_a_time(place):
+    with one_at_a_time(place):
         found = _open(place, key)  # another run may have asked meanwhile
         if found is not None:
             return Answers(found, views.count), 0.0
@@ -88,21 +86,6 @@ def recorded_answers(
     if found is None:
         raise UserError(f"the teacher's answers in {place} cannot be read back; is the disk sound?")
     return Answers(found, views.count), time.perf_counter() - start
-
-
-@contextmanager
-def _one_at_a_time(place: Path) -> Iterator[None]:
-    """Two trainings that are started together do not record the same answers beside one another."""
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.with_name(f".{place.name}.lock"))
-        lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        raise UserError(f"cannot write in {place.parent}: {error}") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _record(

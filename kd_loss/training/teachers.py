@@ -84,7 +84,7 @@ class Source:
         """What the run and the student's card keep of it."""
         network = self.network.card if self.network else None
         return {
-            "weights": str(self.file),
+            "weights": "/".join(self.file.parts[-2:]),  # the card travels: no folder of somebody's home
             "sha256": self.checksum,
             "arch": network.arch if network else self.file.suffix[1:],
             "size": self.size,

@@ -14,7 +14,7 @@ from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.datasets.sample import IMAGE_SUFFIXES, BadSample, read_image
 from kd_loss.detection import HaarDetector
 from kd_loss.errors import UserError
-from kd_loss.files import atomic_folder, sha256, write_json
+from kd_loss.files import atomic_folder, one_at_a_time, sha256, write_json
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.teachers import Source, Tell
 
@@ -50,12 +50,14 @@ def unlabelled_split(
     key = json.dumps([listing, first.checksum, dataset.size, margin, ROUNDS])
     place = options.runs / options.dataset / "unlabelled" / hashlib.sha256(key.encode()).hexdigest()[:20]
     if not (place / "manifest.json").is_file():
-        crops, names = _crops(files, folder, first, dataset, margin)
-        tell(f"unlabelled: {len(crops)} faces found in {len(files)} photographs of {folder}")
-        with atomic_folder(place) as temporary:
-            np.save(temporary / "images.npy", crops)
-            np.save(temporary / "name.npy", np.array(names))
-            write_json(temporary / "manifest.json", {"source": str(folder), "faces": len(crops)})
+        with one_at_a_time(place):
+            if not (place / "manifest.json").is_file():
+                crops, names = _crops(files, folder, first, dataset, margin)
+                tell(f"unlabelled: {len(crops)} faces found in {len(files)} photographs of {folder}")
+                with atomic_folder(place) as temporary:
+                    np.save(temporary / "images.npy", crops)
+                    np.save(temporary / "name.npy", np.array(names))
+                    write_json(temporary / "manifest.json", {"source": str(folder), "faces": len(crops)})
     try:
         images = np.load(place / "images.npy", mmap_mode="r")
         names = np.load(place / "name.npy").tolist()

@@ -8,7 +8,7 @@ import pytest
 
 from kd_loss.benchmark.command import run_benchmark
 from kd_loss.benchmark.options import BenchmarkOptions
-from kd_loss.benchmark.peers import ask_peer, measure_peer, own_frames, parse_peer
+from kd_loss.benchmark.peers import ask_peer, measure_peer, own_frames, parse_peer, same_face
 from kd_loss.benchmark.worker import milliseconds
 from kd_loss.datasets.spec import W300
 from kd_loss.errors import UserError
@@ -102,6 +102,12 @@ def test_a_peer_of_other_points(synthetic, tmp_path):
     assert 0 < row["nme"] < 8
 
 
+def test_somebody_elses_face_does_not_count():
+    face = np.random.default_rng(0).uniform(100, 200, (1, 68, 2))
+    for points, expected in ((face[:, :10], True), (face + 80, False), (face * 4 - 450, False), (face * np.nan, False)):
+        assert same_face(points, face).tolist() == [expected]
+
+
 def test_frames_are_the_peers_own():
     square = np.array([[[10.0, 20.0], [30.0, 20.0], [30.0, 40.0], [10.0, 40.0]]])
     [frame] = own_frames(square)
@@ -118,6 +124,6 @@ def test_a_peer_that_fails_is_one_line(tmp_path):
         ask_peer([sys.executable, str(script)], [])
     with pytest.raises(UserError, match="cannot run nowhere"):
         ask_peer(["nowhere", str(script)], [])
-    for text in ("dlib=python", "python:nothing.py"):
-        with pytest.raises(UserError, match="is neither mediapipe=PYTHON nor PYTHON:SCRIPT"):
+    for text in ("nobody=python", "python:nothing.py"):
+        with pytest.raises(UserError, match="is neither mediapipe=PYTHON nor dlib=PYTHON nor PYTHON:SCRIPT"):
             parse_peer(text)
