@@ -107,3 +107,19 @@ def test_a_benchmark_is_not_overwritten_by_another_scheme(tmp_path):
     done = run("prepare", "--spec", "s.json", "--source", ".", cwd=tmp_path)
     assert done.returncode == 2
     assert "'w300' is a benchmark" in done.stderr
+
+
+def test_preparing_does_not_replace_its_source_or_something_else(tmp_path):
+    write_w300(tmp_path / "data" / "w300", {"afw": 2})
+    done = run("prepare", "--dataset", "w300", "--source", "data/w300", "--size", "32", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "lies in data/w300, which preparing replaces" in done.stderr
+    write_w300(tmp_path / "300W", {"afw": 2})
+    done = run("prepare", "--dataset", "w300", "--source", "300W", "--size", "32", cwd=tmp_path)
+    assert "is there already and is no prepared dataset" in done.stderr
+    assert len(list((tmp_path / "data" / "w300" / "afw").iterdir())) == 4
+
+
+def test_a_command_is_found_by_a_name_like_its_own(tmp_path):
+    done = run("Train_Student", cwd=tmp_path)
+    assert "the dataset 'w300' is not prepared" in done.stderr

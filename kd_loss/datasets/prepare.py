@@ -40,7 +40,7 @@ def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
     Shrinking by two or more averages pixels first, so that nothing aliases.
     """
     affine = geometry.crop_affine(square, size)
-    factor = min(int(1 / affine[0, 0] + 1e-6), *image.shape[:2])
+    factor = max(1, min(int(1 / affine[0, 0] + 1e-6), *image.shape[:2]))
     if factor > 1 or max(image.shape[:2]) > MAX_SIDE:
         # average whole blocks of factor × factor pixels; (p + 0.5) / factor − 0.5 is the new place
         image, corner = _blocks(image, square, factor)

@@ -105,7 +105,7 @@ def test_a_card_of_another_size_is_one_line(options, tmp_path):
         open_network(path)
 
 
-def test_what_differs_too_much_is_refused_and_removed(options, tmp_path, monkeypatch):
+def test_what_differs_too_much_is_refused_and_an_earlier_file_kept(options, tmp_path, monkeypatch):
     to_litert = command.convert.to_litert
 
     def shifted(network, path, precision, calibration):
@@ -115,9 +115,11 @@ def test_what_differs_too_much_is_refused_and_removed(options, tmp_path, monkeyp
         network.model.get_layer("head").set_weights([kernel, bias])
 
     monkeypatch.setattr(command.convert, "to_litert", shifted)
-    with pytest.raises(UserError, match=r"refused and removed.*best-fp32.tflite \(mean 0.679 px, allowed 0.01\)"):
+    (tmp_path / "best-fp32.tflite").write_text("earlier")
+    with pytest.raises(UserError, match=r"refused and not written.*best-fp32.tflite \(mean 0.679 px, allowed 0.01\)"):
         run_export(dataclasses.replace(options, output=str(tmp_path)))
-    assert [p.name for p in tmp_path.iterdir()] == ["export.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["best-fp32.tflite", "export.json"]
+    assert (tmp_path / "best-fp32.tflite").read_text() == "earlier"
 
 
 def test_difference_by_hand():

@@ -9,7 +9,7 @@ import pytest
 from kd_loss import geometry
 from kd_loss.datasets.pts import parse_pts
 from kd_loss.datasets.spec import W300
-from kd_loss.detection import Detection
+from kd_loss.detection import Detection, HaarDetector
 from kd_loss.errors import UserError
 from kd_loss.inference.command import make_detector, result_names, run_predict
 from kd_loss.inference.drawing import draw_landmarks, sheet
@@ -93,6 +93,8 @@ def test_results_never_overwrite_pictures_or_each_other(tmp_path):
         path.write_text("")
     out = tmp_path / "out"
     assert [p.name for p in result_names([a, b, c], out)] == ["a_jpg", "a_png", "b"]
+    names = ("p.jpg", "p-2.jpg", "faces.mp4", "q-2.jpg")  # p-2.pts is the second face of p, faces.csv the table
+    assert [p.name for p in result_names([tmp_path / n for n in names], out)] == ["p", "p-2_jpg", "faces_mp4", "q-2"]
     with pytest.raises(UserError, match="lies in the folder of the results"):
         result_names([a], tmp_path / "x")
     with pytest.raises(UserError, match="several pictures are called a_jpg"):
@@ -102,6 +104,31 @@ def test_results_never_overwrite_pictures_or_each_other(tmp_path):
 @pytest.mark.parametrize("shape", [(10, 3000), (3000, 5), (4, 4000)])
 def test_thin_pictures(predictor, shape):
     assert np.isfinite(predictor(np.zeros((*shape, 3), np.uint8)).landmarks).all()
+
+
+def test_a_thin_picture_and_a_very_wide_one_are_searched(predictor):
+    assert HaarDetector()(np.zeros((2, 3000, 3), np.uint8)) == []
+    face = predictor(np.zeros((40, 33_000, 3), np.uint8), box=(32_000, 5, 20, 20))  # OpenCV warps up to 32,766
+    np.testing.assert_allclose(face.landmarks, (POINTS + 0.5) * 26 + [31_997, 2], atol=0.01)
+
+
+def test_a_damaged_network_is_one_line(predictor):
+    broken = dataclasses.replace(predictor.network, run=lambda crops: np.full((len(crops), 68, 2), np.nan))
+    with pytest.raises(UserError, match="not finite"):
+        LandmarkPredictor(broken)(np.zeros((48, 48, 3), np.uint8))
+
+
+def test_a_picture_that_cannot_be_read_is_left_out(weights, tmp_path):
+    for name in ("a.png", "c.png"):
+        cv2.imwrite(str(tmp_path / name), np.zeros((48, 48, 3), np.uint8))
+    (tmp_path / "b.png").write_bytes(b"no picture")
+    options = PredictOptions(
+        sources=[str(tmp_path)], weights=str(weights), output=tmp_path / "out", detector="none", batch_size=2
+    )
+    with pytest.raises(UserError, match=r"1 of 3 pictures were left out: .*b.png"):
+        run_predict(options)
+    with (tmp_path / "out" / "faces.csv").open() as file:
+        assert [row["source"].rpartition("/")[2] for row in csv.DictReader(file)] == ["a.png", "c.png"]
 
 
 def test_faces_of_a_photograph(predictor, synthetic):
@@ -182,7 +209,7 @@ def test_a_video(weights, tmp_path, capsys):
     [face] = run_predict(options)
     assert face.number == 1
     assert {p.name for p in out.iterdir()} == {"film.mp4", "film.json", "film.csv", "film-pts"}
-    assert sorted(p.name for p in (out / "film-pts").iterdir()) == [f"00000{i}.pts" for i in (1, 2, 3, 4)]
+    assert sorted(p.name for p in (out / "film-pts").iterdir()) == [f"00000{i}.pts" for i in range(4)]
     frames = json.loads((out / "film.json").read_text())
     assert frames["rate"] == 10
     assert [(f["frame"], len(f["faces"])) for f in frames["frames"]] == [(i, 1) for i in range(4)]
