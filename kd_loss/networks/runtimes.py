@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.errors import UserError
+from kd_loss.quiet import quiet_stderr
 
 #: a batch of inputs -> outputs by name
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -67,12 +68,14 @@ def _interpreter(path: Path, threads: int | None) -> Any:
         except ImportError:
             raise ImportError(name="ai-edge-litert") from None
         Interpreter = tensorflow.lite.Interpreter
-    return Interpreter(model_content=path.read_bytes(), num_threads=threads or 1)
+    with quiet_stderr():  # XNNPACK announces itself
+        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads or 1)
+        interpreter.allocate_tensors()
+    return interpreter
 
 
 def _litert(path: Path, threads: int | None) -> Run:
     interpreter = _interpreter(path, threads)
-    interpreter.allocate_tensors()
     [entry] = interpreter.get_input_details()
     details = interpreter.get_output_details()
 
