@@ -11,7 +11,8 @@ crop by repeating its border, for a network that was trained on wider ones; `out
 landmarks, where the first that fits is not it; `taps` names outputs that are more, `{"embedding": "pool"}`.
 
 A Python function is given as `file.py:function` and maps (B, S, S, 3) uint8 RGB crops to normalised
-landmarks (B, M, 2), −0.5…0.5 across the crop, in NumPy, or to a dictionary of `landmarks` and other taps.
+landmarks (B, M, 2), −0.5…0.5 across the crop, in NumPy, or to a dictionary of `landmarks` and other taps. What it
+answered is recorded under the checksum of the file: where weights that it loads change, so has the file to.
 """
 
 from __future__ import annotations
