@@ -13,6 +13,7 @@ from kd_loss.datasets.prepare import check_crop
 from kd_loss.datasets.spec import SPECS, DatasetSpec, get_spec
 from kd_loss.errors import UserError, check_name, choose
 from kd_loss.files import sha256
+from kd_loss.networks.agreement import agreement
 from kd_loss.networks.card import Card
 from kd_loss.networks.import_options import ImportOptions
 from kd_loss.networks.landmark_net import load_network, save_network
@@ -20,7 +21,6 @@ from kd_loss.networks.legacy import (
     CONVENTIONS,
     RANGES,
     Convention,
-    agreement,
     convert,
     own_scaling,
     plain_network,
