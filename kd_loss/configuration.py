@@ -21,8 +21,8 @@ from kd_loss.errors import UserError
 
 T = TypeVar("T")
 
-#: what a run's `config.json` holds beside the options that made it
-_OF_A_RUN = ("config", "resume", "role", "decided_by")
+#: what a run's `config.json` holds beside the options that made it, and options that are not for a file
+_OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
 
 
 def option(default: Any, help: str, *, positional: bool = False, flag: str = "") -> Any:
@@ -95,7 +95,7 @@ def read_config(path: Path, cls: type) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
-        if name in _OF_A_RUN and not (name == "role" and name in hints):
+        if name in _NOT_OF_A_FILE or (name in _OF_A_RUN and name not in hints):
             continue
         if name not in hints:
             near = difflib.get_close_matches(name, list(hints), n=1)

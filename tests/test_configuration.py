@@ -84,3 +84,13 @@ def test_one_text_is_a_list_of_one_and_a_runs_own_file_is_taken(tmp_path):
     file.write_text('{"names": "none", "rate": null, "role": "student", "decided_by": {}, "resume": true}')
     got = parse(Options, ["--config", str(file)])
     assert (got.names, got.rate, got.resume) == (["none"], None, False)
+
+
+def test_an_option_called_as_what_a_run_records_is_read(tmp_path):
+    @dataclass(frozen=True)
+    class Roles:
+        role: str = option("student", "")
+        config: str = option("", "")
+
+    (tmp_path / "c.json").write_text('{"role": "tough", "decided_by": {}}')
+    assert parse(Roles, ["--config", str(tmp_path / "c.json")]).role == "tough"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_loss.configuration import option
-from kd_loss.errors import UserError, check_name, choose
+from kd_loss.errors import UserError, choose
 
 FOLDER = "folder of images with .npy, .pts or one CSV"
 
@@ -34,22 +34,14 @@ class PrepareOptions:
 
 def read_archive(options: PrepareOptions) -> Any:
     """The archive that the options name."""
-    from kd_loss.datasets.spec import SPECS, DatasetSpec
+    from kd_loss.datasets.spec import chosen_spec
 
+    spec = chosen_spec(options.dataset, options.spec)
     if options.spec:
-        from dataclasses import replace
-
         from kd_loss.datasets.folder import read_folder
 
-        spec = DatasetSpec.from_json(Path(options.spec))
-        spec = replace(spec, name=options.dataset or spec.name)
-        check_name(spec.name, "a dataset")
-        if spec.name in SPECS:
-            raise UserError(f"'{spec.name}' is a benchmark; give your own dataset another name with --dataset")
         return read_folder(_source(options), spec, options.test_fraction)
-    if not options.dataset:
-        raise UserError(f"give --dataset: {', '.join(SPECS)}, or your own with --spec")
-    name = choose(options.dataset, SPECS, "dataset")
+    name = spec.name
     if name.startswith("synthetic"):
         from kd_loss.datasets.synthetic import draw_archive
 
@@ -58,7 +50,7 @@ def read_archive(options: PrepareOptions) -> Any:
     if choose(options.format, ("auto", "folder"), "format") == "folder" or _is_plain_folder(source):
         from kd_loss.datasets.folder import read_folder
 
-        return read_folder(source, SPECS[name], options.test_fraction)
+        return read_folder(source, spec, options.test_fraction)
     if name == "w300":
         from kd_loss.datasets.w300 import read_w300 as read
     elif name == "cofw":

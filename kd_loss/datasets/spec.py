@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.errors import UserError, choose
+from kd_loss.errors import UserError, check_name, choose
 
 Indices = tuple[int, ...]
 
@@ -226,3 +226,20 @@ SPECS: dict[str, DatasetSpec] = {
 def get_spec(name: str) -> DatasetSpec:
     """The spec of a built-in dataset; an unknown name is a `UserError` with the nearest one."""
     return SPECS[choose(name, SPECS, "dataset")]
+
+
+def chosen_spec(name: str, file: str) -> DatasetSpec:
+    """The spec that `--dataset NAME` and `--spec FILE` ask for: the file's under that name, or a built-in one.
+
+    `UserError` for neither, an unknown name, a bad file, and a file's spec under the name of a benchmark.
+    """
+    if file:
+        spec = DatasetSpec.from_json(Path(file))
+        spec = replace(spec, name=name or spec.name)
+        check_name(spec.name, "a dataset")
+        if spec.name in SPECS:
+            raise UserError(f"'{spec.name}' is a benchmark; give your own dataset another name with --dataset")
+        return spec
+    if not name:
+        raise UserError(f"give --dataset: {', '.join(SPECS)}, or your own with --spec")
+    return get_spec(name)

@@ -42,12 +42,12 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     weights = Path(options.weights)
     network = load_network(weights)
     dataset = _dataset(network, options)
-    if "int8" in precisions and dataset is None:
-        raise UserError("int8 is calibrated on training crops: prepare the dataset, or give --dataset and --data")
     faces = test_faces(network.card, dataset)
     folder = Path(options.output) if options.output else weights.parent / "export"
     reference = _predict(CropNetwork.of(network), faces.crops)
     calibration = calibration_crops(network.card, dataset, options.calibration) if dataset else None
+    if "int8" in precisions:
+        convert.required(calibration)
     rows = [_row(weights.name, "keras", "fp32", weights, reference, reference, faces, network.card.size)]
     refused: list[str] = []
     for kind in formats:

@@ -44,7 +44,7 @@ def to_litert(network: LandmarkNet, path: Path, precision: str, calibration: np.
     if precision == "fp16":
         converter.target_spec.supported_types = [tf.float16]
     if precision == "int8":
-        crops = _required(calibration)
+        crops = required(calibration)
         converter.representative_dataset = lambda: ([crop[None].astype(np.float32)] for crop in crops)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
@@ -63,11 +63,12 @@ def to_onnx(network: LandmarkNet, path: Path, precision: str, calibration: np.nd
 
         onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), path)
     if precision == "int8":
-        _quantise_onnx(path, _required(calibration))
+        _quantise_onnx(path, required(calibration))
     embed_card(path, asdict(network.card))
 
 
-def _required(calibration: np.ndarray | None) -> np.ndarray:
+def required(calibration: np.ndarray | None) -> np.ndarray:
+    """The crops that int8 cannot do without; a `UserError` where there are none."""
     if calibration is None or not len(calibration):
         raise UserError("int8 is calibrated on training crops: prepare the dataset, or give --dataset and --data")
     return calibration

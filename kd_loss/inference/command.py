@@ -107,19 +107,16 @@ def _predict_pictures(
     whole = isinstance(detector, WholePicture)
     step = options.batch_size if whole else 1
     faces: list[FaceLandmarks] = []
-    empty, unread = 0, []
+    empty = 0
+    unread: list[UserError] = []
     with csv_table(options.output / "faces.csv", predictor.spec.points) as table:
         for start in range(0, len(pictures), step):
-            batch, images = [], []
-            for picture, name in pictures[start : start + step]:
-                try:
-                    images.append(picture.read())
-                    batch.append((picture, name))
-                except UserError as error:
-                    if len(pictures) == 1:
-                        raise
-                    unread.append(str(error))
-                    print(f"left out: {error}")
+            batch, images, problems = _read(pictures[start : start + step])
+            if problems and len(pictures) == 1:
+                raise problems[0]
+            for problem in problems:
+                print(f"left out: {problem}")
+            unread += problems
             if not batch:
                 continue
             if whole:  # cropped as in training, many at a time
@@ -139,6 +136,20 @@ def _predict_pictures(
     if unread:
         raise UserError(f"{len(unread)} of {len(pictures)} pictures were left out: {unread[0]}")
     return faces
+
+
+def _read(
+    batch: list[tuple[Picture, Path]],
+) -> tuple[list[tuple[Picture, Path]], list[np.ndarray], list[UserError]]:
+    """Those of a batch that can be read, their pictures, and what was wrong with the others."""
+    good, images, problems = [], [], []
+    for picture, name in batch:
+        try:
+            images.append(picture.read())
+            good.append((picture, name))
+        except UserError as error:
+            problems.append(error)
+    return good, images, problems
 
 
 def _predict_video(

@@ -10,8 +10,8 @@ import keras
 
 import kd_loss
 from kd_loss.datasets.prepare import check_crop
-from kd_loss.datasets.spec import SPECS, DatasetSpec, get_spec
-from kd_loss.errors import UserError, check_name, choose
+from kd_loss.datasets.spec import SPECS, chosen_spec
+from kd_loss.errors import UserError, choose
 from kd_loss.files import sha256
 from kd_loss.networks.agreement import agreement
 from kd_loss.networks.card import Card
@@ -49,7 +49,7 @@ def run_import(options: ImportOptions) -> Path:
     convention = _convention(options)
     role = choose(options.role, ROLES, "role")
     margin = options.margin if options.margin is not None else 0.05 if convention.coordinates == "kd-loss" else 0.15
-    spec = _spec(options)
+    spec = chosen_spec(options.dataset, options.spec)
     file = read_old_file(path)
     target = options.output or path.with_name(f"{path.stem}-native.h5")
     for taken in (target, target.with_suffix(".json")):
@@ -131,16 +131,3 @@ def _convention(options: ImportOptions) -> Convention:
         range=choose(options.range or ("unit" if coordinates == "kd-loss" else "bytes"), RANGES, "range"),
         first_pixel=default if options.first_pixel is None else options.first_pixel,
     )
-
-
-def _spec(options: ImportOptions) -> DatasetSpec:
-    if options.spec:
-        spec = DatasetSpec.from_json(Path(options.spec))
-        spec = replace(spec, name=options.dataset or spec.name)
-        check_name(spec.name, "a dataset")
-        if spec.name in SPECS:
-            raise UserError(f"'{spec.name}' is a benchmark; give your own dataset another name with --dataset")
-        return spec
-    if not options.dataset:
-        raise UserError(f"give --dataset: {', '.join(SPECS)}, or your own with --spec")
-    return get_spec(options.dataset)

@@ -75,7 +75,7 @@ class DistillationOptions(TrainingOptions):
     map_points: bool = option(
         False, "read teachers of another scheme through a linear map, fitted on the training faces"
     )
-    teachers: str = option("auto", "live: asked in every step; cached: once; auto: live for features only")
+    teachers: str = option("auto", "live: asked in every step; cached: once; auto: live only for features")
     teacher_views: int = option(0, "cached teachers see this many fixed augmentations of each face; 0: the face itself")
     cache_limit: float = option(4.0, "the most that one teacher's cached answers may take, in GB")
     unlabelled: str = option("", "folder of photographs without landmarks, on which the teachers' predictions count")

@@ -32,29 +32,11 @@ ROOT = Path(__file__).parents[2]
 def options(data_folder, tmp_path_factory):
     """A tiny student on 32-pixel faces; teachers of the same kind in the same runs."""
     runs = tmp_path_factory.mktemp("runs")
-    student = StudentOptions(
-        dataset="synthetic",
-        arch="tiny",
-        epochs=2,
-        batch_size=8,
-        alpha=0.5,
-        size=32,
-        validation=0.2,
-        data=data_folder,
-        runs=runs,
-    )
-    teacher = TeacherOptions(
-        dataset="synthetic",
-        arch="tiny",
-        epochs=1,
-        batch_size=8,
-        alpha=0.5,
-        size=48,
-        data=data_folder,
-        runs=runs,
-    )
-    train_teachers(teacher, tell=lambda _: None)
-    return student
+    common = {
+        "dataset": "synthetic", "arch": "tiny", "batch_size": 8, "alpha": 0.5, "data": data_folder, "runs": runs
+    }  # fmt: skip
+    train_teachers(TeacherOptions(epochs=1, size=48, **common), tell=lambda _: None)
+    return StudentOptions(epochs=2, size=32, validation=0.2, **common)
 
 
 def weights(folder):
