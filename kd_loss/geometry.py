@@ -48,9 +48,9 @@ def invert(affine: ArrayLike) -> Array:
 
 
 def landmark_box(points: ArrayLike) -> Array:
-    """The tight box `(x0, y0, x1, y1)` around landmarks (K, 2)."""
+    """The tight box `(x0, y0, x1, y1)` around landmarks (K, 2); points that are NaN do not count."""
     array = np.asarray(points, np.float64)
-    return np.concatenate([array.min(axis=0), array.max(axis=0)])
+    return np.concatenate([np.nanmin(array, axis=0), np.nanmax(array, axis=0)])
 
 
 def square_crop(box: ArrayLike, margin: float) -> Array:
@@ -62,6 +62,13 @@ def square_crop(box: ArrayLike, margin: float) -> Array:
     x0, y0, x1, y1 = np.asarray(box, np.float64)
     side = max(x1 - x0, y1 - y0) * (1 + 2 * margin)
     return np.array([(x0 + x1 - side) / 2, (y0 + y1 - side) / 2, side])
+
+
+def widen(square: ArrayLike, factor: float) -> Array:
+    """The square `(x0, y0, side)` made `factor` times as long about its centre."""
+    x0, y0, side = np.asarray(square, np.float64)
+    more = side * (factor - 1)
+    return np.array([x0 - more / 2, y0 - more / 2, side + more])
 
 
 def crop_affine(square: ArrayLike, size: int) -> Array:

@@ -32,23 +32,38 @@ class ShapeModel:
 
     @classmethod
     def fit(cls, landmarks: np.ndarray, variance: float = 0.90) -> ShapeModel:
-        """Fit to (N, K, 2) landmarks, with as few components as keep `variance` (0 < v < 1) of it."""
+        """Fit to (N, K, 2) landmarks, with as few components as keep `variance` (0 < v < 1) of it.
+
+        Faces with points that are not annotated (NaN) are left out.
+        """
         from sklearn.decomposition import PCA
 
         if not 0 < variance < 1:
             raise UserError(f"--variance {variance} is not between 0 and 1")
+        landmarks = landmarks[~np.isnan(landmarks).any(axis=(1, 2))]
         if len(landmarks) < 3:
-            raise UserError(f"a shape model needs at least 3 faces, got {len(landmarks)}")
+            raise UserError(f"a shape model needs at least 3 faces with all points, got {len(landmarks)}")
         shapes = np.asarray(landmarks, np.float64).reshape(len(landmarks), -1)
         pca = PCA(n_components=variance, svd_solver="full").fit(shapes)
         return cls(pca.mean_, pca.components_, pca.explained_variance_, float(pca.explained_variance_ratio_.sum()))
 
     def soften(self, landmarks: np.ndarray) -> np.ndarray:
-        """Hard landmarks (N, K, 2) to soft ones: `mean + V b`, each b clamped to ±3√λ."""
+        """Hard landmarks (N, K, 2) to soft ones: `mean + V b`, each b clamped to ±3√λ.
+
+        Points that are not annotated (NaN) stay so; b is then the least squares fit to the others.
+        """
         shapes = np.asarray(landmarks, np.float64).reshape(len(landmarks), -1)
         limit = 3 * np.sqrt(self.variances)
-        parameters = np.clip((shapes - self.mean) @ self.components.T, -limit, limit)
-        soft = self.mean + parameters @ self.components
+        parameters = (shapes - self.mean) @ self.components.T
+        for row in np.flatnonzero(np.isnan(parameters).any(axis=1)):
+            seen = ~np.isnan(shapes[row])
+            # a breath of the prior keeps b finite where few points are seen
+            basis, prior = self.components[:, seen], 1e-4 / np.maximum(self.variances, 1e-9)
+            parameters[row] = np.linalg.solve(
+                basis @ basis.T + np.diag(prior), basis @ (shapes[row] - self.mean)[seen]
+            )
+        soft = self.mean + np.clip(parameters, -limit, limit) @ self.components
+        soft[np.isnan(shapes)] = np.nan
         return soft.reshape(np.shape(landmarks)).astype(np.float32)
 
     def save(self, path: Path) -> None:
@@ -60,3 +75,64 @@ class ShapeModel:
         """Read what `save` wrote."""
         with np.load(path) as data:
             return cls(data["mean"], data["components"], data["variances"], float(data["kept"]))
+
+
+def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix A (2, 2), a rotation times a scale, and the shift of the least squares map of points (M, 2)."""
+    a, b = source - source.mean(axis=0), target - target.mean(axis=0)
+    c, s = (a * b).sum(), (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
+    matrix = np.array([[c, -s], [s, c]]) / max((a**2).sum(), 1e-12)
+    return matrix, target.mean(axis=0) - matrix @ source.mean(axis=0)
+
+
+@dataclass(frozen=True)
+class ShapeCompletion:
+    """Where the points of a face lie that nobody annotated, roughly: enough to know how large the face is.
+
+    The most likely shape of an active shape model, under a similarity, given the points that are there. The
+    components come from shapes that were moved, turned and scaled onto their mean.
+
+    Attributes:
+        mean: (K, 2); components: (C, 2K); variances: (C,).
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+    variances: np.ndarray
+
+    @classmethod
+    def of(cls, faces: list[np.ndarray]) -> ShapeCompletion | None:
+        """From faces (K, 2), those with all points; None where all are whole or too few are."""
+        whole = [face for face in faces if not np.isnan(face).any()]
+        if len(whole) == len(faces) or len(whole) < 10:
+            return None
+        from sklearn.decomposition import PCA
+
+        shapes = np.stack(whole)
+        mean = shapes[0] - shapes[0].mean(axis=0)
+        for _ in range(2):
+            mean /= np.linalg.norm(mean)
+            moved = []
+            for shape in shapes:
+                matrix, shift = _similarity(shape, mean)
+                moved.append(shape @ matrix.T + shift)
+            mean = np.mean(moved, axis=0)
+        pca = PCA(n_components=0.95, svd_solver="full").fit(np.stack(moved).reshape(len(moved), -1))
+        return cls(pca.mean_.reshape(-1, 2), pca.components_, pca.explained_variance_)
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """(K, 2) with NaN -> (K, 2) without; the points that were there stay as they are."""
+        seen = ~np.isnan(points[:, 0])
+        if seen.all():
+            return points
+        shape = self.mean
+        basis = self.components.reshape(len(self.components), -1, 2)[:, seen].reshape(len(self.components), -1)
+        # annotators are trusted to a hundredth of the face
+        prior = np.diag((0.01 * np.linalg.norm(self.mean) / len(self.mean) ** 0.5) ** 2 / self.variances)
+        for _ in range(5):
+            matrix, shift = _similarity(shape[seen], points[seen])
+            target = np.linalg.solve(matrix, (points[seen] - shift).T).T
+            b = np.linalg.solve(basis @ basis.T + prior, basis @ (target - self.mean[seen]).reshape(-1))
+            shape = self.mean + (b @ self.components).reshape(-1, 2)
+        matrix, shift = _similarity(shape[seen], points[seen])
+        return np.where(seen[:, None], points, shape @ matrix.T + shift)

@@ -73,7 +73,7 @@ class Clock:
 def random_network(arch: str, size: int) -> LandmarkNet:
     """An untrained network; MobileNetV2 as a student, others as a teacher."""
     role = "student" if arch == "mobileNetV2" else "tough"
-    return build_network(Card(arch, 1.0, "synthetic", W300.to_dict(), size, role, 0.15), momentum=0.9)
+    return build_network(Card(arch, 1.0, "synthetic", W300.to_dict(), size, role, 0.15))
 
 
 def bare(split: PreparedSplit, size: int, batch: int, fused: bool) -> Callable[[], None]:
@@ -81,7 +81,7 @@ def bare(split: PreparedSplit, size: int, batch: int, fused: bool) -> Callable[[
     model = random_network("mobileNetV2", size).model
     model.compile(optimizer="adam", loss="mae", jit_compile=False)
     count = len(split) // batch * batch
-    x, y = np.asarray(split.images[:count], np.float32), np.asarray(split.landmarks[:count])
+    x, y = np.stack([split.crop(i) for i in range(count)]).astype(np.float32), np.asarray(split.landmarks[:count])
 
     def epoch() -> None:
         with fused_batch_normalization() if fused else contextlib.nullcontext():
@@ -139,6 +139,6 @@ def all_ways(
     if reference:
         networks = [network.model for network in teachers.values()]
         student = random_network("mobileNetV2", size).model
-        images, landmarks = np.asarray(split.images), np.asarray(split.landmarks)
+        images, landmarks = np.stack([split.crop(i) for i in range(len(split))]), np.asarray(split.landmarks)
         ways[REFERENCE] = reference(student, networks, images, landmarks, batch, folder)
     return ways

@@ -75,12 +75,17 @@ class Augmentation:
 NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0, 0, 0, 0)
 
 
-def warp(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
-    """A stored crop (S, S, 3) seen through a map of normalised points, as (size, size, 3) uint8.
+def warp(image: np.ndarray, affine: np.ndarray, size: int, border: int = 0) -> np.ndarray:
+    """A stored crop (T, T, 3) seen through a map of normalised points, as (size, size, 3) uint8.
 
-    The border is repeated: black corners would tell the network how far the picture was turned.
+    `border` pixels on each side are surroundings, which normalised coordinates count from −0.5 downwards and from
+    0.5 upwards. Where even they end, the last pixels are repeated: black corners would tell the network how far the
+    picture was turned.
     """
-    factor = image.shape[0] // size
+    inner = image.shape[0] - 2 * border
+    if border:
+        affine = affine @ np.diag([image.shape[0] / inner, image.shape[0] / inner, 1])
+    factor = inner // size
     if factor > 1:  # average first: a bilinear look at every third pixel would alias
         side = image.shape[0] // factor
         image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
@@ -101,8 +106,12 @@ def augment(
     augmentation: Augmentation,
     flip_index: np.ndarray,
     rng: np.random.Generator,
+    border: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One augmented sample: (size, size, 3) uint8 and its normalised landmarks (…, K, 2), all moved alike."""
+    """One augmented sample: (size, size, 3) uint8 and its normalised landmarks (…, K, 2), all moved alike.
+
+    `border`: the pixels around the stored crop, see `warp`.
+    """
     affine, flip = augmentation.draw_affine(rng)
     moved = move_points(points, affine, flip_index if flip else None)
-    return augmentation.recolour(warp(image, affine, size), rng), moved
+    return augmentation.recolour(warp(image, affine, size, border), rng), moved

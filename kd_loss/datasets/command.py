@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,10 @@ class PrepareOptions:
     format: str = option("auto", "auto; or folder: images with one .npy or .pts each, or one CSV")
     size: int = option(224, "side of a crop in pixels")
     margin: float = option(0.15, "added to each side of the landmark box, as a fraction of its longer side")
+    room: float = option(0.25, "photograph kept on each side of a crop, for augmentation, as a share of its side")
+    also: list[str] = option(
+        [], "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or spec.json=FOLDER"
+    )
     variance: float = option(0.90, "share of the variance that the soft landmarks keep")
     test_fraction: float = option(0.1, "share of photographs for testing, where the source has no split")
     skip_bad: bool = option(False, "leave bad samples out instead of refusing the whole")
@@ -55,9 +59,34 @@ def read_archive(options: PrepareOptions) -> Any:
         from kd_loss.datasets.w300 import read_w300 as read
     elif name == "cofw":
         from kd_loss.datasets.cofw import read_cofw as read
-    else:
+    elif name == "wflw":
         from kd_loss.datasets.wflw import read_wflw as read
+    else:
+        from kd_loss.datasets.folder import read_folder
+
+        return read_folder(source, spec, options.test_fraction)
     return read(source)
+
+
+def _with_others(archive: Any, options: PrepareOptions) -> Any:
+    """The archive with the training faces of those that `--also` names."""
+    from kd_loss.datasets.combine import add_faces
+
+    for text in options.also:
+        scheme, equals, folder = text.partition("=")
+        if not equals or not scheme or not folder:
+            raise UserError(f"--also {text} is not of the form scheme=folder, e.g. cfp30=/path/CFP")
+        own = scheme.endswith(".json")
+        other = replace(
+            options,
+            dataset="" if own else scheme,
+            spec=scheme if own else "",
+            source=folder,
+            also=[],
+            test_fraction=0.0,
+        )
+        archive = add_faces(archive, read_archive(other))
+    return archive
 
 
 def _source(options: PrepareOptions) -> Path:
@@ -93,12 +122,12 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
         return track(items, "faces", total, console=console, transient=True)
 
-    check_crop(options.size, options.margin)
+    check_crop(options.size, options.margin, options.room)
     if options.seed < 0:
         raise UserError(f"--seed {options.seed} is negative")
     if not 0 < options.test_fraction < 1:
         raise UserError(f"--test-fraction {options.test_fraction} is not between 0 and 1")
-    archive = read_archive(options)
+    archive = _with_others(read_archive(options), options)
     target = options.data / archive.spec.name
     _check_target(target, options.source)
     manifest = prepare(
@@ -106,6 +135,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         target,
         size=options.size,
         margin=options.margin,
+        room=options.room,
         variance=options.variance,
         skip_bad=options.skip_bad,
         tell=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),

@@ -6,6 +6,8 @@
 * CSV: one file in the folder; each row the image's path, then x0, y0, x1, y1 … in pixels that start
   at 0. A header row is passed over; several rows may name one photograph.
 
+A point that is not annotated is NaN in a `.npy` file and two empty cells in a CSV.
+
 Faces of one photograph, which have to stay in one split, are rows of one path; in the other layouts every
 picture is taken for a photograph of its own. Folders `train/` and `test/` are kept as the splits; otherwise
 a share of the photographs becomes test.
@@ -49,7 +51,7 @@ def read_npy(path: Path, points: int) -> np.ndarray:
         raise BadSample("is not a .npy array of landmarks") from None
     if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise BadSample(f"holds {values.dtype}, not numbers")
-    if values.size == 2 * points and np.abs(values).max() <= 1:
+    if values.size == 2 * points and np.nanmax(np.abs(values), initial=0) <= 1:
         raise BadSample("holds normalised values; pixel coordinates are expected")
     return check_landmarks(values, points)
 
@@ -78,7 +80,7 @@ def _from_csv(root: Path, folder: Path, table: Path, archive: Archive) -> Iterat
             continue
         where = f"{table} row {number}"
         try:
-            values = np.array([float(cell) for cell in row[1:]])
+            values = np.array([float(cell) if cell.strip() else np.nan for cell in row[1:]])
         except ValueError:
             if number > 1 or (folder / row[0]).is_file():  # the first row may be a header
                 archive.problems.append(f"{where}: a cell is not a number")

@@ -1,9 +1,9 @@
 """From an archive of annotated pictures to a prepared dataset: square crops and landmarks as `.npy`.
 
 A prepared dataset is a folder `<data>/<name>/` with `manifest.json`, `shape_model.npz` and, for each
-split: `images.npy` (N, S, S, 3) uint8 RGB, `landmarks.npy` (N, K, 2) float32 normalised, `soft.npy`
-of the same shape, `affine.npy` (N, 2, 3) float64 from source pixels to crop pixels, `subset.npy`,
-`group.npy`, `name.npy` (text) and one array per attribute.
+split: `images.npy` (N, S + 2 border, S + 2 border, 3) uint8 RGB, `landmarks.npy` (N, K, 2) float32 normalised
+to the inner S × S pixels, `soft.npy` of the same shape, `affine.npy` (N, 2, 3) float64 from source pixels to
+pixels of the inner crop, `subset.npy`, `group.npy`, `name.npy` (text) and one array per attribute.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from kd_loss import geometry
 from kd_loss.datasets.sample import Archive, BadSample, Sample
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_folder, reserve, sha256, write_json
-from kd_loss.shape_model import ShapeModel
+from kd_loss.shape_model import ShapeCompletion, ShapeModel
 
 SPLITS = ("train", "test")
-FORMAT = 1
+FORMAT = 2
 #: OpenCV warps no longer pictures
 MAX_SIDE = (1 << 15) - 2
 
@@ -69,10 +69,14 @@ def _blocks(image: np.ndarray, square: np.ndarray, factor: int) -> tuple[np.ndar
 class _Split:
     """One split on its way to disk; `images_sha256` is None where it is not known without reading the file."""
 
-    def __init__(self, folder: Path, samples: Sequence[Sample], size: int, margin: float):
+    def __init__(
+        self, folder: Path, samples: Sequence[Sample], size: int, margin: float, border: int,
+        completion: ShapeCompletion | None,
+    ):  # fmt: skip
         self.folder, self.samples, self.size, self.margin = folder, samples, size, margin
+        self.border, self.completion = border, completion
         folder.mkdir()
-        shape = (len(samples), size, size, 3)
+        shape = (len(samples), size + 2 * border, size + 2 * border, 3)
         self.images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
         reserve(folder / "images.npy")
         self.images_sha256: str | None = None
@@ -90,12 +94,14 @@ class _Split:
         except cv2.error as error:
             return f"{sample.name}: OpenCV cannot read it ({error.err})"
         height, width = image.shape[:2]
-        low, high = sample.landmarks.min(axis=0), sample.landmarks.max(axis=0)
+        low, high = np.nanmin(sample.landmarks, axis=0), np.nanmax(sample.landmarks, axis=0)
         if (high < -0.5).any() or (low > (width - 0.5, height - 0.5)).any():
             return f"{sample.name}: no landmark lies in the picture ({width} × {height})"
         self.outside[index] = (low < -0.5).any() or (high > (width - 0.5, height - 0.5)).any()
-        square = geometry.square_crop(geometry.landmark_box(sample.landmarks), self.margin)
-        self.images[index] = crop_face(image, square, self.size)
+        whole = sample.landmarks if self.completion is None else self.completion(sample.landmarks)
+        square = geometry.square_crop(geometry.landmark_box(whole), self.margin)
+        stored = self.size + 2 * self.border
+        self.images[index] = crop_face(image, geometry.widen(square, stored / self.size), stored)
         self.affine[index] = geometry.crop_affine(square, self.size)
         self.landmarks[index] = geometry.apply(geometry.normalised_affine(square), sample.landmarks)
         return None
@@ -121,7 +127,7 @@ class _Split:
         """Drop bad samples and write everything but the soft landmarks."""
         good = [i for i in range(len(self.samples)) if i not in bad]
         if bad:
-            shape = (len(good), self.size, self.size, 3)
+            shape = (len(good), *self.images.shape[1:])
             path = self.folder / "images.npy"
             packed = np.lib.format.open_memmap(self.folder / "packed.npy", "w+", np.uint8, shape)
             reserve(self.folder / "packed.npy")
@@ -140,17 +146,21 @@ class _Split:
         np.save(self.folder / "affine.npy", self.affine[good])
         for key in ("subset", "group", "name"):
             np.save(self.folder / f"{key}.npy", np.array([getattr(s, key) for s in self.samples], str))
-        for key in self.samples[0].attributes:
+        if any(s.extra for s in self.samples):
+            np.save(self.folder / "extra.npy", np.array([s.extra for s in self.samples]))
+        for key in [key for key in self.samples[0].attributes if all(key in s.attributes for s in self.samples)]:
             values = np.array([s.attributes[key] for s in self.samples])
             np.save(self.folder / f"attribute-{key}.npy", values)
 
 
-def check_crop(size: int, margin: float) -> None:
-    """Refuse a senseless size or margin."""
+def check_crop(size: int, margin: float, room: float = 0.0) -> None:
+    """Refuse a senseless size, margin or room."""
     if not 16 <= size <= 1024:
         raise UserError(f"--size {size} is not between 16 and 1024")
     if not 0 <= margin <= 2:
         raise UserError(f"--margin {margin} is not between 0 and 2")
+    if not 0 <= room <= 1:
+        raise UserError(f"--room {room} is not between 0 and 1")
 
 
 def prepare(
@@ -159,6 +169,7 @@ def prepare(
     *,
     size: int = 224,
     margin: float = 0.15,
+    room: float = 0.25,
     variance: float = 0.90,
     skip_bad: bool = False,
     tell: Callable[[str], None] = print,
@@ -170,22 +181,25 @@ def prepare(
         archive: what a parser returned; its problems and those of decoding are refused, unless
             `skip_bad` leaves these samples out.
         size: side of a crop in pixels; margin: see `geometry.square_crop`.
+        room: how much of the photograph is stored on each side of a crop, as a share of its side.
         variance: share of the variance that the shape model of soft landmarks keeps.
         tell: takes the warnings and, one by one, the bad samples.
         progress: wraps an iterable of known length.
     """
-    check_crop(size, margin)
+    check_crop(size, margin, room)
     for warning in archive.warnings:
         tell(f"warning: {warning}")
     with atomic_folder(target) as folder:
         problems = list(archive.problems)
         splits: dict[str, _Split] = {}
         outside = 0
+        border = round(size * room)
+        completion = ShapeCompletion.of([s.landmarks for s in archive.samples if s.split == "train"])
         for name in SPLITS:
             samples = [s for s in archive.samples if s.split == name]
             if not samples:
                 continue
-            split = splits[name] = _Split(folder / name, samples, size, margin)
+            split = splits[name] = _Split(folder / name, samples, size, margin, border, completion)
             results = split.write(progress)
             bad = {i for i, problem in enumerate(results) if problem}
             problems += [results[i] for i in sorted(bad)]
@@ -209,7 +223,7 @@ def prepare(
             "format": FORMAT,
             "spec": archive.spec.to_dict(),
             "size": size,
-            "crop": {"rule": "square around the landmark box", "margin": margin},
+            "crop": {"rule": "square around the landmark box", "margin": margin, "border": border},
             "counts": {k: dict(Counter(s.subset for s in v.samples)) for k, v in splits.items()},
             "skipped": len(problems),
             "landmarks_outside": outside,

@@ -28,10 +28,12 @@ class PreparedSplit:
     """One split of a prepared dataset.
 
     Attributes:
-        images: (N, S, S, 3) uint8 RGB.
-        landmarks, soft: (N, K, 2) float32, normalised.
+        images: (N, T, T, 3) uint8 RGB: the crops of S pixels and `border` pixels more of the photograph on each
+            side, so that a turned or shifted crop shows what is there.
+        landmarks, soft: (N, K, 2) float32, normalised to the crop; NaN where a point is not annotated.
         affine: (N, 2, 3) from source pixels to crop pixels.
         subset, group, name: (N,) text.
+        extra: (N,) bool, faces of other archives, which are never held out; None for none.
 
     The arrays are memory-mapped, so that memory does not grow with the faces.
     """
@@ -45,14 +47,26 @@ class PreparedSplit:
     subset: np.ndarray
     group: np.ndarray
     name: np.ndarray
+    border: int = 0
+    extra: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.landmarks)
 
     @property
     def size(self) -> int:
-        """The side of a stored crop in pixels."""
-        return int(self.images.shape[1])
+        """The side S of a crop in pixels, without its border."""
+        return int(self.images.shape[1]) - 2 * self.border
+
+    @property
+    def partial(self) -> bool:
+        """Whether a face has points that are not annotated."""
+        return bool(np.isnan(self.landmarks).any())
+
+    def crop(self, index: int) -> np.ndarray:
+        """One crop (S, S, 3) uint8, without its border."""
+        end = self.border + self.size
+        return np.asarray(self.images[index, self.border : end, self.border : end])
 
     @cached_property
     def attributes(self) -> dict[str, np.ndarray]:
@@ -103,19 +117,25 @@ class PreparedDataset:
         for key, array in files.items():
             if len(array) != count:
                 raise UserError(f"{folder / key}.npy has {len(array)} of {count} faces; run kd-loss prepare again")
-        return PreparedSplit(folder, self.spec, **files)
+        extra = _open(folder / "extra.npy", mapped=False) if (folder / "extra.npy").is_file() else None
+        return PreparedSplit(folder, self.spec, **files, border=int(self.manifest["crop"]["border"]), extra=extra)
 
 
 def holdout(split: PreparedSplit, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices for training and for validation: about `fraction` of the photographs, never one in both."""
+    """Indices for training and for validation: about `fraction` of the photographs, never one in both.
+
+    Faces of other archives (`extra`) are all for training.
+    """
     if not 0 <= fraction < 1:
         raise UserError(f"--validation {fraction} is not in 0…1")
-    groups, member = np.unique(split.group, return_inverse=True)
+    own = np.ones(len(split), bool) if split.extra is None else ~split.extra
+    groups, member = np.unique(split.group[own], return_inverse=True)
     count = min(len(groups) - 1, round(fraction * len(groups))) if fraction else 0
     if fraction and count == 0 and len(groups) > 1:
         count = 1
     held = np.random.default_rng(seed).permutation(len(groups))[:count]
-    mask = np.isin(member, held)
+    mask = np.zeros(len(split), bool)
+    mask[own] = np.isin(member, held)
     return np.flatnonzero(~mask), np.flatnonzero(mask)
 
 
@@ -139,4 +159,11 @@ def open_dataset(name: str, data: Path) -> PreparedDataset:
     manifest = read_json(folder / "manifest.json", "the manifest")
     if not {"spec", "size", "counts", "sha256", "crop"} <= manifest.keys():
         raise UserError(f"{folder}/manifest.json is incomplete; run kd-loss prepare again")
+    if "border" not in manifest["crop"]:
+        source = "" if name.startswith("synthetic") else " --source FOLDER"
+        raise UserError(
+            f"{folder} was prepared by an earlier version, without surroundings around the crops; run: "
+            f"kd-loss prepare --dataset {name}{source} --size {manifest['size']} "
+            f"--margin {manifest['crop'].get('margin', 0.15):g}"
+        )
     return PreparedDataset(folder, manifest, DatasetSpec.from_dict(manifest["spec"], str(folder)))

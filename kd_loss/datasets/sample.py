@@ -26,12 +26,14 @@ class Sample:
 
     Attributes:
         name: where it comes from, relative to the source folder; unique within a dataset.
-        landmarks: (K, 2) float64, source pixels, (x, y), the first pixel's centre at 0.
+        landmarks: (K, 2) float64, source pixels, (x, y), the first pixel's centre at 0; NaN where a point is
+            not annotated.
         split: `train` or `test`.
         subset: the part of the archive, e.g. `helen/testset`.
         group: the photograph; faces of one group never stand on both sides of a split.
         load: returns the picture as (H, W, 3) uint8 RGB or raises `BadSample`.
         attributes: extra (K,) or scalar values by name, e.g. occlusion flags.
+        extra: whether it comes from another archive (`datasets.combine`) and serves for training alone.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Sample:
     group: str
     load: Callable[[], np.ndarray]
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
+    extra: bool = False
 
 
 @dataclass
@@ -83,16 +86,23 @@ def decode_image(data: np.ndarray, upright: bool = False) -> np.ndarray:
 
 
 def check_landmarks(values: np.ndarray, points: int) -> np.ndarray:
-    """(K, 2) float64 or `BadSample`: wrong count, values that are not finite, all in one place."""
+    """(K, 2) float64 or `BadSample`: wrong count, infinite values, half a point, all in one place.
+
+    A point of two NaN is one that nobody annotated.
+    """
     array = np.asarray(values, np.float64)
     if array.size != 2 * points:
         raise BadSample(f"{array.size / 2:g} points, {points} expected")
     array = array.reshape(points, 2)
-    if not np.isfinite(array).all():
+    missing = np.isnan(array)
+    if np.isinf(array).any() or (missing[:, 0] != missing[:, 1]).any():
         raise BadSample("a coordinate is not a finite number")
-    if np.abs(array).max() > 1e6:
-        raise BadSample(f"a coordinate of {np.abs(array).max():g} pixels")
-    if np.ptp(array, axis=0).max() < 1:
+    seen = array[~missing[:, 0]]
+    if len(seen) < 2:
+        raise BadSample(f"{len(seen)} points are annotated, at least 2 are needed")
+    if np.abs(seen).max() > 1e6:
+        raise BadSample(f"a coordinate of {np.abs(seen).max():g} pixels")
+    if np.ptp(seen, axis=0).max() < 1:
         raise BadSample("all points lie within one pixel")
     return array
 
@@ -137,9 +147,9 @@ def missing_parts(counts: Mapping[str, int], official: Mapping[str, int]) -> lis
 
 
 def assign_splits(names: Iterable[str], fraction: float, seed: int = 0) -> dict[str, str]:
-    """Group -> `train` or `test`, about `fraction` of the groups for test, the same at every call."""
+    """Group -> `train` or `test`, about `fraction` of the groups for test, none for 0; the same at every call."""
     groups = sorted(set(names))
     order = np.random.default_rng(seed).permutation(len(groups))
-    count = min(len(groups) - 1, max(1, round(fraction * len(groups)))) if len(groups) > 1 else 0
+    count = min(len(groups) - 1, max(1, round(fraction * len(groups)))) if len(groups) > 1 and fraction else 0
     test = {groups[i] for i in order[:count]}
     return {group: "test" if group in test else "train" for group in groups}

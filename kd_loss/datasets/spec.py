@@ -39,6 +39,11 @@ class DatasetSpec:
             the means of the groups. The first entry is the one that NME uses by default.
         official: subset -> number of faces in the official release.
         test_subsets: report row -> the subsets that it joins.
+        same: name of another scheme -> for each own point the index of the same point there, or None; so that
+            faces of this scheme can be partly annotated faces of the other (`datasets.combine`).
+        half: of a scheme for the half of a face that is seen, whichever it is: an outer point (at the ear) and
+            an inner one (on the nose). Where the outer one lies left of the inner one in the picture, it is the
+            subject's right half, which `same` describes; otherwise the mirrored points are meant.
     """
 
     name: str
@@ -49,12 +54,21 @@ class DatasetSpec:
     normalisers: Mapping[str, tuple[Indices, Indices]] = field(default_factory=dict)
     official: Mapping[str, int] = field(default_factory=dict)
     test_subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    same: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
+    half: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if type(self.points) is not int or not 2 <= self.points <= 10_000:
             raise UserError(f"dataset spec '{self.name}': points must be a whole number from 2 to 10,000")
         groups = [*self.parts.values(), *self.edges, *self.pairs]
         groups += [group for pair in self.normalisers.values() for group in pair]
+        groups += [self.half] if self.half else []
+        for other, indices in self.same.items():
+            known = [i for i in indices if i is not None]
+            if len(indices) != self.points or len(set(known)) != len(known):
+                raise UserError(f"dataset spec '{self.name}': same.{other} wants one index or null for each point")
+            if not all(type(i) is int and i >= 0 for i in known):
+                raise UserError(f"dataset spec '{self.name}': same.{other} holds something that is no index")
         if not all(groups):
             raise UserError(f"dataset spec '{self.name}': a part, edge or normaliser has no points")
         for name, (first, second) in self.normalisers.items():
@@ -98,6 +112,8 @@ class DatasetSpec:
                 normalisers={k: (tuple(a), tuple(b)) for k, (a, b) in values.get("normalisers", {}).items()},
                 official=dict(values.get("official", {})),
                 test_subsets={k: tuple(v) for k, v in values.get("test_subsets", {}).items()},
+                same={k: tuple(v) for k, v in values.get("same", {}).items()},
+                half=(values["half"][0], values["half"][1]) if values.get("half") else None,
             )
         except KeyError as error:
             raise UserError(f"{where}: the field {error} is missing") from None
@@ -211,12 +227,43 @@ WFLW = DatasetSpec(
         **{"make-up": 206, "occlusion": 736, "blur": 773},
     },
     test_subsets={"full": ("test",)},
+    same={
+        "w300": (
+            *(i // 2 if i % 2 == 0 else None for i in range(33)),
+            *(*range(17, 22), *[None] * 4, *range(22, 27), *[None] * 4),
+            *range(27, 36),
+            *(36, 37, None, 38, 39, 40, None, 41),
+            *(42, 43, None, 44, 45, 46, None, 47),
+            *(*range(48, 68), None, None),
+        )
+    },
+)
+
+#: Celebrities in Frontal-Profile (Sengupta et al., WACV 2016): the half of the face that is seen
+CFP30 = DatasetSpec(
+    name="cfp30",
+    points=30,
+    parts={
+        **{"jaw": _run(0, 8), "brows": _run(9, 11), "eyes": _run(12, 17), "nose": _run(18, 24)},
+        "mouth": _run(25, 29),
+    },
+    edges=(_run(0, 8), _run(9, 11), (*_run(12, 17), 12), _run(18, 21), _run(22, 24), (25, 26), (25, 27), (25, 28)),
+    same={
+        # left out: the ends of the brow, the wing of the nose and the corner of the mouth, which lie 1 to 2 % of the
+        # crop beside those of the 68 on 5,000 frontal faces (docs/experiments/students-heatmap.md)
+        "w300": (
+            *(*range(9), None, 19, None, *range(36, 42), *range(27, 31), 33, None, None),
+            *(None, 51, 62, 57, 66),
+        ),
+    },
+    half=(0, 21),
 )
 
 SPECS: dict[str, DatasetSpec] = {
     "w300": W300,
     "cofw": COFW,
     "wflw": WFLW,
+    "cfp30": CFP30,
     "synthetic": replace(W300, name="synthetic", official={}, test_subsets={}),
     "synthetic_cofw": replace(COFW, name="synthetic_cofw", official={}, test_subsets={}),
     "synthetic_wflw": replace(WFLW, name="synthetic_wflw", official={}, test_subsets={}),

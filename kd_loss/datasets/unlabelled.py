@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.loader import FaceLoader, cycled
 
 
 class MixedLoader(keras.utils.PyDataset):
@@ -57,14 +57,7 @@ class MixedLoader(keras.utils.PyDataset):
     def _unlabelled_rows(self, batch: int, count: int) -> np.ndarray:
         """The faces of one batch: those of epoch after epoch in one long row, each pass in an order of its own."""
         faces = self.unlabelled.indices
-        start = (self.epoch * len(self) + batch) * count
-        places = np.arange(start, start + count)
-        rows = np.empty(count, faces.dtype)
-        for turn in np.unique(places // len(faces)):
-            order = np.random.default_rng((self.seed, int(turn), 2)).permutation(faces)
-            here = places // len(faces) == turn
-            rows[here] = order[places[here] % len(faces)]
-        return rows
+        return cycled(faces, (self.epoch * len(self) + batch) * count, count, (self.seed, 2))
 
 
 def _blend(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -27,12 +27,17 @@ class Distiller(keras.Model):
     annotated faces, 1 for faces whose landmarks are the teachers' predictions, on which the distilling terms
     of each method count, 2 for mixtures, on which the mean absolute error counts, 3 for faces that do not count.
 
+    A point that is not annotated (NaN) takes no part: in the terms about the truth the student's own prediction
+    stands in its place, so that it adds nothing and pulls nowhere; in the distilling terms, the teachers' mean
+    prediction does. Faces whose normalising distance is not annotated do not count in `nme`.
+
     Args:
         student: the network to train.
         methods: method -> weight in the objective.
         teachers: role -> teacher; every role that a method listens to.
         spec: the scheme of the landmarks.
         unlabelled_weight, mix_weight: of the distilling terms on faces of kind 1, of the error on kind 2.
+        partial: whether there are faces with points that are not annotated.
     """
 
     def __init__(
@@ -44,6 +49,7 @@ class Distiller(keras.Model):
         spec: DatasetSpec,
         unlabelled_weight: float = 1.0,
         mix_weight: float = 0.0,
+        partial: bool = False,
     ):
         super().__init__(name="distiller")
         teachers = dict(teachers or {})
@@ -60,13 +66,19 @@ class Distiller(keras.Model):
         self._weights_of_methods = list(methods.values())
         self._ask_teachers = _Untracked(teachers)
         self._spec = _Untracked(spec)
-        for method in methods:
-            method.attach(student, teachers)
+        policy = keras.mixed_precision.global_policy()
+        keras.mixed_precision.set_global_policy("float32")  # connectors too compute in float32
+        try:
+            for method in methods:
+                method.attach(student, teachers)
+        finally:
+            keras.mixed_precision.set_global_policy(policy)
         self.trackers = {"nme": keras.metrics.Mean(name="nme")}
         for method in methods:
             for name in method.term_names:
                 self.trackers[self._key(method, name)] = keras.metrics.Mean(name=self._key(method, name))
-        self.unlabelled_weight, self.mix_weight = unlabelled_weight, mix_weight
+        self.unlabelled_weight, self.mix_weight, self.partial = unlabelled_weight, mix_weight, partial
+        self._shares = {role: teacher.weight for role, teacher in teachers.items()}
         if mix_weight:
             self.trackers["mixed"] = keras.metrics.Mean(name="mixed")
         self._trained = True
@@ -104,17 +116,30 @@ class Distiller(keras.Model):
         kind = y.get("kind", ops.zeros(ops.shape(truth)[0]))
         annotated = ops.cast(kind == 0, "float32")
         count = ops.sum(annotated)
-        self.trackers["nme"].update_state(self._nme(truth, student["landmarks"]), sample_weight=annotated)
+        nme = self._nme(truth, student["landmarks"])
+        known = annotated * ops.cast(ops.isfinite(nme), "float32")
+        self.trackers["nme"].update_state(ops.where(ops.isfinite(nme), nme, 0.0), sample_weight=known)
+        missing, predicted = ops.isnan(truth), ops.stop_gradient(student["landmarks"])
+        written, truth = truth, ops.where(missing, predicted, truth) if self.partial or not training else truth
         if not training:
             return ops.sum(ops.mean(ops.abs(student["landmarks"] - truth), axis=(1, 2)) * annotated) / count
         teachers = {
             role: teacher(y if isinstance(teacher, RecordedTeacher) else x)
             for role, teacher in self._ask_teachers.value.items()
         }
+        told = truth  # what stands for the truth in distilling terms
+        if self.partial and teachers:
+            whole = sum(self._shares.values())
+            answer = sum(self._shares[role] * taps["landmarks"] for role, taps in teachers.items()) / whole
+            told = ops.where(missing, answer, written)
         shared = annotated + self.unlabelled_weight * ops.cast(kind == 1, "float32")
         total = ops.zeros(())
         for method, weight in zip(self.methods, self._weights_of_methods, strict=True):
-            for name, values in method.terms(truth, student, teachers).items():
+            values_by_name = dict(method.terms(truth, student, teachers))
+            if told is not truth:
+                again = method.terms(told, student, teachers)
+                values_by_name |= {name: again[name] for name in method.distilling_terms}
+            for name, values in values_by_name.items():
                 mean = ops.sum(values * (shared if name in method.distilling_terms else annotated)) / count
                 self.trackers[self._key(method, name)].update_state(mean, sample_weight=count)
                 total += weight * method.weights_of_terms.get(name, 1.0) * mean
@@ -127,9 +152,13 @@ class Distiller(keras.Model):
 
     def _nme(self, truth: Tensor, predicted: Tensor) -> Tensor:
         spec = self._spec.value
-        error = ops.mean(ops.norm(predicted - truth, axis=-1), axis=-1)
+        seen = ops.isfinite(truth)
+        there = ops.cast(seen[..., 0], "float32")
+        points = ops.where(seen, truth, 0.0)
+        distance = ops.norm(ops.where(seen, predicted - points, 0.0), axis=-1)
+        error = ops.sum(distance, axis=-1) / ops.maximum(ops.sum(there, axis=-1), 1.0)
         if spec.default_normaliser == "box":
-            extent = ops.max(truth, axis=1) - ops.min(truth, axis=1)
+            extent = ops.max(ops.where(seen, points, -1e9), axis=1) - ops.min(ops.where(seen, points, 1e9), axis=1)
             return 100 * error / ops.sqrt(extent[:, 0] * extent[:, 1])
         first, second = (
             ops.mean(ops.take(truth, list(group), axis=1), axis=1)

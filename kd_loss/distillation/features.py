@@ -83,14 +83,15 @@ class FitNet(_WithMain):
 
 @register("attention")
 class AttentionTransfer(_WithMain):
-    """`|S − y| + transfer·Σ_n ‖q(A_S) − q(A_T)‖²`, `q(A) = Σ_c |A|^p / ‖Σ_c |A|^p‖`, at P3, P4, P5.
+    """`|S − y| + transfer·Σ_n ‖q(A_S) − q(A_T)‖²`, `q(A) = Σ_c |A|^p / ‖Σ_c |A|^p‖`, at P3 and P4.
 
     Shapes: landmarks (B, K, 2), maps (B, h, w, C) of any size and channels; result (B,). Sizes are matched
-    to the student's. Source: Zagoruyko & Komodakis, ICLR 2017 (p = 2).
+    to the student's. P5, which the paper takes as well, is missing in networks that are cut. Source: Zagoruyko &
+    Komodakis, ICLR 2017 (p = 2).
     """
 
-    student_taps = ("landmarks", "P3", "P4", "P5")
-    teacher_taps = ("P3", "P4", "P5")
+    student_taps = ("landmarks", "P3", "P4")
+    teacher_taps = ("P3", "P4")
     term_names = ("main", "transfer")
     feature_term = "transfer"
 

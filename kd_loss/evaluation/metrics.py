@@ -3,6 +3,9 @@
 NME is the mean distance between predicted and true points over a normalising distance, in %. The
 failure rate FR@t is the share of faces with NME above t; the cumulative error distribution (CED) is the
 share at or below; AUC@t is the area under the CED up to t, divided by t, here computed exactly.
+
+A point that is not annotated is NaN in the truth and takes no part: its error is NaN and left out of every mean. A
+face whose normalising distance is not annotated has no NME (NaN), and is not counted.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ def normalising_distance(landmarks: ArrayLike, spec: DatasetSpec, normaliser: st
     """
     truth = np.asarray(landmarks, np.float64)
     if choose(normaliser, [*spec.normalisers, "box"], "normaliser") == "box":
-        extent = truth.max(axis=1) - truth.min(axis=1)
+        extent = np.nanmax(truth, axis=1) - np.nanmin(truth, axis=1)
         distance = np.sqrt(extent[:, 0] * extent[:, 1])
     else:
         first, second = (truth[:, list(group)].mean(axis=1) for group in spec.normalisers[normaliser])
@@ -86,6 +89,7 @@ def paired_bootstrap(
 ) -> tuple[float, float, float]:
     """Mean difference `values − baseline` over the same faces, and the bootstrap interval of that mean."""
     difference = np.asarray(values, np.float64) - np.asarray(baseline, np.float64)
+    difference = difference[~np.isnan(difference)]
     return float(difference.mean()), *bootstrap_interval(difference, level, resamples, seed)
 
 
@@ -103,8 +107,11 @@ class Score:
 
     @classmethod
     def of(cls, nme: ArrayLike) -> Score:
-        """From the NME (N,) of at least one face, in %."""
+        """From the NME (N,), in %, of at least one face; NaN for a face that has none."""
         values = np.asarray(nme, np.float64)
+        values = values[~np.isnan(values)]
+        if not len(values):
+            raise UserError("no face has the points that its error is normalised by")
         low, high = bootstrap_interval(values)
         return cls(
             faces=len(values),
@@ -120,7 +127,14 @@ class Score:
 def part_errors(errors: ArrayLike, spec: DatasetSpec) -> dict[str, float]:
     """The mean error of each facial part, in %, from errors (N, K)."""
     array = np.asarray(errors, np.float64)
-    return {part: float(array[:, list(indices)].mean()) for part, indices in spec.parts.items()}
+    return {part: mean_of_known(array[:, list(indices)]) for part, indices in spec.parts.items()}
+
+
+def mean_of_known(values: ArrayLike) -> float:
+    """The mean of all values that are not NaN; NaN where none is."""
+    array = np.asarray(values, np.float64)
+    known = array[~np.isnan(array)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def worst(nme: ArrayLike, count: int) -> Sequence[int]:

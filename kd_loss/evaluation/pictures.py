@@ -16,7 +16,7 @@ SIDE = 220
 
 def _face(split: PreparedSplit, index: int, layers: Sequence[tuple[np.ndarray, tuple[int, int, int]]]) -> np.ndarray:
     """One crop with layers of normalised landmarks on it."""
-    picture, _ = enlarge(np.asarray(split.images[index]), np.zeros((1, 2)), SIDE)
+    picture, _ = enlarge(split.crop(index), np.zeros((1, 2)), SIDE)
     for points, colour in layers:
         picture = draw_landmarks(picture, geometry.denormalise(points, SIDE), split.spec, colour, radius=1.6)
     return picture

@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
 from kd_loss.datasets.spec import DatasetSpec
-from kd_loss.evaluation.metrics import ced
+from kd_loss.evaluation.metrics import ced, mean_of_known
 
 
 def to_png(figure: Figure) -> bytes:
@@ -37,6 +37,7 @@ def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0) -> bytes:
     figure, axes = new_axes(6.5, 4)
     grid = np.linspace(0, limit, 601)
     for name, values in errors.items():
+        values = values[~np.isnan(values)]
         axes.plot(grid, 100 * ced(values, grid), label=f"{name} ({np.mean(values):.2f} %)")
     for threshold in (8, 10):
         axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
@@ -48,7 +49,7 @@ def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0) -> bytes:
 def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
     """Mean error per landmark, coloured by part; errors (N, K) in %."""
     figure, axes = new_axes(9, 3)
-    means = errors.mean(axis=0)
+    means = np.array([mean_of_known(column) for column in errors.T])
     left = set(range(spec.points))
     for part, indices in spec.parts.items():
         axes.bar(list(indices), means[list(indices)], label=part, width=0.8)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
-from kd_loss.evaluation.metrics import Score, normalising_distance, part_errors, point_errors
+from kd_loss.evaluation.metrics import Score, mean_of_known, normalising_distance, part_errors, point_errors
 from kd_loss.networks.crop_network import open_network
 from kd_loss.networks.prediction import check_fit, predict_split
 
@@ -28,18 +28,19 @@ class Result:
     truth: np.ndarray
 
     def errors(self, normaliser: str) -> np.ndarray:
-        """Errors (N, K) in % of a normalising distance, measured in the source pictures."""
+        """Errors (N, K) in % of a normalising distance, measured in the source pictures; NaN: not annotated."""
         return point_errors(self.predicted, self.truth, normalising_distance(self.truth, self.split.spec, normaliser))
 
     @cached_property
     def nme(self) -> np.ndarray:
         """NME (N,) in % of the spec's default normaliser."""
-        return self.errors(self.split.spec.default_normaliser).mean(axis=1)
+        return face_means(self.errors(self.split.spec.default_normaliser))
 
     def scores(self, normaliser: str) -> dict[str, Score]:
         """Report row -> score; rows without a face are left out."""
-        nme = self.errors(normaliser).mean(axis=1)
-        return {row: Score.of(nme[indices]) for row, indices in self.split.rows().items() if len(indices)}
+        nme = face_means(self.errors(normaliser))
+        rows = self.split.rows().items()
+        return {row: Score.of(nme[indices]) for row, indices in rows if not np.isnan(nme[indices]).all()}
 
     def summary(self) -> dict[str, Any]:
         """Everything for `metrics.json`."""
@@ -51,8 +52,14 @@ class Result:
             **self.network,
             "scores": {n: {r: asdict(s) for r, s in self.scores(n).items()} for n in normalisers},
             "parts": part_errors(errors, self.split.spec),
-            "points": errors.mean(axis=0).round(4).tolist(),
+            "points": [None if np.isnan(e).all() else round(mean_of_known(e), 4) for e in errors.T],
         }
+
+
+def face_means(errors: np.ndarray) -> np.ndarray:
+    """The mean of each face's known errors, (N, K) -> (N,); NaN for a face without any."""
+    count = (~np.isnan(errors)).sum(axis=1)
+    return np.where(count > 0, np.nansum(errors, axis=1) / np.maximum(count, 1), np.nan)
 
 
 def test_network(path: Path, name: str, dataset: PreparedDataset, split: PreparedSplit, batch_size: int) -> Result:

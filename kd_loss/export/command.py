@@ -143,8 +143,8 @@ def _serve(folder: Path, crops: np.ndarray) -> np.ndarray:
     import tensorflow as tf
 
     module = tf.saved_model.load(str(folder))
-    parts = [module.serve(crops[i : i + 32].astype(np.float32)).numpy() for i in range(0, len(crops), 32)]
-    return np.concatenate(parts)
+    parts = [module.serve(crops[i : i + 32].astype(np.float32)) for i in range(0, len(crops), 32)]
+    return np.concatenate([(part[0] if isinstance(part, list | tuple) else part).numpy() for part in parts])
 
 
 def _row(

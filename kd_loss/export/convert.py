@@ -1,7 +1,9 @@
 """A Keras network as a file of another runtime.
 
-Every file takes RGB 0…255 and gives normalised landmarks (1 or B, K, 2), as the network itself. Integers go in
-and out of an int8 `.tflite`, whose scales the runtime tells; `networks.runtimes` reads all of them alike.
+Every file takes RGB 0…255 and gives normalised landmarks (1 or B, K, 2), as the network itself, and, where its head
+has heatmaps, their spread (1 or B, K) in crop sides. Integers go in and out of an int8 `.tflite`, whose scales the
+runtime tells; but a softmax over hundreds of cells loses its resolution in 8 bits, so that a heatmap head stays in
+floating point. `networks.runtimes` reads all of them alike.
 """
 
 from __future__ import annotations
@@ -18,10 +20,15 @@ from kd_loss.errors import UserError
 from kd_loss.networks import LandmarkNet
 from kd_loss.networks.runtimes import embed_card
 
+#: of LiteRT, in a heatmap head and nowhere else
+HEAD_OPERATIONS = ["SOFTMAX", "FULLY_CONNECTED", "BATCH_MATMUL", "SUB", "SUM", "SQRT", "MAXIMUM", "SQUARE", "MUL"]
+#: of ONNX, likewise
+HEAD_NODES = ("Softmax", "MatMul", "Gemm", "Sub", "ReduceSum", "Sqrt", "Max", "Mul", "Transpose", "Reshape")
+
 
 def to_saved_model(network: LandmarkNet, folder: Path) -> None:
     """TensorFlow's format for servers: float32, any batch, signature `serve`."""
-    network.model.export(folder, format="tf_saved_model", verbose=False)
+    network.export_model().export(folder, format="tf_saved_model", verbose=False)
 
 
 def to_litert(network: LandmarkNet, path: Path, precision: str, calibration: np.ndarray | None) -> None:
@@ -34,7 +41,7 @@ def to_litert(network: LandmarkNet, path: Path, precision: str, calibration: np.
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    size, model = network.card.size, network.model
+    size, model = network.card.size, network.export_model()
     entry = tf.TensorSpec((1, size, size, 3), tf.float32, name="image")
     call = tf.function(lambda image: model(image, training=False), input_signature=[entry])
     frozen = convert_variables_to_constants_v2(call.get_concrete_function())
@@ -48,22 +55,39 @@ def to_litert(network: LandmarkNet, path: Path, precision: str, calibration: np.
         converter.representative_dataset = lambda: ([crop[None].astype(np.float32)] for crop in crops)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
+        if network.card.head == "heatmap":
+            path.write_bytes(_without_head(converter))
+            embed_card(path, asdict(network.card))
+            return
     path.write_bytes(converter.convert())
     embed_card(path, asdict(network.card))
+
+
+def _without_head(converter: Any) -> bytes:
+    """Integers everywhere but from the heatmaps on."""
+    import tensorflow as tf
+
+    # a file that is all integers has no place for a head of another type
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+    converter.inference_output_type = tf.float32
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=HEAD_OPERATIONS)
+    debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
+    return debugger.get_nondebug_quantized_model()
 
 
 def to_onnx(network: LandmarkNet, path: Path, precision: str, calibration: np.ndarray | None) -> None:
     """An `.onnx` file for any batch, with its card inside; float32 goes in and comes out at every precision."""
     import onnx
 
-    network.model(np.zeros((1, *network.model.input_shape[1:]), np.float32))  # Keras wants it called once
-    network.model.export(path, format="onnx", verbose=False)
+    model = network.export_model()
+    model(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras wants it called once
+    model.export(path, format="onnx", verbose=False)
     if precision == "fp16":
         from onnxruntime.transformers.float16 import convert_float_to_float16
 
         onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), path)
     if precision == "int8":
-        _quantise_onnx(path, required(calibration))
+        _quantise_onnx(path, required(calibration), HEAD_NODES if network.card.head == "heatmap" else ())
     embed_card(path, asdict(network.card))
 
 
@@ -74,7 +98,7 @@ def required(calibration: np.ndarray | None) -> np.ndarray:
     return calibration
 
 
-def _quantise_onnx(path: Path, crops: np.ndarray) -> None:
+def _quantise_onnx(path: Path, crops: np.ndarray, left_out: tuple[str, ...]) -> None:
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -90,12 +114,14 @@ def _quantise_onnx(path: Path, crops: np.ndarray) -> None:
     simpler = path.with_name(f"{path.stem}-simpler.onnx")
     try:
         quant_pre_process(str(path), str(simpler), skip_symbolic_shape=True)
+        nodes = [node.name for node in onnx.load(simpler).graph.node if node.op_type in left_out]
         quantization.quantize_static(
             str(simpler),
             str(path),
             Crops(onnx.load(path).graph.input[0].name),
             quant_format=quantization.QuantFormat.QDQ,
             per_channel=True,
+            nodes_to_exclude=nodes,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
         )

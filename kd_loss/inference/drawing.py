@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -11,6 +12,8 @@ from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.inference.pose import HeadPose, rotation
 
 TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)
+#: the colour of a landmark that a network is not sure of
+UNSURE = (255, 230, 0)
 _SHIFT = 4
 
 
@@ -24,20 +27,28 @@ def draw_landmarks(
     spec: DatasetSpec | None = None,
     colour: tuple[int, int, int] = PREDICTED,
     radius: float | None = None,
+    confidence: np.ndarray | None = None,
 ) -> np.ndarray:
     """A copy of a picture (H, W, 3) with points (K, 2), in pixels, and the spec's edges on it.
 
-    `radius` in pixels; by default a hundredth of the extent of the points.
+    Points that are NaN are left out. `radius` in pixels; by default a hundredth of the extent of the points.
+    `confidence` (K,) 0…1 turns the points from `UNSURE` (0) to `colour` (1).
     """
     picture = np.ascontiguousarray(image).copy()
     points = np.asarray(landmarks, np.float64)
-    extent = float(np.ptp(points, axis=0).max())
+    seen = np.isfinite(points).all(axis=1)
+    if not seen.any():
+        return picture
+    extent = float(np.ptp(points[seen], axis=0).max())
     size = max(1.0, extent / 110) if radius is None else radius
     if spec is not None:
-        lines = [_fixed(points[list(edge)]) for edge in spec.edges]
+        whole = spec.edges if seen.all() else [pair for edge in spec.edges for pair in pairwise(edge)]
+        lines = [_fixed(points[list(edge)]) for edge in whole if seen[list(edge)].all()]
         cv2.polylines(picture, lines, False, colour, max(1, round(size / 2)), cv2.LINE_AA, _SHIFT)
-    for x, y in _fixed(points):
-        cv2.circle(picture, (int(x), int(y)), int(size * (1 << _SHIFT)), colour, -1, cv2.LINE_AA, _SHIFT)
+    shares = np.ones(len(points)) if confidence is None else np.clip(confidence, 0, 1)
+    for (x, y), share in zip(_fixed(points[seen]), shares[seen], strict=True):
+        blend = tuple(int(share * c + (1 - share) * u) for c, u in zip(colour, UNSURE, strict=True))
+        cv2.circle(picture, (int(x), int(y)), int(size * (1 << _SHIFT)), blend, -1, cv2.LINE_AA, _SHIFT)
     return picture
 
 

@@ -45,9 +45,9 @@ def write_points(base: Path, faces: list[FaceLandmarks]) -> None:
 
 
 def csv_header(points: int) -> list[str]:
-    """Columns of a table of faces."""
+    """Columns of a table of faces; those of confidence are empty where the network gives none."""
     names = ["source", "frame", "face", "score", "box_x", "box_y", "box_width", "box_height", "yaw", "pitch", "roll"]
-    return names + [f"{axis}{i}" for i in range(points) for axis in "xy"]
+    return names + [f"{axis}{i}" for i in range(points) for axis in "xy"] + [f"confidence{i}" for i in range(points)]
 
 
 def csv_row(source: str, frame: int | str, face: FaceLandmarks, number: int) -> list[str]:
@@ -57,7 +57,8 @@ def csv_row(source: str, frame: int | str, face: FaceLandmarks, number: int) -> 
     score = "" if face.score is None else f"{face.score:.3f}"
     numbers = [*face.box, *face.landmarks.reshape(-1)]
     values = [f"{v:.3f}" for v in numbers]
-    return [source, str(frame), str(number), score, *values[:4], *angles, *values[4:]]
+    sure = [""] * len(face.landmarks) if face.confidence is None else [f"{v:.3f}" for v in face.confidence]
+    return [source, str(frame), str(number), score, *values[:4], *angles, *values[4:], *sure]
 
 
 @contextmanager

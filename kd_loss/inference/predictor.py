@@ -13,7 +13,7 @@ from kd_loss import geometry
 from kd_loss.datasets.prepare import crop_face
 from kd_loss.detection import Detection
 from kd_loss.errors import UserError
-from kd_loss.inference.result import FaceLandmarks
+from kd_loss.inference.result import FaceLandmarks, confidence_of
 from kd_loss.networks.crop_network import CropNetwork, open_network
 
 #: a photograph (H, W, 3) uint8 RGB -> its faces
@@ -40,10 +40,13 @@ class LandmarkPredictor:
 
     def predict_crops(self, crops: np.ndarray) -> np.ndarray:
         """Normalised landmarks (N, K, 2) of crops (N, S, S, 3) uint8, RGB 0…255, S the network's size."""
-        landmarks = np.asarray(self.network.run(crops), np.float64)
+        return self._ask(crops)[0]
+
+    def _ask(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        landmarks, spread = self.network.ask(crops)
         if not np.isfinite(landmarks).all():
             raise UserError("the network answers with numbers that are not finite; its weights are damaged")
-        return landmarks
+        return np.asarray(landmarks, np.float64), spread
 
     def __call__(self, image: np.ndarray, box: ArrayLike | None = None) -> FaceLandmarks:
         """The landmarks of the face in `box` of a picture (H, W, 3) uint8 RGB.
@@ -92,9 +95,14 @@ class LandmarkPredictor:
         size = self.card.size
         crops = np.stack([crop_face(i, s, size) for i, s in zip(images, squares, strict=True)])
         faces = []
-        for image, normalised, square in zip(images, self.predict_crops(crops), squares, strict=True):
+        landmarks, spread = self._ask(crops)
+        spreads = [None] * len(crops) if spread is None else spread
+        for image, normalised, square, wide in zip(images, landmarks, squares, spreads, strict=True):
             points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), normalised)
             box = (square[0], square[1], square[2], square[2])
             where = tuple(float(v) for v in box)
-            faces.append(FaceLandmarks(points, where, self.spec, picture=image.shape[:2]))  # type: ignore[arg-type]
+            confidence = None if wide is None else confidence_of(wide)
+            faces.append(
+                FaceLandmarks(points, where, self.spec, picture=image.shape[:2], confidence=confidence)  # type: ignore[arg-type]
+            )
         return faces

@@ -13,6 +13,20 @@ from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.inference.drawing import draw_landmarks, draw_pose
 from kd_loss.inference.pose import HeadPose, head_pose
 
+#: the spread of a heatmap, in crop sides, at which a landmark's confidence is one half
+HALF_CONFIDENT = 0.05
+
+
+def confidence_of(spread: np.ndarray) -> np.ndarray:
+    """Confidence 0…1 from the spread of heatmaps in crop sides: `1 / (1 + (spread / 0.05)²)`.
+
+    A monotone reading of how concentrated the map is, not a probability.
+
+    >>> confidence_of(np.array([0.0, 0.05])).tolist()
+    [1.0, 0.5]
+    """
+    return np.asarray(1 / (1 + np.square(np.asarray(spread, np.float64) / HALF_CONFIDENT)))
+
 
 @dataclass(frozen=True)
 class FaceLandmarks:
@@ -25,6 +39,7 @@ class FaceLandmarks:
         score: of the detector that found the face, larger for surer; None without one.
         picture: height and width of the picture.
         number: of the face in a video, the same from frame to frame; None in a photograph.
+        confidence: (K,) 0…1 per landmark, see `confidence_of`; None from a network without heatmaps.
     """
 
     landmarks: np.ndarray
@@ -33,6 +48,7 @@ class FaceLandmarks:
     score: float | None = None
     picture: tuple[int, int] = (0, 0)
     number: int | None = None
+    confidence: np.ndarray | None = None
 
     def pose(self) -> HeadPose | None:
         """Estimated yaw, pitch and roll in degrees; None where the scheme does not tell them."""
@@ -40,7 +56,7 @@ class FaceLandmarks:
 
     def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:
         """A copy of the picture (H, W, 3) RGB with the landmarks on it, and the head's axes if asked."""
-        drawn = draw_landmarks(image, self.landmarks, self.spec)
+        drawn = draw_landmarks(image, self.landmarks, self.spec, confidence=self.confidence)
         angles = self.pose() if pose else None
         return drawn if angles is None else draw_pose(drawn, angles, self.landmarks)
 
@@ -54,6 +70,7 @@ class FaceLandmarks:
             "score": None if self.score is None else round(self.score, 3),
             "pose": None if pose is None else {name: round(value, 1) for name, value in asdict(pose).items()},
             "landmarks": np.round(self.landmarks, 3).tolist(),
+            **({} if self.confidence is None else {"confidence": np.round(self.confidence, 3).tolist()}),
         }
 
     def to_json(self) -> str:

@@ -10,6 +10,8 @@ import keras
 from kd_loss.errors import UserError, choose
 
 PRETRAINED = ("none", "imagenet", "noisy-student")
+#: name of a feature map -> how many times smaller than the input it is
+FEATURE_MAPS = {f"P{n}": 2**n for n in (2, 3, 4, 5)}
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,8 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretrained: str) -> keras.KerasTensor:
-    """The last feature map (B, h, w, C) of an architecture on RGB 0…255 `inputs` (B, S, S, 3).
+def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretrained: str) -> keras.Model:
+    """An architecture on RGB 0…255 `inputs` (B, S, S, 3), whose output is its last feature map (B, h, w, C).
 
     `pretrained` is `none`, `imagenet` (downloaded by Keras) or `noisy-student` (EfficientNet only,
     downloaded by the `efficientnet` package). `UserError` where the weights cannot be had.
@@ -75,4 +77,31 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
         from kd_loss.networks.efficientnet_package import load_noisy_student
 
         load_noisy_student(backbone, arch)
-    return backbone.output
+    return backbone
+
+
+def last_maps(backbone: keras.Model, size: int) -> dict[str, keras.Layer]:
+    """`P2` … `P5` -> the layer with the last, richest map of that resolution."""
+    found = {}
+    for name, stride in FEATURE_MAPS.items():
+        side = -(-size // stride)
+        for layer in backbone.layers:
+            shape = layer.output.shape
+            if len(shape) == 4 and shape[1] == side and "pad" not in layer.name:
+                found[name] = layer
+    return found
+
+
+def stage_outputs(backbone: keras.Model, size: int) -> dict[str, keras.Layer]:
+    """`P2` … `P5` -> the layer that ends the stage of that resolution, where a network can be cut.
+
+    These are the sums of the residual blocks (`block_12_add`), narrower than the maps of `last_maps`, which belong
+    to the expansion of the next stage already; the coarsest is the backbone's own output.
+    """
+    found = {}
+    for name, stride in FEATURE_MAPS.items():
+        side = -(-size // stride)
+        for layer in backbone.layers:
+            if layer.name.endswith("add") and layer.output.shape[1] == side:
+                found[name] = layer
+    return {**found, "P5": backbone.layers[-1]}

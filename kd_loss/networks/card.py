@@ -17,6 +17,7 @@ class Card:
 
     Attributes:
         arch, alpha: backbone and width multiplier.
+        head: `pooled` or `heatmap`, see `networks.heads`; cut: where the backbone ends, `P5` for the whole.
         dataset: the name of the dataset; spec: its scheme, as plain values.
         size: side of the input in pixels, RGB 0…255.
         role: `student`, `tough` or `tolerant`.
@@ -35,6 +36,8 @@ class Card:
     size: int
     role: str
     margin: float
+    head: str = "pooled"
+    cut: str = "P5"
     taps: dict[str, str] = field(default_factory=dict)
     inputs: str = "RGB, 0…255, (B, size, size, 3)"
     outputs: str = "(B, K, 2) as (x, y), −0.5…0.5 across the crop"
@@ -68,7 +71,7 @@ class Card:
         if missing:
             raise UserError(f"{where} lacks {', '.join(sorted(missing))}")
         card = cls(**{key: value for key, value in values.items() if key in known})
-        numbers, texts = (card.alpha, card.margin), (card.arch, card.dataset, card.role)
+        numbers, texts = (card.alpha, card.margin), (card.arch, card.dataset, card.role, card.head, card.cut)
         if type(card.size) is not int or not 16 <= card.size <= 1024:
             raise UserError(f"{where} names an input size of {card.size!r}")
         sound = all(isinstance(n, int | float) and 0 <= n < 10 for n in numbers)

@@ -25,20 +25,30 @@ class CropNetwork:
     Attributes:
         card: what the network expects.
         runtime: `keras`, `onnxruntime` or `litert`.
-        run: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2) float32.
+        ask: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2) float32, and the
+            spread of their heatmaps (N, K) in crop sides, None from a network without.
         parameters: their number, None where the file does not tell.
     """
 
     card: Card
     runtime: str
-    run: Callable[[np.ndarray], np.ndarray]
+    ask: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
     parameters: int | None = None
 
     @classmethod
     def of(cls, network: LandmarkNet) -> CropNetwork:
         """A Keras network that is in memory."""
-        model = network.model
-        return cls(network.card, "keras", lambda crops: np.asarray(model.predict_on_batch(crops)), model.count_params())
+        model, several = network.export_model(), network.card.head == "heatmap"
+
+        def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+            answer = model.predict_on_batch(crops)
+            return (np.asarray(answer[0]), np.asarray(answer[1])) if several else (np.asarray(answer), None)
+
+        return cls(network.card, "keras", ask, network.model.count_params())
+
+    def run(self, crops: np.ndarray) -> np.ndarray:
+        """Crops (N, S, S, 3) uint8 RGB -> normalised landmarks (N, K, 2)."""
+        return self.ask(crops)[0]
 
 
 def read_card(path: Path) -> Card:
@@ -66,16 +76,17 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
     card = read_card(path)
     session, points = open_runtime(path, threads), card.dataset_spec().points
 
-    def run(crops: np.ndarray) -> np.ndarray:
+    def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         try:
-            [landmarks] = session(crops).values()
+            outputs = sorted(session(crops).values(), key=lambda output: -output.ndim)
         except Exception as error:  # the runtimes raise what they like
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
             raise UserError(f"{path} does not run on crops of {card.size} pixels: {reason}") from None
-        if landmarks.shape != (len(crops), points, 2):
+        landmarks, spread = outputs[0], outputs[1] if len(outputs) > 1 else None
+        if landmarks.shape != (len(crops), points, 2) or (spread is not None and spread.shape != (len(crops), points)):
             raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card says {points} points")
-        return landmarks
+        return landmarks, spread
 
-    network = CropNetwork(card, "onnxruntime" if path.suffix == ".onnx" else "litert", run)
-    run(np.zeros((1, card.size, card.size, 3), np.uint8))
+    network = CropNetwork(card, "onnxruntime" if path.suffix == ".onnx" else "litert", ask)
+    ask(np.zeros((1, card.size, card.size, 3), np.uint8))
     return network

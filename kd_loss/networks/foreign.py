@@ -6,8 +6,8 @@ A file has a card of the same name beside it (`mesh.tflite`, `mesh.json`):
 
 `range` is what black and white become; `layout` is `nhwc` (default) or `nchw`; `unit` says what the
 coordinates count: `pixels` of the input, `unit` (0…1 across it) or `centred` (−0.5…0.5, the default);
-`dimensions` is 2 or, with a depth that is dropped, 3 (found by itself where it can be); `context` widens the
-crop by repeating its border, for a network that was trained on wider ones; `output` names the output with the
+`dimensions` is 2 or, with a depth that is dropped, 3 (found by itself where it can be); `context` shows it that
+many times more than the crop, for a network that was trained on wider ones; `output` names the output with the
 landmarks, where the first that fits is not it; `taps` names outputs that are more, `{"embedding": "pool"}`.
 
 A Python function is given as `file.py:function` and maps (B, S, S, 3) uint8 RGB crops to normalised
@@ -17,7 +17,6 @@ answered is recorded under the checksum of the file: where weights that it loads
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -74,13 +73,13 @@ class ForeignCard:
 
 
 class ForeignTeacher:
-    """Asks a network of another runtime, or a function, about stored crops."""
+    """Asks a network of another runtime, or a function, about faces `context` times wider than a crop."""
 
-    def __init__(self, ask: Callable[[np.ndarray], Any], size: int | None, source: Path):
-        self.ask, self.size, self.source = ask, size, source
+    def __init__(self, ask: Callable[[np.ndarray], Any], size: int | None, source: Path, context: float = 1.0):
+        self.ask, self.size, self.source, self.context = ask, size, source, context
 
     def __call__(self, images: np.ndarray) -> Taps:
-        """Taps for crops (B, S, S, 3) uint8 RGB, among them normalised landmarks (B, M, 2), all float32.
+        """Taps for pictures (B, S, S, 3) uint8 RGB, among them landmarks (B, M, 2) normalised to these, all float32.
 
         Raises:
             UserError: it gives something else.
@@ -117,11 +116,9 @@ def load_foreign(text: str) -> ForeignTeacher:
         more = {tap: outputs[choose(name, outputs, f"output of {path}")] for tap, name in card.taps.items()}
         if card.output:
             outputs = {card.output: outputs[choose(card.output, outputs, f"output of {path}")]}
-        side = images.shape[1]
-        wide = dataclasses.replace(card, context=(side + 2 * _border(side, card)) / side)
-        return {"landmarks": decode(list(outputs.values()), wide, path), **more}
+        return {"landmarks": decode(list(outputs.values()), card, path), **more}
 
-    return ForeignTeacher(ask, card.size, path)
+    return ForeignTeacher(ask, card.size, path, card.context)
 
 
 def _function(path: Path, name: str) -> Callable[[np.ndarray], Any]:
@@ -136,19 +133,13 @@ def _function(path: Path, name: str) -> Callable[[np.ndarray], Any]:
     return found
 
 
-def _border(side: int, card: ForeignCard) -> int:
-    return round(side * (card.context - 1) / 2)
-
-
 def encode(images: np.ndarray, card: ForeignCard) -> np.ndarray:
-    """Crops (B, S, S, 3) uint8 as the network's input, float32; the context is made of whole pixels."""
+    """Pictures (B, S, S, 3) uint8 as the network's input, float32."""
     batch = np.empty((len(images), card.size, card.size, 3), np.float32)
     for row, image in enumerate(images):
-        border = _border(image.shape[0], card)
-        wide = cv2.copyMakeBorder(image, border, border, border, border, cv2.BORDER_REPLICATE)
-        smaller = wide.shape[0] > card.size
+        smaller = image.shape[0] > card.size
         batch[row] = cv2.resize(
-            wide, (card.size, card.size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+            image, (card.size, card.size), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
         )
     low, high = card.range
     batch = batch * ((high - low) / 255) + low
@@ -156,7 +147,7 @@ def encode(images: np.ndarray, card: ForeignCard) -> np.ndarray:
 
 
 def decode(outputs: list[np.ndarray], card: ForeignCard, source: Path) -> np.ndarray:
-    """The landmarks (B, M, 2), normalised to the crop without its context, among a network's outputs."""
+    """The landmarks (B, M, 2), normalised to its input, among a network's outputs."""
     allowed = (card.dimensions,) if card.dimensions else (2, 3)
     for output in outputs:
         flat = output.reshape(len(output), -1)
@@ -167,6 +158,6 @@ def decode(outputs: list[np.ndarray], card: ForeignCard, source: Path) -> np.nda
                 points = (points + 0.5) / card.size - 0.5
             elif card.unit == "unit":
                 points = points - 0.5
-            return points * card.context
+            return points
     shapes = ", ".join(str(output.shape) for output in outputs)
     raise UserError(f"no output of {source} holds {card.points} points; their shapes are {shapes}")

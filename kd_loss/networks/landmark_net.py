@@ -1,4 +1,4 @@
-"""A landmark network: backbone, global average pooling, dropout, linear head; with named taps.
+"""A landmark network: a backbone, whole or cut, and a head; with named taps.
 
 It is made of Keras's own layers alone, so that its `.h5` file loads in plain Keras without this package.
 """
@@ -14,12 +14,16 @@ import numpy as np
 
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_file, check_room
-from kd_loss.networks.backbones import ARCHITECTURES, build_backbone
+from kd_loss.networks.backbones import ARCHITECTURES, FEATURE_MAPS, build_backbone, last_maps, stage_outputs
 from kd_loss.networks.card import Card
+from kd_loss.networks.heads import heatmap_head, pooled_head, spread
 from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
 from kd_loss.networks.model_file import check_model_file
 
-FEATURE_MAPS = {f"P{n}": 2**n for n in (2, 3, 4, 5)}
+#: of every batch normalisation; its averages are made anew before they are used (`training.statistics`)
+MOMENTUM = 0.9
+#: the taps that a network can have; `spread` and, of a heatmap head, `embedding` are made when they are asked for
+TAPS = ("landmarks", "embedding", "heatmaps", "spread", *FEATURE_MAPS)
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,19 @@ class LandmarkNet:
         return int(self.tap_model([tap]).output[tap].shape[-1])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Kernel (C, 2K) and bias (2K,) of the linear head on the embedding."""
+        """Kernel (C, 2K) and bias (2K,) of the linear head on the embedding; a `UserError` without such a head."""
+        if self.card.head != "pooled":
+            raise UserError(
+                f"a {self.card.head} head of {self.card.arch} is no linear layer on the embedding, which srrl needs"
+            )
         kernel, bias = self.model.get_layer("head").get_weights()
         return kernel, bias
+
+    def export_model(self) -> keras.Model:
+        """What exports hold: landmarks (B, K, 2) and, where the head has heatmaps, their spread (B, K)."""
+        if self.card.head != "heatmap":
+            return self.model
+        return keras.Model(self.model.input, [self.model.output, spread(self.model)], name="landmark_net")
 
     def tap_model(self, names: Iterable[str] = ("landmarks",)) -> keras.Model:
         """A model on the same weights whose output is a dictionary of the named taps."""
@@ -49,32 +63,17 @@ class LandmarkNet:
         for name in dict.fromkeys(names):
             if name not in self.card.taps:
                 raise UserError(
-                    f"the network {self.card.arch} has no tap '{name}'; it has: {', '.join(self.card.taps)}"
+                    f"the network {self.card.arch} with its {self.card.head} head has no tap '{name}'; it has: "
+                    f"{', '.join(self.card.taps)}"
                 )
-            outputs[name] = self.model.get_layer(self.card.taps[name]).output
+            if name == "spread":
+                outputs[name] = spread(self.model)
+                continue
+            output = self.model.get_layer(self.card.taps[name]).output
+            if name == "embedding" and len(output.shape) == 4:  # what a pooled head would see
+                output = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(output)
+            outputs[name] = output
         return keras.Model(self.model.input, outputs, name="taps")
-
-
-def batch_norm_momentum(steps: int) -> float:
-    """Momentum of the moving averages for a training of `steps` steps.
-
-    Keras gives MobileNetV2 0.999: after a few thousand steps its averages still remember their initial
-    values, and evaluation is nonsense where training looks fine. Here they reach back over a twentieth
-    of the training, between 5 and 100 steps.
-    """
-    return 1 - 1 / min(100.0, max(5.0, steps / 20))
-
-
-def _named_taps(model: keras.Model, size: int) -> dict[str, str]:
-    taps = {"landmarks": "landmarks", "embedding": "embedding"}
-    # the last map of each resolution is the richest one; the head's layers have no resolution
-    for name, stride in FEATURE_MAPS.items():
-        side = -(-size // stride)
-        for layer in model.layers:
-            shape = layer.output.shape
-            if len(shape) == 4 and shape[1] == side and "pad" not in layer.name:
-                taps[name] = layer.name
-    return taps
 
 
 def build_network(
@@ -82,7 +81,6 @@ def build_network(
     *,
     pretrained: str = "none",
     dropout: float | None = None,
-    momentum: float | None = None,
     mean_shape: np.ndarray | None = None,
     seed: int = 0,
 ) -> LandmarkNet:
@@ -90,55 +88,77 @@ def build_network(
 
     Args:
         pretrained: see `backbones.build_backbone`.
-        dropout: share of the embedding dropped in training; None takes the architecture's own
+        dropout: share of the embedding of a pooled head dropped in training; None takes the architecture's own
             (0.5 for EfficientNet, as in the paper's teachers).
-        momentum: of every batch normalisation, see `batch_norm_momentum`; None leaves Keras's.
-        mean_shape: (K, 2); the head starts with it as its bias and with small weights, so that the first
-            prediction is a face and not noise.
+        mean_shape: (K, 2), from which a pooled head starts, see `heads.pooled_head`.
         seed: of the initial weights and of dropout.
     """
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((card.size, card.size, 3), name="image")
-    features = build_backbone(card.arch, inputs, card.alpha, pretrained)
+    backbone = build_backbone(card.arch, inputs, card.alpha, pretrained)
     points = card.dataset_spec().points
-    rate = ARCHITECTURES[card.arch].dropout if dropout is None else dropout
-    embedding = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
-    x = keras.layers.Dropout(rate, seed=seed, name="dropout", dtype="float32")(embedding)
-    head = keras.layers.Dense(2 * points, name="head", dtype="float32")
-    x = head(x)
-    outputs = keras.layers.Reshape((points, 2), name="landmarks", dtype="float32")(x)
+    end = stage_outputs(backbone, card.size)[card.cut]
+    if card.cut != "P5":
+        backbone = keras.Model(inputs, end.output)
+    maps = last_maps(backbone, card.size)
+    if card.head == "pooled":
+        rate = ARCHITECTURES[card.arch].dropout if dropout is None else dropout
+        outputs = pooled_head(end.output, points, rate, seed, mean_shape)
+        taps = {"landmarks": "landmarks", "embedding": "embedding"}
+    else:
+        # from stride 4 upwards: finer heatmaps cost more than they give
+        outputs = heatmap_head({name: layer.output for name, layer in maps.items()}, points, card.alpha)
+        taps = {
+            **{"landmarks": "landmarks", "embedding": end.name},
+            **{"heatmaps": "decoder_heatmaps", "spread": "probabilities"},
+        }
     model = keras.Model(inputs, outputs, name="landmark_net")
-    if mean_shape is not None:
-        kernel, _ = head.get_weights()
-        head.set_weights([kernel / 10, np.asarray(mean_shape, np.float32).reshape(-1)])
-    if momentum is not None:
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.momentum = momentum
-    return LandmarkNet(model, replace(card, taps=_named_taps(model, card.size)))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = MOMENTUM
+    return LandmarkNet(model, replace(card, taps={**taps, **{name: layer.name for name, layer in maps.items()}}))
 
 
 def take_weights(target: LandmarkNet, source: LandmarkNet) -> str:
-    """Copy the weights of another network of the same backbone; a line that says what was taken.
+    """Copy what another network of the same backbone has in common with it; a line that says what was taken.
 
-    The size of the input may differ. A head for another number of points is left as it is.
+    Layers are matched by their names. The size of the input may differ, one trunk may be longer than the other, and
+    the heads may be of two kinds; a head for another number of points is left as it is. `UserError` where a layer
+    of the backbone has another shape, or none is there.
     """
-    own = [layer for layer in target.model.layers if layer.weights]
-    other = [layer for layer in source.model.layers if layer.weights]
-    shapes = [[tuple(w.shape) for w in layer.weights] for layer in own]
-    same = [tuple(w.shape) for w in other[-1].weights] == shapes[-1] if other else False
-    if [[tuple(w.shape) for w in layer.weights] for layer in other[:-1]] != shapes[:-1]:
+    own = {layer.name: layer for layer in target.model.layers if layer.weights}
+    trunk = set(_backbone_layers(target))
+    taken = []
+    for layer in source.model.layers:
+        mine = own.get(layer.name)
+        if not layer.weights or mine is None or isinstance(layer, keras.layers.Normalization):
+            continue  # the scaling of the pixels follows below
+        if [tuple(w.shape) for w in layer.weights] == [tuple(w.shape) for w in mine.weights]:
+            mine.set_weights(layer.get_weights())
+            taken.append(layer.name)
+        elif layer.name in trunk:
+            taken = []
+            break
+    if not trunk & set(taken):
         raise UserError(
             f"--init: {source.card.arch} (alpha {source.card.alpha:g}) is not the backbone "
             f"{target.card.arch} (alpha {target.card.alpha:g})"
         )
-    for a, b in zip(other, own, strict=True):
-        if b is not own[-1] or same:
-            b.set_weights(a.get_weights())
     # a network from elsewhere may scale its pictures otherwise, which is no weight of MobileNetV2's
     set_input_scaling(target.model, *input_scaling(source.model))
-    taken = f"all {len(own)} layers" if same else f"{len(own) - 1} layers, all but the head"
-    return f"started from {source.card.role} {source.card.arch} on {source.card.dataset}: {taken} taken"
+    rest = [name for name in own if name not in taken and own[name].trainable]
+    what = f"all {len(taken)} layers" if not rest else f"{len(taken)} layers, all but {_summary(rest)}"
+    return f"started from {source.card.role} {source.card.arch} on {source.card.dataset}: {what} taken"
+
+
+def _backbone_layers(network: LandmarkNet) -> list[str]:
+    """The names of the layers below the head."""
+    head = {"embedding", "dropout", "head", "landmarks"}
+    return [la.name for la in network.model.layers if la.weights and la.name not in head and "decoder" not in la.name]
+
+
+def _summary(names: list[str]) -> str:
+    return ", ".join(names) if len(names) < 3 else f"{names[0]} … {names[-1]} ({len(names)})"
 
 
 def save_network(network: LandmarkNet, path: Path) -> None:

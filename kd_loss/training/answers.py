@@ -2,7 +2,8 @@
 
 They lie in `runs/<dataset>/teacher-answers/<key>/`, a `.npy` per tap and a manifest. The key is made from
 the checksums of weights and pictures and of whatever else decides the answers, so that other weights, other
-data or another augmentation never meet old answers; a file that does not fit its checksum is made again.
+data or another augmentation never meet old answers; a file that does not fit its checksum is made again. Feature
+maps and heatmaps are kept in half precision.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from kd_loss import geometry
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
@@ -27,22 +29,29 @@ from kd_loss.files import atomic_folder, one_at_a_time, read_json, reserve, sha2
 #: pictures (B, S, S, 3) uint8 -> tap name -> (B, …)
 Ask = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 #: changes when old answers are to be forgotten
-FORMAT = 1
+FORMAT = 2
 BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """The fixed augmentations that a teacher is asked about: `count` of each face; 0: as it is stored."""
+    """The fixed augmentations that a teacher is asked about: `count` of each face; 0: as it is stored.
+
+    Attributes:
+        context: of faces as they are stored: how many times wider than the crop the teacher sees them.
+        mirror: whether it sees them mirrored.
+    """
 
     count: int = 0
     augmentation: Augmentation | None = None
     seed: int = 0
+    context: float = 1.0
+    mirror: bool = False
 
     def describe(self) -> dict[str, Any]:
         """What decides the pictures, for the key."""
         if not self.count:
-            return {"count": 0}
+            return {"count": 0, "context": self.context, "mirror": self.mirror}
         return {"count": self.count, "seed": self.seed, "augmentation": dataclasses.asdict(self.augmentation)}  # type: ignore[arg-type]
 
 
@@ -100,17 +109,23 @@ def _record(
         seed=views.seed,
         augmentation=views.augmentation if views.count else None,
         ordered=True,
+        look=None if views.count else geometry.similarity(0.0, 1 / views.context, (0, 0), views.mirror),
         views=views.count,
     )
     arrays: dict[str, np.ndarray] = {}
     for view in range(count):
         loader.epoch = view
         for batch in range(len(loader)):
-            answer = ask(loader[batch][0])
+            answer = dict(ask(loader[batch][0]))
+            answer["landmarks"] = np.asarray(answer["landmarks"]) * views.context
             if not arrays:
                 for tap in (tap for tap in taps if tap not in answer):
                     raise UserError(f"a teacher has no tap '{tap}'; it gives: {', '.join(answer)}")
-                total = sum(count * len(split) * values[0].size * 4 for values in answer.values())
+                kinds = {tap: np.float16 if values.ndim == 4 else np.float32 for tap, values in answer.items()}
+                total = sum(
+                    count * len(split) * values[0].size * np.dtype(kinds[tap]).itemsize
+                    for tap, values in answer.items()
+                )
                 if total > limit * 1e9:
                     raise UserError(
                         f"the teacher's answers would take {total / 1e9:.1f} GB, --cache-limit is {limit:g}; "
@@ -118,7 +133,7 @@ def _record(
                     )
                 for tap, values in answer.items():
                     arrays[tap] = np.lib.format.open_memmap(
-                        folder / f"{tap}.npy", "w+", np.float32, (count, len(split), *values.shape[1:])
+                        folder / f"{tap}.npy", "w+", kinds[tap], (count, len(split), *values.shape[1:])
                     )
                     reserve(folder / f"{tap}.npy")
             for tap, values in answer.items():

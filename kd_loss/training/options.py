@@ -22,10 +22,15 @@ class TrainingOptions:
     learning_rate: float = option(1e-3, "largest learning rate of Adam: linear warm-up, then cosine decay")
     seed: int = option(0, "of weights, order and augmentation")
     size: int | None = option(None, "side of the network's input in pixels; that of the prepared crops if left out")
+    head: str = option("heatmap", "heatmap: a map per landmark and a soft-argmax; pooled: as in the paper")
+    cut: str = option("", "where the backbone ends: P3, P4 or P5, the whole; P4 for heatmaps if left out")
     alpha: float = option(1.0, "width multiplier, for architectures that have one")
     pretrained: str = option("none", "none, imagenet or noisy-student")
     dropout: float | None = option(None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out")
     validation: float = option(0.05, "share of the training photographs held out to choose the best epoch; 0: the last")
+    extra_share: float | None = option(
+        None, "share of each epoch that faces of other archives (prepare --also) have; all of them if left out"
+    )
     augment: float = option(
         1.0, "strength of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring"
     )
@@ -34,7 +39,10 @@ class TrainingOptions:
         "6 % times --augment if left out",
     )  # fmt: skip
     scale: float | None = option(None, "largest relative change of its scale; 12 % times --augment if left out")
-    init: str = option("", "weights to start from, e.g. of another size or dataset; a head of another size is left out")
+    init: str = option(
+        "", "weights to start from, of another size, head, cut or dataset: what the two have in common is taken; "
+        "teacher: those of a student's tough teacher",
+    )  # fmt: skip
     workers: int = option(2, "threads that make batches")
     precision: str = option("float32", "float32, or mixed_float16 / mixed_bfloat16 where the device gains from it")
     devices: str = option("one", "one, or all of this machine (JAX backend)")
@@ -70,13 +78,15 @@ class DistillationOptions(TrainingOptions):
     tough: str = option("", "weights of the tough teacher; found by itself if left out")
     tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")
     teacher: list[str] = option(
-        [], "teachers of methods that take any: name=weights[:weight], a .h5, .onnx, .tflite or file.py:function"
-    )
+        [], "teachers of methods that take any: name=weights[:weight], a .h5, .onnx, .tflite or file.py:function; "
+        "several joined by + are one teacher",
+    )  # fmt: skip
     map_points: bool = option(
         False, "read teachers of another scheme through a linear map, fitted on the training faces"
     )
     teachers: str = option("auto", "live: asked in every step; cached: once; auto: live only for features")
     teacher_views: int = option(0, "cached teachers see this many fixed augmentations of each face; 0: the face itself")
+    teacher_mirror: bool = option(False, "teachers answer with the mean about the face and its mirror image")
     cache_limit: float = option(4.0, "the most that one teacher's cached answers may take, in GB")
     unlabelled: str = option("", "folder of photographs without landmarks, on which the teachers' predictions count")
     unlabelled_weight: float = option(1.0, "weight of the distilling terms on unlabelled faces")
@@ -115,6 +125,8 @@ def check(options: TrainingOptions) -> None:
         raise UserError(f"--dropout {options.dropout} is not in 0…1")
     if not 0 <= options.seed < 2**32:
         raise UserError(f"--seed {options.seed} is not in 0…2³²")
+    if options.extra_share is not None and not 0 <= options.extra_share < 1:
+        raise UserError(f"--extra-share {options.extra_share} is not in 0…1")
     if not 0 <= options.augment <= 3:
         raise UserError(f"--augment {options.augment} is not in 0…3")
     if not 0 <= (options.shift or 0) <= 0.5 or not 0 <= (options.scale or 0) <= 0.5:

@@ -17,20 +17,21 @@ from kd_loss.distillation import METHODS, DistillationMethod, RecordedTeacher, T
 from kd_loss.errors import UserError, choose
 from kd_loss.files import atomic_file
 from kd_loss.networks import ARCHITECTURES, load_network
-from kd_loss.networks.landmark_net import FEATURE_MAPS
+from kd_loss.networks.landmark_net import TAPS
 from kd_loss.training.answers import Views
 from kd_loss.training.options import StudentOptions, check
 from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
 from kd_loss.training.teachers import (
     Source,
+    answers_about,
     ask_once,
     choose_asking,
     make_teachers,
-    mapped,
     measure_errors,
     open_sources,
     teacher_files,
+    tough_teacher,
 )
 from kd_loss.training.train import Tell, Unlabelled, augmentation_of, train
 from kd_loss.training.unlabelled import photographs, unlabelled_split
@@ -112,13 +113,13 @@ def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[Distil
     check(options)
     choose(options.arch, ARCHITECTURES, "architecture")
     methods = parse_methods(options.method, options.set)
-    taps = ("landmarks", "embedding", *FEATURE_MAPS)
     asked = [options.freeze, *(tap for method in methods for tap in (*method.student_taps, *method.teacher_taps))]
     for tap in asked:
-        if tap and tap not in taps:
-            raise UserError(f"there is no tap '{tap}'; taps are: {', '.join(taps)}")
+        if tap and tap not in TAPS:
+            raise UserError(f"there is no tap '{tap}'; taps are: {', '.join(TAPS)}")
     dataset = open_dataset(options.dataset, options.data)
-    for text, _ in teacher_files(options, methods, dataset.folder.name).values():
+    texts = [text for texts, _ in teacher_files(options, methods, dataset.folder.name).values() for text in texts]
+    for text in texts:
         if not Path(text).is_file() and not Path(text.partition(":")[0]).is_file():
             raise UserError(f"no such weights: {text}")
     if options.cache_limit <= 0:
@@ -141,6 +142,8 @@ def _train_stage(options: StudentOptions, default_name: str, tell: Tell) -> Path
     taps = sorted({tap for method in methods for tap in method.teacher_taps} | {"landmarks"})
     processes = join(options)
     tell = tell if not processes.index else lambda _: None
+    if options.init == "teacher":
+        options = dataclasses.replace(options, init=str(tough_teacher(options, methods, dataset.folder.name)))
     sources = open_sources(options, methods, dataset, tell)
     cached = bool(sources) and choose_asking(options, sources, taps, dataset.spec.points)
     augmentation = augmentation_of(options)
@@ -148,7 +151,7 @@ def _train_stage(options: StudentOptions, default_name: str, tell: Tell) -> Path
         teachers = make_teachers(options, sources, taps, dataset, augmentation, tell)
     if any(method.needs_errors for method in methods):
         measure_errors(teachers, dataset.split("train"), tell)
-    record: dict[str, Any] = {"teachers": {source.role: source.record() for source in sources}} if sources else {}
+    record: dict[str, Any] = {"teachers": _record(sources)} if sources else {}
     unlabelled = None
     if options.unlabelled:
         with processes.first_before_the_others():
@@ -175,12 +178,20 @@ def _train_stage(options: StudentOptions, default_name: str, tell: Tell) -> Path
     )
     for source in sources if not processes.index else ():
         if source.map is not None:
-            source.map.save(folder / f"map-{source.role}.npz")
+            source.map.save(folder / f"map-{source.file.stem}.npz")
         errors = teachers[source.role].training_errors
         if errors is not None:
             with atomic_file(folder / f"errors-{source.role}.npy", ".npy") as path:
                 np.save(path, errors)
     return folder
+
+
+def _record(sources: Sequence[Source]) -> dict[str, Any]:
+    """What the run keeps of its teachers, by role; of one that is several networks a list."""
+    kept: dict[str, list[dict[str, Any]]] = {}
+    for source in sources:
+        kept.setdefault(source.role, []).append(source.record())
+    return {role: members[0] if len(members) == 1 else members for role, members in kept.items()}
 
 
 def _unlabelled(
@@ -195,18 +206,17 @@ def _unlabelled(
     split, checksum = unlabelled_split(options, dataset, sources[0], tell)
     none = np.arange(0)
     predictions, answers = [], {}
-    for source in sources:
-        seen = mapped(
-            source, ask_once(options, source, ["landmarks"], split, checksum, Views(), tell), split, none, options, tell
-        )
+    for role, teacher in teachers.items():
+        members = [source for source in sources if source.role == role]
+        seen = answers_about(options, members, ["landmarks"], split, checksum, none, tell)
         predictions.append(seen.landmarks[0])
-        if isinstance(teachers[source.role], RecordedTeacher):
-            answers[source.role] = seen
+        if isinstance(teacher, RecordedTeacher):
+            answers[role] = seen
             if options.teacher_views:
                 views = Views(options.teacher_views, augmentation_of(options), options.seed)
-                answers[source.role] = ask_once(options, source, taps, split, checksum, views, tell)
-    mean = np.average(predictions, axis=0, weights=[source.weight for source in sources]).astype(np.float32)
+                answers[role] = ask_once(options, members[0], taps, split, checksum, views, tell)
+    mean = np.average(predictions, axis=0, weights=[teacher.weight for teacher in teachers.values()]).astype(np.float32)
     split = dataclasses.replace(split, landmarks=mean, soft=mean)
-    tell(f"unlabelled: {len(split)} faces, the mean of {len(sources)} teachers' predictions as their landmarks")
+    tell(f"unlabelled: {len(split)} faces, the mean of {len(teachers)} teachers' predictions as their landmarks")
     kept = {"faces": len(split), "images_sha256": checksum}
     return Unlabelled(split, answers, options.unlabelled_weight, options.mix_weight, options.mix_alpha), kept

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,29 +31,46 @@ Tell = Callable[[str], None]
 
 def teacher_files(
     options: StudentOptions, methods: Iterable[DistillationMethod], dataset: str
-) -> dict[str, tuple[str, float]]:
-    """Role -> weights (`file` or `file.py:function`) and weight of every teacher that the methods listen to."""
-    files: dict[str, tuple[str, float]] = {}
+) -> dict[str, tuple[list[str], float]]:
+    """Role -> weights (each `file` or `file.py:function`) and weight of every teacher that the methods listen to.
+
+    Several files, joined by `+`, are one teacher: the mean of their answers.
+    """
+    files: dict[str, tuple[list[str], float]] = {}
     for text in options.teacher:
         name, equals, rest = text.partition("=")
         if not equals or not name or not rest:
             raise UserError(f"--teacher {text} is not of the form name=weights.h5[:weight]")
         if name in files:
             raise UserError(f"--teacher {name} is given twice")
-        files[name] = weighted(rest, "--teacher")
+        text, weight = weighted(rest, "--teacher")
+        files[name] = text.split("+"), weight
     given = {"tough": options.tough, "tolerant": options.tolerant}
     for method in methods:
         if method.any_teachers and files:
             continue
         for role in method.teacher_roles:
             if role not in files:
-                files[role] = (str(find_teacher(role, dataset, given.get(role, ""), options.runs)), 1.0)
+                named = given.get(role, "")
+                found = named.split("+") if named else [str(find_teacher(role, dataset, "", options.runs))]
+                files[role] = found, 1.0
     return files
+
+
+def tough_teacher(options: StudentOptions, methods: Iterable[DistillationMethod], dataset: str) -> Path:
+    """The network whose trunk a student starts from with `--init teacher`: the tough one, or the only one named."""
+    files = teacher_files(options, methods, dataset)
+    texts, _ = files.get("tough") or (next(iter(files.values())) if len(files) == 1 else ([], 0))
+    if not texts:
+        texts = [str(find_teacher("tough", dataset, options.tough, options.runs))]
+    if is_foreign(texts[0]):
+        raise UserError(f"--init teacher: {texts[0]} is of another runtime and has no trunk to start from")
+    return Path(texts[0])
 
 
 @dataclasses.dataclass
 class Source:
-    """A teacher before it is decided how it is asked.
+    """A network that teaches, before it is decided how it is asked; several of one role are one teacher.
 
     Attributes:
         network: of a Keras file; foreign: of another runtime; one of the two is there.
@@ -71,6 +89,16 @@ class Source:
     def size(self) -> int | None:
         """The side of its input; None where it takes any."""
         return self.network.card.size if self.network else self.foreign.size if self.foreign else None
+
+    @property
+    def context(self) -> float:
+        """How many times wider than a crop it wants to see a face."""
+        return self.foreign.context if self.foreign else 1.0
+
+    @property
+    def points(self) -> int | None:
+        """The number of its points; None where it does not tell before it is asked."""
+        return self.network.card.dataset_spec().points if self.network else None
 
     def ask(self, taps: Sequence[str]) -> Ask:
         """A function from pictures to the named taps, in NumPy."""
@@ -97,7 +125,8 @@ def open_sources(
 ) -> list[Source]:
     """Load every teacher and check that it fits the dataset."""
     sources = []
-    for role, (text, weight) in teacher_files(options, methods, dataset.folder.name).items():
+    files = teacher_files(options, methods, dataset.folder.name)
+    for role, text, weight in ((role, text, weight) for role, (texts, weight) in files.items() for text in texts):
         if is_foreign(text):
             foreign = load_foreign(text)
             digest = sha256(foreign.source)
@@ -123,10 +152,20 @@ def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequ
     if options.teacher_views < 0:
         raise UserError(f"--teacher-views {options.teacher_views} is negative")
     more = [tap for tap in taps if tap != "landmarks"]
-    once = [s.role for s in sources if s.foreign or (s.network and s.network.card.dataset_spec().points != points)]
+    several = {s.role for s in sources if len([other for other in sources if other.role == s.role]) > 1}
+    once = [s.role for s in sources if s.points != points or s.role in several or options.teacher_mirror]
+    if more and (several or options.teacher_mirror):
+        who = "--teacher-mirror" if options.teacher_mirror else f"{', '.join(several)}, a teacher of several networks,"
+        raise UserError(f"{who} gives landmarks alone; the method asks for {', '.join(more)} too")
+    if options.teacher_views and (several or options.teacher_mirror):
+        raise UserError("a teacher of several networks, or mirrored, is asked about the faces themselves: leave "
+                        "--teacher-views out")  # fmt: skip
     cached = mode == "cached" or (mode == "auto" and (bool(once) or bool(options.teacher_views) or not more))
     if once and not cached:
-        raise UserError(f"--teachers live: {', '.join(once)} is of another runtime or scheme and can only be cached")
+        raise UserError(
+            f"--teachers live: {', '.join(dict.fromkeys(once))} is of another runtime or scheme, mirrored, or several "
+            "networks, and can only be cached"
+        )
     if cached and more and not options.teacher_views:
         raise UserError(
             f"the taps {', '.join(more)} do not travel with a picture through augmentation as landmarks do: "
@@ -147,18 +186,54 @@ def make_teachers(
     split = dataset.split("train")
     cached = choose_asking(options, sources, taps, dataset.spec.points)
     teachers: dict[str, Teacher] = {}
-    for source in sources:
+    data = dataset.manifest["sha256"]["train/images.npy"]
+    chosen, _ = holdout(split, options.validation, options.seed)
+    for role in dict.fromkeys(source.role for source in sources):
+        members = [source for source in sources if source.role == role]
+        first = members[0]
         if not cached:
-            assert source.network is not None
-            teachers[source.role] = LiveTeacher(source.network, taps, source.weight)
+            assert first.network is not None
+            teachers[role] = LiveTeacher(first.network, taps, first.weight)
             continue
-        views = Views(options.teacher_views, augmentation, options.seed)
-        data = dataset.manifest["sha256"]["train/images.npy"]
-        answers = ask_once(options, source, taps, split, data, views, tell)
-        chosen, _ = holdout(split, options.validation, options.seed)
-        answers = mapped(source, answers, split, chosen, options, tell)
-        teachers[source.role] = RecordedTeacher(source.role, answers, source.network, source.weight)
+        if options.teacher_views:
+            views = Views(options.teacher_views, augmentation, options.seed)
+            answers = ask_once(options, first, taps, split, data, views, tell)
+        else:
+            answers = answers_about(options, members, taps, split, data, chosen, tell)
+        teachers[role] = RecordedTeacher(role, answers, first.network, first.weight)
     return teachers
+
+
+def answers_about(
+    options: StudentOptions,
+    members: Sequence[Source],
+    taps: Sequence[str],
+    split: PreparedSplit,
+    data: str,
+    chosen: np.ndarray,
+    tell: Tell,
+) -> Answers:
+    """What a teacher of one or several networks says about the faces as they are stored, in the split's scheme.
+
+    With `--teacher-mirror` each is asked about the mirrored face too. The landmarks are the mean of all answers.
+
+    Args:
+        data: checksum of the split's pictures; chosen: the faces on which a map between schemes is fitted.
+    """
+    heard = []
+    for source in members:
+        views = Views(context=source.context)
+        heard.append(
+            mapped(source, ask_once(options, source, taps, split, data, views, tell), split, chosen, options, tell)
+        )
+        if options.teacher_mirror:
+            mirrored = ask_once(options, source, ["landmarks"], split, data, replace(views, mirror=True), tell)
+            points = mapped(source, mirrored, split, chosen, options, tell).landmarks
+            back = np.asarray(points[..., split.spec.flip_index, :] * np.array([-1, 1]), np.float32)
+            heard.append(Answers({"landmarks": back}))
+    if len(heard) == 1:
+        return heard[0]
+    return Answers({"landmarks": np.asarray(np.mean([answers.landmarks for answers in heard], axis=0), np.float32)})
 
 
 def ask_once(
@@ -202,6 +277,7 @@ def mapped(
     if source.map is None:
         if answers.views:
             raise UserError("--map-points is for teachers that see the faces as they are: leave --teacher-views out")
+        chosen = chosen[~np.isnan(split.landmarks[chosen]).any(axis=(1, 2))]
         source.map = fit_point_map(answers.landmarks[0, chosen], split.landmarks[chosen])
         error = np.abs(source.map(answers.landmarks[0, chosen]) - split.landmarks[chosen]).mean()
         tell(
@@ -220,6 +296,6 @@ def measure_errors(teachers: Mapping[str, Teacher], split: PreparedSplit, tell: 
             predicted = predict_split(CropNetwork.of(teacher.network), split, 32)
         else:
             raise UserError(f"the errors of {role}, of another runtime, are measured without --teacher-views only")
-        teacher.training_errors = np.square(predicted - split.landmarks).mean(axis=(1, 2))
+        teacher.training_errors = np.nanmean(np.square(predicted - split.landmarks), axis=(1, 2))
         low, high = teacher.training_errors.min(), teacher.training_errors.max()
         tell(f"{role} teacher: squared errors of {low:.2e} to {high:.2e} on the training faces")

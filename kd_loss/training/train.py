@@ -21,15 +21,18 @@ from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
 from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.distillation import DistillationMethod, Distiller, RecordedTeacher, Teacher
+from kd_loss.errors import choose
 from kd_loss.files import atomic_file, disk_error, write_json
 from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
-from kd_loss.networks.landmark_net import batch_norm_momentum, take_weights
+from kd_loss.networks.heads import HEADS
+from kd_loss.networks.landmark_net import take_weights
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.callbacks import Checkpoint, EpochCounter, event_files
 from kd_loss.training.history import history_plot
 from kd_loss.training.options import TrainingOptions
 from kd_loss.training.processes import Processes
 from kd_loss.training.run import open_run, package_versions
+from kd_loss.training.statistics import TrueStatistics
 
 Tell = Callable[[str], None]
 
@@ -138,7 +141,7 @@ def _train(
         "size": size, "batch_size": options.batch_size, "seed": options.seed, "workers": options.workers,
         "augmentation": augmentation_of(options), "views": views, "shard": (processes.index, processes.count),
     }  # fmt: skip
-    faces = FaceLoader(split, chosen, soft=soft, answers=answers, **common)
+    faces = FaceLoader(split, chosen, soft=soft, answers=answers, extra_share=options.extra_share, **common)
     loader: FaceLoader | MixedLoader = faces
     if unlabelled:
         more = FaceLoader(unlabelled.split, np.arange(len(unlabelled.split)), answers=unlabelled.answers, **common)
@@ -156,6 +159,8 @@ def _train(
         spec=dataset.spec.to_dict(),
         size=size,
         role=role,
+        head=choose(options.head, HEADS, "head"),
+        cut=options.cut or ("P5" if options.head == "pooled" else "P4"),
         margin=dataset.manifest["crop"]["margin"],
         training={
             "epochs": options.epochs,
@@ -172,8 +177,7 @@ def _train(
         card,
         pretrained=options.pretrained,
         dropout=options.dropout,
-        momentum=batch_norm_momentum(steps),
-        mean_shape=faces.targets[chosen].mean(axis=0),
+        mean_shape=np.nanmean(faces.targets[chosen], axis=0),
         seed=options.seed,
     )
     if options.init:
@@ -187,6 +191,7 @@ def _train(
         teachers=teachers,
         spec=dataset.spec,
         unlabelled_weight=unlabelled.weight if unlabelled else 1.0,
+        partial=split.partial,
         mix_weight=unlabelled.mix_weight if unlabelled and unlabelled.mix_alpha else 0.0,
     )
     distiller.compile(optimizer=keras.optimizers.Adam(learning_rate(options.learning_rate, steps)), jit_compile=_jit())
@@ -225,7 +230,12 @@ def _train(
                 epochs=options.epochs,
                 initial_epoch=done,
                 shuffle=False,
-                callbacks=[EpochCounter(loader), *event_files(folder), checkpoint],
+                callbacks=[
+                    EpochCounter(loader),
+                    TrueStatistics(network.model, loader),
+                    *event_files(folder),
+                    checkpoint,
+                ],
                 verbose=0 if processes.index else 1 if sys.stdout.isatty() else 2,
             )
         save_network(network, folder / "last.h5")

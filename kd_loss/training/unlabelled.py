@@ -20,6 +20,8 @@ from kd_loss.training.teachers import Source, Tell
 
 #: how often a crop is taken again from the landmarks that the teacher finds in it
 ROUNDS = 2
+#: surroundings stored on each side of a crop, as a share of its side
+ROOM = 0.25
 #: photographs held in memory at a time
 CHUNK = 32
 
@@ -47,7 +49,7 @@ def unlabelled_split(
     files = photographs(folder)
     margin = float(dataset.manifest["crop"]["margin"])
     listing = [[path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    key = json.dumps([listing, first.checksum, dataset.size, margin, ROUNDS])
+    key = json.dumps([listing, first.checksum, dataset.size, margin, ROUNDS, ROOM])
     place = options.runs / options.dataset / "unlabelled" / hashlib.sha256(key.encode()).hexdigest()[:20]
     if not (place / "manifest.json").is_file():
         with one_at_a_time(place):
@@ -75,6 +77,7 @@ def unlabelled_split(
         subset=np.full(count, "unlabelled"),
         group=np.array(names),
         name=np.array(names),
+        border=(images.shape[1] - dataset.size) // 2,
     )
     return split, sha256(place / "images.npy")
 
@@ -83,7 +86,9 @@ def _crops(
     files: list[Path], folder: Path, teacher: Source, dataset: PreparedDataset, margin: float
 ) -> tuple[np.ndarray, list[str]]:
     detect, ask = HaarDetector(), teacher.ask(["landmarks"])
-    size = teacher.size or dataset.size
+    size, context = teacher.size or dataset.size, teacher.context
+    border = round(dataset.size * ROOM)
+    stored = dataset.size + 2 * border
     crops: list[np.ndarray] = []
     names: list[str] = []
     readable = 0
@@ -99,12 +104,13 @@ def _crops(
                 x, y, width, height = faces[0].box
                 found.append((path, image, geometry.square_crop((x, y, x + width, y + height), margin)))
         for _ in range(ROUNDS if found else 0):
-            points = np.asarray(ask(np.stack([crop_face(i, s, size) for _, i, s in found]))["landmarks"])
+            wide = np.stack([crop_face(i, geometry.widen(s, context), size) for _, i, s in found])
+            points = np.asarray(ask(wide)["landmarks"]) * context
             points = points if teacher.map is None else teacher.map(points)
             found = [(p, i, _again(s, seen, margin)) for (p, i, s), seen in zip(found, points, strict=True)]
         for path, image, square in found:
             if 16 <= square[2] <= 4 * max(image.shape[:2]):
-                crops.append(crop_face(image, square, dataset.size))
+                crops.append(crop_face(image, geometry.widen(square, stored / dataset.size), stored))
                 names.append(path.relative_to(folder).as_posix())
     if not readable:
         raise UserError(f"--unlabelled {folder}: none of its {len(files)} pictures can be read")

@@ -1,0 +1,56 @@
+"""A second head in training, of heatmaps, on the trunk of a student with a pooled head; gone in the saved file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+from keras import ops
+
+from kd_loss.distillation.base import DistillationMethod, Taps, Tensor, check_positive, per_sample, register
+from kd_loss.networks.heads import heatmap_head
+
+LEVELS = ("P2", "P3", "P4")
+
+
+@register("auxiliary")
+class AuxiliaryHeatmaps(DistillationMethod):
+    """`|S − y| + auxiliary·|h(P2, P3, P4) − y|`, h a heatmap head of the method's own on the student's maps.
+
+    A pooled head throws away where things are; the second head keeps it alive in the trunk. No teacher. Shapes:
+    landmarks (B, K, 2), maps (B, h, w, C); result (B,). Deep supervision: Lee et al., AISTATS 2015.
+    """
+
+    student_taps = ("landmarks", *LEVELS)
+    term_names = ("main", "auxiliary")
+
+    def __init__(self, auxiliary: float = 1.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        check_positive("auxiliary", auxiliary=auxiliary)
+        self.auxiliary = auxiliary
+        self.head: keras.Model | None = None
+
+    @property
+    def weights_of_terms(self) -> dict[str, float]:
+        """1 and 1 by default."""
+        return {"auxiliary": self.auxiliary}
+
+    def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
+        """Build the head."""
+        taps = student.tap_model(("landmarks", *LEVELS)).output
+        inputs = {level: keras.Input(taps[level].shape[1:], name=level) for level in LEVELS}
+        self.head = keras.Model(inputs, heatmap_head(inputs, taps["landmarks"].shape[1], 1.0))
+
+    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
+        """`main` and `auxiliary`."""
+        assert self.head is not None
+        second = self.head({level: student[level] for level in LEVELS}, training=True)
+        return {
+            "main": per_sample(ops.abs(student["landmarks"] - y_true)),
+            "auxiliary": per_sample(ops.abs(second - y_true)),
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """The parameters, for saving."""
+        return {**super().get_config(), "auxiliary": self.auxiliary}

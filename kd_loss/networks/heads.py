@@ -1,0 +1,141 @@
+"""What turns a backbone's feature maps into landmarks: a pooled head, or heatmaps with a soft-argmax.
+
+`pooled`: global average pooling, dropout, a linear layer to 2K numbers. Small and quick, but pooling throws away
+where things are, and a linear layer has to learn it back.
+
+`heatmap`: a light decoder from the backbone's last map to stride 4, a map per landmark, a softmax over its
+cells and the expectation of the cells' places (soft-argmax; Sun et al., "Integral Human Pose Regression", ECCV
+2018; at this size Yu & Tao, H3R, arXiv 2009.00225). An expectation cannot reach the border of its own grid, so
+the grid is stretched by a quarter beyond the crop.
+
+Both are made of Keras's own layers, so that their files load in plain Keras.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+HEADS = ("pooled", "heatmap")
+#: the soft-argmax reaches this much further than the crop
+STRETCH = 1.25
+#: of a decoder at width 1
+DECODER_CHANNELS = 96
+
+_Tensor = Any
+
+
+def pooled_head(features: _Tensor, points: int, dropout: float, seed: int, mean_shape: np.ndarray | None) -> _Tensor:
+    """Landmarks (B, K, 2) from the last feature map (B, h, w, C).
+
+    `mean_shape` (K, 2): the layer starts with it as its bias and with small weights, so that the first prediction
+    is a face and not noise.
+    """
+    embedding = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
+    x = keras.layers.Dropout(dropout, seed=seed, name="dropout", dtype="float32")(embedding)
+    head = keras.layers.Dense(2 * points, name="head", dtype="float32")
+    x = head(x)
+    if mean_shape is not None:
+        kernel, _ = head.get_weights()
+        head.set_weights([kernel / 10, np.asarray(mean_shape, np.float32).reshape(-1)])
+    return keras.layers.Reshape((points, 2), name="landmarks", dtype="float32")(x)
+
+
+def grid(height: int, width: int, stretch: float = STRETCH) -> np.ndarray:
+    """Centres of the cells of a heatmap in normalised coordinates, (h·w, 2) float32 as (x, y).
+
+    >>> grid(1, 2, 1.0).tolist()
+    [[-0.25, 0.0], [0.25, 0.0]]
+    """
+    x = ((np.arange(width) + 0.5) / width - 0.5) * stretch
+    y = ((np.arange(height) + 0.5) / height - 0.5) * stretch
+    return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float32)
+
+
+def _fixed(values: np.ndarray, name: str, x: _Tensor) -> _Tensor:
+    """A linear layer (C, N) that is not trained, on the last axis of x."""
+    layer = keras.layers.Dense(values.shape[1], use_bias=False, trainable=False, name=name, dtype="float32")
+    y = layer(x)
+    layer.set_weights([values])
+    return y
+
+
+def decoder(maps: Mapping[str, _Tensor], points: int, width: float = 1.0, prefix: str = "decoder") -> _Tensor:
+    """Heatmaps (B, h, w, K) before their softmax, at the resolution of P2 (or of the finest map given).
+
+    Args:
+        maps: feature maps by name, `P2` … `P5`; the coarsest is decoded, the finer ones are added on the way up.
+        width: multiplier of the decoder's channels, as a backbone's alpha.
+    """
+    channels = max(16, round(DECODER_CHANNELS * width / 8) * 8)
+    names = iter(range(100))
+
+    def normalised(x: _Tensor, name: str) -> _Tensor:
+        return keras.layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+
+    def relu(x: _Tensor, name: str) -> _Tensor:
+        return keras.layers.ReLU(6.0, name=f"{name}_relu")(x)
+
+    def pointwise(x: _Tensor, name: str) -> _Tensor:
+        return normalised(keras.layers.Conv2D(channels, 1, use_bias=False, name=name)(x), name)
+
+    def separable(x: _Tensor) -> _Tensor:
+        name = f"{prefix}_{next(names)}"
+        x = keras.layers.DepthwiseConv2D(3, padding="same", use_bias=False, name=f"{name}_depthwise")(x)
+        x = relu(normalised(x, f"{name}_depthwise"), f"{name}_depthwise")
+        return relu(pointwise(x, f"{name}_project"), f"{name}_project")
+
+    levels = sorted(maps, reverse=True)
+    x = relu(pointwise(maps[levels[0]], f"{prefix}_entry"), f"{prefix}_entry")
+    x = separable(separable(x))
+    for level in levels[1:]:
+        name = f"{prefix}_{level}"
+        x = keras.layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_up")(x)
+        if x.shape[1:3] != maps[level].shape[1:3]:  # an odd side was halved upwards
+            extra = [side - other for side, other in zip(x.shape[1:3], maps[level].shape[1:3], strict=True)]
+            x = keras.layers.Cropping2D([(0, e) for e in extra], name=f"{name}_crop")(x)
+        x = keras.layers.Add(name=f"{name}_add")([x, pointwise(maps[level], f"{name}_lateral")])
+        x = separable(relu(x, name))
+    return keras.layers.Conv2D(points, 1, name=f"{prefix}_heatmaps", dtype="float32")(x)
+
+
+def soft_argmax(heatmaps: _Tensor, prefix: str = "", name: str = "landmarks") -> _Tensor:
+    """Landmarks (B, K, 2) from heatmaps (B, h, w, K): softmax over the cells, expectation of their places."""
+    _, height, width, points = heatmaps.shape
+    x = keras.layers.Reshape((height * width, points), name=f"{prefix}cells", dtype="float32")(heatmaps)
+    x = keras.layers.Permute((2, 1), name=f"{prefix}maps", dtype="float32")(x)
+    x = keras.layers.Softmax(axis=-1, name=f"{prefix}probabilities", dtype="float32")(x)
+    return _fixed(grid(height, width), name, x)
+
+
+def heatmap_head(maps: Mapping[str, _Tensor], points: int, width: float) -> _Tensor:
+    """Landmarks (B, K, 2) through heatmaps, from feature maps by name (see `decoder`)."""
+    return soft_argmax(decoder(maps, points, width))
+
+
+def spread(model: keras.Model) -> _Tensor:
+    """The root of the mean squared distance of a heatmap's mass to its expectation, (B, K), in crop sides.
+
+    An output of a model with a heatmap head, computed beside its landmarks from the same probabilities; the
+    second moment is taken about the crop's centre, which float32 holds to 1e-4 of the crop.
+    """
+    probabilities = model.get_layer("probabilities").output
+    _, height, width, _ = model.get_layer("decoder_heatmaps").output.shape
+    places = grid(height, width)
+    second = _fixed(np.square(places).sum(axis=1, keepdims=True), "second_moment", probabilities)
+    second = keras.layers.Reshape((second.shape[1],), name="moment", dtype="float32")(second)
+    landmarks = model.get_layer("landmarks").output
+    return Spread(name="spread", dtype="float32")([second, landmarks])
+
+
+class Spread(keras.layers.Layer):
+    """√(E‖z‖² − ‖E z‖²) from the second moments (B, K) and the expectations (B, K, 2); in exports only."""
+
+    def call(self, inputs: list[_Tensor]) -> _Tensor:
+        """(B, K)."""
+        second, mean = inputs
+        return ops.sqrt(ops.maximum(second - ops.sum(ops.square(mean), axis=-1), 1e-10))
