@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
 from kd_loss.errors import UserError
-from kd_loss.evaluation.metrics import Score, paired_bootstrap
+from kd_loss.evaluation.metrics import Score, holm, seeds_and_faces
 from kd_loss.evaluation.plots import ced_plot
 from kd_loss.evaluation.report import describe, print_table, render_html
 from kd_loss.evaluation.result import Result, test_network
@@ -26,6 +27,8 @@ from kd_loss.training.options import CompareOptions, StudentOptions
 from kd_loss.training.student import check_student, train_student
 
 BASELINE = "none"
+#: the row of the network that all students start from (`--init`)
+START = "start"
 
 
 def student_options(options: CompareOptions, method: str, seed: int, folder: str) -> StudentOptions:
@@ -83,6 +86,11 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
             seconds[method] = float(np.median(epochs))
     if not results:
         raise UserError(f"every method failed; the first: {next(iter(failures.values()))}")
+    if options.init and options.init != "teacher":
+        try:
+            results = {START: [test_network(Path(options.init), START, dataset, split, 32)], **results}
+        except UserError as error:  # of another scheme: it has no landmarks to compare
+            print(f"the start is not in the table: {error}")
     summary = summarise(results, seconds, failures)
     write_comparison(options.runs / options.dataset / folder_name, options, results, summary)
     return summary
@@ -93,11 +101,10 @@ def summarise(
 ) -> dict[str, Any]:
     """Mean and standard deviation over seeds of every figure, and the paired difference to `none`.
 
-    The difference is taken face by face between the means over seeds; its interval says how sure the
-    faces make it, the standard deviation how much another seed changes.
+    Differences are paired by seed and by face, their intervals a bootstrap over both (`metrics.seeds_and_faces`);
+    `p` is corrected for the number of methods that are compared.
     """
-    per_face = {method: np.mean([r.nme for r in runs], axis=0) for method, runs in results.items()}
-    methods = {}
+    methods: dict[str, Any] = {}
     for method, runs in results.items():
         normaliser = runs[0].split.spec.default_normaliser
         scores = [run.scores(normaliser) for run in runs]
@@ -108,12 +115,16 @@ def summarise(
             "nme": {row: {"mean": float(np.mean(v)), "std": _std(v)} for row, v in nme.items()},
             "fr_10": float(np.mean([score.fr_10 for score in full])),
             "auc_10": float(np.mean([score.auc_10 for score in full])),
-            "seconds_per_epoch": seconds[method],
+            "seconds_per_epoch": seconds.get(method),
         }
-        if BASELINE in results and method != BASELINE:
-            mean, low, high = paired_bootstrap(per_face[method], per_face[BASELINE])
-            entry["against_none"] = {"mean": mean, "low": low, "high": high}
+        if BASELINE in results and method not in (BASELINE, START):
+            count = min(len(runs), len(results[BASELINE]))
+            own, base = (np.stack([run.nme for run in these[:count]]) for these in (runs, results[BASELINE]))
+            entry["against_none"] = asdict(seeds_and_faces(own, base))
         methods[method] = entry
+    compared = [entry["against_none"] for entry in methods.values() if "against_none" in entry]
+    for difference, p in zip(compared, holm([difference["p"] for difference in compared]), strict=True):
+        difference["p"] = p
     return {"methods": methods, "failures": dict(failures)}
 
 
@@ -124,7 +135,7 @@ def _std(values: Sequence[float]) -> float | None:
 def _rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     methods = summary["methods"]
     names = list(next(iter(methods.values()))["nme"])
-    header = ["method", *names, "against none, 95 %", "FR@0.10", "AUC@0.10", "s per epoch", "seeds"]
+    header = ["method", *names, "against none, 95 %", "p", "FR@0.10", "AUC@0.10", "s per epoch", "seeds"]
     rows = []
     for method, entry in methods.items():
         cells = []
@@ -133,8 +144,10 @@ def _rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
             cells.append(f"{entry['nme'][name]['mean']:.2f}" + (f" ± {spread:.2f}" if spread is not None else ""))
         gain = entry.get("against_none")
         paired = f"{gain['mean']:+.2f} ({gain['low']:+.2f}…{gain['high']:+.2f})" if gain else "–"
-        rest = [f"{entry['fr_10']:.2f}", f"{entry['auc_10']:.3f}", f"{entry['seconds_per_epoch']:.1f}"]
-        rows.append([method, *cells, paired, *rest, str(entry["seeds"])])
+        p = f"{gain['p']:.3f}" if gain else "–"
+        pace = entry["seconds_per_epoch"]
+        rest = [f"{entry['fr_10']:.2f}", f"{entry['auc_10']:.3f}", "–" if pace is None else f"{pace:.1f}"]
+        rows.append([method, *cells, paired, p, *rest, str(entry["seeds"])])
     return header, rows
 
 
@@ -152,7 +165,8 @@ def write_comparison(
         title=f"Methods compared on {spec.name}",
         lines=[
             f"{options.arch}, {size} px, {options.epochs} epochs, batch {options.batch_size}, {options.seeds} seeds.",
-            "± is the standard deviation over seeds; the interval is a paired bootstrap over faces.",
+            "± is the standard deviation over seeds; the interval is a paired bootstrap over seeds and faces;",
+            "p is that of the bootstrap, corrected for the number of methods (Holm).",
             *(f"failed: {who}: {why}" for who, why in summary["failures"].items()),
         ],
         tables=[{"title": title, "header": header, "rows": rows}],

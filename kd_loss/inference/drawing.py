@@ -36,7 +36,7 @@ def draw_landmarks(
     """
     picture = np.ascontiguousarray(image).copy()
     points = np.asarray(landmarks, np.float64)
-    seen = np.isfinite(points).all(axis=1)
+    seen = np.asarray(np.isfinite(points).all(axis=1))
     if not seen.any():
         return picture
     extent = float(np.ptp(points[seen], axis=0).max())
