@@ -14,12 +14,12 @@ from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.errors import UserError
 
 
-def cycled(indices: np.ndarray, start: int, count: int, seed: tuple[int, ...]) -> np.ndarray:
+def cycled(indices: np.ndarray, start: int, count: int, seed: int, stream: int) -> np.ndarray:
     """The places `start` … of an endless row in which all indices follow again and again, each time shuffled anew."""
     places = np.arange(start, start + count)
     rows = np.empty(count, indices.dtype)
     for turn in np.unique(places // len(indices)):
-        order = np.random.default_rng((*seed, int(turn))).permutation(indices)
+        order = np.random.default_rng((seed, int(turn), stream)).permutation(indices)
         here = places // len(indices) == turn
         rows[here] = order[places[here] % len(indices)]
     return rows
@@ -112,7 +112,7 @@ class FaceLoader(keras.utils.PyDataset):
 
     def _turn(self, epoch: int) -> np.ndarray:
         """The faces of other archives in an epoch: their whole number in an order of its own, again and again."""
-        return cycled(self._extra, epoch * self._extra_count, self._extra_count, (self.seed, 3))
+        return cycled(self._extra, epoch * self._extra_count, self._extra_count, self.seed, 3)
 
     def __getitem__(self, batch: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         chosen = self.order()[batch * self.batch_size : (batch + 1) * self.batch_size]

@@ -14,7 +14,7 @@ from kd_loss.errors import UserError, choose
 from kd_loss.evaluation.metrics import worst
 from kd_loss.evaluation.options import EvaluationOptions
 from kd_loss.evaluation.pictures import result_sheet, soft_sheet
-from kd_loss.evaluation.plots import ced_plot, point_plot
+from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
 from kd_loss.evaluation.published import is_official
 from kd_loss.evaluation.report import describe, print_table, render_html, subset_table
 from kd_loss.evaluation.result import Result, test_network
@@ -132,6 +132,15 @@ def write_results(
             encode_png(soft_sheet(split)),
         ),
     ]
+    if first.spread is not None:
+        pictures.append(
+            (
+                "confidence",
+                f"What a heatmap's spread says: {first.name}",
+                "landmarks in ten groups, from the surest on",
+                confidence_plot(errors, first.spread),
+            )
+        )
     history = read_history(curves or folder / "history.csv")
     if history:
         pictures.append(("curves", "The training", "per epoch", history_plot(history)))

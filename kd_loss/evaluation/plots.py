@@ -62,6 +62,27 @@ def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
     return to_png(figure)
 
 
+def confidence_plot(errors: np.ndarray, spread: np.ndarray) -> bytes:
+    """Mean error of ten equally large groups of landmarks, from the most concentrated heatmaps to the widest.
+
+    `errors` (N, K) in %, `spread` (N, K) in crop sides.
+    """
+    figure, axes = new_axes(6.5, 3)
+    known = ~np.isnan(errors)
+    order = np.argsort(spread[known])
+    groups = np.array_split(errors[known][order], 10)
+    widths = np.array_split(spread[known][order], 10)
+    bars = axes.bar(range(10), [float(group.mean()) for group in groups], width=0.8)
+    axes.bar_label(bars, fmt="%.1f", padding=2)
+    axes.set(
+        ylabel="mean error in %",
+        xlabel="spread of the heatmap, mean of each tenth of the landmarks, in % of the crop",
+        xticks=range(10),
+        xticklabels=[f"{100 * width.mean():.1f}" for width in widths],
+    )
+    return to_png(figure)
+
+
 def bar_plot(values: Mapping[str, float], label: str) -> bytes:
     """A bar per name, the first at the top, its value beside it."""
     figure, axes = new_axes(8, 0.6 + 0.4 * len(values))

@@ -18,7 +18,10 @@ from kd_loss.networks.prediction import check_fit, predict_split
 
 @dataclass(frozen=True)
 class Result:
-    """Predictions (N, K, 2), in source pixels, of one network on a split, and their errors."""
+    """Predictions (N, K, 2), in source pixels, of one network on a split, and their errors.
+
+    `spread` (N, K), of its heatmaps in crop sides, is None for a network without.
+    """
 
     name: str
     weights: str
@@ -26,6 +29,7 @@ class Result:
     split: PreparedSplit
     predicted: np.ndarray
     truth: np.ndarray
+    spread: np.ndarray | None = None
 
     def errors(self, normaliser: str) -> np.ndarray:
         """Errors (N, K) in % of a normalising distance, measured in the source pictures; NaN: not annotated."""
@@ -66,6 +70,7 @@ def test_network(path: Path, name: str, dataset: PreparedDataset, split: Prepare
     """Load, check and run one network on a split of a dataset."""
     network = open_network(path)
     check_fit(network.card, dataset, path)
+    predicted, spread = predict_split(network, split, batch_size)
     return Result(
         name=name,
         weights=str(path),
@@ -77,6 +82,7 @@ def test_network(path: Path, name: str, dataset: PreparedDataset, split: Prepare
             "parameters": network.parameters,
         },
         split=split,
-        predicted=split.to_source(predict_split(network, split, batch_size)),
+        predicted=split.to_source(predicted),
         truth=split.to_source(split.landmarks),
+        spread=spread,
     )

@@ -96,9 +96,10 @@ def stage_outputs(backbone: keras.Model, size: int) -> dict[str, keras.Layer]:
     """`P2` … `P5` -> the layer that ends the stage of that resolution, where a network can be cut.
 
     These are the sums of the residual blocks (`block_12_add`), narrower than the maps of `last_maps`, which belong
-    to the expansion of the next stage already; the coarsest is the backbone's own output.
+    to the expansion of the next stage already; the coarsest is the backbone's own output. A backbone without residual
+    blocks is cut at its last maps.
     """
-    found = {}
+    found = last_maps(backbone, size)
     for name, stride in FEATURE_MAPS.items():
         side = -(-size // stride)
         for layer in backbone.layers:

@@ -30,7 +30,11 @@ def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: boo
         )
 
 
-def predict_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -> np.ndarray:
-    """Normalised landmarks (N, K, 2) of all faces."""
+def predict_split(
+    network: CropNetwork, split: PreparedSplit, batch_size: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Normalised landmarks (N, K, 2) of all faces, and the spread of their heatmaps (N, K), None without heatmaps."""
     loader = FaceLoader(split, np.arange(len(split)), size=network.card.size, batch_size=batch_size, workers=1)
-    return np.concatenate([network.run(loader[i][0]) for i in range(len(loader))])
+    answers = [network.ask(loader[i][0]) for i in range(len(loader))]
+    spreads = [spread for _, spread in answers if spread is not None]
+    return np.concatenate([landmarks for landmarks, _ in answers]), np.concatenate(spreads) if spreads else None

@@ -293,7 +293,7 @@ def measure_errors(teachers: Mapping[str, Teacher], split: PreparedSplit, tell: 
         if isinstance(teacher, RecordedTeacher) and not teacher.answers.views:
             predicted = teacher.answers.landmarks[0]
         elif isinstance(teacher, LiveTeacher | RecordedTeacher) and teacher.network is not None:
-            predicted = predict_split(CropNetwork.of(teacher.network), split, 32)
+            predicted = predict_split(CropNetwork.of(teacher.network), split, 32)[0]
         else:
             raise UserError(f"the errors of {role}, of another runtime, are measured without --teacher-views only")
         teacher.training_errors = np.nanmean(np.square(predicted - split.landmarks), axis=(1, 2))

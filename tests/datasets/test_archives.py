@@ -152,7 +152,8 @@ def test_a_folder_of_npy_files(tmp_path, shape):
     [
         (np.zeros(10), "normalised|5 points"),
         (np.linspace(-0.5, 0.5, 136), "normalised values; pixel coordinates"),
-        (np.full(136, np.nan), "not a finite"),
+        (np.full(136, np.nan), "0 points are annotated"),
+        (np.r_[np.nan, np.arange(135.0)], "not a finite"),
         (np.array(["a"] * 136), "not numbers"),
         (np.arange(134.0), "67 points, 68 expected"),
     ],

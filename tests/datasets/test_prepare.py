@@ -27,7 +27,8 @@ def w300(tmp_path):
 
 def test_arrays_and_manifest(w300):
     train = w300.split("train")
-    assert train.images.shape == (4, 64, 64, 3)
+    assert train.images.shape == (4, 96, 96, 3)  # a quarter of 64 pixels more on each side
+    assert (train.size, train.border, train.crop(0).shape) == (64, 16, (64, 64, 3))
     assert isinstance(train.images, np.memmap)
     assert train.landmarks.dtype == np.float32
     assert w300.manifest["counts"] == {"train": {"afw": 4}, "test": {"helen/testset": 1, "ibug": 1}}

@@ -25,7 +25,7 @@ def options(data_folder, synthetic, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     mean = synthetic.split("train").landmarks.mean(axis=0)
     network = build_network(
-        Card("mobileNetV2", 0.35, "synthetic", W300.to_dict(), 48, "student", 0.15), momentum=0.5, mean_shape=mean
+        Card("mobileNetV2", 0.35, "synthetic", W300.to_dict(), 48, "student", 0.15), mean_shape=mean
     )
     network.model.compile("sgd", "mse")
     images = synthetic.split("train").images[:32]

@@ -1,0 +1,122 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from kd_loss.datasets.augment import Augmentation
+from kd_loss.datasets.combine import add_faces, translate
+from kd_loss.datasets.command import PrepareOptions, run_prepare
+from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.prepared import holdout, open_dataset
+from kd_loss.datasets.sample import Archive
+from kd_loss.datasets.spec import CFP30, W300, WFLW, DatasetSpec
+from kd_loss.errors import UserError
+
+TARGET = {
+    "name": "dots", "points": 4, "pairs": [[0, 1]], "normalisers": {"eyes": [[0], [1]]},
+}  # fmt: skip
+
+
+def test_the_points_of_wflw_that_are_of_300w():
+    points = translate(np.stack([np.arange(98.0)] * 2, axis=1), WFLW, W300)
+    # jaw: every other one; outer corners of the eyes 60, 72; tip of the nose 54; corners of the mouth 76, 82
+    assert points[[0, 8, 16, 36, 45, 30, 48, 54], 0].tolist() == [0, 16, 32, 60, 72, 54, 76, 82]
+    assert not np.isnan(points).any()
+
+
+def test_a_half_face_is_the_one_that_is_seen():
+    half = np.zeros((30, 2))
+    half[0], half[21] = (10, 5), (50, 5)  # the ear left of the nose: the subject's right half
+    half[12] = (25, 4)
+    right = translate(half, CFP30, W300)
+    assert right[36].tolist() == [25, 4]
+    assert np.isnan(right[45]).all()
+    mirrored = half * [-1, 1]
+    left = translate(mirrored, CFP30, W300)
+    assert left[45].tolist() == [-25, 4]
+    assert np.isnan(left[36]).all()
+    assert right[0].tolist() == [10, 5]
+    assert left[16].tolist() == [-10, 5]
+
+
+def faces_csv(folder, count, rows):
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = []
+    for i in range(count):
+        cv2.imwrite(str(folder / f"{i}.png"), rng.integers(0, 255, (60, 60, 3), dtype=np.uint8))
+        lines.append(",".join([f"{i}.png", *rows(rng)]))
+    (folder / "faces.csv").write_text("\n".join(lines))
+    return folder
+
+
+def square(rng):
+    return (np.array([[10, 10], [40, 10], [10, 40], [40, 40]]) + rng.uniform(-2, 2, (4, 2))).reshape(-1)
+
+
+@pytest.fixture(scope="module")
+def joined(tmp_path_factory):
+    """A dataset of 30 whole faces, and 20 more of another scheme that has two of its four points."""
+    folder = tmp_path_factory.mktemp("joined")
+    whole = faces_csv(folder / "whole", 30, lambda rng: [f"{v:.2f}" for v in square(rng)])
+    pair = faces_csv(folder / "pair", 20, lambda rng: [f"{v:.2f}" for v in square(rng)[:4]])
+    (folder / "dots.json").write_text(json.dumps(TARGET))
+    other = {"name": "pair", "points": 2, "same": {"dots": [0, 1]}}
+    (folder / "pair.json").write_text(json.dumps(other))
+    options = PrepareOptions(
+        spec=str(folder / "dots.json"), source=str(whole), also=[f"{folder / 'pair.json'}={pair}"], size=32, data=folder
+    )
+    run_prepare(options)
+    return open_dataset("dots", folder), options, folder
+
+
+def test_several_archives_are_one_training_set(joined):
+    split = joined[0].split("train")
+    assert split.partial
+    extra = np.flatnonzero(split.extra)
+    assert len(extra) == 20
+    assert np.isnan(split.landmarks[extra, 2:]).all()
+    assert not np.isnan(split.landmarks[extra, :2]).any()
+    assert joined[0].manifest["counts"]["train"]["pair"] == 20
+    assert not joined[0].split("test").partial
+    # the crop is that of the whole face, though only its upper edge is annotated
+    span = np.ptp(split.landmarks[:, :2, 0], axis=1)
+    assert np.median(span[extra]) == pytest.approx(np.median(span[~split.extra]), rel=0.1)
+    # soft landmarks are missing where the hard ones are
+    np.testing.assert_array_equal(np.isnan(split.soft), np.isnan(split.landmarks))
+
+
+def test_extra_faces_are_never_held_out_and_can_have_a_share(joined):
+    split = joined[0].split("train")
+    chosen, held = holdout(split, 0.3, 0)
+    assert not split.extra[held].any()
+    assert set(np.flatnonzero(split.extra)) <= set(chosen)
+    own = int((~split.extra[chosen]).sum())
+    loader = FaceLoader(split, chosen, size=32, batch_size=4, extra_share=0.25, augmentation=Augmentation())
+    share = round(own / 3)
+    assert len(loader) == (own + share) // 4
+    seen = []
+    for epoch in range(-(-20 // share)):
+        loader.epoch = epoch
+        order = loader.order()
+        assert len(order) == own + share
+        assert split.extra[order].sum() == share
+        seen += [i for i in order if split.extra[i]]
+    assert len(set(seen[:20])) == 20  # they take turns
+
+
+def test_a_scheme_that_says_nothing_of_the_other_is_one_line(joined):
+    with pytest.raises(UserError, match="does not say which points of 'cofw' its own are .it knows: w300"):
+        add_faces(Archive(DatasetSpec("cofw", 29)), Archive(CFP30))
+    with pytest.raises(UserError, match="--also cfp30 is not of the form"):
+        run_prepare(PrepareOptions(**{**vars(joined[1]), "also": ["cfp30"]}))
+
+
+@pytest.mark.parametrize(
+    ("same", "message"),
+    [([0], "one index or null for each"), ([0, 0], "one index or null"), ([0, -1], "no index"), ([0, "a"], "no index")],
+)
+def test_a_bad_map_is_one_line(same, message):
+    with pytest.raises(UserError, match=message):
+        DatasetSpec.from_dict({"name": "pair", "points": 2, "same": {"dots": same}})
