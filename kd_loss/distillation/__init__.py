@@ -1,15 +1,43 @@
 """Methods that teach a small landmark network from larger ones.
 
-Each module of this package registers its methods when it is imported; importing the package imports all.
+Each module of this package registers its methods when it is imported; importing the package imports all, and those
+of other packages that name a module under the entry point `kd_loss.methods`. A module that does not import is named
+and left out: the other methods stay.
 """
 
 import importlib
 import pkgutil
+import sys
+from importlib.metadata import entry_points
+
+from kd_loss.distillation.base import (
+    METHODS,
+    DistillationMethod,
+    Taps,
+    TeacherMean,
+    Tensor,
+    check_positive,
+    get_method,
+    match_size,
+    per_sample,
+    register,
+    relative_distance,
+)
+
+
+def _load(name: str, what: str) -> None:
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # somebody's own code
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        print(f"warning: {what} {name} is left out: {type(error).__name__}: {reason}", file=sys.stderr)
+
 
 for _module in pkgutil.iter_modules(__path__):
-    importlib.import_module(f"{__name__}.{_module.name}")
+    _load(f"{__name__}.{_module.name}", "the module")
+for _entry in entry_points(group="kd_loss.methods"):
+    _load(_entry.value, "the plug-in")
 
-from kd_loss.distillation.base import METHODS, DistillationMethod, get_method, register  # noqa: E402
 from kd_loss.distillation.distiller import Distiller  # noqa: E402
 from kd_loss.distillation.kd_loss import KDLoss, kd_loss_terms  # noqa: E402
 from kd_loss.distillation.teacher import LiveTeacher, RecordedTeacher, Teacher  # noqa: E402
@@ -21,8 +49,15 @@ __all__ = [
     "KDLoss",
     "LiveTeacher",
     "RecordedTeacher",
+    "Taps",
     "Teacher",
+    "TeacherMean",
+    "Tensor",
+    "check_positive",
     "get_method",
     "kd_loss_terms",
+    "match_size",
+    "per_sample",
     "register",
+    "relative_distance",
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+import math
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar
 
 import keras
@@ -19,16 +21,20 @@ class DistillationMethod(keras.layers.Layer):
 
     A subclass names the teachers and taps that it needs, and returns its terms; `call` adds them up
     with their weights. It is a float32 layer, also under mixed precision, and may own trainable
-    connectors. Its constructor takes its parameters as keywords, all with defaults, and hands them to
-    `get_config` so that the method can be saved and made again.
+    connectors, which compute in float32 too. Its constructor takes its parameters as keywords, numbers, names,
+    booleans or lists, with or without defaults, and hands them to `get_config` so that the method can be saved and
+    made again. What it returns is checked on two faces before a training begins (`distillation.check`).
 
     Attributes:
         name_on_command_line: set by `register`.
         teacher_roles: the teachers it listens to.
-        any_teachers: whether it listens to every teacher that it is given instead, whatever its role;
+        any_teachers: whether it listens to every teacher that `--teacher` names instead, whatever its role;
             `teacher_roles` are then those that it takes where none is named.
+        listens: the roles that it was told to listen to (`--method srrl@tough`); empty: as above.
         needs_errors: whether it asks its teachers for `training_errors`.
-        relational: whether the value of a sample depends on the others of its batch.
+        relational: whether the value of a sample depends on the others of its batch. Where annotated, unlabelled and
+            mixed faces share a batch, such a method is asked about the annotated ones and about the unlabelled ones
+            separately, and not about mixtures.
         student_taps, teacher_taps: the taps it reads (see `networks.LandmarkNet`).
         term_names: the keys of what `terms` returns, in the order in which they are logged.
     """
@@ -44,7 +50,15 @@ class DistillationMethod(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any):
         super().__init__(**{**kwargs, "dtype": "float32"})
+        self.listens: tuple[str, ...] = ()
         self.built = True
+
+    def heard(self, roles: Iterable[str]) -> tuple[str, ...]:
+        """Which of the teachers of these roles it listens to."""
+        roles = tuple(roles)
+        if self.listens:
+            return self.listens
+        return roles if self.any_teachers and roles else self.teacher_roles
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
         """Called once before training with the networks: check them, build connectors."""
@@ -78,8 +92,11 @@ class DistillationMethod(keras.layers.Layer):
         return sum(weights.get(name, 1.0) * value for name, value in values.items())
 
 
-class TeacherSum(DistillationMethod):
-    """A method written for one teacher, which adds up over any number of them by their weights."""
+class TeacherMean(DistillationMethod):
+    """A method written for one teacher, which takes the weighted mean over any number of them.
+
+    A mean, not a sum: a second teacher of the same opinion changes nothing.
+    """
 
     teacher_roles = ("tough",)
     any_teachers = True
@@ -93,8 +110,9 @@ class TeacherSum(DistillationMethod):
         self.shares = {role: teacher.weight for role, teacher in teachers.items()}
 
     def over_teachers(self, teachers: Mapping[str, Taps], value: Callable[[str, Taps], Tensor]) -> Tensor:
-        """Σ weight · value(role, taps) over the teachers, (B,)."""
-        return sum(self.shares.get(role, 1.0) * value(role, taps) for role, taps in teachers.items())
+        """Σ weight · value(role, taps) / Σ weight over the teachers, (B,) or whatever `value` gives."""
+        whole = sum(self.shares.get(role, 1.0) for role in teachers)
+        return sum(self.shares.get(role, 1.0) / whole * value(role, taps) for role, taps in teachers.items())
 
 
 METHODS: dict[str, type[DistillationMethod]] = {}
@@ -102,9 +120,12 @@ _T = TypeVar("_T", bound=type[DistillationMethod])
 
 
 def register(name: str) -> Callable[[_T], _T]:
-    """Class decorator: make a method known under `name`."""
+    """Class decorator: make a method known under `name`; a `UserError` where another has it already."""
 
     def add(cls: _T) -> _T:
+        known = METHODS.get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise UserError(f"{cls.__name__} cannot be registered as the method '{name}': {known.__name__} is")
         cls.name_on_command_line = name
         METHODS[name] = keras.saving.register_keras_serializable("kd_loss", name)(cls)
         return cls
@@ -112,19 +133,46 @@ def register(name: str) -> Callable[[_T], _T]:
     return add
 
 
+#: type of a parameter -> what a value of it is called, and the types that do
+KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
+    bool: ("True or False", (bool,)),
+    int: ("whole number", (int,)),
+    float: ("finite number", (int, float)),
+    str: ("name", (str,)),
+    list: ("list", (list, tuple)),
+    tuple: ("list", (list, tuple)),
+}
+
+
+def parameters_of(cls: type[DistillationMethod]) -> dict[str, tuple[type, Any]]:
+    """Parameter -> its type and its default (`inspect.Parameter.empty` for none), from the constructor."""
+    found = {}
+    annotations = {kind.__name__: kind for kind in KINDS}
+    for name, parameter in inspect.signature(cls.__init__).parameters.items():
+        if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        text = str(getattr(parameter.annotation, "__name__", parameter.annotation)).partition("[")[0]
+        kind = annotations.get(text) or type(parameter.default)
+        found[name] = (kind if kind in KINDS else str, parameter.default)
+    return found
+
+
 def get_method(name: str, parameters: Mapping[str, Any] | None = None) -> DistillationMethod:
     """Make a registered method; `UserError` with the valid choices for an unknown name or parameter."""
-    cls = METHODS[choose(name, METHODS, "method")]
-    method = cls()
-    valid = {k: v for k, v in method.get_config().items() if k not in ("name", "trainable", "dtype")}
+    name = choose(name, METHODS, "method")
+    cls = METHODS[name]
+    valid = parameters_of(cls)
     given = {}
     for key, value in (parameters or {}).items():
         key = choose(key, valid, f"parameter of {name}")
-        numeric = isinstance(valid[key], float)
-        finite = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-        if finite != numeric or not (numeric or isinstance(value, str)):
-            raise UserError(f"{name}.{key} = {value!r} is no {'finite number' if numeric else 'name'}")
+        words, types = KINDS[valid[key][0]]
+        fits = isinstance(value, types) and (valid[key][0] is bool or not isinstance(value, bool))
+        if not fits or (isinstance(value, float) and not math.isfinite(value)):
+            raise UserError(f"{name}.{key} = {value!r} is no {words}")
         given[key] = value
+    for key, (_, default) in valid.items():
+        if default is inspect.Parameter.empty and key not in given:
+            raise UserError(f"the method {name} wants its parameter: --set {name}.{key}=…")
     return cls(**given)
 
 
@@ -139,6 +187,16 @@ def check_positive(name: str, **values: float) -> None:
     for key, value in values.items():
         if value < 0:
             raise UserError(f"{name}.{key} = {value} is negative")
+
+
+def relative_distance(mine: Tensor, theirs: Tensor) -> Tensor:
+    """Squared distance of features (B, …) in units of the teacher's own mean square on that face, (B,).
+
+    Without the unit a term is as large as a teacher's features happen to be, an order of magnitude above the error of
+    landmarks; with it, a connector that knows nothing starts near 1.
+    """
+    theirs = ops.cast(theirs, "float32")
+    return per_sample(ops.square(theirs - mine)) / (per_sample(ops.square(theirs)) + 1e-3)
 
 
 def match_size(features: Tensor, like: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from keras import ops
 
 from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.distillation.base import DistillationMethod, Taps, Tensor
+from kd_loss.distillation.check import check_names, check_terms
 from kd_loss.distillation.teacher import RecordedTeacher, Teacher
 from kd_loss.errors import UserError
 from kd_loss.networks.landmark_net import LandmarkNet
@@ -38,6 +39,7 @@ class Distiller(keras.Model):
         spec: the scheme of the landmarks.
         unlabelled_weight, mix_weight: of the distilling terms on faces of kind 1, of the error on kind 2.
         partial: whether there are faces with points that are not annotated.
+        kinds: how many kinds of faces share a batch, in equal parts: 1, 2 or, with mixtures, 3.
     """
 
     def __init__(
@@ -50,12 +52,14 @@ class Distiller(keras.Model):
         unlabelled_weight: float = 1.0,
         mix_weight: float = 0.0,
         partial: bool = False,
+        kinds: int = 1,
     ):
         super().__init__(name="distiller")
         teachers = dict(teachers or {})
+        self._heard = {method.name_on_command_line: method.heard(teachers) for method in methods}
         for method in methods:
-            wanted = () if method.any_teachers and teachers else method.teacher_roles
-            for role in (role for role in wanted if role not in teachers):
+            check_names(method)
+            for role in (role for role in self._heard[method.name_on_command_line] if role not in teachers):
                 raise UserError(f"the method {method.name_on_command_line} needs a {role} teacher")
         for role, teacher in teachers.items():
             if teacher.points != spec.points:
@@ -70,19 +74,55 @@ class Distiller(keras.Model):
         keras.mixed_precision.set_global_policy("float32")  # connectors too compute in float32
         try:
             for method in methods:
-                method.attach(student, teachers)
+                method.attach(student, self._heard_by(method, teachers))
         finally:
             keras.mixed_precision.set_global_policy(policy)
+        if keras.distribution.distribution() is None:  # weights spread over processes answer to no one alone
+            for method in methods:
+                told = {
+                    role: {tap: teacher.tap_shape(tap) for tap in method.teacher_taps}
+                    for role, teacher in self._heard_by(method, teachers).items()
+                }
+                shapes = {tap: tuple(self.student.output[tap].shape[1:]) for tap in method.student_taps}
+                check_terms(method, spec.points, shapes, told)
         self.trackers = {"nme": keras.metrics.Mean(name="nme")}
         for method in methods:
             for name in method.term_names:
                 self.trackers[self._key(method, name)] = keras.metrics.Mean(name=self._key(method, name))
-        self.unlabelled_weight, self.mix_weight, self.partial = unlabelled_weight, mix_weight, partial
+        self.unlabelled_weight, self.mix_weight = unlabelled_weight, mix_weight
+        self.partial, self.kinds = partial, kinds
         self._shares = {role: teacher.weight for role, teacher in teachers.items()}
         if mix_weight:
             self.trackers["mixed"] = keras.metrics.Mean(name="mixed")
         self._trained = True
         self.built = True
+
+    def _heard_by(self, method: DistillationMethod, teachers: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the teachers, or of their taps, that a method listens to: in a combination it is itself alone."""
+        return {role: teachers[role] for role in self._heard[method.name_on_command_line]}
+
+    def _terms(self, method: DistillationMethod, truth: Tensor, student: Taps, teachers: Any, kind: Tensor) -> Any:
+        """A method's terms; those of a relational one about each kind of faces by themselves, 0 for mixtures."""
+        heard = self._heard_by(method, teachers)
+        if not (method.relational and self.kinds > 1):
+            return method.terms(truth, student, heard)
+        order = ops.argsort(kind)  # equally many of each kind
+        rows, count = ops.split(order, self.kinds), order.shape[0] // self.kinds
+        parts = []
+        for chosen in rows[:2]:
+            parts.append(
+                method.terms(
+                    ops.take(truth, chosen, axis=0),
+                    {tap: ops.take(value, chosen, axis=0) for tap, value in student.items()},
+                    {
+                        role: {tap: ops.take(value, chosen, axis=0) for tap, value in taps.items()}
+                        for role, taps in heard.items()
+                    },
+                )
+            )
+        back = ops.argsort(order)
+        none = [ops.zeros((count,))] * (self.kinds - 2)
+        return {name: ops.take(ops.concatenate([*(p[name] for p in parts), *none]), back) for name in parts[0]}
 
     def _key(self, method: DistillationMethod, term: str) -> str:
         return term if len(self.methods) == 1 else f"{method.name_on_command_line}.{term}"
@@ -135,9 +175,9 @@ class Distiller(keras.Model):
         shared = annotated + self.unlabelled_weight * ops.cast(kind == 1, "float32")
         total = ops.zeros(())
         for method, weight in zip(self.methods, self._weights_of_methods, strict=True):
-            values_by_name = dict(method.terms(truth, student, teachers))
+            values_by_name = dict(self._terms(method, truth, student, teachers, kind))
             if told is not truth:
-                again = method.terms(told, student, teachers)
+                again = self._terms(method, told, student, teachers, kind)
                 values_by_name |= {name: again[name] for name in method.distilling_terms}
             for name, values in values_by_name.items():
                 mean = ops.sum(values * (shared if name in method.distilling_terms else annotated)) / count

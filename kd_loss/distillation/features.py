@@ -8,7 +8,16 @@ from typing import Any
 import keras
 from keras import ops
 
-from kd_loss.distillation.base import Taps, TeacherSum, Tensor, check_positive, match_size, per_sample, register
+from kd_loss.distillation.base import (
+    Taps,
+    TeacherMean,
+    Tensor,
+    check_positive,
+    match_size,
+    per_sample,
+    register,
+    relative_distance,
+)
 from kd_loss.errors import UserError
 
 
@@ -19,7 +28,7 @@ def attention_map(features: Tensor, power: float) -> Tensor:
     return flat / (ops.norm(flat, axis=1, keepdims=True) + 1e-9)
 
 
-class _WithMain(TeacherSum):
+class _WithMain(TeacherMean):
     """Adds the truth's absolute error, `main`, to a term of features."""
 
     feature_term = ""
@@ -42,10 +51,11 @@ class _WithMain(TeacherSum):
 
 @register("fitnet")
 class FitNet(_WithMain):
-    """`|S − y| + hint·mean (A_T − r(A_S))²` at P4, r a 1 × 1 convolution to the teacher's channels.
+    """`|S − y| + hint·mean (A_T − r(A_S))² / mean A_T²` at P4, r a 1 × 1 convolution to the teacher's channels.
 
     Shapes: landmarks (B, K, 2), P4 (B, h, w, C) of any size and channels; result (B,). The larger map is
-    brought to the size of the teacher's. Source: Romero et al., ICLR 2015.
+    brought to the size of the teacher's. The unit, which the paper has not, makes the term as large as the main one
+    at the start whatever the teacher's features are. Source: Romero et al., ICLR 2015.
     """
 
     student_taps = ("landmarks", "P4")
@@ -53,14 +63,14 @@ class FitNet(_WithMain):
     term_names = ("main", "hint")
     feature_term = "hint"
 
-    def __init__(self, hint: float = 0.1, **kwargs: Any):
+    def __init__(self, hint: float = 0.05, **kwargs: Any):
         super().__init__(**kwargs)
         check_positive("fitnet", hint=hint)
         self.hint = hint
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
-        """1 and 0.1 by default."""
+        """1 and 0.05 by default."""
         return {"hint": self.hint}
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
@@ -74,7 +84,7 @@ class FitNet(_WithMain):
     def features(self, role: str, student: Taps, teacher: Taps) -> Tensor:
         """The mean squared difference of teacher's and connected student's map."""
         mine = match_size(self.connectors[role](student["P4"]), teacher["P4"])
-        return per_sample(ops.square(teacher["P4"] - mine))
+        return relative_distance(mine, teacher["P4"])
 
     def get_config(self) -> dict[str, Any]:
         """The parameters, for saving."""
@@ -123,7 +133,7 @@ class AttentionTransfer(_WithMain):
 
 @register("srrl")
 class SRRL(_WithMain):
-    """`|S − y| + alpha·mean (h_T − r(h_S))² + beta·mean (W_T h_T − W_T r(h_S))²`.
+    """`|S − y| + alpha·mean (h_T − r(h_S))² / mean h_T² + beta·mean (W_T h_T − W_T r(h_S))²`.
 
     h is the embedding, r a linear connector, W_T the teacher's frozen head: the student's features are to
     mean the same to the teacher's regression as its own. Shapes: landmarks (B, K, 2), embeddings (B, C) of
@@ -136,7 +146,7 @@ class SRRL(_WithMain):
     teacher_taps = ("landmarks", "embedding")
     term_names = ("main", "features", "regression")
 
-    def __init__(self, alpha: float = 0.1, beta: float = 1.0, **kwargs: Any):
+    def __init__(self, alpha: float = 0.05, beta: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
         check_positive("srrl", alpha=alpha, beta=beta)
         self.alpha, self.beta = alpha, beta
@@ -144,7 +154,7 @@ class SRRL(_WithMain):
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
-        """1, 0.1 and 1 by default."""
+        """1, 0.05 and 1 by default."""
         return {"features": self.alpha, "regression": self.beta}
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
@@ -165,7 +175,7 @@ class SRRL(_WithMain):
             return per_sample(ops.square(points - ops.reshape(taps["landmarks"], ops.shape(points))))
 
         def features(role: str, taps: Taps) -> Tensor:
-            return per_sample(ops.square(taps["embedding"] - self.connectors[role](student["embedding"])))
+            return relative_distance(self.connectors[role](student["embedding"]), taps["embedding"])
 
         return {
             "main": per_sample(ops.abs(student["landmarks"] - y_true)),

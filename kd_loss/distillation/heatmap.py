@@ -12,7 +12,7 @@ from typing import Any
 
 from keras import ops
 
-from kd_loss.distillation.base import Taps, TeacherSum, Tensor, check_positive, match_size, per_sample, register
+from kd_loss.distillation.base import Taps, TeacherMean, Tensor, check_positive, match_size, per_sample, register
 from kd_loss.errors import UserError
 from kd_loss.networks.heads import grid
 
@@ -32,7 +32,7 @@ def rendered(landmarks: Tensor, height: int, width: int, sigma: float) -> Tensor
 
 
 @register("heatmap")
-class HeatmapDistillation(TeacherSum):
+class HeatmapDistillation(TeacherMean):
     """`|S − y| + divergence·τ²·mean_k Σ_z p_T log(p_T / p_S)`, p = softmax over the cells of heatmaps / τ.
 
     Shapes: landmarks (B, K, 2), heatmaps (B, h, w, K) before their softmax, the teacher's of any size: its

@@ -7,11 +7,11 @@ from typing import Any
 
 from keras import ops
 
-from kd_loss.distillation.base import Taps, TeacherSum, Tensor, check_positive, per_sample, register
+from kd_loss.distillation.base import Taps, TeacherMean, Tensor, check_positive, per_sample, register
 
 
 @register("pseudo")
-class PseudoLabels(TeacherSum):
+class PseudoLabels(TeacherMean):
     """`|S − y|`, y the truth where it is annotated and the teachers' mean answer elsewhere.
 
     On a face that is annotated in part, the answers about the other points count where the teachers err by at most
@@ -27,8 +27,7 @@ class PseudoLabels(TeacherSum):
 
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
         """`main` alone; `y_true` holds the answers already where there is no truth (see `Distiller`)."""
-        whole = sum(self.shares.get(role, 1.0) for role in teachers)
-        answer = self.over_teachers(teachers, lambda _, taps: taps["landmarks"]) / whole
+        answer = self.over_teachers(teachers, lambda _, taps: taps["landmarks"])
         error = ops.abs(answer - y_true)
         written = ops.cast(ops.any(error > 1e-6, axis=-1, keepdims=True), "float32")  # (B, K, 1)
         count = 2 * ops.sum(written, axis=(1, 2), keepdims=True)

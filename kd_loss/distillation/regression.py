@@ -14,7 +14,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from kd_loss.distillation.base import Taps, TeacherSum, Tensor, check_positive, match_size, per_sample, register
+from kd_loss.distillation.base import (
+    Taps,
+    TeacherMean,
+    Tensor,
+    check_positive,
+    match_size,
+    per_sample,
+    register,
+    relative_distance,
+)
 from kd_loss.errors import UserError
 
 
@@ -32,7 +41,7 @@ def attention(errors: Tensor, eta: float) -> Tensor:
     return ops.maximum(0.0, 1.0 - errors / eta)
 
 
-class _Blend(TeacherSum):
+class _Blend(TeacherMean):
     """`main`, weighted by α, and `imitation`, weighted by 1 − α."""
 
     term_names = ("main", "imitation")
@@ -65,7 +74,7 @@ class _Blend(TeacherSum):
 
 
 @register("kd")
-class PlainKD(TeacherSum):
+class PlainKD(TeacherMean):
     """`main·|S − y| + imitation·|S − T|`: the absolute differences to truth and teacher.
 
     Shapes: landmarks (B, K, 2), normalised; result (B,). The L1 relative of `imitation`, on a level with
@@ -98,7 +107,7 @@ class PlainKD(TeacherSum):
 
 
 @register("min")
-class Minimum(TeacherSum):
+class Minimum(TeacherMean):
     """`min(e²(S, y), e²(S, T))`: the nearer of truth and teacher.
 
     Shapes: landmarks (B, K, 2), normalised; result (B,). Saputra et al. 2019, eq. 2.
@@ -137,30 +146,43 @@ class TeacherBound(_Blend):
 
 @register("pil")
 class ProbabilisticImitation(_Blend):
-    """`α·e²(S, y) + (1 − α)·(‖S − T‖/σ + log σ)`: σ of a Laplace distribution comes from the student.
+    """`α·e²(S, y) + (1 − α)·scale·(‖S − T‖/σ + log σ)`: σ of a Laplace distribution comes from the student.
 
     Shapes: landmarks (B, K, 2), embedding (B, C); result (B,). ‖·‖ is the root of e². The head that
-    predicts log σ belongs to the method and is not saved with the student. Saputra et al. 2019, eq. 5.
+    predicts log σ belongs to the method and is not saved with the student. At σ near the error, the likelihood pulls
+    some 900 times harder than a square does; `scale` (1 in the paper) brings the two to one size.
+    Saputra et al. 2019, eq. 5.
     """
 
     student_taps = ("landmarks", "embedding")
 
-    def __init__(self, alpha: float = 0.5, **kwargs: Any):
+    def __init__(self, alpha: float = 0.5, scale: float = 0.001, **kwargs: Any):
         super().__init__(alpha, **kwargs)
+        check_positive("pil", scale=scale)
+        self.factor = scale
         # log σ starts near the scale of landmark errors, so that the first steps are tame
-        self.scale = keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(-2.0), dtype="float32")
+        self.log_sigma = keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(-2.0), dtype="float32")
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
         """Build the head on the student's embedding."""
         super().attach(student, teachers)
-        if not self.scale.built:
-            self.scale.build((None, student.channels("embedding")))
+        if not self.log_sigma.built:
+            self.log_sigma.build((None, student.channels("embedding")))
 
     def imitation(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> Tensor:
         """The negative log likelihood but for its constant."""
-        log_sigma = ops.clip(self.scale(student["embedding"])[:, 0], -6.0, 6.0)
+        log_sigma = ops.clip(self.log_sigma(student["embedding"])[:, 0], -6.0, 6.0)
         distance = ops.sqrt(squared(student["landmarks"], teacher["landmarks"]) + 1e-12)
         return distance * ops.exp(-log_sigma) + log_sigma
+
+    @property
+    def weights_of_terms(self) -> dict[str, float]:
+        """α and (1 − α)·scale."""
+        return {"main": self.alpha, "imitation": (1 - self.alpha) * self.factor}
+
+    def get_config(self) -> dict[str, Any]:
+        """The parameters, for saving."""
+        return {**super().get_config(), "scale": self.factor}
 
 
 class _Attentive(_Blend):
@@ -207,17 +229,20 @@ class AttentiveImitation(_Attentive):
 
 @register("aht")
 class AttentiveHint(_Attentive):
-    """`α·e²(S, y) + (1 − α)·Φ·e²(Ψ_T, r(Ψ_S))`: Φ on a hint, the tap Ψ, through a linear connector r.
+    """`α·e²(S, y) + (1 − α)·scale·Φ·e²(Ψ_T, r(Ψ_S)) / mean Ψ_T²`: Φ on a hint, the tap Ψ; r is linear.
 
     Shapes: landmarks (B, K, 2), taps (B, C) or (B, h, w, C) of any C, the student's resized to the teacher's;
     result (B,). Saputra et al. 2019, eq. 9; there the hint is a stage of its own (α = 0) up to the guided
     layer, which is then frozen: `--stages aht=20 ail=20@embedding --set aht.alpha=0`. Here it can stand
-    beside the main term as well.
+    beside the main term as well, and is then of its size: in units of the teacher's features, times `scale`.
     """
 
-    def __init__(self, alpha: float = 0.5, percentile: float = 100.0, tap: str = "embedding", **kwargs: Any):
+    def __init__(
+        self, alpha: float = 0.5, percentile: float = 100.0, tap: str = "embedding", scale: float = 0.005, **kwargs: Any
+    ):
         super().__init__(alpha, percentile, **kwargs)
-        self.tap = tap
+        check_positive("aht", scale=scale)
+        self.tap, self.factor = tap, scale
         self.student_taps = self.teacher_taps = ("landmarks", tap)  # type: ignore[misc]
         self.connectors: dict[str, keras.layers.Layer] = {}
 
@@ -233,8 +258,13 @@ class AttentiveHint(_Attentive):
         """Φ times the squared distance of the taps."""
         mine = self.connectors[role](student[self.tap])
         mine = match_size(mine, teacher[self.tap]) if len(mine.shape) == 4 else mine
-        return self.trust(role, y_true, teacher) * per_sample(ops.square(teacher[self.tap] - mine))
+        return self.trust(role, y_true, teacher) * relative_distance(mine, teacher[self.tap])
+
+    @property
+    def weights_of_terms(self) -> dict[str, float]:
+        """α and (1 − α)·scale."""
+        return {"main": self.alpha, "imitation": (1 - self.alpha) * self.factor}
 
     def get_config(self) -> dict[str, Any]:
         """The parameters, for saving."""
-        return {**super().get_config(), "tap": self.tap}
+        return {**super().get_config(), "tap": self.tap, "scale": self.factor}

@@ -7,7 +7,7 @@ from typing import Any
 
 from keras import ops
 
-from kd_loss.distillation.base import Taps, TeacherSum, Tensor, check_positive, per_sample, register
+from kd_loss.distillation.base import Taps, TeacherMean, Tensor, check_positive, per_sample, register
 
 
 def pairwise_distances(embedding: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def conditional_probabilities(embedding: Tensor) -> Tensor:
     return similarity / (ops.sum(similarity, axis=1, keepdims=True) + 1e-9)
 
 
-class _Relational(TeacherSum):
+class _Relational(TeacherMean):
     """The truth's absolute error and relations of embeddings."""
 
     relational = True

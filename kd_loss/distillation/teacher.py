@@ -27,9 +27,13 @@ class Teacher:
         self.points, self.weight = points, weight
         self.training_errors: np.ndarray | None = None
 
+    def tap_shape(self, tap: str) -> tuple[int, ...]:
+        """The shape of a tap, without the batch."""
+        raise NotImplementedError
+
     def channels(self, tap: str) -> int:
         """The number of channels of a tap: the last axis of its shape."""
-        raise NotImplementedError
+        return int(self.tap_shape(tap)[-1])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Kernel (C, 2K) and bias (2K,) of its linear head on the embedding."""
@@ -57,9 +61,9 @@ class LiveTeacher(Teacher):
         taps = self.model(images, training=False)
         return {name: ops.stop_gradient(ops.cast(value, "float32")) for name, value in taps.items()}
 
-    def channels(self, tap: str) -> int:
-        """The last axis of the network's tap."""
-        return self.network.channels(tap)
+    def tap_shape(self, tap: str) -> tuple[int, ...]:
+        """Of the network's tap."""
+        return tuple(self.network.tap_model([tap]).output[tap].shape[1:])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Of the network."""
@@ -81,11 +85,11 @@ class RecordedTeacher(Teacher):
         """Its taps among the targets of a batch."""
         return {tap: ops.cast(targets[f"{self.role}/{tap}"], "float32") for tap in self.answers.taps}
 
-    def channels(self, tap: str) -> int:
-        """The last axis of the recorded tap."""
+    def tap_shape(self, tap: str) -> tuple[int, ...]:
+        """Of the recorded tap."""
         if tap not in self.answers.taps:
             raise UserError(f"the {self.role} teacher has no tap '{tap}'; it has: {', '.join(self.answers.taps)}")
-        return int(self.answers.taps[tap].shape[-1])
+        return tuple(self.answers.taps[tap].shape[2:])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Of its network; a `UserError` for a foreign teacher, whose head is not known."""

@@ -7,6 +7,7 @@ on where it was, and a method that fails does not take the others with it.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,6 +24,7 @@ from kd_loss.evaluation.report import describe, print_table, render_html
 from kd_loss.evaluation.result import Result, test_network
 from kd_loss.files import atomic_file, write_json
 from kd_loss.training.history import read_history
+from kd_loss.training.methods import load_plugins, parse_methods, split_method
 from kd_loss.training.options import CompareOptions, StudentOptions
 from kd_loss.training.student import check_student, train_student
 
@@ -33,13 +35,20 @@ START = "start"
 
 def student_options(options: CompareOptions, method: str, seed: int, folder: str) -> StudentOptions:
     """One student of a comparison; the settings of other methods are left out."""
-    names = [part.partition(":")[0] for part in method.split("+")]
+    names = [split_method(part)[0] for part in method.split("+")]
     shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions)}
     del shared["methods"], shared["seeds"]
-    if names == [BASELINE]:  # it has no teacher to read them
-        shared["unlabelled"] = ""
     shared["set"] = [text for text in options.set if text.partition(".")[0] in names]
-    name = f"{folder}/{method.replace(':', '-')}-seed{seed}"
+    made = parse_methods(method.split("+"), shared["set"])
+    given = [text.partition("=")[0] for text in options.teacher]
+    heard = {role for one in made for role in one.heard(given)}
+    # the others' teachers
+    shared["teacher"] = [text for text in options.teacher if text.partition("=")[0] in heard]
+    shared["tough"] = options.tough if "tough" in heard or options.init == "teacher" else ""
+    shared["tolerant"] = options.tolerant if "tolerant" in heard else ""
+    if not heard:  # nobody reads the landmarks of unlabelled faces
+        shared["unlabelled"] = ""
+    name = f"{folder}/{re.sub('[:@,]', '-', method)}-seed{seed}"
     started = (options.runs / options.dataset / name / "config.json").is_file()
     return StudentOptions(**{**shared, "method": method.split("+"), "seed": seed, "name": name, "resume": started})
 
@@ -50,7 +59,8 @@ def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
         raise UserError(f"--seeds {options.seeds} is less than 1")
     if len(set(options.methods)) != len(options.methods):
         raise UserError("--methods names a method twice")
-    owners = {part.partition(":")[0] for method in options.methods for part in method.split("+")}
+    load_plugins(options.plugin)
+    owners = {split_method(part)[0] for method in options.methods for part in method.split("+")}
     for text in options.set:
         if text.partition(".")[0] not in owners:
             raise UserError(f"--set {text}: no such method among {', '.join(sorted(owners))}")

@@ -74,6 +74,7 @@ class DistillationOptions(TrainingOptions):
     """What students and comparisons of students have in common."""
 
     arch: str = option("mobileNetV2", "backbone of the student: mobileNetV2 or any of the teachers'")
+    plugin: list[str] = option([], "Python files with methods of your own")
     set: list[str] = option([], "parameters of the methods, e.g. kd_loss.variant=code srrl.beta=0.5")
     tough: str = option("", "weights of the tough teacher; found by itself if left out")
     tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")
@@ -107,7 +108,10 @@ class CompareOptions(DistillationOptions):
 class StudentOptions(DistillationOptions):
     """Train a student: distilled from the dataset's two teachers or from any others, or alone."""
 
-    method: list[str] = option(["kd_loss"], "none, kd_loss or another; several with weights: kd_loss:1 srrl:0.1")
+    method: list[str] = option(
+        ["kd_loss"], "none, kd_loss or another; several with weights, kd_loss:1 srrl:0.1; @ says whom one listens to: "
+        "srrl@tough:0.1",
+    )  # fmt: skip
     stages: list[str] = option(
         [],
         "one training after the other instead of --method and --epochs: methods=epochs[@frozen tap], e.g. "

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from kd_loss.configuration import weighted
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
-from kd_loss.distillation import METHODS, DistillationMethod, RecordedTeacher, Teacher, get_method
+from kd_loss.distillation import DistillationMethod, RecordedTeacher, Teacher
 from kd_loss.errors import UserError, choose
 from kd_loss.files import atomic_file
 from kd_loss.networks import ARCHITECTURES, load_network
 from kd_loss.networks.landmark_net import TAPS
 from kd_loss.training.answers import Views
+from kd_loss.training.methods import load_plugins, name_of, parse_methods, split_method
 from kd_loss.training.options import StudentOptions, check
 from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
@@ -37,30 +36,6 @@ from kd_loss.training.train import Tell, Unlabelled, augmentation_of, train
 from kd_loss.training.unlabelled import photographs, unlabelled_split
 
 
-def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> dict[DistillationMethod, float]:
-    """`["kd_loss", "srrl:0.1"]` and `["srrl.beta=0.5"]` -> method -> weight."""
-    weights: dict[str, float] = {}
-    for text in methods:
-        name, weight = weighted(text, "--method")
-        name = choose(name, METHODS, "method")
-        if name in weights:
-            raise UserError(f"--method {name} is given twice")
-        weights[name] = weight
-    parameters: dict[str, dict[str, Any]] = {name: {} for name in weights}
-    for text in settings:
-        key, equals, value = text.partition("=")
-        owner, dot, parameter = key.partition(".")
-        if not equals or not dot or owner not in weights:
-            raise UserError(
-                f"--set {text} is not of the form method.parameter=value, method one of {', '.join(weights)}"
-            )
-        try:
-            parameters[owner][parameter] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            parameters[owner][parameter] = value
-    return {get_method(name, parameters[name]): weight for name, weight in weights.items()}
-
-
 def parse_stages(options: StudentOptions) -> list[StudentOptions]:
     """One options object per stage; the settings of other stages' methods are left out of each."""
     stages = []
@@ -72,12 +47,12 @@ def parse_stages(options: StudentOptions) -> list[StudentOptions]:
                 f"--stages {text} is not of the form methods=epochs[@tap], e.g. aht=20 or aht+pkt:0.1=20@P5"
             )
         methods = names.split("+")
-        owners = [weighted(method, "--stages")[0] for method in methods]
+        owners = [split_method(method, "--stages")[0] for method in methods]
         own = [setting for setting in options.set if setting.partition(".")[0] in owners]
         stages.append(
             dataclasses.replace(options, stages=[], method=methods, epochs=int(epochs), set=own, freeze=freeze)
         )
-    owners = [weighted(method, "--stages")[0] for stage in stages for method in stage.method]
+    owners = [split_method(method, "--stages")[0] for stage in stages for method in stage.method]
     for setting in options.set:
         if stages and setting.partition(".")[0] not in owners:
             raise UserError(f"--set {setting}: no such method in --stages {' '.join(options.stages)}")
@@ -91,10 +66,10 @@ def train_student(options: StudentOptions, tell: Tell = print) -> Path:
     """
     stages = parse_stages(options)
     if not stages:
-        return _train_stage(options, "student-" + "+".join(weighted(m, "--method")[0] for m in options.method), tell)
+        return _train_stage(options, f"student-{name_of(options.method)}", tell)
     for stage in stages:  # refuse what is wrong with a later one before the first is trained
         check_student(stage)
-    whole = "student-" + "-".join("+".join(weighted(m, "")[0] for m in stage.method) for stage in stages)
+    whole = "student-" + "-".join(name_of(stage.method) for stage in stages)
     folder, init = Path(), options.init
     for number, stage in enumerate(stages, 1):
         last = number == len(stages)
@@ -112,6 +87,7 @@ def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[Distil
     """Refuse what can be refused without loading a network; the dataset and the methods."""
     check(options)
     choose(options.arch, ARCHITECTURES, "architecture")
+    load_plugins(options.plugin)
     methods = parse_methods(options.method, options.set)
     asked = [options.freeze, *(tap for method in methods for tap in (*method.student_taps, *method.teacher_taps))]
     for tap in asked:

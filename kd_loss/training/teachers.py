@@ -46,14 +46,25 @@ def teacher_files(
         text, weight = weighted(rest, "--teacher")
         files[name] = text.split("+"), weight
     given = {"tough": options.tough, "tolerant": options.tolerant}
+    methods, names = list(methods), tuple(files)
     for method in methods:
-        if method.any_teachers and files:
-            continue
-        for role in method.teacher_roles:
-            if role not in files:
-                named = given.get(role, "")
-                found = named.split("+") if named else [str(find_teacher(role, dataset, "", options.runs))]
-                files[role] = found, 1.0
+        method.listens = method.heard(names)  # also in a combination it is itself alone
+        for role in method.listens:
+            if role in files:
+                continue
+            if role not in given:
+                raise UserError(f"--method {method.name_on_command_line}@{role}: no --teacher {role}=… is given")
+            named = given.get(role, "")
+            found = named.split("+") if named else [str(find_teacher(role, dataset, "", options.runs))]
+            files[role] = found, 1.0
+    listened = {role for method in methods for role in method.listens}
+    listened |= {"tough"} if options.init == "teacher" else set()
+    for role in [*files, *(role for role, file in given.items() if file)]:
+        if role not in listened:
+            own = "; ".join(
+                f"{m.name_on_command_line} listens to {', '.join(m.listens) or 'no teacher'}" for m in methods
+            )
+            raise UserError(f"nobody listens to the {role} teacher: {own}; leave it out, or name it --{role}")
     return files
 
 

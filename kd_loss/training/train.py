@@ -192,6 +192,7 @@ def _train(
         spec=dataset.spec,
         unlabelled_weight=unlabelled.weight if unlabelled else 1.0,
         partial=split.partial,
+        kinds=1 if not unlabelled else 3 if loader.alpha else 2,  # type: ignore[union-attr]
         mix_weight=unlabelled.mix_weight if unlabelled and unlabelled.mix_alpha else 0.0,
     )
     distiller.compile(optimizer=keras.optimizers.Adam(learning_rate(options.learning_rate, steps)), jit_compile=_jit())

@@ -124,14 +124,14 @@ def test_relations_vanish_for_a_turned_and_scaled_copy_of_the_teacher(name):
 
 
 def test_pil_is_the_laplace_likelihood_by_hand():
-    method = get_method("pil", {"alpha": 0.0})
-    method.scale.build((None, 2))
+    method = get_method("pil", {"alpha": 0.0, "scale": 0.1})
+    method.log_sigma.build((None, 2))
     # log σ = 0.5 · 1 + 0 · 3 − 2 = −1.5
-    method.scale.set_weights([np.array([[0.5], [0.0]]), np.array([-2.0])])
+    method.log_sigma.set_weights([np.array([[0.5], [0.0]]), np.array([-2.0])])
     student = {**STUDENT, "embedding": np.array([[1.0, 3.0]] * 2, np.float32)}
     distance = np.sqrt([0.005, 0.02])
     np.testing.assert_allclose(
-        ops.convert_to_numpy(method(TRUTH, student, TEACHER)), distance * np.exp(1.5) - 1.5, rtol=1e-4
+        ops.convert_to_numpy(method(TRUTH, student, TEACHER)), 0.1 * (distance * np.exp(1.5) - 1.5), rtol=1e-4
     )
 
 
@@ -150,5 +150,7 @@ def test_srrl_is_silent_where_the_connected_student_is_the_teacher():
     for value in terms.values():
         np.testing.assert_allclose(ops.convert_to_numpy(value), 0, atol=1e-10)
     moved = method.terms(TRUTH, {"landmarks": TRUTH, "embedding": h + 1}, {"tough": teacher})
-    np.testing.assert_allclose(ops.convert_to_numpy(moved["features"]), 1, rtol=1e-5)
+    # a distance of 1 everywhere, in units of the teacher's own features
+    expected = 1 / (np.square(h).mean(axis=1) + 1e-3)
+    np.testing.assert_allclose(ops.convert_to_numpy(moved["features"]), expected, rtol=1e-5)
     np.testing.assert_allclose(ops.convert_to_numpy(moved["regression"]), np.mean(kernel.sum(axis=0) ** 2), rtol=1e-4)

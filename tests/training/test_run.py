@@ -5,9 +5,9 @@ import pytest
 
 from kd_loss.errors import UserError
 from kd_loss.files import write_json
+from kd_loss.training.methods import parse_methods
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.run import find_teacher, open_run
-from kd_loss.training.student import parse_methods
 from kd_loss.training.teachers import teacher_files
 
 
@@ -77,9 +77,42 @@ def test_bad_methods_are_one_line(methods, settings, message):
 def test_teachers_by_name():
     options = StudentOptions(teacher=["a=x.h5:0.5", "b=y.h5"])
     files = teacher_files(options, parse_methods(["kd"], []), "w300")
-    assert {k: (str(p), w) for k, (p, w) in files.items()} == {"a": ("x.h5", 0.5), "b": ("y.h5", 1.0)}
+    assert files == {"a": (["x.h5"], 0.5), "b": (["y.h5"], 1.0)}
+    several = teacher_files(StudentOptions(teacher=["a=x.h5+y.onnx:2"]), parse_methods(["kd"], []), "w300")
+    assert several == {"a": (["x.h5", "y.onnx"], 2.0)}
     with pytest.raises(UserError, match="not of the form name=weights"):
         teacher_files(StudentOptions(teacher=["x.h5"]), parse_methods(["kd"], []), "w300")
+
+
+def listening(methods, **options):
+    made = parse_methods(methods, [])
+    files = teacher_files(StudentOptions(**options), made, "w300")
+    return files, {method.name_on_command_line: method.listens for method in made}
+
+
+def test_in_a_combination_a_method_is_itself_alone():
+    given = {"tough": "t.h5", "tolerant": "s.h5"}
+    files, heard = listening(["kd_loss", "srrl:0.1"], **given)
+    assert (set(files), heard) == ({"tough", "tolerant"}, {"kd_loss": ("tough", "tolerant"), "srrl": ("tough",)})
+    _, heard = listening(["kd_loss", "srrl@tough,tolerant:0.1"], **given)
+    assert heard["srrl"] == ("tough", "tolerant")
+    files, heard = listening(["kd_loss", "srrl@c"], teacher=["c=c.h5"], **given)
+    assert (set(files), heard["srrl"]) == ({"tough", "tolerant", "c"}, ("c",))
+
+
+@pytest.mark.parametrize(
+    ("methods", "options", "message"),
+    [
+        (["kd_loss"], {"teacher": ["tough=a.h5", "extra=b.h5"], "tolerant": "c.h5"}, "nobody listens to the extra"),
+        (["kd_loss"], {"teacher": ["good=x.h5"], "tough": "a", "tolerant": "b"}, "nobody listens to the good teacher"),
+        (["none"], {"tough": "a.h5"}, "nobody listens to the tough teacher: none listens to no teacher"),
+        (["kd"], {"tolerant": "b.h5", "tough": "a.h5"}, "nobody listens to the tolerant teacher: kd listens to tough"),
+        (["kd@c"], {}, "--method kd@c: no --teacher c=… is given"),
+    ],
+)
+def test_every_teacher_that_is_named_is_used_or_refused(methods, options, message):
+    with pytest.raises(UserError, match=message):
+        listening(methods, **options)
 
 
 def test_resuming_takes_the_unfinished_run(tmp_path):

@@ -1,0 +1,90 @@
+"""From `--method`, `--set` and `--plugin` to methods, each with the teachers that it listens to."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from kd_loss.configuration import weighted
+from kd_loss.distillation import METHODS, DistillationMethod, get_method
+from kd_loss.errors import UserError, choose
+
+
+def split_method(text: str, what: str = "--method") -> tuple[str, tuple[str, ...], float]:
+    """`srrl@tough,tolerant:0.1` -> its name, the roles that it listens to (none: its own choice), its weight."""
+    named, weight = weighted(text, what)
+    name, at, roles = named.partition("@")
+    listens = tuple(role for role in roles.split(",") if role)
+    if at and not listens:
+        raise UserError(f"{what} {text}: no teacher is named behind the @, e.g. srrl@tough:0.1")
+    return name, listens, weight
+
+
+def name_of(methods: Sequence[str]) -> str:
+    """What a run of these methods is called."""
+    return "+".join(split_method(text)[0] for text in methods)
+
+
+def load_plugins(files: Iterable[str]) -> None:
+    """Import Python files that register methods; a file that was imported before is not imported again."""
+    for text in files:
+        path = Path(text).resolve()
+        name = f"kd_loss_plugin_{path.stem}"
+        if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path):
+            continue
+        spec = importlib.util.spec_from_file_location(name, path) if path.is_file() else None
+        if spec is None or spec.loader is None:
+            raise UserError(f"--plugin {text}: no such Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException as error:
+            del sys.modules[name]
+            if isinstance(error, UserError | KeyboardInterrupt):
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            raise UserError(f"--plugin {text} does not import: {type(error).__name__}: {reason}") from None
+
+
+def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> dict[DistillationMethod, float]:
+    """`["kd_loss", "srrl@tough:0.1"]` and `["srrl.beta=0.5"]` -> method -> weight."""
+    weights: dict[str, float] = {}
+    listening: dict[str, tuple[str, ...]] = {}
+    for text in methods:
+        name, listens, weight = split_method(text)
+        name = choose(name, METHODS, "method")
+        if name in weights:
+            raise UserError(f"--method {name} is given twice")
+        weights[name], listening[name] = weight, listens
+    parameters: dict[str, dict[str, Any]] = {name: {} for name in weights}
+    for text in settings:
+        key, equals, value = text.partition("=")
+        owner, dot, parameter = key.partition(".")
+        if not equals or not dot or owner not in weights:
+            raise UserError(
+                f"--set {text} is not of the form method.parameter=value, method one of {', '.join(weights)}"
+            )
+        try:
+            parameters[owner][parameter] = ast.literal_eval(value)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            parameters[owner][parameter] = value
+    made = {}
+    for name, weight in weights.items():
+        method = get_method(name, parameters[name])
+        method.listens = listening[name]
+        check_listening(method)
+        made[method] = weight
+    return made
+
+
+def check_listening(method: DistillationMethod) -> None:
+    """Refuse `@` where a method listens to teachers of its own choice, or to none."""
+    name = method.name_on_command_line
+    if method.listens and not method.any_teachers:
+        own = ", ".join(method.teacher_roles) or "none"
+        raise UserError(f"--method {name}@{','.join(method.listens)}: it listens to its own teachers ({own})")

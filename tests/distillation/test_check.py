@@ -1,0 +1,209 @@
+"""What is wrong with a method is said in one line before a training has begun."""
+
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kd_loss.datasets.spec import DatasetSpec
+from kd_loss.distillation import METHODS, DistillationMethod, Distiller, get_method, per_sample, register
+from kd_loss.distillation.base import parameters_of
+from kd_loss.errors import UserError
+from kd_loss.networks import Card, build_network
+from kd_loss.training.methods import load_plugins, parse_methods
+
+SPEC = DatasetSpec("five", 5, normalisers={"eyes": ((0,), (1,))})
+
+
+@pytest.fixture(scope="module")
+def student():
+    return build_network(Card("tiny", 1.0, "five", SPEC.to_dict(), 32, "student", 0.15))
+
+
+class Sound(DistillationMethod):
+    """The error."""
+
+    name_on_command_line = "sound"
+
+    def terms(self, y_true, student, teachers):
+        return {"main": per_sample(ops.abs(student["landmarks"] - y_true))}
+
+
+class Unnamed(Sound):
+    def terms(self, y_true, student, teachers):
+        return {**super().terms(y_true, student, teachers), "more": 0.0}
+
+
+class Missing(Sound):
+    term_names = ("main", "more")
+
+
+class Typo(Sound):
+    weights_of_terms = {"mian": 2.0}  # noqa: RUF012
+
+
+class Metric(Sound):
+    term_names = ("nme",)
+
+
+class Scalar(Sound):
+    def terms(self, y_true, student, teachers):
+        return {"main": ops.mean(ops.abs(student["landmarks"] - y_true))}
+
+
+class Infinite(Sound):
+    def terms(self, y_true, student, teachers):
+        return {"main": per_sample(1.0 / (y_true * 0))}
+
+
+class Broken(Sound):
+    def terms(self, y_true, student, teachers):
+        return {"main": student["P9"]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (Unnamed, "returns main, more; its term_names are: main"),
+        (Missing, "returns main; its term_names are: main, more"),
+        (Typo, "gives a weight to 'mian'; its terms are: main"),
+        (Metric, "calls a term 'nme', which means something else"),
+        (Scalar, r"returns \(\) for 'main' of two faces"),
+        (Infinite, "returns a 'main' that is not finite"),
+        (Broken, "fails on two faces: KeyError"),
+    ],
+)
+def test_a_method_is_checked_once_on_two_faces(kind, message, student):
+    with pytest.raises(UserError, match=message):
+        Distiller(student=student, methods={kind(): 1.0}, spec=SPEC)
+
+
+def test_a_sound_one_passes(student):
+    assert Distiller(student=student, methods={Sound(): 1.0}, spec=SPEC).objective == "1·main"
+
+
+def test_a_name_is_not_taken_twice():
+    with pytest.raises(UserError, match="Sound cannot be registered as the method 'kd': PlainKD is"):
+        register("kd")(Sound)
+    assert METHODS["kd"].__name__ == "PlainKD"
+    register("kd")(METHODS["kd"])  # the same one again, as when a file is imported twice
+
+
+PLUGIN = """
+from keras import layers, ops
+from kd_loss.distillation import TeacherMean, per_sample, register
+
+
+@register("mine{n}")
+class Mine(TeacherMean):
+    '''`|S − y| + pull·|r(S) − T|`: landmarks (B, K, 2); result (B,).'''
+
+    term_names = ("main", "pull")
+
+    def __init__(self, power: int, squared: bool = False, levels: list = (1, 2), pull: float = 0.5, **kwargs):
+        super().__init__(**kwargs)
+        self.power, self.squared, self.levels, self.pull = power, squared, list(levels), pull
+        self.connector = None
+
+    @property
+    def weights_of_terms(self):
+        return {{"pull": self.pull}}
+
+    def attach(self, student, teachers):
+        super().attach(student, teachers)
+        self.connector = layers.Dense(2)  # no word of float32
+        self.connector.build((None, None, 2))
+
+    def terms(self, y_true, student, teachers):
+        points = student["landmarks"]
+        moved = self.connector(points)
+        return {{
+            "main": per_sample(ops.abs(points - y_true)),
+            "pull": self.over_teachers(teachers, lambda _, taps: per_sample(ops.abs(moved - taps["landmarks"]))),
+        }}
+
+    def get_config(self):
+        return {{**super().get_config(), "power": self.power, "squared": self.squared, "levels": self.levels,
+                "pull": self.pull}}
+"""
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory):
+    path = tmp_path_factory.mktemp("plugin") / "mine.py"
+    path.write_text(textwrap.dedent(PLUGIN.format(n="")))
+    return path
+
+
+def test_a_method_of_somebody_elses_file(plugin):
+    load_plugins([str(plugin)])
+    load_plugins([str(plugin)])  # once is enough
+    assert [kind.__name__ for kind, _ in parameters_of(METHODS["mine"]).values()] == ["int", "bool", "list", "float"]
+    [method] = parse_methods(["mine@tough"], ["mine.power=2", "mine.squared=True", "mine.levels=[3, 4]"])
+    assert (method.power, method.squared, method.levels, method.pull) == (2, True, [3, 4], 0.5)
+    again = type(method).from_config(method.get_config())
+    assert again.get_config() == method.get_config()
+    with pytest.raises(UserError, match="the method mine wants its parameter: --set mine.power="):
+        get_method("mine")
+    for key, value, kind in (("power", 1.5, "whole number"), ("squared", 1, "True or False"), ("levels", 3, "list")):
+        with pytest.raises(UserError, match=f"mine.{key} = {value} is no {kind}"):
+            get_method("mine", {"power": 1, key: value})
+
+
+def test_its_connectors_compute_in_float32_under_mixed_precision(plugin, student):
+    load_plugins([str(plugin)])
+    teacher = build_network(Card("tiny", 0.5, "five", SPEC.to_dict(), 32, "tough", 0.15))
+    from kd_loss.distillation import LiveTeacher
+
+    method = get_method("mine", {"power": 1})
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        Distiller(student=student, methods={method: 1.0}, teachers={"tough": LiveTeacher(teacher)}, spec=SPEC)
+        assert method.connector.compute_dtype == "float32"
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+
+
+def test_a_plugin_that_does_not_import_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="--plugin .*none.py: no such Python file"):
+        load_plugins([str(tmp_path / "none.py")])
+    (tmp_path / "bad.py").write_text("import nowhere_at_all")
+    with pytest.raises(UserError, match="bad.py does not import: ModuleNotFoundError: No module"):
+        load_plugins([str(tmp_path / "bad.py")])
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        (["srrl@"], "no teacher is named behind the @"),
+        (["kd_loss@good"], "it listens to its own teachers .tough, tolerant"),
+        (["none@tough"], "it listens to its own teachers .none"),
+    ],
+)
+def test_whom_a_method_listens_to(methods, message):
+    with pytest.raises(UserError, match=message):
+        parse_methods(methods, [])
+
+
+class Counts(Sound):
+    """How many faces it is asked about at once."""
+
+    relational = True
+
+    def terms(self, y_true, student, teachers):
+        count = ops.shape(y_true)[0]
+        return {"main": per_sample(ops.zeros_like(y_true)) + ops.cast(count, "float32")}
+
+
+def test_a_relational_method_sees_one_kind_of_faces_at_a_time(student):
+    distiller = Distiller(student=student, methods={Counts(): 1.0}, spec=SPEC, kinds=3, mix_weight=1.0)
+    images = np.zeros((6, 32, 32, 3), np.float32)
+    kind = np.array([2, 0, 1, 1, 0, 2], np.float32)
+    taps = {"landmarks": np.zeros((6, 5, 2), np.float32)}
+    [method] = distiller.methods
+    values = distiller._terms(method, taps["landmarks"], taps, {}, ops.convert_to_tensor(kind))["main"]
+    # asked about two faces each time; mixtures get nothing
+    np.testing.assert_array_equal(ops.convert_to_numpy(values), [0, 2, 2, 2, 2, 0])
+    assert images.shape[0] == len(kind)
