@@ -111,7 +111,11 @@ class FixedBox:
         self._box = box
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """That box, in every picture."""
+        """That box, in every picture; a `UserError` where it lies outside of one."""
+        x, y, width, height = self._box
+        if x + width < 0 or y + height < 0 or x > image.shape[1] or y > image.shape[0]:
+            where = ",".join(f"{value:g}" for value in self._box)
+            raise UserError(f"the box {where} lies outside of the picture ({image.shape[1]} × {image.shape[0]})")
         return [Detection(self._box, 1.0)]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from kd_loss.configuration import option
 from kd_loss.errors import UserError, choose
+from kd_loss.ownership import check_replaceable
 
 FOLDER = "folder of images with .npy, .pts or one CSV"
 
@@ -77,8 +78,7 @@ def _check_target(target: Path, source: str) -> None:
     place = target.resolve()
     if source and (place == Path(source).resolve() or place in Path(source).resolve().parents):
         raise UserError(f"the source {source} lies in {target}, which preparing replaces; give another --data")
-    if place.is_dir() and any(place.iterdir()) and not (place / "manifest.json").is_file():
-        raise UserError(f"{target} is there already and is no prepared dataset; give another --data")
+    check_replaceable(target)
 
 
 def run_prepare(options: PrepareOptions) -> dict[str, Any]:
@@ -87,6 +87,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     from rich.progress import track
 
     from kd_loss.datasets.prepare import check_crop, prepare
+    from kd_loss.datasets.spec import chosen_spec
 
     console = Console(stderr=True)
 
@@ -98,9 +99,9 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         raise UserError(f"--seed {options.seed} is negative")
     if not 0 < options.test_fraction < 1:
         raise UserError(f"--test-fraction {options.test_fraction} is not between 0 and 1")
-    archive = read_archive(options)
-    target = options.data / archive.spec.name
+    target = options.data / chosen_spec(options.dataset, options.spec).name
     _check_target(target, options.source)
+    archive = read_archive(options)
     manifest = prepare(
         archive,
         target,
