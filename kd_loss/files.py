@@ -7,6 +7,7 @@ import errno
 import glob
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -167,10 +168,19 @@ def atomic_file(target: Path, suffix: str = "") -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _finite(values: Any) -> Any:
+    """JSON has no word for NaN and infinity: null."""
+    if isinstance(values, dict):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON atomically, indented, with a last newline."""
+    """Write JSON atomically, indented, with a last newline; a number that is not finite becomes null."""
     with atomic_file(path) as temporary:
-        text = json.dumps(values, indent=2, ensure_ascii=False) + "\n"
+        text = json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         # a name that is not UTF-8 becomes JSON's own escape
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 

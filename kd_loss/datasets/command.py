@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from kd_loss.configuration import option
 from kd_loss.errors import UserError, choose
 from kd_loss.ownership import check_replaceable
+from kd_loss.wording import counted
 
 FOLDER = "folder of images with .npy, .pts or one CSV"
 
@@ -81,6 +83,23 @@ def _check_target(target: Path, source: str) -> None:
     check_replaceable(target)
 
 
+def _check_room(options: PrepareOptions) -> None:
+    """Refuse to draw more faces than there is room for, before the first is drawn."""
+    if options.count < 4:
+        raise UserError(f"--count {options.count} is less than 4")
+    faces = options.count + options.count // 4
+    needed = faces * 3 * options.size**2
+    place = options.data.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise UserError(
+            f"{counted(faces, 'face')} of {options.size} px take {needed / 1e9:,.0f} GB, {place} has room for "
+            f"{free / 1e9:,.0f} GB; give a smaller --count or another --data"
+        )
+
+
 def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     """Prepare a dataset and say what became of it."""
     from rich.console import Console
@@ -92,13 +111,15 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     console = Console(stderr=True)
 
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
-        return track(items, "faces", total, console=console, transient=True)
+        return track(items, "faces", total, console=console, transient=True, disable=not console.is_terminal)
 
     check_crop(options.size, options.margin)
     if options.seed < 0:
         raise UserError(f"--seed {options.seed} is negative")
     if not 0 < options.test_fraction < 1:
         raise UserError(f"--test-fraction {options.test_fraction} is not between 0 and 1")
+    if not options.source:
+        _check_room(options)
     target = options.data / chosen_spec(options.dataset, options.spec).name
     _check_target(target, options.source)
     archive = read_archive(options)

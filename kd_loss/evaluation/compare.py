@@ -23,6 +23,7 @@ from kd_loss.evaluation.result import Result, test_network
 from kd_loss.files import atomic_file, write_json
 from kd_loss.training.history import read_history
 from kd_loss.training.options import CompareOptions, StudentOptions
+from kd_loss.training.same_run import check_same
 from kd_loss.training.student import check_student, train_student
 
 BASELINE = "none"
@@ -54,6 +55,8 @@ def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
     dataset = open_dataset(options.dataset, options.data)
     for method in options.methods:
         check_student(student_options(options, method, options.seed, folder))
+        for seed in range(options.seed, options.seed + options.seeds):
+            check_same(student_options(options, method, seed, folder), dataset)
     return dataset
 
 

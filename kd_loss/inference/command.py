@@ -24,6 +24,7 @@ from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
 from kd_loss.ownership import claim
+from kd_loss.terminal import heard
 from kd_loss.wording import counted
 
 STUDENT = Path("models", "students", "student_w300.h5")
@@ -217,6 +218,7 @@ def _predict_video(
         except KeyboardInterrupt:
             if not done:
                 raise
+            heard()
             stopped = True
     seconds = time.perf_counter() - start
     print(
