@@ -17,6 +17,7 @@ from kd_loss.files import atomic_file, check_room
 from kd_loss.networks.backbones import ARCHITECTURES, build_backbone
 from kd_loss.networks.card import Card
 from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
+from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
 
 FEATURE_MAPS = {f"P{n}": 2**n for n in (2, 3, 4, 5)}
@@ -174,7 +175,10 @@ def load_network(path: Path) -> LandmarkNet:
     card = Card.read(path)
     check_model_file(path)
     try:
-        model = _load_model(path)
+        model = within_limits(path, _load_model)
+        check_maps(path, model)
+    except UserError:
+        raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise UserError(f"{path} does not load as a Keras model: {reason}") from None
