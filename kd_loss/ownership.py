@@ -65,8 +65,8 @@ def check_replaceable(target: Path) -> None:
         raise UserError(f"{target} holds {foreign[0]}, which is not from kd-loss; {rule}")
 
 
-def claim(folder: Path, names: Iterable[str]) -> None:
-    """Record files that are about to be written into a folder; a `UserError` where one is there and not recorded."""
+def check_free(folder: Path, names: Iterable[str]) -> list[str]:
+    """Those of some files that are not there; a `UserError` where one is there and not recorded."""
     new: list[str] = []
     there: list[str] = []
     for name in names:
@@ -78,6 +78,12 @@ def claim(folder: Path, names: Iterable[str]) -> None:
                 f"{folder / name} is there already, and kd-loss did not write it; "
                 "move it away or write to another folder (--output)"
             )
+    return new
+
+
+def claim(folder: Path, names: Iterable[str]) -> None:
+    """Record files that are about to be written into a folder; a `UserError` where one is there and not recorded."""
+    new = check_free(folder, names)
     if not new:
         return
     from kd_loss.files import disk_error

@@ -20,7 +20,7 @@ from kd_loss.evaluation.report import describe, print_table, render_html, subset
 from kd_loss.evaluation.result import Result, test_network
 from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.inference.drawing import encode_png
-from kd_loss.ownership import claim
+from kd_loss.ownership import check_free, claim
 from kd_loss.training.history import history_plot, read_history
 from kd_loss.training.run import finished_runs
 from kd_loss.wording import counted
@@ -91,6 +91,9 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     split = dataset.split(choose(options.split, ("test", "train"), "split"))
     if options.worst < 1 or options.batch_size < 1:
         raise UserError("--worst and --batch-size have to be at least 1")
+    folder = output_folder(options, paths[0])
+    if not is_run(folder):
+        check_free(folder, FILES)
     results = [test_network(path, run_name(path), dataset, split, options.batch_size) for path in paths]
     beside = find_beside(options.runs, dataset.folder.name, paths) if options.beside else {}
     for path, name in beside.items():
@@ -98,7 +101,6 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
             results.append(test_network(path, name, dataset, split, options.batch_size))
         except UserError as error:
             print(f"warning: left out: {error}")
-    folder = output_folder(options, paths[0])
     if not is_run(folder):
         claim(folder, FILES)
     official = is_official(split.spec.name, dict(Counter(split.subset.tolist())), dict(split.spec.official))
