@@ -37,7 +37,7 @@ def grow(source: Path, target: Path, count: int) -> None:
     groups = np.lib.format.open_memmap(target / "train" / "group.npy", "w+", "U8", (count,))
     groups[:] = np.arange(count).astype("U8")
     groups.flush()
-    manifest["counts"] = {"train": {"synthetic": count}}
+    manifest["counts"] = {"train": {"train": count}}
     (target / "manifest.json").write_text(json.dumps(manifest))
 
 

@@ -6,6 +6,8 @@ that `--help` and `prepare` do not wait for TensorFlow.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -19,6 +21,7 @@ from kd_loss.configuration import Parser, add_options, build
 from kd_loss.errors import UserError
 from kd_loss.files import disk_error
 from kd_loss.quiet import WithoutTensorFlow, quiet_stderr
+from kd_loss.terminal import at_once, catch_interrupts, finish, interruptible, open_streams, stop
 
 
 @dataclass(frozen=True)
@@ -123,30 +126,46 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
         options.check()  # what can be said before the imports, which take seconds
     if os.environ.get("KERAS_BACKEND") == "jax" and name not in ("export", "benchmark"):
         sys.meta_path.insert(0, WithoutTensorFlow())
-    with quiet_stderr():
+    with quiet_stderr(), at_once():
         function = _resolve(command.function)
+    interruptible()
     return function(options)
 
 
 def _guard(action: Any, *arguments: Any) -> NoReturn:
     """Run and exit: 0, or 2 and one line on stderr for an error that the user can mend."""
+    catch_interrupts()
+    open_streams()
     try:
-        action(*arguments)
+        try:
+            action(*arguments)
+            sys.stdout.flush()
+        except KeyboardInterrupt:
+            stop()
+        except Exception:
+            finish()  # what an interruption made of it
+            raise
+        finish()
     except UserError as error:
-        print("error: " + " ".join(str(error).split()), file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
     except BrokenPipeError:  # as in `kd-loss … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except MemoryError:
+        _fail("there is not enough memory")
     except OSError as error:
-        if error.errno is None or error.filename is None:
+        if error.errno is None:
             raise
-        print(f"error: {disk_error(error, Path(str(error.filename)))}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+        if error.filename is None or error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _fail(str(disk_error(error, Path(str(error.filename or "standard output")))))
+        _fail(f"{os.fsdecode(error.filename) if error.filename != '' else 'a file'}: {error.strerror}")
     sys.exit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    with contextlib.suppress(OSError):
+        print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(2)
 
 
 def main() -> NoReturn:

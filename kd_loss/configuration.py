@@ -123,7 +123,7 @@ def _convert(value: Any, kind: type) -> Any:
         int: isinstance(value, int) and not isinstance(value, bool),
         float: isinstance(value, int | float) and not isinstance(value, bool),
     }.get(kind, isinstance(value, str))
-    if not fits:
+    if not fits or (isinstance(value, str) and "\0" in value):  # no name of a file has that
         raise TypeError(value)
     return kind(value)
 

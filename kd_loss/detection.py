@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from kd_loss.errors import UserError
+from kd_loss.networks.trial import check_trial
 
 #: of a cascade's box: how far down the landmarks' centre lies, and the longer side of the landmarks' box.
 #: Measured on faces of 300W (means of 299 faces; standard deviations 0.09 and 0.13).
@@ -75,6 +76,7 @@ class YuNetDetector:
     def __init__(self, model: Path, threshold: float = 0.6):
         if not model.is_file():
             raise UserError(f"no such detector model: {model}")
+        check_trial(model, "yunet")
         try:
             self._detector = cv2.FaceDetectorYN.create(str(model), "", (320, 320), threshold)
         except cv2.error:
@@ -111,7 +113,11 @@ class FixedBox:
         self._box = box
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """That box, in every picture."""
+        """That box, in every picture; a `UserError` where it lies outside of one."""
+        x, y, width, height = self._box
+        if x + width < 0 or y + height < 0 or x > image.shape[1] or y > image.shape[0]:
+            where = ",".join(f"{value:g}" for value in self._box)
+            raise UserError(f"the box {where} lies outside of the picture ({image.shape[1]} × {image.shape[0]})")
         return [Detection(self._box, 1.0)]
 
 

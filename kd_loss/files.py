@@ -4,23 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import hashlib
 import json
+import math
 import os
+import platform
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kd_loss.errors import UserError
+from kd_loss.ownership import check_replaceable, record_folder
 
 
 def disk_error(error: OSError, where: Path) -> UserError:
     """The one line for a failed write: a full disk, a read-only folder or whatever else it was."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    # NumPy does not say why it wrote less than it should
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and "requested and" in str(error)):
         return UserError(f"the disk is full at {where}; free some space or choose another folder")
     return UserError(f"cannot write {where}: {error.strerror or error}")
+
+
+def _named(error: OSError, temporary: Path, target: Path) -> UserError:
+    """The one line for an error while `target` was being written under a temporary name."""
+    file = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else temporary
+    if file.is_relative_to(temporary):
+        return disk_error(error, target / file.relative_to(temporary))
+    if file.is_relative_to(target.parent):
+        return disk_error(error, target)
+    return UserError(f"{file}: {error.strerror or error}")  # not of this writing
 
 
 def is_temporary(path: Path) -> bool:
@@ -34,26 +51,55 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
     What an interrupted earlier run left beside it is removed first, and an `OSError` of writing
     (a full disk, say) becomes a `UserError` with nothing left behind.
+
+    Raises:
+        UserError: `target` is there and is not this package's, or another process is writing it.
     """
+    check_replaceable(target)
     prefix = f".tmp-{target.name}~"  # a sign that no name of a dataset or run has
+    with _alone(target, target.with_name(f"{prefix}lock")):
+        try:
+            for leftover in target.parent.glob(f"{glob.escape(prefix)}*"):
+                if leftover.name.endswith("-old") and not os.path.lexists(target):
+                    leftover.rename(target)  # a run was killed between two renames
+                elif leftover.is_dir() and not leftover.is_symlink():
+                    shutil.rmtree(leftover, ignore_errors=True)
+            folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
+            folder.chmod(0o755)
+        except OSError as error:
+            raise disk_error(error, target) from None
+        try:
+            yield folder
+            record_folder(folder)
+            check_replaceable(target)  # much may have happened meanwhile
+            if target.exists():  # aside in one step: a kill in between leaves the old one or none, never a half
+                target.rename(folder.with_name(folder.name + "-old"))
+            folder.rename(target)
+            shutil.rmtree(folder.with_name(folder.name + "-old"), ignore_errors=True)
+        except OSError as error:
+            raise _named(error, folder, target) from None
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _alone(target: Path, lock_file: Path) -> Iterator[None]:
+    """Refuse to write what another process is writing; the system frees the lock of one that was killed."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(lock_file)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in target.parent.glob(f"{prefix}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=target.parent))
-        folder.chmod(0o755)
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise UserError(f"another kd-loss is writing {target} at this moment; wait until it is done") from None
     except OSError as error:
         raise disk_error(error, target) from None
     try:
-        yield folder
-        if target.exists():  # aside in one step: a kill in between leaves the old one or none, never a half
-            target.rename(folder.with_name(folder.name + "-old"))
-        folder.rename(target)
-        shutil.rmtree(folder.with_name(folder.name + "-old"), ignore_errors=True)
-    except OSError as error:
-        raise disk_error(error, target) from None
+        yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        lock_file.unlink(missing_ok=True)  # while it is held: who waits for it never waits on an unlinked one
+        lock.release()
 
 
 @contextlib.contextmanager
@@ -73,33 +119,79 @@ def one_at_a_time(place: Path) -> Iterator[None]:
         lock.release()
 
 
+def _temporary_name(target: Path, suffix: str) -> Path:
+    host = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
+    return target.with_name(f".tmp-{host}-{os.getpid()}~{target.name}{suffix}")
+
+
+_swept: set[Path] = set()
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the files that killed processes of this machine left unfinished in a folder; once in a process."""
+    if folder in _swept or os.name != "posix":
+        return
+    _swept.add(folder)
+    pattern = re.compile(re.escape(_temporary_name(Path("x"), "").name.partition(f"{os.getpid()}~")[0]) + r"(\d+)~.+")
+    for entry in os.scandir(folder):
+        found = pattern.fullmatch(entry.name)
+        if found and entry.is_file(follow_symlinks=False) and not _alive(int(found[1])):
+            Path(entry).unlink(missing_ok=True)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 @contextlib.contextmanager
 def atomic_file(target: Path, suffix: str = "") -> Iterator[Path]:
     """A temporary path beside `target` that replaces it when the block ends without an error.
 
-    `suffix` is for writers that go by the ending of the name (`.h5`).
+    `suffix` is for writers that go by the ending of the name (`.h5`). What killed processes left in the folder is
+    removed.
     """
-    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}{suffix}")
+    temporary = _temporary_name(target, suffix)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
         yield temporary
         temporary.replace(target)
     except OSError as error:
-        raise disk_error(error, target) from None
+        raise _named(error, temporary, target) from None
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def _finite(values: Any) -> Any:
+    """JSON has no word for NaN and infinity: null."""
+    if isinstance(values, dict):
+        return {key: _finite(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_finite(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
 def write_json(path: Path, values: Any) -> None:
-    """Write JSON atomically, indented, with a last newline."""
+    """Write JSON atomically, indented, with a last newline; a number that is not finite becomes null."""
     with atomic_file(path) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        # a name that is not UTF-8 becomes JSON's own escape
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file of at most 16 MiB; a `UserError` names what cannot be read and why."""
     try:
-        if path.stat().st_size > 1 << 24:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise UserError(f"{what} {path} is not a regular file")  # a pipe would wait for ever
+        if status.st_size > 1 << 24:
             raise UserError(f"{what} {path} is larger than 16 MiB")
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -19,17 +19,30 @@ def quiet_stderr() -> Iterator[None]:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
-    sys.stderr.flush()
-    kept = os.dup(2)
+    kept = {number: os.dup(number) for number in _error_descriptors()}
     with open(os.devnull, "w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+        for number in kept:
+            os.dup2(nowhere.fileno(), number)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+        for number, copy in kept.items():
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+def _error_descriptors() -> set[int]:
+    """That of C++ libraries and that of Python, which a command keeps apart; none that is closed."""
+    found = set()
+    with contextlib.suppress(OSError):
+        os.fstat(2)
+        found.add(2)
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # none, closed, or no descriptor at all
+        sys.stderr.flush()
+        found.add(sys.stderr.fileno())
+    return found
 
 
 class WithoutTensorFlow:

@@ -116,7 +116,7 @@ def test_preparing_does_not_replace_its_source_or_something_else(tmp_path):
     assert "lies in data/w300, which preparing replaces" in done.stderr
     write_w300(tmp_path / "300W", {"afw": 2})
     done = run("prepare", "--dataset", "w300", "--source", "300W", "--size", "32", cwd=tmp_path)
-    assert "is there already and is no prepared dataset" in done.stderr
+    assert "data/w300 is there already, and kd-loss did not write it" in done.stderr
     assert len(list((tmp_path / "data" / "w300" / "afw").iterdir())) == 4
 
 

@@ -3,6 +3,12 @@
 `python -m tests.tiny train-student --arch tiny …` is `kd-loss` that knows it.
 """
 
+from kd_loss.terminal import catch_interrupts, open_streams
+
+if __name__ == "__main__":  # before Keras, as the command does
+    catch_interrupts()
+    open_streams()
+
 import keras
 
 from kd_loss.networks.backbones import ARCHITECTURES, Architecture

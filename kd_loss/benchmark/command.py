@@ -23,6 +23,7 @@ from kd_loss.files import atomic_file, write_json
 from kd_loss.networks.card import Card
 from kd_loss.networks.crop_network import read_card
 from kd_loss.networks.prediction import check_fit
+from kd_loss.ownership import check_free, claim
 
 RUNTIMES = {".h5": "Keras", ".keras": "Keras", ".onnx": "ONNX Runtime", ".tflite": "LiteRT"}
 
@@ -49,10 +50,13 @@ def run_benchmark(options: BenchmarkOptions) -> dict[str, Any]:
     if dataset is not None:
         for path, card in cards.items():
             check_fit(card, dataset, path)
+    files = ["benchmark.json", "benchmark.png"]
+    check_free(options.output, files)
     rows = _measure(paths, cards, dataset, options)
     peers = [measure_peer(peer, dataset, Path(options.source)) for peer in options.peer] if dataset else []
     _print(rows, peers, dataset)
     results = {"dataset": dataset.folder.name if dataset else None, "networks": rows, "peers": peers}
+    claim(options.output, files)
     write_json(options.output / "benchmark.json", results)
     print(options.output / "benchmark.json")
     if dataset is not None:

@@ -37,6 +37,7 @@ from kd_loss.errors import UserError
 from kd_loss.evaluation.plots import bar_plot
 from kd_loss.evaluation.report import print_table
 from kd_loss.files import atomic_file, write_json
+from kd_loss.ownership import check_free, claim
 from kd_loss.training.run import package_versions
 
 #: (ratio, way above, way below, the target)
@@ -150,7 +151,10 @@ def run_training_benchmark(
     file = Path(reference) if reference else usual if usual.is_file() else None
     if file is None:
         print(f"no {usual} here: the reference way is left out (--reference FILE)")
+    files = ["training.json", "training.png"]
+    check_free(output, files)
     results = measure_training(size=size, batch_size=batch_size, faces=faces, rounds=rounds, reference=file)
+    claim(output, files)
     print_training(results)
     write_json(output / "training.json", results)
     with atomic_file(output / "training.png") as picture:

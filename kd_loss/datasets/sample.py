@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,6 +68,8 @@ def read_image(path: Path, upright: bool = False) -> np.ndarray:
     `upright` turns it as its EXIF orientation says; annotations are in the pixels as stored.
     """
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
+            raise BadSample("is not a regular file")
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise BadSample(f"cannot be read ({error.strerror})") from None

@@ -99,6 +99,10 @@ class DatasetSpec:
         """Build from plain lists and dictionaries; `UserError` names a missing or unknown field."""
         if not isinstance(values, Mapping):
             raise UserError(f"{where}: not a table of fields")
+        try:
+            json.dumps(values, ensure_ascii=False).encode()
+        except (ValueError, TypeError, RecursionError):
+            raise UserError(f"{where}: holds text that is not Unicode, or other things than JSON has") from None
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise UserError(f"{where}: unknown field '{sorted(unknown)[0]}'")
@@ -125,10 +129,10 @@ class DatasetSpec:
         """Read a spec file, e.g. `{"name": "cat", "points": 9, "pairs": [[0, 1]], "normalisers":
         {"inter_ocular": [[0], [1]]}}`; only `name` and `points` are required."""
         try:
-            values = json.loads(Path(path).read_text())
+            values = json.loads(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
             raise UserError(f"cannot read the spec {path}: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UserError(f"the spec {path} is not JSON: {error}") from None
         if not isinstance(values, dict):
             raise UserError(f"the spec {path} is not a JSON object")

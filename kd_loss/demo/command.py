@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from kd_loss.evaluation.result import test_network
 from kd_loss.files import disk_error
 from kd_loss.inference.command import run_predict
 from kd_loss.inference.options import PredictOptions
+from kd_loss.ownership import check_replaceable, record_folder
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.student import train_student
 from kd_loss.training.teacher import train_teachers
@@ -34,13 +36,19 @@ MARK = ".made-by-kd-loss-demo"
 def run_demo(options: DemoOptions) -> dict[str, Any]:
     """Run the whole job; returns the metrics of the test."""
     started = time.perf_counter()
-    root, marks = options.output, []
+    root = options.output
 
     def say(step: str) -> None:
-        marks.append((step, time.perf_counter() - started))
-        print(f"\n== {step} ({marks[-1][1]:.0f} s) ==", flush=True)
+        print(f"\n== {step} ({time.perf_counter() - started:.0f} s) ==", flush=True)
 
     clear(root)
+    try:
+        return _demo(options, root, say, started)
+    finally:
+        record_folder(root)
+
+
+def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started: float) -> dict[str, Any]:
     data, runs = root / "data", root / "runs"
     common: dict[str, Any] = {
         "dataset": DATASET,
@@ -92,6 +100,7 @@ def clear(root: Path) -> None:
     """Make the demo's folder anew; a folder that no demo made is not touched."""
     if root.exists() and not (root / MARK).is_file() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{root} holds something else than a demo; give another --output")
+    check_replaceable(root)
     try:
         if root.exists():
             shutil.rmtree(root)

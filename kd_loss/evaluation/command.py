@@ -18,10 +18,12 @@ from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
 from kd_loss.evaluation.published import is_official
 from kd_loss.evaluation.report import describe, print_table, render_html, subset_table
 from kd_loss.evaluation.result import Result, test_network
-from kd_loss.files import atomic_file, write_json
+from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.inference.drawing import encode_png
+from kd_loss.ownership import check_free, claim
 from kd_loss.training.history import history_plot, read_history
 from kd_loss.training.run import finished_runs
+from kd_loss.wording import counted
 
 #: name in the table -> role and method on the cards of its runs
 BESIDE = {
@@ -32,9 +34,33 @@ BESIDE = {
 }
 
 
+#: what a test leaves in its folder
+FILES = (
+    *("metrics.json", "report.html", "predictions.npz"),
+    *("ced.png", "points.png", "sample.png", "worst.png", "soft.png", "curves.png"),
+)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a training, not just one with a file called `config.json`."""
+    try:
+        return {"role", "decided_by"} <= read_json(folder / "config.json", "the configuration").keys()
+    except UserError:
+        return False
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    """The history of the training in a folder; none where the file of that name is something else's."""
+    try:
+        return read_history(path)
+    except UserError as error:
+        print(f"warning: left out: {error}")
+        return []
+
+
 def run_name(path: Path) -> str:
     """What a table calls a weights file: its run, or the file where it lies outside of one."""
-    return path.parent.name if (path.parent / "config.json").is_file() else path.stem
+    return path.parent.name if is_run(path.parent) else path.stem
 
 
 def find_beside(runs: Path, dataset: str, chosen: list[Path]) -> dict[Path, str]:
@@ -52,7 +78,7 @@ def output_folder(options: EvaluationOptions, weights: Path) -> Path:
     """Where results go: `--output`, the weights' run, or a folder of their own among the runs."""
     if options.output:
         return Path(options.output)
-    if (weights.parent / "config.json").is_file():
+    if is_run(weights.parent):
         return weights.parent
     return options.runs / options.dataset / f"test-{weights.stem}"
 
@@ -65,6 +91,9 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     split = dataset.split(choose(options.split, ("test", "train"), "split"))
     if options.worst < 1 or options.batch_size < 1:
         raise UserError("--worst and --batch-size have to be at least 1")
+    folder = output_folder(options, paths[0])
+    if not is_run(folder):
+        check_free(folder, FILES)
     results = [test_network(path, run_name(path), dataset, split, options.batch_size) for path in paths]
     beside = find_beside(options.runs, dataset.folder.name, paths) if options.beside else {}
     for path, name in beside.items():
@@ -72,7 +101,8 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
             results.append(test_network(path, name, dataset, split, options.batch_size))
         except UserError as error:
             print(f"warning: left out: {error}")
-    folder = output_folder(options, paths[0])
+    if not is_run(folder):
+        claim(folder, FILES)
     official = is_official(split.spec.name, dict(Counter(split.subset.tolist())), dict(split.spec.official))
     metrics = write_results(folder, results, split, official, options.worst)
     print(f"report: {folder / 'report.html'}")
@@ -141,12 +171,12 @@ def write_results(
                 confidence_plot(errors, first.spread),
             )
         )
-    history = read_history(curves or folder / "history.csv")
+    history = _history(curves or folder / "history.csv")
     if history:
         pictures.append(("curves", "The training", "per epoch", history_plot(history)))
     lines = [
         *(notes or []),
-        f"{len(split)} faces, errors measured in the source pictures, intervals by bootstrap over faces.",
+        f"{counted(len(split), 'face')}, errors measured in the source pictures, intervals by bootstrap over faces.",
         *(
             f"{s['name']}: {s['arch']}, {s['size']} px, "
             + (f"{s['parameters']:,} parameters" if s["parameters"] else s["runtime"])
@@ -157,7 +187,7 @@ def write_results(
     if not official and spec.official:
         lines.append("These are not the official test faces: published figures are not comparable and left out.")
     config = folder / "config.json"
-    details = {"Options of the run": config.read_text(encoding="utf-8")} if config.is_file() else {}
+    details = {"Options of the run": config.read_text(encoding="utf-8")} if is_run(folder) else {}
     page = render_html(
         title=f"{first.name} on {spec.name}",
         lines=lines,

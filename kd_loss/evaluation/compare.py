@@ -22,10 +22,12 @@ from kd_loss.evaluation.metrics import Score, holm, seeds_and_faces
 from kd_loss.evaluation.plots import ced_plot
 from kd_loss.evaluation.report import describe, print_table, render_html
 from kd_loss.evaluation.result import Result, test_network
-from kd_loss.files import atomic_file, write_json
+from kd_loss.files import atomic_file, read_json, write_json
+from kd_loss.ownership import claim
 from kd_loss.training.history import read_history
 from kd_loss.training.methods import load_plugins, parse_methods, split_method
 from kd_loss.training.options import CompareOptions, StudentOptions
+from kd_loss.training.same_run import check_same
 from kd_loss.training.student import check_student, train_student
 
 BASELINE = "none"
@@ -67,7 +69,19 @@ def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
     dataset = open_dataset(options.dataset, options.data)
     for method in options.methods:
         check_student(student_options(options, method, options.seed, folder))
+        for seed in range(options.seed, options.seed + options.seeds):
+            check_same(student_options(options, method, seed, folder), dataset)
+    place = options.runs / options.dataset / folder
+    if not _is_comparison(place):
+        claim(place, ["compare.json", "report.html", "ced.png"])
     return dataset
+
+
+def _is_comparison(folder: Path) -> bool:
+    try:
+        return {"methods", "failures"} <= read_json(folder / "compare.json", "the comparison").keys()
+    except UserError:
+        return False
 
 
 def run_compare(options: CompareOptions) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from kd_loss.distillation.kd_loss import VARIANTS, KDLoss, kd_loss_terms
 from kd_loss.errors import UserError
 from kd_loss.evaluation.options import CurvesOptions
 from kd_loss.files import atomic_file
+from kd_loss.ownership import claim
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
@@ -46,6 +47,7 @@ def run_curves(options: CurvesOptions) -> Path:
         lower.set(xlabel="student − truth (dashed: tough, dotted: tolerant teacher)", ylim=(-9, 9))
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("slope of the sum")
+    claim(options.output.parent, [options.output.name])
     with atomic_file(options.output, ".png") as path:
         figure.savefig(path, dpi=100, bbox_inches="tight")
     print(options.output)

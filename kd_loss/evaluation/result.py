@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
+from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import Score, mean_of_known, normalising_distance, part_errors, point_errors
 from kd_loss.networks.crop_network import open_network
 from kd_loss.networks.prediction import check_fit, predict_split
@@ -71,6 +72,8 @@ def test_network(path: Path, name: str, dataset: PreparedDataset, split: Prepare
     network = open_network(path)
     check_fit(network.card, dataset, path)
     predicted, spread = predict_split(network, split, batch_size)
+    if not np.isfinite(predicted).all():
+        raise UserError(f"{path} answers with numbers that are not finite; its weights are damaged")
     return Result(
         name=name,
         weights=str(path),

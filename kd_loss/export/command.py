@@ -21,6 +21,7 @@ from kd_loss.export.parity import TOLERANCE, Faces, calibration_crops, differenc
 from kd_loss.files import atomic_file, atomic_folder, write_json
 from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.networks.crop_network import CropNetwork, open_network
+from kd_loss.ownership import check_replaceable, claim
 from kd_loss.quiet import quiet_stderr
 
 FORMATS = ("litert", "onnx", "saved_model", "web")
@@ -44,6 +45,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     dataset = _dataset(network, options)
     faces = test_faces(network.card, dataset)
     folder = Path(options.output) if options.output else weights.parent / "export"
+    _check_targets(folder, weights, formats, precisions)
     reference = _predict(CropNetwork.of(network), faces.crops)
     calibration = calibration_crops(network.card, dataset, options.calibration) if dataset else None
     if "int8" in precisions:
@@ -54,7 +56,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
         if kind == "web":
             from kd_loss.export.web import write_page
 
-            page = folder / f"{weights.stem}-web"
+            page = folder / _name(weights, "web", "")
             with _needed("web"):
                 write_page(network, page, options.web_runtime, precisions[0], calibration)
             print(f"{page}: a page; look at it: python -m http.server -d {page}, http://localhost:8000")
@@ -63,7 +65,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
             if kind == "saved_model" and precision != "fp32":
                 print(f"saved_model is a float32 format; {precision} is left out")
                 continue
-            path = folder / f"{weights.stem}-{precision}{SUFFIX.get(kind, '')}"
+            path = folder / _name(weights, kind, precision)
             start = time.perf_counter()
             limit = options.tolerance or TOLERANCE[precision]
             check = partial(_check, reference=reference, size=network.card.size, limit=limit)
@@ -78,6 +80,18 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     if refused:
         raise UserError(f"refused and not written, landmarks differ too much: {'; '.join(refused)}")
     return rows
+
+
+def _name(weights: Path, kind: str, precision: str) -> str:
+    return f"{weights.stem}-web" if kind == "web" else f"{weights.stem}-{precision}{SUFFIX.get(kind, '')}"
+
+
+def _check_targets(folder: Path, weights: Path, formats: list[str], precisions: list[str]) -> None:
+    """Refuse to replace files and folders that an export did not write, before the first is converted."""
+    for kind in set(formats) & {"saved_model", "web"}:
+        check_replaceable(folder / _name(weights, kind, "fp32"))
+    files = [_name(weights, kind, precision) for kind in formats if kind in SUFFIX for precision in precisions]
+    claim(folder, ["export.json", *files])
 
 
 class _Refused(Exception):

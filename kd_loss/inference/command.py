@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -16,11 +18,14 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from kd_loss.detection import FixedBox, HaarDetector, WholePicture, YuNetDetector
 from kd_loss.errors import UserError, choose
 from kd_loss.inference.options import PredictOptions
-from kd_loss.inference.output import VideoWriter, csv_row, csv_table, write_picture
+from kd_loss.inference.output import CsvTable, VideoWriter, csv_row, write_picture
 from kd_loss.inference.predictor import Detector, LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
+from kd_loss.ownership import claim
+from kd_loss.terminal import heard
+from kd_loss.wording import counted
 
 STUDENT = Path("models", "students", "student_w300.h5")
 
@@ -38,21 +43,22 @@ def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
 
     `UserError` where results would overwrite each other, or lie in a folder of the sources themselves.
     """
+    results, folders = output.resolve(), {folder: folder.resolve() for folder in {path.parent for path in paths}}
     for path in paths:
-        if path.is_file() and path.resolve().parent == output.resolve():
+        if folders[path.parent] == results and path.is_file():
             raise UserError(f"{path} lies in the folder of the results; give another --output")
-    stems = [path.stem for path in paths]
+    stems = Counter(path.stem for path in paths)
     names = [path.name.replace(".", "_") if _taken(path.stem, stems) else path.stem for path in paths]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise UserError(f"several pictures are called {twice}; predict them one folder at a time")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise UserError(f"several pictures are called {name}; predict them one folder at a time")
     return [output / name for name in names]
 
 
-def _taken(stem: str, stems: Sequence[str]) -> bool:
+def _taken(stem: str, stems: Mapping[str, int]) -> bool:
     """Whether results of that name would meet others: `a-2.pts` is the second face of `a`, `faces.csv` the table."""
-    of_another = re.fullmatch(r"(.+)-\d+", stem)
-    return stems.count(stem) > 1 or stem == "faces" or bool(of_another and of_another[1] in stems)
+    of_another = re.fullmatch(r"(.+)-\d+", stem, re.DOTALL)
+    return stems[stem] > 1 or stem == "faces" or bool(of_another and of_another[1] in stems)
 
 
 def make_detector(options: PredictOptions, margin: float) -> Detector:
@@ -91,50 +97,83 @@ def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
     _check(options)
     sources = find_sources(options.sources)
     names = result_names([source.path for source in sources], options.output)
+    if options.show and any(isinstance(source, Video) for source in sources):
+        _check_display()
     predictor = LandmarkPredictor.load(options.weights or default_weights())
     detector = make_detector(options, predictor.card.margin)
-    pictures = [(s, name) for s, name in zip(sources, names, strict=True) if isinstance(s, Picture)]
-    faces = _predict_pictures(pictures, predictor, detector, options) if pictures else []
-    for source, name in zip(sources, names, strict=True):
+    pairs = list(zip(sources, names, strict=True))
+    claim(options.output, _files(pairs))
+    pictures = [(source, name) for source, name in pairs if isinstance(source, Picture)]
+    problems: list[UserError] = []
+    faces = _predict_pictures(pictures, predictor, detector, options, problems) if pictures else []
+    for source, name in pairs:
         if isinstance(source, Video):
-            faces += _predict_video(source, name, predictor, detector, options)
+            try:
+                faces += _predict_video(source.open(), name, predictor, detector, options)
+            except UserError as error:
+                _leave_out(error, problems, len(pairs))
+    if len(pairs) == 1 and problems:
+        raise problems[0]
+    if problems:
+        kind = "picture" if len(pictures) == len(pairs) else "source"
+        verb = "was" if len(problems) == 1 else "were"
+        raise UserError(f"{len(problems)} of {counted(len(pairs), kind)} {verb} left out: {problems[0]}")
     return faces
 
 
+def _files(pairs: Sequence[tuple[Picture | Video, Path]]) -> list[str]:
+    """The files that results will certainly have."""
+    files = [] if all(isinstance(source, Video) for source, _ in pairs) else ["faces.csv"]
+    for source, name in pairs:
+        suffixes = ("mp4", "json", "csv") if isinstance(source, Video) else ("png", "json", "pts")
+        files += [f"{name.name}.{suffix}" for suffix in suffixes]
+    return files
+
+
+def _leave_out(problem: UserError, problems: list[UserError], of: int) -> None:
+    """Note what one source of several was left out for; of one alone it is the command's own error."""
+    if of > 1:
+        print(f"left out: {problem}")
+    problems.append(problem)
+
+
 def _predict_pictures(
-    pictures: list[tuple[Picture, Path]], predictor: LandmarkPredictor, detector: Detector, options: PredictOptions
+    pictures: list[tuple[Picture, Path]],
+    predictor: LandmarkPredictor,
+    detector: Detector,
+    options: PredictOptions,
+    problems: list[UserError],
 ) -> list[FaceLandmarks]:
     whole = isinstance(detector, WholePicture)
     step = options.batch_size if whole else 1
     faces: list[FaceLandmarks] = []
     empty = 0
-    unread: list[UserError] = []
-    with csv_table(options.output / "faces.csv", predictor.spec.points) as table:
+    with CsvTable(options.output / "faces.csv", predictor.spec.points) as table:
         for start in range(0, len(pictures), step):
-            batch, images, problems = _read(pictures[start : start + step])
-            if problems and len(pictures) == 1:
-                raise problems[0]
-            for problem in problems:
-                print(f"left out: {problem}")
-            unread += problems
+            batch, images, unread = _read(pictures[start : start + step])
+            for problem in unread:
+                _leave_out(problem, problems, len(pictures))
             if not batch:
                 continue
             if whole:  # cropped as in training, many at a time
                 found = [[face] for face in predictor.predict_many(images)]
             else:
-                found = [predictor.detect(images[0], detector, options.refine)]
+                try:
+                    found = [predictor.detect(images[0], detector, options.refine)]
+                except UserError as error:
+                    _leave_out(UserError(f"{batch[0][0].path}: {error}"), problems, len(pictures))
+                    continue
             for (picture, name), image, here in zip(batch, images, found, strict=True):
                 write_picture(name, image, here, options.draw_pose)
                 for number, face in enumerate(here, 1):
-                    table.writerow(csv_row(str(picture.path), "", face, number))  # type: ignore[attr-defined]
+                    table.writerow(csv_row(str(picture.path), "", face, number))
                 faces += here
                 empty += not here
-                many = "no face" if not here else f"{len(here)} face{'s' * (len(here) > 1)}"
+                many = counted(len(here), "face") if here else "no face"
                 print(f"{picture.path}: {many} -> {name.with_name(name.name + '.png')}")
     if empty:
-        print(f"no face in {empty} of {len(pictures)} pictures; for faces already cropped: --detector none")
-    if unread:
-        raise UserError(f"{len(unread)} of {len(pictures)} pictures were left out: {unread[0]}")
+        of = counted(len(pictures), "picture")
+        print(f"no face in {empty} of {of}; for faces already cropped: --detector none")
     return faces
 
 
@@ -161,6 +200,7 @@ def _predict_video(
     )
     faces: list[FaceLandmarks] = []
     done, with_faces, start = 0, 0, time.perf_counter()
+    stopped = closed = False
     columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), TextColumn("{task.fields[pace]}"))
     writer = VideoWriter(name, video.rate, predictor.spec.points, pose=options.draw_pose, pts=options.video_pts)
     with writer, Progress(*columns, transient=True) as progress:
@@ -173,23 +213,45 @@ def _predict_video(
                 done, with_faces = done + 1, with_faces + bool(faces)
                 progress.update(task, advance=1, pace=f"{done / (time.perf_counter() - start):.1f} frames/s")
                 if options.show and _window(str(video.path), drawn):
+                    closed = True
                     break
         except KeyboardInterrupt:
             if not done:
                 raise
-            print("stopped; what was read is kept")
+            heard()
+            stopped = True
     seconds = time.perf_counter() - start
     print(
-        f"{video.path}: {done} frames, {with_faces} with a face, {done / seconds:.1f} frames/s "
+        f"{video.path}: {counted(done, 'frame')}, {with_faces} with a face, {done / seconds:.1f} frames/s "
         f"-> {name.with_name(name.name + '.mp4')}"
     )
+    if stopped:
+        print("stopped; what was read is kept")
+        raise KeyboardInterrupt
+    if not closed and done != options.frames and done < _certain(video.count):
+        raise UserError(
+            f"{video.path} breaks off: {done} of {counted(video.count, 'frame')} could be read; their results are kept"
+        )
     return faces
+
+
+def _certain(count: int) -> int:
+    """How many frames a whole video has at least: some containers only estimate their number."""
+    return count - max(2, count // 50)
+
+
+def _check_display() -> None:
+    """A `UserError` where no window can be opened; tried in a process of its own, for Qt ends it."""
+    code = "import cv2; cv2.namedWindow('kd-loss'); cv2.destroyAllWindows()"
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        done = None
+    if done is None or done.returncode:
+        raise UserError("--show needs a display and opencv-python with windows, not the headless one")
 
 
 def _window(title: str, image: np.ndarray) -> bool:
     """Show a frame; whether the user closed the window."""
-    try:
-        cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        return cv2.waitKey(1) & 0xFF in (27, ord("q"))
-    except cv2.error:
-        raise UserError("--show needs a display and opencv-python with windows, not the headless one") from None
+    cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return cv2.waitKey(1) & 0xFF in (27, ord("q"))

@@ -5,17 +5,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from kd_loss.errors import UserError
-from kd_loss.files import atomic_file
+from kd_loss.files import atomic_file, disk_error
 from kd_loss.inference.drawing import encode_png
 from kd_loss.inference.result import FaceLandmarks
+from kd_loss.ownership import claim
 
 
 def draw_faces(image: np.ndarray, faces: Iterable[FaceLandmarks], pose: bool) -> np.ndarray:
@@ -40,6 +41,8 @@ def write_points(base: Path, faces: list[FaceLandmarks]) -> None:
     for position, face in enumerate(faces, 1):
         number = face.number or position
         name = base.name + (f"-{number}" if number > 1 else "") + ".pts"
+        if number > 1:  # how many there are is not known before
+            claim(base.parent, [name])
         with atomic_file(base.with_name(name)) as temporary:
             temporary.write_text(face.to_pts())
 
@@ -61,13 +64,39 @@ def csv_row(source: str, frame: int | str, face: FaceLandmarks, number: int) -> 
     return [source, str(frame), str(number), score, *values[:4], *angles, *values[4:], *sure]
 
 
-@contextmanager
-def csv_table(path: Path, points: int) -> Iterator[csv.writer]:  # type: ignore[valid-type]
-    """A writer of rows, whose file is there when the block ends."""
-    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(csv_header(points))
-        yield writer
+class CsvTable:
+    """A table that is there from the first row on and whole after every one, however the run ends.
+
+    Use it as a context.
+    """
+
+    def __init__(self, path: Path, points: int):
+        self.path, self._text = path, io.StringIO()
+        self._rows = csv.writer(self._text)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise disk_error(error, path) from None
+        self.writerow(csv_header(points))
+
+    def writerow(self, row: list[str]) -> None:
+        """Write one row with one call to the system; a name that is not UTF-8 gets escapes."""
+        self._rows.writerow(row)
+        try:
+            data = self._text.getvalue().encode("utf-8", "backslashreplace")
+            while data:
+                data = data[self._file.write(data) :]
+        except OSError as error:
+            raise disk_error(error, self.path) from None
+        self._text.seek(0)
+        self._text.truncate()
+
+    def __enter__(self) -> CsvTable:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._file.close()
 
 
 class VideoWriter:
@@ -88,7 +117,7 @@ class VideoWriter:
             self._json: io.TextIOBase = stack.enter_context(
                 stack.enter_context(atomic_file(self._name(".json"))).open("w", encoding="utf-8")
             )
-            self._csv = stack.enter_context(csv_table(self._name(".csv"), self.points))
+            self._csv = stack.enter_context(CsvTable(stack.enter_context(atomic_file(self._name(".csv"))), self.points))
             self._json.write(f'{{"rate": {self.rate:g}, "frames": [')
             self._stack = stack.pop_all()
         return self
@@ -102,8 +131,11 @@ class VideoWriter:
         if self._writer is None:
             self._size = (image.shape[1], image.shape[0])
             code = cv2.VideoWriter.fourcc(*"mp4v")
-            self._writer = cv2.VideoWriter(str(self._video), code, self.rate, self._size)
-            if not self._writer.isOpened():
+            try:
+                self._writer = cv2.VideoWriter(str(self._video), code, self.rate, self._size)
+            except (cv2.error, UnicodeError):  # a name that is not UTF-8
+                self._writer = None
+            if self._writer is None or not self._writer.isOpened():
                 raise UserError(f"cannot write {self._name('.mp4')}: this OpenCV has no encoder for it")
         if (image.shape[1], image.shape[0]) != self._size:
             raise UserError(f"frame {self._frame} of {self.base.name} is of another size than the first")
@@ -111,7 +143,7 @@ class VideoWriter:
         entry = {"frame": self._frame, "faces": [face.to_dict() for face in faces]}
         self._json.write((",\n" if self._frame else "\n") + json.dumps(entry))
         for face in faces:
-            self._csv.writerow(csv_row(self.base.name, self._frame, face, face.number or 1))  # type: ignore[attr-defined]
+            self._csv.writerow(csv_row(self.base.name, self._frame, face, face.number or 1))
         if self.pts:
             write_points(self._name("-pts") / f"{self._frame:06d}", faces)
         self._frame += 1

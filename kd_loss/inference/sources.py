@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,6 +16,11 @@ from kd_loss.datasets.sample import IMAGE_SUFFIXES, BadSample, decode_image, rea
 from kd_loss.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
+#: FFmpeg's names of containers that hold their frames themselves
+CONTAINERS = (
+    *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "avi", "matroska", "webm", "mpeg", "mpegvideo", "mpegts"),
+    *("m4v", "h264", "hevc", "asf", "ogg", "flv"),
+)
 #: most bytes of a picture on standard input
 STDIN_LIMIT = 1 << 28
 
@@ -28,7 +34,7 @@ class Picture:
 
 
 class Video:
-    """A video file or a camera: frames (H, W, 3) uint8 RGB, in order, read once.
+    """A video file or a camera: frames (H, W, 3) uint8 RGB, in order, read once, from `open` on.
 
     Attributes:
         path: the file, or `camera-<index>`.
@@ -37,43 +43,80 @@ class Video:
     """
 
     def __init__(self, source: str):
-        camera = source.isdigit() and not Path(source).is_file()
-        self.path = Path(f"camera-{source}" if camera else source)
-        self.camera = camera
-        self._capture = cv2.VideoCapture(int(source) if camera else source)
-        if not self._capture.isOpened():
-            what = f"the camera {source}" if camera else f"{source} as a video"
+        self.camera = source.isdigit() and not Path(source).is_file()
+        self.path = Path(f"camera-{source}" if self.camera else source)
+        self._source = source
+        self._capture: cv2.VideoCapture | None = None
+        self.rate, self.count = 25.0, 0
+
+    def open(self) -> Video:
+        """Open it, which takes a file descriptor or the camera; a `UserError` where it is no video."""
+        try:
+            capture = cv2.VideoCapture(int(self._source)) if self.camera else _open_file(Path(self._source))
+        except (cv2.error, ValueError):  # also a name that is not UTF-8
+            capture = None
+        if capture is None or not capture.isOpened():
+            what = f"the camera {self._source}" if self.camera else f"{self._source} as a video"
             raise UserError(f"cannot open {what}")
-        rate = self._capture.get(cv2.CAP_PROP_FPS)
+        rate, count = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self.rate = float(rate) if 1 <= rate <= 1000 else 25.0
-        count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        self.count = 0 if camera or not 0 < count < 1e9 else int(count)
+        self.count = 0 if self.camera or not 0 < count < 1e9 else int(count)
+        self._capture = capture
+        return self
 
     def __iter__(self) -> Iterator[np.ndarray]:
+        capture = self._capture or self.open()._capture
+        assert capture is not None
         try:
             while True:
-                ok, frame = self._capture.read()
+                ok, frame = capture.read()
                 if not ok:
                     return
                 yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         finally:
-            self._capture.release()
+            capture.release()
+            self._capture = None
+
+
+def _open_file(path: Path) -> cv2.VideoCapture:
+    """A video file by FFmpeg, which may read this file alone: no network, no lists of other files."""
+    name, before = "OPENCV_FFMPEG_CAPTURE_OPTIONS", os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")
+    os.environ[name] = f"protocol_whitelist;file|format_whitelist;{','.join(CONTAINERS)}"
+    try:
+        # no other backend of OpenCV: one takes a name with % for that of many pictures; absolute: never a protocol
+        return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def read_picture(path: Path) -> np.ndarray:
     """A picture file, turned as its EXIF orientation says; a `UserError` that names it where it is none."""
     try:
-        return read_image(path, upright=True)
+        image = read_image(path, upright=True)
     except BadSample as error:
         raise UserError(f"{path} {error}") from None
+    return _large_enough(image, str(path))
+
+
+def _large_enough(image: np.ndarray, where: str) -> np.ndarray:
+    if min(image.shape[:2]) < 2:
+        raise UserError(f"{where} is a picture of {image.shape[1]} × {image.shape[0]} pixels, too small for a face")
+    return image
 
 
 def _read_stdin(stream: BinaryIO | None = None) -> np.ndarray:
-    data = (stream or sys.stdin.buffer).read(STDIN_LIMIT + 1)
+    if stream is None and sys.stdin is None:
+        raise UserError("standard input is closed; there is no picture on it")
+    try:
+        data = (stream or sys.stdin.buffer).read(STDIN_LIMIT + 1)
+    except (OSError, ValueError):
+        raise UserError("standard input cannot be read") from None
     if len(data) > STDIN_LIMIT:
         raise UserError("standard input holds more than 256 MiB, not a picture")
     try:
-        return decode_image(np.frombuffer(data, np.uint8), upright=True)
+        return _large_enough(decode_image(np.frombuffer(data, np.uint8), upright=True), "standard input")
     except BadSample as error:
         raise UserError(f"standard input {error}") from None
 

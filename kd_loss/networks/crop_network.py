@@ -13,6 +13,7 @@ from kd_loss.errors import UserError
 from kd_loss.networks.card import Card
 from kd_loss.networks.runtimes import SUFFIXES, embedded_card, open_runtime
 from kd_loss.quiet import quiet_stderr
+from kd_loss.terminal import at_once
 
 if TYPE_CHECKING:
     from kd_loss.networks.landmark_net import LandmarkNet
@@ -69,7 +70,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
     if path.suffix not in SUFFIXES:
-        with quiet_stderr():
+        with quiet_stderr(), at_once():
             from kd_loss.networks.landmark_net import load_network
 
         return CropNetwork.of(load_network(path))

@@ -28,10 +28,13 @@ from kd_loss.networks.legacy import (
 )
 from kd_loss.networks.legacy_file import read_old_file
 from kd_loss.networks.legacy_graph import input_size, rebuild
+from kd_loss.networks.limits import within_limits
 from kd_loss.training.run import package_versions
 
 #: the largest difference of a coordinate that is accepted, in sides of the crop
 TOLERANCE = 1e-5
+#: the least standard deviation of a coordinate over the pictures, in sides of the crop; agreement is 100 times finer
+SPREAD = 100 * TOLERANCE
 ROLES = ("student", "tough", "tolerant")
 
 
@@ -78,7 +81,7 @@ def run_import(options: ImportOptions) -> Path:
         versions={"kd_loss": kd_loss.__version__, "keras": keras.__version__, **package_versions()},
     )
     print(f"{file}; {parts.arch} (alpha {parts.alpha:g}), {parts.points} points from {parts.head.name}, {size} px")
-    old = rebuild(file, size) if file.config is not None else None
+    old = within_limits(path, lambda _: rebuild(file, size)) if file.config is not None else None
     scaling = own_scaling(file, parts, old)
     network = convert(file, parts, convention, scaling, card)
     scale, offset = RANGES[convention.range]
@@ -91,6 +94,12 @@ def run_import(options: ImportOptions) -> Path:
         written = Path(folder) / target.name
         save_network(network, written)
         difference, predicted = agreement(load_network(written), reference, seen, convention)
+    spread = float(predicted.std(axis=0).max())
+    if not spread >= SPREAD:
+        raise UserError(
+            f"{path} gives the same landmarks for every picture (they vary by {spread:.1g} of the crop): that two "
+            "networks agree says nothing then; is --range right, and is the file trained? Nothing was written"
+        )
     if not difference <= TOLERANCE:
         raise UserError(
             f"{path} is no plain {parts.arch} with a linear head: the new network's predictions differ by up to "
@@ -112,7 +121,8 @@ def run_import(options: ImportOptions) -> Path:
         raise
     print(
         f"predictions agree: largest difference {difference:.1e} of the crop on {len(predicted)} pictures "
-        f"(accepted: {TOLERANCE:g}); they span {predicted.min():.2g}…{predicted.max():.2g}"
+        f"(accepted: {TOLERANCE:g}); they span {predicted.min():.2g}…{predicted.max():.2g} and vary by "
+        f"{spread:.1g} from picture to picture"
     )
     print(f"{target}: {role} {parts.arch} for {spec.name}, margin {margin:g}; its card is {target.stem}.json")
     return target

@@ -18,6 +18,7 @@ from kd_loss.networks.backbones import ARCHITECTURES, FEATURE_MAPS, build_backbo
 from kd_loss.networks.card import Card
 from kd_loss.networks.heads import heatmap_head, pooled_head, spread
 from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
+from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
 
 #: of every batch normalisation; its averages are made anew before they are used (`training.statistics`)
@@ -194,7 +195,10 @@ def load_network(path: Path) -> LandmarkNet:
     card = Card.read(path)
     check_model_file(path)
     try:
-        model = _load_model(path)
+        model = within_limits(path, _load_model)
+        check_maps(path, model)
+    except UserError:
+        raise
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise UserError(f"{path} does not load as a Keras model: {reason}") from None

@@ -16,12 +16,15 @@ from typing import Any
 import h5py
 
 from kd_loss.errors import UserError
+from kd_loss.hdf5 import check_tree
 
 #: more than three times the largest backbone's weights
 MOST_BYTES = 1 << 30
 #: of any number in a layer's description: a width, a size, a count
 LARGEST = 100_000
 MOST_LAYERS = 5_000
+#: entries with large numbers that size nothing
+SIZELESS = ("seed", "shared_object_id", "compile_config", "build_config")
 
 
 def check_model_file(path: Path) -> None:
@@ -52,27 +55,7 @@ def _h5_config(path: Path) -> str:
             raise UserError(
                 f"{path} does not load as a Keras model: it has no architecture; for weights alone: kd-loss import"
             )
-        left = MOST_BYTES
-        groups: list[h5py.Group] = [file]
-        while groups:
-            group = groups.pop()
-            for name in group:
-                link = group.get(name, getlink=True)
-                if not isinstance(link, h5py.HardLink):
-                    raise UserError(f"{path}: {group.name}/{name} points elsewhere; such files are not loaded")
-                entry = group[name]
-                if isinstance(entry, h5py.Group):
-                    groups.append(entry)
-                    if len(groups) > MOST_LAYERS:
-                        raise UserError(f"{path} holds more groups than any network here")
-                    continue
-                if entry.external or entry.is_virtual:
-                    raise UserError(f"{path}: {entry.name} points into another file; such files are not loaded")
-                left -= int(entry.size or 0) * entry.dtype.itemsize
-                if left < 0:
-                    raise UserError(
-                        f"{path} claims more than {MOST_BYTES >> 20} MiB of weights; no network here has that"
-                    )
+        check_tree(path, file, MOST_BYTES)
         text = file.attrs["model_config"]
         return text.decode() if isinstance(text, bytes) else str(text)
 
@@ -82,6 +65,8 @@ def _keras_config(path: Path) -> str:
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
         if sum(sizes.values()) > MOST_BYTES or sizes.get("config.json", 0) > 1 << 24:
             raise UserError(f"{path} unpacks to more than {MOST_BYTES >> 20} MiB; no network here is that large")
+        with archive.open("model.weights.h5") as packed, h5py.File(packed, "r") as file:
+            check_tree(path, file, MOST_BYTES)
         return archive.read("config.json").decode()
 
 
@@ -92,7 +77,7 @@ def _parts(path: Path, config: Any) -> Iterator[dict[str, Any]]:
         part = waiting.pop()
         if isinstance(part, dict):
             yield part
-            waiting += (value for name, value in part.items() if name != "seed")  # large, but it sizes nothing
+            waiting += (value for name, value in part.items() if name not in SIZELESS)
         elif isinstance(part, list):
             waiting += part
         elif isinstance(part, int | float) and LARGEST < abs(part) < float("inf"):

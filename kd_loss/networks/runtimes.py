@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.errors import UserError
+from kd_loss.networks.trial import check_trial
 from kd_loss.quiet import quiet_stderr
 
 #: a batch of inputs -> outputs by name
@@ -32,8 +33,9 @@ def open_runtime(path: Path, threads: int | None = None) -> Run:
     Raises:
         UserError: the runtime is not installed, or does not take the file.
     """
+    check_trial(path)
     try:
-        return _onnx(path, threads) if path.suffix == ".onnx" else _litert(path, threads)
+        return open_untried(path, threads)[0]
     except ImportError as error:
         raise UserError(f"{path} needs the package {error.name}: pip install {error.name}") from None
     except Exception as error:  # the runtimes raise what they like
@@ -41,7 +43,12 @@ def open_runtime(path: Path, threads: int | None = None) -> Run:
         raise UserError(f"{path} does not load: {reason}") from None
 
 
-def _onnx(path: Path, threads: int | None) -> Run:
+def open_untried(path: Path, threads: int | None) -> tuple[Run, list[Any]]:
+    """What `open_runtime` gives, and the shape of the input; raises what the runtime does."""
+    return _onnx(path, threads) if path.suffix == ".onnx" else _litert(path, threads)
+
+
+def _onnx(path: Path, threads: int | None) -> tuple[Run, list[Any]]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -56,7 +63,7 @@ def _onnx(path: Path, threads: int | None) -> Run:
         values = session.run(names, {entry.name: np.ascontiguousarray(batch, np.float32)})
         return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
 
-    return run
+    return run, list(entry.shape)
 
 
 def _interpreter(path: Path, threads: int | None) -> Any:
@@ -74,7 +81,7 @@ def _interpreter(path: Path, threads: int | None) -> Any:
     return interpreter
 
 
-def _litert(path: Path, threads: int | None) -> Run:
+def _litert(path: Path, threads: int | None) -> tuple[Run, list[Any]]:
     interpreter = _interpreter(path, threads)
     [entry] = interpreter.get_input_details()
     details = interpreter.get_output_details()
@@ -89,7 +96,7 @@ def _litert(path: Path, threads: int | None) -> Run:
                 rows[detail["name"]].append(value if value.shape[:1] == (1,) else value[None])
         return {name: np.concatenate(values) for name, values in rows.items()}
 
-    return run
+    return run, [int(side) for side in entry["shape"]]
 
 
 def _quantise(values: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
@@ -139,6 +146,7 @@ def embedded_card(path: Path) -> dict[str, Any] | None:
     Raises:
         UserError: what is there is not a JSON object, or the file does not load.
     """
+    check_trial(path)
     try:
         text = _onnx_text(path) if path.suffix == ".onnx" else _litert_text(path)
     except ImportError as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
+from kd_loss.errors import UserError
 from kd_loss.files import atomic_file
 
 matplotlib.use("Agg")
@@ -25,11 +26,17 @@ def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """The rows of a history; none where there is no file."""
+    """The rows of a history; none where there is no file. A `UserError` where it is something else."""
     if not path.is_file():
         return []
-    with path.open(newline="") as file:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+    except (ValueError, TypeError, csv.Error):
+        rows = [{}]
+    if not all({"epoch", "nme", "seconds"} <= row.keys() for row in rows):
+        raise UserError(f"{path} is not the history of a training")
+    return rows
 
 
 def history_plot(rows: Sequence[Mapping[str, float]]) -> bytes:

@@ -54,11 +54,7 @@ def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], 
         if folder is None or not (folder / "config.json").is_file():
             raise UserError(f"no run to resume at {folder or parent / default}; leave --resume out to start one")
         before = read_json(folder / "config.json", "the configuration of the run")
-        changed = [
-            f"{key} was {before.get(key)!r}, now {value!r}"
-            for key, value in options.items()
-            if key not in FREE_OPTIONS and before.get(key) != value
-        ]
+        changed = differences(before, options)
         if changed:
             raise UserError(f"cannot resume {folder} with other options: {'; '.join(changed)}")
         return folder
@@ -76,6 +72,37 @@ def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], 
     write_json(folder / "config.json", dict(options))
     write_environment(folder)
     return folder
+
+
+def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
+    """What of a run's configuration is not what is asked for now, in words; empty where it is the same run."""
+    changed = [key for key, value in options.items() if key not in FREE_OPTIONS and before.get(key) != value]
+    words = [_change(key, before.get(key), options[key]) for key in changed if key != "decided_by"]
+    if "decided_by" not in changed:
+        return words
+    then, now = ({} if not isinstance(d, dict) else d for d in (before.get("decided_by"), options["decided_by"]))
+    for key in (key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)):
+        if key == "data_sha256":
+            words.append("the dataset has been prepared anew since")
+        elif key == "teachers" and isinstance(then.get(key), dict) and isinstance(now.get(key), dict):
+            roles = [role for role in {**then[key], **now[key]} if then[key].get(role) != now[key].get(role)]
+            words += [f"the teacher '{role}' is another one" for role in roles]
+        elif key not in changed:
+            words.append(_change(key, then.get(key), now.get(key)))
+    return words
+
+
+def _change(key: str, before: Any, now: Any) -> str:
+    return f"{key} was {readable(before)}, now {readable(now)}"
+
+
+def readable(value: Any) -> str:
+    """A value for the screen: a table as `name: value`, a checksum by its first digits."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {readable(entry)}" for key, entry in value.items())
+    if isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"):
+        return value[:12]
+    return repr(value) if isinstance(value, str | list) else f"{value}"
 
 
 def write_environment(folder: Path) -> None:
@@ -110,8 +137,13 @@ def finished_runs(parent: Path, *, role: str, method: str | None = None) -> list
     for mark in parent.glob("*/finished.json"):
         weights = mark.parent / "best.h5"
         if weights.is_file() and weights.with_suffix(".json").is_file():
-            card = read_json(weights.with_suffix(".json"), "the card")
-            if card.get("role") == role and method in (None, card.get("training", {}).get("method")):
+            try:
+                card = read_json(weights.with_suffix(".json"), "the card")
+            except UserError:
+                continue  # of another run, which is not what was asked for
+            training = card.get("training")
+            trained_by = training.get("method") if isinstance(training, dict) else None
+            if card.get("role") == role and method in (None, trained_by):
                 found.append(weights)
     return sorted(found, key=lambda p: (p.stat().st_mtime, p.parent.name))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -26,16 +27,34 @@ def save_state(path: Path, model: keras.Model, **record: Any) -> None:
         np.savez(file, record=np.array(json.dumps(record)), **arrays)
 
 
+def check_declared(path: Path) -> None:
+    """Refuse an archive of arrays that claims more numbers than it has bytes for: NumPy would allocate them all."""
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, kind = read(file)
+                if math.prod(shape) * kind.itemsize > entry.file_size:
+                    raise UserError(f"{path}: {entry.filename} claims {shape}, more than it holds")
+
+
 def load_state(path: Path, model: keras.Model) -> dict[str, Any]:
     """Assign what `save_state` wrote to a model built the same way, and return its record."""
     try:
         with np.load(path, allow_pickle=False) as data:
+            check_declared(path)
             record = json.loads(str(data["record"]))
+            if not isinstance(record.get("history"), list) or "best" not in record:
+                raise ValueError("its record is incomplete")
             variables = _variables(model)
             if len(variables) != len(data.files) - 1:
                 raise UserError(f"{path} belongs to another network")
             for i, variable in enumerate(variables):
                 variable.assign(data[f"v{i}"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"cannot resume from {path}: {error}") from None
+    except UserError:
+        raise
+    except Exception as error:  # NumPy, zlib and the backend each have their own
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise UserError(f"cannot resume from {path}: {reason}; train anew under another --name") from None
     return record

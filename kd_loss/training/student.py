@@ -30,7 +30,7 @@ from kd_loss.training.teachers import (
     measure_errors,
     open_sources,
     teacher_files,
-    tough_teacher,
+    with_start,
 )
 from kd_loss.training.train import Tell, Unlabelled, augmentation_of, train
 from kd_loss.training.unlabelled import photographs, unlabelled_split
@@ -118,8 +118,7 @@ def _train_stage(options: StudentOptions, default_name: str, tell: Tell) -> Path
     taps = sorted({tap for method in methods for tap in method.teacher_taps} | {"landmarks"})
     processes = join(options)
     tell = tell if not processes.index else lambda _: None
-    if options.init == "teacher":
-        options = dataclasses.replace(options, init=str(tough_teacher(options, methods, dataset.folder.name)))
+    options = with_start(options, methods, dataset.folder.name)
     sources = open_sources(options, methods, dataset, tell)
     cached = bool(sources) and choose_asking(options, sources, taps, dataset.spec.points)
     augmentation = augmentation_of(options)

@@ -68,15 +68,17 @@ def teacher_files(
     return files
 
 
-def tough_teacher(options: StudentOptions, methods: Iterable[DistillationMethod], dataset: str) -> Path:
-    """The network whose trunk a student starts from with `--init teacher`: the tough one, or the only one named."""
+def with_start(options: StudentOptions, methods: Iterable[DistillationMethod], dataset: str) -> StudentOptions:
+    """The options with the file that `--init teacher` means: the tough teacher, or the only one that is named."""
+    if options.init != "teacher":
+        return options
     files = teacher_files(options, methods, dataset)
     texts, _ = files.get("tough") or (next(iter(files.values())) if len(files) == 1 else ([], 0))
     if not texts:
         texts = [str(find_teacher("tough", dataset, options.tough, options.runs))]
     if is_foreign(texts[0]):
         raise UserError(f"--init teacher: {texts[0]} is of another runtime and has no trunk to start from")
-    return Path(texts[0])
+    return replace(options, init=texts[0])
 
 
 @dataclasses.dataclass

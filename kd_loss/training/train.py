@@ -31,7 +31,7 @@ from kd_loss.training.callbacks import Checkpoint, EpochCounter, event_files
 from kd_loss.training.history import history_plot
 from kd_loss.training.options import TrainingOptions
 from kd_loss.training.processes import Processes
-from kd_loss.training.run import open_run, package_versions
+from kd_loss.training.run import open_run, package_versions, readable
 from kd_loss.training.statistics import TrueStatistics
 
 Tell = Callable[[str], None]
@@ -221,7 +221,7 @@ def _train(
     done = checkpoint.restore(distiller, place) if options.resume else 0
     note(f"{folder}: {role} {arch}, {len(chosen)} faces, {len(held)} held out, {size} px, {steps} steps")
     for name, value in (record or {}).items():
-        note(f"{name}: {value}")
+        note(f"{name}: {readable(value)}")
     note(f"objective: {distiller.objective}" + (f"; {done} epochs done before" if done else ""))
     if done < options.epochs:
         with fused_batch_normalization():

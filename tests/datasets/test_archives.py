@@ -1,8 +1,11 @@
 """The three official archives and folders of one's own, in the layouts that users have on their disks."""
 
 import json
+import os
 import shutil
 
+import cv2
+import h5py
 import numpy as np
 import pytest
 
@@ -248,4 +251,104 @@ def test_a_mat_file_of_other_kinds_is_one_line(tmp_path):
         file.create_group("IsT")
         file["phisT"] = np.zeros((87, 2))
     with pytest.raises(UserError, match="no variables IsT and phisT"):
+        read_cofw(tmp_path)
+
+
+def csv_row(name, points=4):
+    return ",".join([str(name), *(str(10 + 7 * i % 31) for i in range(2 * points))])
+
+
+FOUR = DatasetSpec("four", 4)
+
+
+def write_table(folder, *rows):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "points.csv").write_text("\n".join(rows))
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.zeros((50, 50, 3), np.uint8))
+    return path
+
+
+def test_paths_of_a_csv_may_lie_anywhere_under_the_source(tmp_path):
+    root = tmp_path / "source"
+    inside = [picture(root / "a.png"), picture(root / "more" / "b.png"), picture(root / "c.png")]
+    outside = picture(tmp_path / "d.png")
+    rows = [inside[0], "./more/b.png", "more/../c.png", outside, "../d.png", "x" * 5000]
+    write_table(root, *(csv_row(row) for row in rows))
+    archive = read_folder(root, FOUR)
+    assert [sample.group for sample in archive.samples] == ["a.png", "more/b.png", "c.png"]
+    assert archive.samples[2].load().shape == (50, 50, 3)
+    assert [problem.partition(": ")[0].rpartition(" ")[2] for problem in archive.problems] == ["4", "5", "6"]
+    assert f"the picture {outside} lies outside of {root}" in archive.problems[1]
+
+
+@pytest.mark.parametrize(
+    ("first", "header"),
+    [
+        ("image,x0,y0,x1,y1,x2,y2,x3,y3", True),
+        ("0,1,2,3,4,5,6,7,8", False),  # no picture "0", and not pandas' own row of 0…7
+        ("name,0,1,2,3,4,5,6,7", True),
+        ("lost.png,x,y,x,y,x,y,x,y", False),
+        ("name,1,2,3,oops,5,6,7,8", False),
+    ],
+)
+def test_what_is_a_header(tmp_path, first, header):
+    picture(tmp_path / "a.png")
+    write_table(tmp_path, first, csv_row("a.png"))
+    archive = read_folder(tmp_path, FOUR)
+    assert len(archive.samples) == 1
+    assert len(archive.problems) == (not header)
+
+
+@pytest.mark.parametrize("name", ["a.pts", "a.npy", "points.csv"])
+def test_a_pipe_among_the_annotations_is_named(tmp_path, name):
+    picture(tmp_path / "a.png")
+    os.mkfifo(tmp_path / name)
+    if name == "points.csv":
+        with pytest.raises(UserError, match="points.csv is not a regular file"):
+            read_folder(tmp_path, FOUR)
+    else:
+        assert f"{name}: is not" in read_folder(tmp_path, FOUR).problems[0]
+
+
+def replace_picture(path, **storage):
+    """The first picture of a COFW file as a dataset of another kind."""
+    with h5py.File(path, "r+") as file:
+        cells = file["IsTr"][()]
+        made = file.create_dataset("other", **storage)
+        cells.reshape(-1)[0] = made.ref
+        file["IsTr"][()] = cells
+
+
+def test_a_huge_picture_of_cofw_is_not_allocated(tmp_path):
+    write_cofw(tmp_path)
+    path = tmp_path / "COFW_train_color.mat"
+    replace_picture(path, shape=(3, 40_000, 40_000), dtype="u1", chunks=(1, 1000, 1000))
+    with pytest.raises(BadSample, match=r"claims 4577 MiB \(shape \(3, 40000, 40000\)\)"):
+        read_cofw(tmp_path).samples[0].load()
+
+
+def test_cofw_reads_no_other_file(tmp_path):
+    (tmp_path / "secret").write_bytes(bytes(range(48)))
+    write_cofw(tmp_path)
+    path = tmp_path / "COFW_train_color.mat"
+    replace_picture(path, shape=(3, 4, 4), dtype="u1", external=[(str(tmp_path / "secret"), 0, 48)])
+    with pytest.raises(BadSample, match="other points into another file"):
+        read_cofw(tmp_path).samples[0].load()
+    with h5py.File(path, "r+") as file:
+        del file["phisTr"]
+        file["phisTr"] = h5py.ExternalLink("secret", "/")
+    with pytest.raises(UserError, match="phisTr points elsewhere"):
+        read_cofw(tmp_path)
+
+
+def test_giant_annotations_of_cofw_are_refused(tmp_path):
+    write_cofw(tmp_path)
+    with h5py.File(tmp_path / "COFW_train_color.mat", "r+") as file:
+        del file["phisTr"]
+        file.create_dataset("phisTr", (87, 10**8), "f8", chunks=(87, 100))
+    with pytest.raises(UserError, match=r"phisTr claims \d+ MiB"):
         read_cofw(tmp_path)

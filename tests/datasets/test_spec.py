@@ -60,6 +60,7 @@ def test_a_spec_goes_through_json(tmp_path):
         ({"name": "a", "points": 3, "normalisers": {"box": [[0], [1]]}}, "no distance of two places"),
         ({"name": "a", "points": 3, "edges": [[0, True]]}, "index True"),
         ({"name": "a", "points": 3, "part": {}}, "unknown field 'part'"),
+        ({"name": "a", "points": 3, "parts": {"\ud800": [0]}}, "text that is not Unicode"),
     ],
 )
 def test_bad_specs_are_one_line(values, message):
@@ -70,3 +71,9 @@ def test_bad_specs_are_one_line(values, message):
 def test_an_unknown_dataset_gets_the_nearest_name():
     with pytest.raises(UserError, match="did you mean 'wflw'"):
         get_spec("wlfw")
+
+
+def test_a_spec_of_a_hundred_thousand_brackets_is_one_line(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="is not JSON"):
+        DatasetSpec.from_json(tmp_path / "a.json")

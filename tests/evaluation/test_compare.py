@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import re
+import shutil
 
 import pytest
 
@@ -46,6 +48,34 @@ def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeyp
     difference = again["methods"]["kd"]["nme"]["full"]["mean"] - again["methods"]["none"]["nme"]["full"]["mean"]
     assert gain["mean"] == pytest.approx(difference)
     assert gain["low"] <= gain["mean"] <= gain["high"]
+
+
+def test_other_options_are_not_answered_with_old_figures(options, tmp_path):
+    """A finished comparison, asked for again with other options, another dataset or another teacher."""
+    mine = dataclasses.replace(options, methods=["kd"], name="again")
+    before = run_compare(mine)
+    assert run_compare(mine)["methods"] == before["methods"]
+    for changes, message in (
+        ({"epochs": 2}, "epochs was 1, now 2"),
+        ({"learning_rate": 0.5}, "learning_rate was"),
+        ({"set": ["kd.beta=0.5"]}, "set was|unknown parameter"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_compare(dataclasses.replace(mine, **changes))
+    data = tmp_path / "data"
+    shutil.copytree(options.data / "synthetic", data / "synthetic")
+    manifest = json.loads((data / "synthetic" / "manifest.json").read_text())
+    manifest["sha256"]["train/landmarks.npy"] = "0" * 64
+    (data / "synthetic" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match="other options: the dataset has been prepared anew since; give another --name"):
+        run_compare(dataclasses.replace(mine, data=data))
+    [teacher] = options.runs.glob("synthetic/teacher-tough/best.h5")
+    other = tmp_path / "other.h5"
+    other.write_bytes(teacher.read_bytes() + b"x")
+    other.with_suffix(".json").write_bytes(teacher.with_suffix(".json").read_bytes())
+    with pytest.raises(UserError, match="the teacher 'tough' is another one") as raised:
+        run_compare(dataclasses.replace(mine, tough=str(other)))
+    assert not re.search("[0-9a-f]{64}", str(raised.value))
 
 
 @pytest.mark.parametrize(

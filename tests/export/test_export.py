@@ -17,6 +17,7 @@ from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.networks import Card, build_network, save_network
 from kd_loss.networks.crop_network import open_network, read_card
 from kd_loss.networks.runtimes import embed_card, embedded_card
+from kd_loss.ownership import RECORD, claim
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +116,34 @@ def test_what_differs_too_much_is_refused_and_an_earlier_file_kept(options, tmp_
         network.model.get_layer("head").set_weights([kernel, bias])
 
     monkeypatch.setattr(command.convert, "to_litert", shifted)
+    claim(tmp_path, ["best-fp32.tflite"])
     (tmp_path / "best-fp32.tflite").write_text("earlier")
     with pytest.raises(UserError, match=r"refused and not written.*best-fp32.tflite \(mean 0.679 px, allowed 0.01\)"):
         run_export(dataclasses.replace(options, output=str(tmp_path)))
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["best-fp32.tflite", "export.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [RECORD, "best-fp32.tflite", "export.json"]
     assert (tmp_path / "best-fp32.tflite").read_text() == "earlier"
+
+
+@pytest.mark.parametrize("name", ["best-fp32", "best-web", "best-fp32.tflite", "export.json"])
+def test_what_an_export_did_not_write_is_not_replaced(options, tmp_path, name):
+    """A folder or file of the user's that has the name of an export."""
+    mine = tmp_path / name / "thesis.txt" if "." not in name else tmp_path / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
+        run_export(dataclasses.replace(options, output=str(tmp_path), format=["litert", "saved_model", "web"]))
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [mine]
+    assert mine.read_text() == "mine"
+
+
+def test_a_file_that_the_user_put_into_an_export_stays(options, tmp_path):
+    once = dataclasses.replace(options, output=str(tmp_path), format=["saved_model"])
+    for _ in range(2):  # its own may be replaced
+        run_export(once)
+    (tmp_path / "best-fp32" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"best-fp32 holds notes.txt, which is not from kd-loss"):
+        run_export(once)
+    assert (tmp_path / "best-fp32" / "notes.txt").read_text() == "mine"
 
 
 def test_difference_by_hand():

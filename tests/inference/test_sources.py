@@ -1,6 +1,8 @@
 """Pictures of every kind, and what is none."""
 
 import io
+import os
+import resource
 import struct
 import zlib
 
@@ -32,11 +34,13 @@ def test_finding_sources(tmp_path):
     for given, message in (
         (["nowhere.jpg"], "no such picture or video: nowhere.jpg"),
         ([], "give a picture"),
-        (["17"], "cannot open the camera 17"),
-        ([str(tmp_path / "v.mp4")], "cannot open .*v.mp4 as a video"),
     ):
         with pytest.raises(UserError, match=message):
             find_sources(given)
+    for given, message in (("17", "the camera 17"), (str(tmp_path / "v.mp4"), ".*v.mp4 as a video")):
+        [video] = find_sources([given])  # a bad one does not stop the others
+        with pytest.raises(UserError, match=f"cannot open {message}"):
+            video.open()
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no picture or video in the folder"):
         find_sources([str(tmp_path / "empty")])
@@ -103,5 +107,55 @@ def test_frames_of_a_video(tmp_path):
     writer.release()
     [video] = find_sources([str(path)])
     assert isinstance(video, Video)
+    video.open()
     assert (video.rate, video.count, video.camera) == (10, 5, False)
     assert [round(float(frame.mean()) / 40) for frame in video] == [0, 1, 2, 3, 4]
+
+
+def film(path, frames=5):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (36, 24))
+    for i in range(frames):
+        writer.write(np.full((24, 36, 3), 40 * i % 256, np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_list_of_other_files_is_no_video(tmp_path):
+    """FFmpeg takes a text that starts with `ffconcat` for a list of files to read, and a name with % for many."""
+    film(tmp_path / "private.avi")
+    (tmp_path / "list.mp4").write_text(f"ffconcat version 1.0\nfile {tmp_path / 'private.avi'}\n")
+    (tmp_path / "play.mkv").write_text(f"#EXTM3U\n#EXTINF:1,\n{tmp_path / 'private.avi'}\n#EXT-X-ENDLIST\n")
+    (tmp_path / "%02d.mov").write_text("no video")
+    for i in range(3):
+        write(tmp_path / f"{i:02d}.mov.png", gradient())
+        (tmp_path / f"{i:02d}.mov.png").rename(tmp_path / f"{i:02d}.mov")
+    for name in ("list.mp4", "play.mkv", "%02d.mov"):
+        with pytest.raises(UserError, match=f"cannot open .*{name} as a video"):
+            Video(str(tmp_path / name)).open()
+
+
+def test_many_videos_are_not_open_at_once(tmp_path):
+    source = film(tmp_path / "0.avi").read_bytes()
+    for i in range(1, 300):
+        (tmp_path / f"{i}.avi").write_bytes(source)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, hard))
+    try:
+        videos = find_sources([str(tmp_path)])
+        assert [sum(1 for _ in video) for video in videos] == [5] * 300
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_pipe_and_a_pixel_are_named(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(UserError, match="pipe.png is not a regular file"):
+        find_sources([str(tmp_path)])[0].read()
+    with pytest.raises(UserError, match="dot.png is a picture of 36 × 1 pixels, too small"):
+        read_picture(write(tmp_path / "dot.png", gradient(1)))
+
+
+def test_closed_standard_input_is_one_line(monkeypatch):
+    monkeypatch.setattr(sources.sys, "stdin", None)
+    with pytest.raises(UserError, match="standard input is closed"):
+        find_sources(["-"])[0].read()

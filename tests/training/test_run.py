@@ -1,13 +1,19 @@
+import io
 import json
 import os
+import zipfile
 
+import keras
+import numpy as np
 import pytest
 
 from kd_loss.errors import UserError
 from kd_loss.files import write_json
+from kd_loss.training.history import read_history, write_history
 from kd_loss.training.methods import parse_methods
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.run import find_teacher, open_run
+from kd_loss.training.run import find_teacher, finished_runs, open_run, readable
+from kd_loss.training.state import check_declared, load_state, save_state
 from kd_loss.training.teachers import teacher_files
 
 
@@ -126,3 +132,88 @@ def test_resuming_takes_the_unfinished_run(tmp_path):
 def test_a_run_stays_in_its_folder(tmp_path, name):
     with pytest.raises(UserError, match="cannot name a run"):
         open_run(tmp_path, name, "student", {}, False)
+
+
+def test_what_changed_is_said_in_words(tmp_path):
+    """The dataset prepared again, another teacher: no dictionary and no checksum on the screen."""
+    decided = {"data_sha256": "a" * 64, "epochs": 3, "teachers": {"tough": {"sha256": "b" * 64}, "tolerant": {}}}
+    open_run(tmp_path, "mine", "student", {"seed": 0, "decided_by": decided}, False)
+    now = {"data_sha256": "c" * 64, "epochs": 4, "teachers": {"tough": {"sha256": "d" * 64}, "tolerant": {}}}
+    with pytest.raises(UserError) as raised:
+        open_run(tmp_path, "mine", "student", {"seed": 0, "decided_by": now}, True)
+    assert str(raised.value) == (
+        f"cannot resume {tmp_path / 'mine'} with other options: the dataset has been prepared anew since; "
+        "epochs was 3, now 4; the teacher 'tough' is another one"
+    )
+
+
+def test_a_record_on_the_screen():
+    record = {"tough": {"weights": "a/best.h5", "sha256": "0123456789ab" + "c" * 52, "share": 1.0}}
+    assert readable(record) == "tough: weights: 'a/best.h5', sha256: 0123456789ab, share: 1.0"
+
+
+@pytest.mark.parametrize("card", ['{"role": "tough", "training": null}', "[1]", "{", '{"training": {"method": 3}}'])
+def test_a_card_of_another_run_does_not_matter(tmp_path, card):
+    folder = tmp_path / "w300" / "other"
+    folder.mkdir(parents=True)
+    (folder / "best.h5").write_text("")
+    (folder / "best.json").write_text(card)
+    write_json(folder / "finished.json", {})
+    assert finished_runs(tmp_path / "w300", role="student", method="none") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a,b\n1,2\n", "epoch,nme,seconds\n1,x,2\n", "epoch,nme,seconds\n1,2\n", "epoch,nme,seconds\n1,2,3,4\n", "\xff"],
+)
+def test_a_history_of_something_else(tmp_path, text):
+    (tmp_path / "history.csv").write_bytes(text.encode("latin-1"))
+    if text == "\xff":
+        (tmp_path / "history.csv").write_bytes(b"epoch,nme,seconds\n\xff\xfe,1,2\n")
+    with pytest.raises(UserError, match="is not the history of a training"):
+        read_history(tmp_path / "history.csv")
+
+
+def test_a_history_there_and_back(tmp_path):
+    rows = [{"epoch": 1.0, "nme": 5.0, "seconds": 0.5}]
+    write_history(tmp_path / "history.csv", rows)
+    assert read_history(tmp_path / "history.csv") == rows
+
+
+def damaged_states(sound):
+    rng = np.random.default_rng(0)
+    for i in range(150):
+        changed = bytearray(sound)
+        if i % 3 == 0:
+            changed = changed[: rng.integers(0, len(changed))]
+        else:
+            for place in rng.integers(0, len(changed), 1 + i % 3):
+                changed[place] = rng.integers(0, 256)
+        yield bytes(changed)
+
+
+def test_a_damaged_state_is_one_line(tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
+    model.compile("sgd", "mse")
+    model.optimizer.build(model.trainable_variables)
+    path = tmp_path / "state.npz"
+    save_state(path, model, best=1.0, history=[])
+    assert load_state(path, model) == {"best": 1.0, "history": []}
+    refused = []
+    for data in damaged_states(path.read_bytes()):
+        path.write_bytes(data)
+        try:
+            load_state(path, model)
+        except UserError as error:
+            refused.append(str(error))
+    assert len(refused) > 80
+    assert not any("\n" in message for message in refused)
+
+
+def test_a_state_that_claims_a_terabyte_is_refused(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (1 << 38,)})
+    with zipfile.ZipFile(tmp_path / "state.npz", "w") as archive:
+        archive.writestr("v0.npy", header.getvalue() + bytes(64))
+    with pytest.raises(UserError, match=r"v0.npy claims \(274877906944,\), more than it holds"):
+        check_declared(tmp_path / "state.npz")

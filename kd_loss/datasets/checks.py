@@ -1,0 +1,155 @@
+"""What a prepared dataset has to be for everything that reads it, checked where it is opened.
+
+Of the pictures only header and size of their file are read, so that the time does not grow with them; every
+landmark, affine map and name is looked at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss.datasets.spec import DatasetSpec
+from kd_loss.errors import UserError
+
+#: normalised landmarks lie within half a crop of its centre, those of other faces a little further out
+FURTHEST = 10.0
+#: faces looked at in one go
+_CHUNK = 8192
+AGAIN = "run kd-loss prepare again"
+
+
+def open_array(path: Path, mapped: bool = True) -> np.ndarray:
+    """An array of a `.npy` file, memory-mapped unless asked otherwise; a `UserError` for a damaged one."""
+    try:
+        if not path.is_file():
+            raise UserError(f"{path} is missing; {AGAIN}")
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.memmap):
+            raise ValueError("it is no single array")
+        if array.offset + array.nbytes != path.stat().st_size:
+            raise ValueError("its size is not what its header says")
+        if array.ndim and not array.flags.c_contiguous:
+            raise ValueError("its order is not C's")
+    except UserError:
+        raise
+    except Exception as error:  # NumPy raises half a dozen kinds for a damaged header
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise UserError(f"{path} is damaged ({reason}); {AGAIN}") from None
+    return array if mapped else np.array(array)
+
+
+def check_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """A `UserError` where a manifest lacks an entry that others rely on, or has another kind of value there."""
+    file = folder / "manifest.json"
+    missing = {"spec", "size", "counts", "sha256", "crop"} - manifest.keys()
+    if missing:
+        raise UserError(f"{file} is incomplete, it lacks {sorted(missing)[0]}; {AGAIN}")
+    size, crop, counts, sums = (manifest[key] for key in ("size", "crop", "counts", "sha256"))
+    if type(size) is not int or not 16 <= size <= 1024:
+        raise UserError(f"{file}: the size {size!r} is not a whole number from 16 to 1024; {AGAIN}")
+    if isinstance(crop, dict) and "border" not in crop:
+        raise UserError(
+            f"{folder} was prepared by an earlier version, without surroundings around the crops; run: kd-loss prepare "
+            f"--dataset {folder.name}{'' if folder.name.startswith('synthetic') else ' --source FOLDER'} --size {size} "
+            f"--margin {crop.get('margin', 0.15)}"
+        )
+    margin, border = (crop.get("margin"), crop["border"]) if isinstance(crop, dict) else (None, None)
+    fits = isinstance(margin, int | float) and 0 <= margin <= 2
+    if not fits or type(border) is not int or not 0 <= border <= 1024:
+        raise UserError(f"{file}: the crop {crop!r} has no sensible margin and border; {AGAIN}")
+    if not isinstance(counts, dict) or not all(_are_counts(entry) for entry in counts.values()):
+        raise UserError(f"{file}: the counts are not numbers of faces; {AGAIN}")
+    if not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
+        raise UserError(f"{file}: the checksums are not texts; {AGAIN}")
+    if "train/landmarks.npy" not in sums:
+        raise UserError(f"{file} has no checksum of train/landmarks.npy; {AGAIN}")
+    spec = manifest["spec"]
+    if isinstance(spec, dict):
+        subsets, official = spec.get("test_subsets", {}), spec.get("official", {})
+        if not isinstance(official, dict) or not (_are_counts(official) or not official):
+            raise UserError(f"{file}: the official counts are not numbers of faces; {AGAIN}")
+        lists = list(subsets.values()) if isinstance(subsets, dict) else [None]
+        if not all(isinstance(e, list) and all(isinstance(name, str) for name in e) for e in lists):
+            raise UserError(f"{file}: the test subsets are not lists of names; {AGAIN}")
+
+
+def _are_counts(entry: Any) -> bool:
+    return isinstance(entry, dict) and bool(entry) and all(type(n) is int and 0 < n < 1 << 40 for n in entry.values())
+
+
+def check_split(
+    folder: Path, spec: DatasetSpec, manifest: Mapping[str, Any], files: Mapping[str, np.ndarray]
+) -> None:  # fmt: skip
+    """A `UserError` that names the file and face where a split's arrays are not what they have to be.
+
+    Args:
+        files: `images`, `landmarks`, `soft`, `affine`, `subset`, `group`, `name` and, where there is one, `extra`,
+            as `PreparedSplit` has them; those of attributes as `attribute-…`.
+    """
+    counts = manifest["counts"].get(folder.name)
+    if not counts:
+        raise UserError(f"{folder.parent / 'manifest.json'} does not count the faces of {folder}; {AGAIN}")
+    count, side = sum(counts.values()), manifest["size"] + 2 * manifest["crop"]["border"]
+    expected: dict[str, tuple[tuple[int, ...], str]] = {
+        "images": ((count, side, side, 3), "uint8"),
+        "landmarks": ((count, spec.points, 2), "float32"),
+        "soft": ((count, spec.points, 2), "float32"),
+        "affine": ((count, 2, 3), "float64"),
+        "extra": ((count,), "bool"),
+    }
+    for key, array in files.items():
+        where = folder / f"{key}.npy"
+        if key.startswith("attribute-"):
+            if array.dtype.kind not in "biuf" or array.shape[:1] != (count,) or array.ndim > 2:
+                raise UserError(f"{where} holds {array.dtype} {array.shape}, not numbers of {count} faces; {AGAIN}")
+            if not np.isfinite(array).all():
+                raise UserError(f"{where} holds a number that is not finite; {AGAIN}")
+        elif key not in expected:
+            _check_text(where, array, count)
+        else:
+            shape, kind = expected[key]
+            if array.shape != shape or array.dtype != np.dtype(kind):
+                raise UserError(f"{where} holds {array.dtype} {array.shape}, expected {kind} {shape}; {AGAIN}")
+    for start in range(0, count, _CHUNK):
+        for key in ("landmarks", "soft"):
+            _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start)
+        _check_affine(folder / "affine.npy", files["affine"][start : start + _CHUNK], start)
+    found = Counter(files["subset"].tolist())
+    if found != Counter(counts):
+        raise UserError(f"{folder / 'subset.npy'} does not fit the counts of the manifest; {AGAIN}")
+
+
+def _check_text(where: Path, array: np.ndarray, count: int) -> None:
+    if array.dtype.kind != "U" or array.shape != (count,) or not array.dtype.isnative:
+        raise UserError(f"{where} holds {array.dtype} {array.shape}, not {count} names; {AGAIN}")
+    if array.dtype.itemsize and array.view(np.uint32).max() > 0x10FFFF:
+        raise UserError(f"{where} holds what is no text; {AGAIN}")
+
+
+def _check_points(where: Path, points: np.ndarray, start: int) -> None:
+    """A point of two NaN is not annotated; everything else has to be near the crop."""
+    missing = np.isnan(points)
+    with np.errstate(invalid="ignore"):
+        far = np.abs(points) > FURTHEST
+    for problem, bad in (
+        ("a coordinate that is no number beside one that is", missing[..., 0] != missing[..., 1]),
+        (f"a coordinate further than {FURTHEST:g} crops away", far.any(axis=2)),
+        ("no annotated point", missing.all(axis=2)),
+    ):
+        faces = bad.all(axis=1) if problem == "no annotated point" else bad.any(axis=1)
+        if faces.any():
+            raise UserError(f"{where}: face {start + int(np.argmax(faces))} has {problem}; mend it, or {AGAIN}")
+
+
+def _check_affine(where: Path, affine: np.ndarray, start: int) -> None:
+    with np.errstate(all="ignore"):
+        determinant = affine[:, 0, 0] * affine[:, 1, 1] - affine[:, 0, 1] * affine[:, 1, 0]
+        sound = np.isfinite(affine).all(axis=(1, 2)) & (np.abs(affine).max(axis=(1, 2)) < 1e12)
+        sound &= (np.abs(determinant) > 1e-12) & (np.abs(determinant) < 1e12)
+    if not sound.all():
+        raise UserError(f"{where}: face {start + int(np.argmin(sound))} has a map that has no inverse; {AGAIN}")

@@ -1,0 +1,66 @@
+"""How large a Keras network may become, counted while it is built and before its weights are allocated."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import keras
+
+from kd_loss.errors import UserError
+from kd_loss.networks.model_file import MOST_BYTES
+
+T = TypeVar("T")
+
+
+class _TooLarge(Exception):
+    pass
+
+
+@contextmanager
+def _counted(most: int) -> Iterator[None]:
+    """Inside, layers may add `most` bytes of weights together."""
+    add, left = keras.layers.Layer.add_weight, [most]
+
+    def counting(layer: keras.Layer, shape: Any = None, *arguments: Any, **options: Any) -> Any:
+        sides = shape if isinstance(shape, tuple | list) else (shape,)
+        left[0] -= 4 * math.prod(side for side in sides if isinstance(side, int))
+        if left[0] < 0:
+            raise _TooLarge
+        return add(layer, shape, *arguments, **options)
+
+    keras.layers.Layer.add_weight = counting
+    try:
+        yield
+    except Exception:
+        if left[0] < 0:  # Keras makes errors of its own from ours
+            raise _TooLarge from None
+        raise
+    finally:
+        keras.layers.Layer.add_weight = add
+
+
+def within_limits(path: Path, build: Callable[[Path], T]) -> T:
+    """What `build` makes of a file; a `UserError` as soon as it has more weights than any network here."""
+    try:
+        with _counted(MOST_BYTES):
+            return build(path)
+    except _TooLarge:
+        raise UserError(
+            f"{path} describes more than {MOST_BYTES >> 20} MiB of weights; no network here has that"
+        ) from None
+
+
+def check_maps(path: Path, model: keras.Model) -> None:
+    """A `UserError` where a layer's output for one picture is larger than any network's weights here."""
+    for layer in model.layers:
+        outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
+        for output in outputs:
+            size = 4 * math.prod(side for side in getattr(output, "shape", ()) if isinstance(side, int))
+            if size > MOST_BYTES:
+                raise UserError(
+                    f"{path}: the layer {layer.name} makes {size >> 20} MiB of one picture; no network here does that"
+                )

@@ -1,0 +1,103 @@
+"""The terminal: streams that are open and take any text, silence of native libraries, and Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+#: set to anything to see what C++ libraries write to the error descriptor
+SHOW = "KD_LOSS_NATIVE_MESSAGES"
+_opened: list[bool] = []
+_interrupts = {"pressed": 0, "at once": 0}
+
+
+def open_streams() -> None:
+    """Make the standard streams fit for a command.
+
+    Once in a process. A closed one becomes the null device, lest a file that is opened gets its number; a name
+    that is not Unicode is written with escapes; and what OpenCV, libpng, FFmpeg and the runtimes write to descriptor
+    2 does not reach the user, whose lines come through a descriptor of their own.
+    """
+    if _opened:
+        return
+    _opened.append(True)
+    for number in (0, 1, 2):  # the lowest free number is taken
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    elif not os.environ.get(SHOW):
+        own = os.dup(2)
+        sys.stderr = os.fdopen(own, "w", buffering=1, encoding=sys.stderr.encoding, errors="backslashreplace")
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def catch_interrupts() -> None:
+    """From now on Ctrl-C ends the process with one line and exit code 130, at once until `interruptible`."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as under nohup
+        signal.signal(signal.SIGINT, _interrupted)
+        _interrupts["at once"] = 1
+
+
+def interruptible() -> None:
+    """From now on Ctrl-C is a `KeyboardInterrupt` first, so that nothing half-written stays."""
+    _interrupts["at once"] = 0
+
+
+def _interrupted(_number: int, _frame: Any) -> None:
+    _interrupts["pressed"] += 1
+    if _interrupts["at once"] or _interrupts["pressed"] > 1:
+        stop()
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, _again)
+        signal.setitimer(signal.ITIMER_REAL, 1, 1)
+    raise KeyboardInterrupt
+
+
+def _again(_number: int, _frame: Any) -> None:
+    """Interrupt again what swallowed it, as a callback of the garbage collector does; what cleans up goes on."""
+    if not isinstance(sys.exc_info()[1], BaseException):
+        raise KeyboardInterrupt
+
+
+def heard() -> None:
+    """For code that caught the interruption to end in order; it raises it again itself."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """While modules are imported: an exception in their native code is lost, or aborts the process."""
+    _interrupts["at once"] += 1
+    try:
+        yield
+    finally:
+        _interrupts["at once"] -= 1
+
+
+def finish() -> None:
+    """At the end of a command: where a library swallowed Ctrl-C, it counts all the same."""
+    if _interrupts["pressed"]:
+        stop()
+
+
+def stop() -> NoReturn:
+    """One line, exit code 130, and nothing of a library's own ending."""
+    heard()
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        os.write(sys.stderr.fileno(), b"stopped\n")
+    with contextlib.suppress(OSError, ValueError, RuntimeError):
+        sys.stdout.flush()
+    os._exit(130)

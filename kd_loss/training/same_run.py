@@ -1,0 +1,65 @@
+"""Whether the run that is there under a name is the one that the options ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from kd_loss.configuration import to_plain
+from kd_loss.datasets.prepared import PreparedDataset
+from kd_loss.errors import UserError, choose
+from kd_loss.files import read_json, sha256
+from kd_loss.networks import ARCHITECTURES
+from kd_loss.training.methods import parse_methods
+from kd_loss.training.options import StudentOptions
+from kd_loss.training.run import differences
+from kd_loss.training.teachers import teacher_files, with_start
+
+
+def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:
+    """A `UserError` where a run of that name, finished or not, has other options, data or teachers."""
+    folder = options.runs / options.dataset / options.name
+    if not (folder / "config.json").is_file():
+        return
+    methods = parse_methods(options.method, options.set)
+    options = with_start(options, methods, dataset.folder.name)
+    before = read_json(folder / "config.json", "the configuration of the run")
+    now = {
+        **to_plain(options),
+        "dataset": dataset.folder.name,
+        "arch": choose(options.arch, ARCHITECTURES, "architecture"),
+        "role": "student",
+        "decided_by": _decided_by(before, options, dataset),
+    }
+    changed = differences(before, now)
+    if changed:
+        raise UserError(
+            f"{folder} was trained with other options: {'; '.join(changed)}; give another --name, or delete it"
+        )
+
+
+def _decided_by(before: dict[str, Any], options: StudentOptions, dataset: PreparedDataset) -> dict[str, Any]:
+    """What a run recorded, with the checksums that data and teachers have today."""
+    recorded = before.get("decided_by")
+    decided = dict(recorded) if isinstance(recorded, dict) else {}
+    decided["data_sha256"] = dataset.manifest["sha256"]["train/landmarks.npy"]
+    teachers: Any = decided.get("teachers")
+    teachers = teachers if isinstance(teachers, dict) else {}
+    today = {}
+    files = teacher_files(options, parse_methods(options.method, options.set), dataset.folder.name)
+    for role, (texts, _) in files.items():
+        known = teachers.get(role)
+        members = known if isinstance(known, list) else [known]  # several networks are a list
+        digests = [_checksum(text) for text in texts]
+        same = len(members) == len(digests) and all(
+            isinstance(member, dict) and str(member.get("sha256")).startswith(digest)
+            for member, digest in zip(members, digests, strict=True)
+        )
+        today[role] = known if same else digests
+    return {**decided, "teachers": today} if today or teachers else decided
+
+
+def _checksum(teacher: str) -> str:
+    """That of a teacher's file; what else belongs to it (a card, a function's name) follows it in a run's record."""
+    path = Path(teacher) if Path(teacher).is_file() else Path(teacher.partition(":")[0])
+    return sha256(path)

@@ -1,0 +1,77 @@
+"""`test` beside what is not its own: foreign files in the folder of the results, other runs' cards, NaN answers."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from kd_loss.datasets.spec import W300
+from kd_loss.errors import UserError
+from kd_loss.evaluation.command import run_test
+from kd_loss.evaluation.curves import run_curves
+from kd_loss.evaluation.options import CurvesOptions, EvaluationOptions
+from kd_loss.files import write_json
+from kd_loss.networks import Card, build_network, save_network
+
+
+@pytest.fixture(scope="module")
+def options(data_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    save_network(build_network(Card("tiny", 1.0, "synthetic", W300.to_dict(), 32, "student", 0.15)), folder / "a.h5")
+    return EvaluationOptions(
+        weights=[str(folder / "a.h5")], dataset="synthetic", data=data_folder, runs=folder / "runs"
+    )  # fmt: skip
+
+
+def test_foreign_files_in_the_folder_of_the_results(options, tmp_path, capsys):
+    (tmp_path / "history.csv").write_text("name,age\nme,7\n")
+    (tmp_path / "config.json").write_bytes(b"\xff\xfe")
+    metrics = run_test(dataclasses.replace(options, output=str(tmp_path)))
+    assert metrics["faces"] == 10
+    assert "history.csv is not the history of a training" in capsys.readouterr().out
+    assert (tmp_path / "config.json").read_bytes() == b"\xff\xfe"
+    assert run_test(dataclasses.replace(options, output=str(tmp_path)))["faces"] == 10  # its own are replaced
+
+
+@pytest.mark.parametrize("name", ["report.html", "metrics.json", "curves.png"])
+def test_a_report_of_the_users_is_not_replaced(options, tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
+        run_test(dataclasses.replace(options, output=str(tmp_path)))
+    assert [p.name for p in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_card_of_another_run_without_a_training(options, tmp_path):
+    other = options.runs / "synthetic" / "other"
+    other.mkdir(parents=True)
+    (other / "best.h5").write_text("")
+    write_json(other / "best.json", {"role": "student", "training": None})
+    write_json(other / "finished.json", {})
+    assert run_test(dataclasses.replace(options, output=str(tmp_path)))["faces"] == 10
+
+
+def test_answers_that_are_no_numbers_are_no_success(options, tmp_path):
+    network = build_network(Card("tiny", 1.0, "synthetic", W300.to_dict(), 32, "student", 0.15))
+    head = network.model.get_layer("head")
+    kernel, bias = head.get_weights()
+    bias[5] = np.nan
+    head.set_weights([kernel, bias])
+    save_network(network, tmp_path / "nan.h5")
+    with pytest.raises(UserError, match="nan.h5 answers with numbers that are not finite"):
+        run_test(dataclasses.replace(options, weights=[str(tmp_path / "nan.h5")], output=str(tmp_path / "out")))
+
+
+def test_json_has_no_nan(tmp_path):
+    write_json(tmp_path / "a.json", {"nme": float("nan"), "rows": [1.5, float("inf")], "ok": (2, "x")})
+    assert json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail) == {
+        "nme": None, "rows": [1.5, None], "ok": [2, "x"]
+    }  # fmt: skip
+
+
+def test_a_picture_of_the_users_is_not_replaced_by_curves(tmp_path):
+    (tmp_path / "k.png").write_text("mine")
+    with pytest.raises(UserError, match="k.png is there already, and kd-loss did not write it"):
+        run_curves(CurvesOptions(output=tmp_path / "k.png"))
+    assert (tmp_path / "k.png").read_text() == "mine"

@@ -1,0 +1,127 @@
+"""Closed streams, native libraries that talk, and Ctrl-C at any moment: one line and the right exit code."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kd_loss.files import sha256
+from kd_loss.wording import counted
+
+ROOT = Path(__file__).parents[1]
+PREPARE = "prepare --dataset synthetic --count 12 --size 32"
+
+
+def shell(line, cwd, data=None):
+    """A command line of `kd-loss` with redirections, in a shell."""
+    command = f'"{sys.executable}" -m kd_loss {line}'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        ["bash", "-c", command], cwd=cwd, capture_output=True, env=environment, input=data, timeout=300, check=False
+    )
+
+
+def checksums(folder):
+    return {p.relative_to(folder).as_posix(): sha256(p) for p in sorted(folder.rglob("*.npy"))}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    assert shell(PREPARE, folder).returncode == 0
+    return checksums(folder / "data")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
+def test_closed_streams_change_nothing(undisturbed, tmp_path, closed):
+    """A file that is opened must not get the number of a closed stream, into which libraries write."""
+    done = shell(f"{PREPARE} {closed}", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    assert checksums(tmp_path / "data") == undisturbed
+
+
+def test_an_error_without_a_standard_error(tmp_path):
+    done = shell("prepare --dataset nonsense 2>&-", tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"")
+
+
+def test_a_full_standard_output_is_one_line(tmp_path):
+    done = shell(f"{PREPARE} > /dev/full", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: the disk is full at standard output")
+
+
+def test_nul_in_options_is_one_line(tmp_path):
+    (tmp_path / "c.json").write_text(json.dumps({"source": "a\0b"}))
+    done = shell("prepare --dataset w300 --config c.json", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+    assert b"source" in done.stderr
+
+
+def test_more_faces_than_the_disk_has_room_for(tmp_path):
+    done = shell("prepare --dataset synthetic --count 1000000000", tmp_path)
+    assert done.returncode == 2
+    assert b"1,250,000,000 faces of 224 px take" in done.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def test_libraries_do_not_talk_between_our_lines(tmp_path):
+    """A picture at which libpng warns, and one that is cut, at which it warns again."""
+    png = cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8))[1].tobytes()
+    bad_profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(b"no profile"))
+    for name, data in (("a", png[:33] + bad_profile + png[33:]), ("b", png[: len(png) // 2])):
+        (tmp_path / f"{name}.png").write_bytes(data)
+    rows = [f"{name}.png," + ",".join(str(5 + 11 * i % 47) for i in range(8)) for name in "ab"]
+    (tmp_path / "points.csv").write_text("\n".join(rows))
+    (tmp_path / "s.json").write_text('{"name": "four", "points": 4}')
+    done = shell("prepare --dataset four --spec s.json --source . --size 32 --data ../made", tmp_path)
+    lines = done.stderr.decode().splitlines()
+    assert lines
+    assert all(text.startswith(("bad: ", "warning: ", "error: ")) for text in lines), lines
+
+
+def interrupted(line, cwd, delay):
+    """Exit code, error and seconds of a command that gets Ctrl-C after a delay."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, *line.split()]
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=120)
+    return process.returncode, error.decode()
+
+
+@pytest.mark.parametrize("delay", [0.6, 1.0, 2.0, 3.5, 5.0, 7.0])
+def test_ctrl_c_in_the_first_seconds(tmp_path, data_folder, delay):
+    """While modules are imported, while the dataset is opened, while a network is built and traced."""
+    line = (
+        f"-m tests.tiny train-student --arch tiny --dataset synthetic --data {data_folder} --runs {tmp_path} "
+        "--method none --epochs 500 --size 32"
+    )
+    assert interrupted(line, ROOT, delay) == (130, "stopped\n")
+
+
+def test_ctrl_c_leaves_nothing_half_written(tmp_path):
+    line = f"-m kd_loss prepare --dataset synthetic --count 3000 --size 128 --data {tmp_path}"
+    code, error = interrupted(line, tmp_path, 2.5)
+    assert (code, error.splitlines()[-1]) == (130, "stopped")
+    assert not list(tmp_path.iterdir())
+
+
+def test_numbers_and_words():
+    assert [counted(n, "face") for n in (0, 1, 2, 1200)] == ["0 faces", "1 face", "2 faces", "1,200 faces"]
