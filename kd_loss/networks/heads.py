@@ -20,7 +20,6 @@ import keras
 import numpy as np
 from keras import ops
 
-HEADS = ("pooled", "heatmap")
 #: the soft-argmax reaches this much further than the crop
 STRETCH = 1.25
 #: of a decoder at width 1

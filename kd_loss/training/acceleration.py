@@ -9,15 +9,17 @@ of MobileNetV2 at 224 px on two cores (`kd-loss benchmark --training`).
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 
 
 @contextlib.contextmanager
-def fused_batch_normalization() -> Iterator[None]:
+def fused_batch_normalization(tell: Callable[[str], None] = lambda _: None) -> Iterator[None]:
     """Within it, batch normalisation trains through TensorFlow's fused kernel; nothing on other backends.
+
+    For that time `keras.layers.BatchNormalization.call` is another function, which `tell` is told.
 
     Only layers of the usual kind take part (last axis, scale and centre, float32, no mask); saving and
     inference are unchanged.
@@ -52,6 +54,7 @@ def fused_batch_normalization() -> Iterator[None]:
         return outputs
 
     layer_class.call = call
+    tell("batch normalisation trains through TensorFlow's fused kernel: BatchNormalization.call is replaced meanwhile")
     try:
         yield
     finally:

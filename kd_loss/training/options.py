@@ -9,6 +9,8 @@ from kd_loss.configuration import option
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.errors import UserError, choose
 
+HEADS = ("heatmap", "pooled")
+CUTS = ("P3", "P4", "P5")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -125,6 +127,9 @@ def check(options: TrainingOptions) -> None:
         if not 0 < getattr(options, name) < 1e9:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is not a sensible positive number")
     choose(options.precision, PRECISIONS, "precision")
+    choose(options.head, HEADS, "head")
+    if options.cut:
+        choose(options.cut, CUTS, "cut")
     if options.dropout is not None and not 0 <= options.dropout < 1:
         raise UserError(f"--dropout {options.dropout} is not in 0…1")
     if not 0 <= options.seed < 2**32:

@@ -13,7 +13,7 @@ from kd_loss.networks import ARCHITECTURES
 from kd_loss.training.methods import parse_methods
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.run import differences
-from kd_loss.training.teachers import teacher_files, with_start
+from kd_loss.training.sources import teacher_files, with_start
 
 
 def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:

@@ -17,22 +17,22 @@ from kd_loss.files import atomic_file
 from kd_loss.networks import ARCHITECTURES, load_network
 from kd_loss.networks.landmark_net import TAPS
 from kd_loss.training.answers import Views
+from kd_loss.training.faces import Unlabelled, augmentation_of
 from kd_loss.training.methods import load_plugins, name_of, parse_methods, split_method
 from kd_loss.training.options import StudentOptions, check
 from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
+from kd_loss.training.sources import Source, open_sources, teacher_files, with_start
 from kd_loss.training.teachers import (
-    Source,
+    LIVE,
+    RECORDED,
     answers_about,
     ask_once,
     choose_asking,
     make_teachers,
     measure_errors,
-    open_sources,
-    teacher_files,
-    with_start,
 )
-from kd_loss.training.train import Tell, Unlabelled, augmentation_of, train
+from kd_loss.training.train import Tell, Training
 from kd_loss.training.unlabelled import photographs, unlabelled_split
 
 
@@ -59,14 +59,17 @@ def parse_stages(options: StudentOptions) -> list[StudentOptions]:
     return stages
 
 
-def train_student(options: StudentOptions, tell: Tell = print) -> Path:
+def train_student(
+    options: StudentOptions, tell: Tell = print, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> Path:
     """Train a student and return its run folder; its teachers are found by role and dataset.
 
-    With stages, each is a run of its own that starts from the last weights of the one before.
+    With stages, each is a run of its own that starts from the last weights of the one before. `callbacks` of Keras
+    take part in every one.
     """
     stages = parse_stages(options)
     if not stages:
-        return _train_stage(options, f"student-{name_of(options.method)}", tell)
+        return _train_stage(options, f"student-{name_of(options.method)}", tell, callbacks)
     for stage in stages:  # refuse what is wrong with a later one before the first is trained
         check_student(stage)
     whole = "student-" + "-".join(name_of(stage.method) for stage in stages)
@@ -78,7 +81,7 @@ def train_student(options: StudentOptions, tell: Tell = print) -> Path:
         parent = options.runs / options.dataset
         resume = options.resume and (number == 1 or has_run(parent, name, default))
         tell(f"stage {number} of {len(stages)}: {options.stages[number - 1]}")
-        folder = _train_stage(dataclasses.replace(stage, name=name, init=init, resume=resume), default, tell)
+        folder = _train_stage(dataclasses.replace(stage, name=name, init=init, resume=resume), default, tell, callbacks)
         init = str(folder / "last.h5")
     return folder
 
@@ -112,7 +115,9 @@ def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[Distil
     return dataset, methods
 
 
-def _train_stage(options: StudentOptions, default_name: str, tell: Tell) -> Path:
+def _train_stage(
+    options: StudentOptions, default_name: str, tell: Tell, callbacks: Sequence[keras.callbacks.Callback]
+) -> Path:
     dataset, methods = check_student(options)
     options = dataclasses.replace(options, dataset=dataset.folder.name)
     taps = sorted({tap for method in methods for tap in method.teacher_taps} | {"landmarks"})
@@ -120,10 +125,10 @@ def _train_stage(options: StudentOptions, default_name: str, tell: Tell) -> Path
     tell = tell if not processes.index else lambda _: None
     options = with_start(options, methods, dataset.folder.name)
     sources = open_sources(options, methods, dataset, tell)
-    cached = bool(sources) and choose_asking(options, sources, taps, dataset.spec.points)
+    asking = choose_asking(options, sources, taps, dataset.spec.points) if sources else RECORDED
     augmentation = augmentation_of(options)
     with processes.first_before_the_others():
-        teachers = make_teachers(options, sources, taps, dataset, augmentation, tell)
+        teachers = make_teachers(options, sources, asking, taps, dataset, augmentation, tell)
     if any(method.needs_errors for method in methods):
         measure_errors(teachers, dataset.split("train"), tell)
     record: dict[str, Any] = {"teachers": _record(sources)} if sources else {}
@@ -131,26 +136,23 @@ def _train_stage(options: StudentOptions, default_name: str, tell: Tell) -> Path
     if options.unlabelled:
         with processes.first_before_the_others():
             unlabelled, record["unlabelled"] = _unlabelled(options, dataset, sources, teachers, taps, tell)
-    if not cached:  # networks that take part in the step belong on every device
+    if asking == LIVE:  # networks that take part in the step belong on every device
         with processes.data_parallel():
             keras.utils.set_random_seed(options.seed)  # what loading replaces has to be the same everywhere, too
             for source in sources if processes.devices > 1 else ():
                 teachers[source.role].spread(load_network(source.file), taps)  # type: ignore[attr-defined]
-    folder = train(
+    folder = Training(
         options,
-        dataset=dataset,
-        arch=choose(options.arch, ARCHITECTURES, "architecture"),
+        dataset,
         role="student",
         default_name=default_name,
         methods=methods,
         teachers=teachers,
-        views=options.teacher_views if cached else 0,
         unlabelled=unlabelled,
-        freeze=options.freeze,
         record=record,
         processes=processes,
         tell=tell,
-    )
+    ).run(callbacks)
     for source in sources if not processes.index else ():
         if source.map is not None:
             source.map.save(folder / f"map-{source.file.stem}.npz")

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+
+import keras
 
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.distillation import get_method
 from kd_loss.errors import choose
-from kd_loss.networks import ARCHITECTURES
 from kd_loss.training.options import TeacherOptions, check
 from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
-from kd_loss.training.train import Tell, train
+from kd_loss.training.train import Tell, Training
 
 ROLES = ("tough", "tolerant")
 
 
-def train_teachers(options: TeacherOptions, tell: Tell = print) -> list[Path]:
-    """Train the tough teacher (hard landmarks), the tolerant one (soft landmarks), or both."""
+def train_teachers(
+    options: TeacherOptions, tell: Tell = print, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> list[Path]:
+    """Train the tough teacher (hard landmarks), the tolerant one (soft landmarks), or both.
+
+    `callbacks` of Keras take part in every training.
+    """
     check(options)
     chosen = choose(options.teacher, (*ROLES, "both"), "teacher")
-    arch = choose(options.arch, ARCHITECTURES, "architecture")
     method = {get_method("none", {"loss": options.loss}): 1.0}
     dataset = open_dataset(options.dataset, options.data)
     processes = join(options)
@@ -32,16 +38,14 @@ def train_teachers(options: TeacherOptions, tell: Tell = print) -> list[Path]:
         # stopped during the first of both, the second has no run yet
         resume = options.resume and (not folders or has_run(parent, name, f"teacher-{role}"))
         folders.append(
-            train(
+            Training(
                 dataclasses.replace(options, dataset=dataset.folder.name, name=name, teacher=role, resume=resume),
-                dataset=dataset,
-                arch=arch,
+                dataset,
                 role=role,
                 default_name=f"teacher-{role}",
                 methods=method,
-                soft=role == "tolerant",
                 processes=processes,
                 tell=tell,
-            )
+            ).run(callbacks)
         )
     return folders

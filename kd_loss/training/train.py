@@ -5,31 +5,26 @@ from __future__ import annotations
 import dataclasses
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 import kd_loss
 from kd_loss.configuration import to_plain
-from kd_loss.datasets.answers import Answers
-from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
-from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
-from kd_loss.datasets.unlabelled import MixedLoader
+from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.distillation import DistillationMethod, Distiller, RecordedTeacher, Teacher
 from kd_loss.errors import choose
 from kd_loss.files import atomic_file, disk_error, write_json
-from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
-from kd_loss.networks.heads import HEADS
+from kd_loss.networks import ARCHITECTURES, Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.landmark_net import take_weights
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.callbacks import Checkpoint, EpochCounter, event_files
+from kd_loss.training.faces import TrainingFaces, Unlabelled
 from kd_loss.training.history import history_plot
-from kd_loss.training.options import TrainingOptions
+from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.processes import Processes
 from kd_loss.training.run import open_run, package_versions, readable
 from kd_loss.training.statistics import TrueStatistics
@@ -49,203 +44,187 @@ def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.Learnin
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class Unlabelled:
-    """Faces without landmarks beside the annotated ones, see `datasets.unlabelled`.
+@dataclasses.dataclass
+class Training:
+    """One network, what it learns from, and the run that comes of it.
 
     Attributes:
-        split: its landmarks are the teachers' predictions; answers: of recorded teachers about it.
-        weight, mix_weight: of the distilling terms on them, of the error on mixtures.
-        mix_alpha: of the distribution of mixtures.
-    """
-
-    split: PreparedSplit
-    answers: Mapping[str, Answers]
-    weight: float
-    mix_weight: float
-    mix_alpha: float
-
-
-def augmentation_of(options: TrainingOptions) -> Augmentation:
-    """The augmentation of the training faces."""
-    chosen = Augmentation().scaled(options.augment) if options.augment else NO_AUGMENTATION
-    own = {"shift": options.shift, "scale": options.scale}
-    return dataclasses.replace(chosen, **{name: value for name, value in own.items() if value is not None})
-
-
-def train(
-    options: TrainingOptions,
-    *,
-    dataset: PreparedDataset,
-    arch: str,
-    role: str,
-    default_name: str,
-    methods: Mapping[DistillationMethod, float],
-    teachers: Mapping[str, Teacher] | None = None,
-    soft: bool = False,
-    views: int = 0,
-    unlabelled: Unlabelled | None = None,
-    freeze: str = "",
-    record: Mapping[str, Any] | None = None,
-    processes: Processes | None = None,
-    tell: Tell = print,
-) -> Path:
-    """Train one network and return its run folder, with `best.h5` in it.
-
-    Args:
-        role: `student`, `tough` or `tolerant`, for the card.
+        options: of the command.
+        dataset: prepared.
+        role: `student`, `tough` or `tolerant`, for the card; a tolerant teacher learns the soft landmarks.
+        default_name: of the run, where the options give none.
         methods, teachers: see `Distiller`.
-        soft: whether the targets are the soft landmarks.
-        views: of recorded teachers, see `datasets.answers.Answers`.
         unlabelled: faces without landmarks to train on as well.
-        freeze: the tap up to which the network stays as `--init` has it; none if empty.
         record: what else decides the result, e.g. the teachers' files and checksums: kept with the run
             and in the card, and compared when the run is resumed.
-        processes: those that train together; this one alone if None.
+        processes: those that train together.
+        tell: takes what there is to say, line by line.
     """
-    processes = processes or Processes()
-    processes.check_batch(options.batch_size)
-    keras.mixed_precision.set_global_policy(options.precision)
-    try:
-        with processes.data_parallel(), tempfile.TemporaryDirectory() as scratch:
-            return _train(
-                options, dataset, arch, role, default_name, methods, teachers, soft, views, unlabelled, freeze,
-                record, processes, Path(scratch), tell if not processes.index else lambda _: None,
-            )  # fmt: skip
-    finally:
-        keras.mixed_precision.set_global_policy("float32")
 
+    options: StudentOptions | TeacherOptions
+    dataset: PreparedDataset
+    role: str
+    default_name: str
+    methods: Mapping[DistillationMethod, float]
+    teachers: Mapping[str, Teacher] = dataclasses.field(default_factory=dict)
+    unlabelled: Unlabelled | None = None
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    processes: Processes = dataclasses.field(default_factory=Processes)
+    tell: Tell = print
 
-def _train(
-    options: TrainingOptions,
-    dataset: PreparedDataset,
-    arch: str,
-    role: str,
-    default_name: str,
-    methods: Mapping[DistillationMethod, float],
-    teachers: Mapping[str, Teacher] | None,
-    soft: bool,
-    views: int,
-    unlabelled: Unlabelled | None,
-    freeze: str,
-    record: Mapping[str, Any] | None,
-    processes: Processes,
-    scratch: Path,
-    tell: Tell,
-) -> Path:
-    split = dataset.split("train")
-    chosen, held = holdout(split, options.validation, options.seed)
-    size = options.size or dataset.size
-    answers = {role: t.answers for role, t in (teachers or {}).items() if isinstance(t, RecordedTeacher)}
-    common: dict[str, Any] = {
-        "size": size, "batch_size": options.batch_size, "seed": options.seed, "workers": options.workers,
-        "augmentation": augmentation_of(options), "views": views, "shard": (processes.index, processes.count),
-    }  # fmt: skip
-    faces = FaceLoader(split, chosen, soft=soft, answers=answers, extra_share=options.extra_share, **common)
-    loader: FaceLoader | MixedLoader = faces
-    if unlabelled:
-        more = FaceLoader(unlabelled.split, np.arange(len(unlabelled.split)), answers=unlabelled.answers, **common)
-        loader = MixedLoader(faces, more, unlabelled.mix_alpha if unlabelled.mix_weight else 0.0, options.seed)
-    validation = (
-        FaceLoader(split, held, soft=soft, **{**common, "augmentation": None, "views": 0, "workers": 1})
-        if len(held)
-        else None
-    )
-    steps = len(loader) * options.epochs
-    card = Card(
-        arch=arch,
-        alpha=options.alpha,
-        dataset=options.dataset,
-        spec=dataset.spec.to_dict(),
-        size=size,
-        role=role,
-        head=choose(options.head, HEADS, "head"),
-        cut=options.cut or ("P5" if options.head == "pooled" else "P4"),
-        margin=dataset.manifest["crop"]["margin"],
-        training={
-            "epochs": options.epochs,
-            "seed": options.seed,
-            "faces": len(chosen),
-            "held_out": len(held),
-            "data_sha256": dataset.manifest["sha256"]["train/landmarks.npy"],
-            "method": " + ".join(method.name_on_command_line for method in methods),
-            **(record or {}),
-        },
-        versions={"kd_loss": kd_loss.__version__, "keras": keras.__version__, **package_versions()},
-    )
-    network = build_network(
-        card,
-        pretrained=options.pretrained,
-        dropout=options.dropout,
-        mean_shape=np.nanmean(faces.targets[chosen], axis=0),
-        seed=options.seed,
-    )
-    if options.init:
-        tell(take_weights(network, load_network(Path(options.init))))
-    if freeze:
-        for layer in network.tap_model([freeze]).layers:
-            layer.trainable = False
-    distiller = Distiller(
-        student=network,
-        methods=methods,
-        teachers=teachers,
-        spec=dataset.spec,
-        unlabelled_weight=unlabelled.weight if unlabelled else 1.0,
-        partial=split.partial,
-        kinds=1 if not unlabelled else 3 if loader.alpha else 2,  # type: ignore[union-attr]
-        mix_weight=unlabelled.mix_weight if unlabelled and unlabelled.mix_alpha else 0.0,
-    )
-    distiller.compile(optimizer=keras.optimizers.Adam(learning_rate(options.learning_rate, steps)), jit_compile=_jit())
-    distiller.optimizer.build(distiller.trainable_variables)
+    def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Path:
+        """Train and return the run folder, with `best.h5` in it.
 
-    settings = {**to_plain(options), "arch": arch, "role": role, "decided_by": card.training}
-    place = scratch
-    if not processes.index:
-        place = open_run(options.runs / options.dataset, options.name, default_name, settings, options.resume)
-    place = processes.agree_on(place)
-    folder = place if not processes.index else scratch  # only the first process writes the run
-
-    def note(line: str) -> None:
+        `callbacks` of Keras go before those that save.
+        """
+        self.processes.check_batch(self.options.batch_size)
+        keras.mixed_precision.set_global_policy(self.options.precision)
         try:
-            with (folder / "log.txt").open("a", encoding="utf-8") as log:
-                log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
-        except OSError as error:
-            raise disk_error(error, folder) from None
-        tell(line)
+            with self.processes.data_parallel(), tempfile.TemporaryDirectory() as scratch:
+                return self._run(Path(scratch), callbacks)
+        finally:
+            keras.mixed_precision.set_global_policy("float32")
 
-    def save_best(logs: dict[str, float]) -> None:
-        metrics = {"validation_nme": logs["val_nme"]} if "val_nme" in logs else {}
-        save_network(LandmarkNet(network.model, dataclasses.replace(network.card, metrics=metrics)), folder / "best.h5")
+    def loaders(self) -> TrainingFaces:
+        """The faces in their batches."""
+        told = {role: t.answers for role, t in self.teachers.items() if isinstance(t, RecordedTeacher)}
+        return TrainingFaces(
+            self.options,
+            self.dataset.split("train"),
+            soft=self.role == "tolerant",
+            answers=told,
+            unlabelled=self.unlabelled,
+            processes=self.processes,
+        )
 
-    checkpoint = Checkpoint(folder, save_best, "val_nme" if validation else None)
-    done = checkpoint.restore(distiller, place) if options.resume else 0
-    note(f"{folder}: {role} {arch}, {len(chosen)} faces, {len(held)} held out, {size} px, {steps} steps")
-    for name, value in (record or {}).items():
-        note(f"{name}: {readable(value)}")
-    note(f"objective: {distiller.objective}" + (f"; {done} epochs done before" if done else ""))
-    if done < options.epochs:
-        with fused_batch_normalization():
-            distiller.fit(
-                loader,
-                validation_data=validation,
-                epochs=options.epochs,
-                initial_epoch=done,
-                shuffle=False,
-                callbacks=[
-                    EpochCounter(loader),
-                    TrueStatistics(network.model, loader),
-                    *event_files(folder),
-                    checkpoint,
-                ],
-                verbose=0 if processes.index else 1 if sys.stdout.isatty() else 2,
+    def card(self, faces: TrainingFaces) -> Card:
+        """What the network will be and how it came about."""
+        options = self.options
+        return Card(
+            arch=choose(options.arch, ARCHITECTURES, "architecture"),
+            alpha=options.alpha,
+            dataset=options.dataset,
+            spec=self.dataset.spec.to_dict(),
+            size=faces.size,
+            role=self.role,
+            head=options.head,
+            cut=options.cut or ("P5" if options.head == "pooled" else "P4"),
+            margin=self.dataset.manifest["crop"]["margin"],
+            training={
+                "epochs": options.epochs,
+                "seed": options.seed,
+                "faces": len(faces.chosen),
+                "held_out": len(faces.held),
+                "data_sha256": self.dataset.manifest["sha256"]["train/landmarks.npy"],
+                "method": " + ".join(method.name_on_command_line for method in self.methods),
+                **self.record,
+            },
+            versions={"kd_loss": kd_loss.__version__, "keras": keras.__version__, **package_versions()},
+        )
+
+    def network(self, card: Card, faces: TrainingFaces) -> LandmarkNet:
+        """The network to train: new, or with what `--init` has in common with it, frozen where asked."""
+        options = self.options
+        network = build_network(
+            card,
+            pretrained=options.pretrained,
+            dropout=options.dropout,
+            mean_shape=faces.mean_shape,
+            seed=options.seed,
+        )
+        if options.init:
+            self._say(take_weights(network, load_network(Path(options.init))))
+        freeze = getattr(options, "freeze", "")  # a student's: the tap up to which it stays as --init has it
+        for layer in network.tap_model([freeze]).layers if freeze else ():
+            layer.trainable = False
+        return network
+
+    def distiller(self, network: LandmarkNet, faces: TrainingFaces) -> Distiller:
+        """The compiled model that `fit` trains."""
+        more = self.unlabelled
+        distiller = Distiller(
+            student=network,
+            methods=self.methods,
+            teachers=self.teachers,
+            spec=self.dataset.spec,
+            unlabelled_weight=more.weight if more else 1.0,
+            partial=self.dataset.split("train").partial,
+            kinds=1 if not more else 3 if more.mixed else 2,
+            mix_weight=more.mix_weight if more and more.mixed else 0.0,
+        )
+        rate = learning_rate(self.options.learning_rate, len(faces.loader) * self.options.epochs)
+        distiller.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=_jit())
+        distiller.optimizer.build(distiller.trainable_variables)
+        return distiller
+
+    def _say(self, line: str) -> None:
+        if not self.processes.index:
+            self.tell(line)
+
+    def _open(self, card: Card, scratch: Path) -> tuple[Path, Path]:
+        """The run's folder, and where this process writes: only the first one writes the run."""
+        options, place = self.options, scratch
+        if not self.processes.index:
+            settings = {**to_plain(options), "arch": card.arch, "role": self.role, "decided_by": card.training}
+            place = open_run(options.runs / options.dataset, options.name, self.default_name, settings, options.resume)
+        place = self.processes.agree_on(place)
+        return place, place if not self.processes.index else scratch
+
+    def _run(self, scratch: Path, callbacks: Sequence[keras.callbacks.Callback]) -> Path:
+        options, faces = self.options, self.loaders()
+        card = self.card(faces)
+        network = self.network(card, faces)
+        distiller = self.distiller(network, faces)
+        place, folder = self._open(card, scratch)
+
+        def note(line: str) -> None:
+            try:
+                with (folder / "log.txt").open("a", encoding="utf-8") as log:
+                    log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+            except OSError as error:
+                raise disk_error(error, folder) from None
+            self._say(line)
+
+        def save_best(logs: dict[str, float]) -> None:
+            metrics = {"validation_nme": logs["val_nme"]} if "val_nme" in logs else {}
+            save_network(
+                LandmarkNet(network.model, dataclasses.replace(network.card, metrics=metrics)), folder / "best.h5"
             )
-        save_network(network, folder / "last.h5")
-    with atomic_file(folder / "curves.png") as picture:
-        picture.write_bytes(history_plot(checkpoint.history))
-    write_json(folder / "finished.json", {"epochs": options.epochs, "best": checkpoint.best})
-    if checkpoint.best is not None:
-        note(f"best validation NME {checkpoint.best:.2f} % -> {folder / 'best.h5'}")
-    return place
+
+        checkpoint = Checkpoint(folder, save_best, "val_nme" if faces.validation else None)
+        done = checkpoint.restore(distiller, place) if options.resume else 0
+        steps = len(faces.loader) * options.epochs
+        note(
+            f"{folder}: {self.role} {card.arch}, {card.head} head, {network.model.count_params():,} parameters, "
+            f"{len(faces.chosen)} faces, {len(faces.held)} held out, {faces.size} px, {steps} steps"
+        )
+        for name, value in self.record.items():
+            note(f"{name}: {readable(value)}")
+        note(f"objective: {distiller.objective}" + (f"; {done} epochs done before" if done else ""))
+        if done < options.epochs:
+            with fused_batch_normalization(note):
+                distiller.fit(
+                    faces.loader,
+                    validation_data=faces.validation,
+                    epochs=options.epochs,
+                    initial_epoch=done,
+                    shuffle=False,
+                    callbacks=[
+                        EpochCounter(faces.loader),
+                        TrueStatistics(network.model, faces.loader),
+                        *event_files(folder),
+                        *callbacks,
+                        checkpoint,
+                    ],
+                    verbose=0 if self.processes.index else 1 if sys.stdout.isatty() else 2,
+                )
+            save_network(network, folder / "last.h5")
+        with atomic_file(folder / "curves.png") as picture:
+            picture.write_bytes(history_plot(checkpoint.history))
+        write_json(folder / "finished.json", {"epochs": options.epochs, "best": checkpoint.best})
+        if checkpoint.best is not None:
+            note(f"best validation NME {checkpoint.best:.2f} % -> {folder / 'best.h5'}")
+        return place
 
 
 def _jit() -> bool | str:

@@ -16,7 +16,7 @@ from kd_loss.detection import HaarDetector
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_folder, one_at_a_time, sha256, write_json
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.teachers import Source, Tell
+from kd_loss.training.sources import Source, Tell
 
 #: how often a crop is taken again from the landmarks that the teacher finds in it
 ROUNDS = 2

@@ -13,8 +13,8 @@ from kd_loss.training.history import read_history, write_history
 from kd_loss.training.methods import parse_methods
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.run import find_teacher, finished_runs, open_run, readable
+from kd_loss.training.sources import teacher_files
 from kd_loss.training.state import check_declared, load_state, save_state
-from kd_loss.training.teachers import teacher_files
 
 
 def test_a_new_run_takes_the_first_free_name(tmp_path):
