@@ -26,7 +26,7 @@ JOB = """
         name, *rest = line.split()
         execute_command(name, rest, name)
 
-    small = "--dataset synthetic --alpha 0.35 --size 32 --epochs 1 --batch-size 8"
+    small = "--dataset synthetic --alpha 0.35 --size 32 --epochs 1 --batch-size 8 --head pooled"
     run("prepare --dataset synthetic --size 48 --count 40")
     run(f"train-teacher {small} --teacher tough --arch mobileNetV2")
     run(f"train-student {small} --method srrl")

@@ -3,20 +3,26 @@
 import dataclasses
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from kd_loss.datasets.augment import Augmentation
+from kd_loss.datasets.augment import Augmentation, warp
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.distillation import LiveTeacher, RecordedTeacher
 from kd_loss.errors import UserError
 from kd_loss.networks import load_network
 from kd_loss.training.answers import Views, answers_key, recorded_answers
 from kd_loss.training.history import read_history
+from kd_loss.training.methods import parse_methods
 from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.sources import open_sources
 from kd_loss.training.student import train_student
 from kd_loss.training.teacher import train_teachers
+from kd_loss.training.teachers import answers_about
+
+IDENTITY = np.array([[1.0, 0, 0], [0, 1, 0]])
 
 
 def silent(_):
@@ -111,7 +117,7 @@ def options(data_folder, tmp_path_factory):
     """A tiny student and its two teachers, of the same input size."""
     common = {
         "dataset": "synthetic", "arch": "tiny", "epochs": 1, "batch_size": 8, "size": 32, "data": data_folder,
-        "runs": tmp_path_factory.mktemp("runs"),
+        "runs": tmp_path_factory.mktemp("runs"), "head": "pooled",
     }  # fmt: skip
     train_teachers(TeacherOptions(**common), tell=silent)
     return StudentOptions(validation=0.2, **common)
@@ -194,12 +200,56 @@ def test_a_teacher_of_another_scheme_is_read_through_a_map(options, stranger):
     assert np.load(folder / "errors-stranger.npy").shape == (40,)
     for changes, message in (
         ({"map_points": False}, "finds 70 points, the dataset has 68; --map-points"),
-        ({"teachers": "live"}, "stranger is of another runtime or scheme and can only be cached"),
+        ({"teachers": "live"}, "stranger is of another runtime or scheme, mirrored, or several networks, and can only"),
         ({"teacher_views": 2}, "leave --teacher-views out"),
         ({"method": ["srrl"], "teacher_views": 1}, "no tap 'embedding'; it gives: landmarks"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(with_map, **changes), tell=silent)
+
+
+def test_several_networks_and_their_mirror_images_are_one_teacher(options, synthetic):
+    tough, tolerant = (str(options.runs / "synthetic" / f"teacher-{r}" / "best.h5") for r in ("tough", "tolerant"))
+    told: list[str] = []
+    both = dataclasses.replace(options, method=["kd"], teacher=[f"both={tough}+{tolerant}"], teacher_mirror=True)
+    folder = train_student(both, tell=told.append)
+    card = load_network(folder / "best.h5").card
+    assert [member["arch"] for member in card.training["teachers"]["both"]] == ["tiny", "tiny"]
+    # by hand: four answers about each face, the mirrored ones turned back
+    split = synthetic.split("train")
+    images = np.stack([warp(split.images[i], IDENTITY, 32, split.border) for i in range(4)])
+    mirrored = np.stack([warp(split.images[i], IDENTITY * [[-1, 1, 1]], 32, split.border) for i in range(4)])
+    answers = []
+    for file in (tough, tolerant):
+        network = load_network(Path(file)).model
+        answers.append(np.asarray(network.predict_on_batch(images)))
+        back = np.asarray(network.predict_on_batch(mirrored))[:, split.spec.flip_index] * [-1, 1]
+        answers.append(back)
+    methods = parse_methods(["kd"], [])
+    sources = open_sources(both, methods, synthetic, silent)
+    heard = answers_about(
+        both, sources, ["landmarks"], split, synthetic.manifest["sha256"]["train/images.npy"], np.arange(40), silent
+    )
+    np.testing.assert_allclose(heard.landmarks[0, :4], np.mean(answers, axis=0), atol=1e-3)
+    for changes, message in (
+        ({"method": ["srrl"], "teacher": [f"t={tough}"]}, "--teacher-mirror gives landmarks alone"),
+        ({"teachers": "live"}, "both is of another runtime or scheme, mirrored, or several networks"),
+        ({"teacher_views": 2}, "is asked about the faces themselves"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train_student(dataclasses.replace(both, **changes), tell=silent)
+
+
+def test_a_student_starts_from_its_tough_teachers_trunk(options):
+    told: list[str] = []
+    started = dataclasses.replace(options, init="teacher", head="heatmap", name="started", learning_rate=1e-12)
+    folder = train_student(started, tell=told.append)
+    assert any("started from tough tiny" in line and "all but decoder_entry" in line for line in told)
+    teacher = load_network(options.runs / "synthetic" / "teacher-tough" / "best.h5").model
+    student = load_network(folder / "last.h5").model
+    np.testing.assert_allclose(
+        student.get_layer("conv1").get_weights()[0], teacher.get_layer("conv1").get_weights()[0], atol=1e-6
+    )
 
 
 def test_stages_follow_each_other(options):
@@ -229,7 +279,7 @@ def test_stages_follow_each_other(options):
         ({"stages": ["aht"]}, r"not of the form methods=epochs\[@tap\]"),
         ({"stages": ["aht=0"]}, "not of the form"),
         ({"stages": ["kd=1", "nome=1"]}, "did you mean 'none'"),
-        ({"stages": ["kd=1", "kd=1@P9"]}, "no tap 'P9'; taps are: landmarks, embedding, P2"),
+        ({"stages": ["kd=1", "kd=1@P9"]}, "no tap 'P9'; taps are: landmarks, embedding, heatmaps, spread, P2"),
         ({"stages": ["kd=1", "aht=1"], "set": ["aht.tap=P9"]}, "no tap 'P9'"),
         ({"stages": ["kd=1"], "set": ["ail.alpha=0.5"]}, "no such method in --stages"),
         ({"freeze": "P9"}, "no tap 'P9'"),
