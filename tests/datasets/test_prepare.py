@@ -112,7 +112,7 @@ def test_landmarks_outside_of_the_picture_are_kept_counted_and_told(tmp_path):
     told: list[str] = []
     manifest = prepare(read_w300(root), tmp_path / "w300", size=32, tell=told.append)
     assert manifest["landmarks_outside"] == 1
-    assert any("1 faces have landmarks outside" in line for line in told)
+    assert any("1 face with landmarks outside" in line for line in told)
 
 
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
