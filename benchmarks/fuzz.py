@@ -2,7 +2,7 @@
 
 Every input of every kind is made from a sound file by a seeded damage, and given to the function that the commands
 read such files with. An answer or one line is right; anything else is a traceback, a process that ends a crash. Each
-kind runs in a process of its own, with a limit on its memory. `--factor 1` tries about 13,000 inputs; `fuzz.json`
+kind runs in a process of its own, with a limit on its memory. `--factor 1` tries 13,500 inputs; `fuzz.json`
 holds the figures, and every input that broke something lies beside it.
 """
 
