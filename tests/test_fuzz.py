@@ -105,6 +105,21 @@ def scatter(folder: Path, source: Path, count: int, card: bool) -> None:
             (folder / f"{i:03d}.json").write_bytes(source.with_suffix(".json").read_bytes())
 
 
+@pytest.mark.parametrize(
+    "kinds", [["picture", "pts", "npy", "csv", "video"], ["spec", "config", "card", "manifest", "array"]]
+)
+def test_a_share_of_every_kind(tmp_path, kinds):
+    """What `benchmarks/fuzz.py` tries by the ten thousand: a hundredth of it, from another seed."""
+    command = [sys.executable, ROOT / "benchmarks" / "fuzz.py", "--factor", "0.01", "--seed", "7", "--output", tmp_path]
+    done = subprocess.run([*command, "--kinds", *kinds], capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads((tmp_path / "fuzz.json").read_text())
+    assert found["all"]["tracebacks"] == found["all"]["crashes"] == 0
+    assert found["all"]["inputs"] >= 40
+    assert all(found["kinds"][kind]["refused"] > 0 for kind in kinds if found["kinds"][kind]["inputs"] > 5)
+    assert found["all"]["mb"] < ROOM_MB
+
+
 def test_pictures(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (60, 80, 3)).astype(np.uint8)
     for suffix in (".png", ".jpg", ".webp", ".tif", ".bmp"):

@@ -18,6 +18,7 @@ from kd_loss.files import sha256
 from kd_loss.wording import counted
 
 ROOT = Path(__file__).parents[1]
+PREPARE_OWN = "prepare --dataset four --spec s.json --source . --size 32 --data ../made"
 PREPARE = "prepare --dataset synthetic --count 12 --size 32"
 
 
@@ -80,7 +81,7 @@ def chunk(kind, data):
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
-def test_libraries_do_not_talk_between_our_lines(tmp_path):
+def test_libraries_do_not_talk_between_our_lines(tmp_path, monkeypatch):
     """A picture at which libpng warns, and one that is cut, at which it warns again."""
     png = cv2.imencode(".png", np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8))[1].tobytes()
     bad_profile = chunk(b"iCCP", b"x\0\0" + zlib.compress(b"no profile"))
@@ -89,10 +90,12 @@ def test_libraries_do_not_talk_between_our_lines(tmp_path):
     rows = [f"{name}.png," + ",".join(str(5 + 11 * i % 47) for i in range(8)) for name in "ab"]
     (tmp_path / "points.csv").write_text("\n".join(rows))
     (tmp_path / "s.json").write_text('{"name": "four", "points": 4}')
-    done = shell("prepare --dataset four --spec s.json --source . --size 32 --data ../made", tmp_path)
+    done = shell(PREPARE_OWN, tmp_path)
     lines = done.stderr.decode().splitlines()
     assert lines
     assert all(text.startswith(("bad: ", "warning: ", "error: ")) for text in lines), lines
+    monkeypatch.setenv("KD_LOSS_NATIVE_MESSAGES", "1")
+    assert b"libpng warning" in shell(PREPARE_OWN, tmp_path).stderr
 
 
 def interrupted(line, cwd, delay):

@@ -27,6 +27,7 @@ from kd_loss.datasets.sample import Archive, BadSample, Sample
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_folder, reserve, sha256, write_json
 from kd_loss.shape_model import ShapeCompletion, ShapeModel
+from kd_loss.wording import counted
 
 SPLITS = ("train", "test")
 FORMAT = 2
@@ -212,7 +213,7 @@ def prepare(
         if "train" not in splits:
             raise UserError(f"no training face for '{archive.spec.name}' is left")
         if outside:
-            tell(f"warning: {outside} faces have landmarks outside of their picture; they are kept")
+            tell(f"warning: {counted(outside, 'face')} with landmarks outside of the picture; kept")
         model = ShapeModel.fit(splits["train"].landmarks, variance)
         model.save(folder / "shape_model.npz")
         for split in splits.values():

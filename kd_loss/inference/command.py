@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -11,12 +10,12 @@ from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from kd_loss.detection import FixedBox, HaarDetector, WholePicture, YuNetDetector
 from kd_loss.errors import UserError, choose
+from kd_loss.inference.display import check_display, show
 from kd_loss.inference.options import PredictOptions
 from kd_loss.inference.output import CsvTable, VideoWriter, csv_row, write_picture
 from kd_loss.inference.predictor import Detector, LandmarkPredictor
@@ -98,7 +97,7 @@ def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
     sources = find_sources(options.sources)
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
-        _check_display()
+        check_display()
     predictor = LandmarkPredictor.load(options.weights or default_weights())
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
@@ -212,7 +211,7 @@ def _predict_video(
                 drawn = writer.write(image, faces)
                 done, with_faces = done + 1, with_faces + bool(faces)
                 progress.update(task, advance=1, pace=f"{done / (time.perf_counter() - start):.1f} frames/s")
-                if options.show and _window(str(video.path), drawn):
+                if options.show and show(str(video.path), drawn):
                     closed = True
                     break
         except KeyboardInterrupt:
@@ -238,20 +237,3 @@ def _predict_video(
 def _certain(count: int) -> int:
     """How many frames a whole video has at least: some containers only estimate their number."""
     return count - max(2, count // 50)
-
-
-def _check_display() -> None:
-    """A `UserError` where no window can be opened; tried in a process of its own, for Qt ends it."""
-    code = "import cv2; cv2.namedWindow('kd-loss'); cv2.destroyAllWindows()"
-    try:
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
-    except subprocess.TimeoutExpired:
-        done = None
-    if done is None or done.returncode:
-        raise UserError("--show needs a display and opencv-python with windows, not the headless one")
-
-
-def _window(title: str, image: np.ndarray) -> bool:
-    """Show a frame; whether the user closed the window."""
-    cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    return cv2.waitKey(1) & 0xFF in (27, ord("q"))

@@ -80,9 +80,11 @@ def _try(kind: str, path: Path) -> None:
         import cv2
 
         _limit_memory()
-        detector = cv2.FaceDetectorYN.create(str(path), "", (320, 320))
-        with contextlib.suppress(cv2.error):  # that it is another network is found where it is used
-            detector.detect(np.zeros((320, 320, 3), np.uint8))
+        try:
+            cv2.FaceDetectorYN.create(str(path), "", (320, 320)).detect(np.zeros((320, 320, 3), np.uint8))
+        except cv2.error as error:  # that it is another network, or none, is said where it is used
+            if any(word in str(error).lower() for word in _WORDS):
+                raise
         return
     from kd_loss.networks.runtimes import open_untried
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_loss.errors import UserError, check_name
-from kd_loss.files import disk_error, read_json, write_json
+from kd_loss.files import disk_error, is_temporary, read_json, write_json
 
 #: options that may differ when a run is continued
 FREE_OPTIONS = (
@@ -59,19 +59,24 @@ def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], 
             raise UserError(f"cannot resume {folder} with other options: {'; '.join(changed)}")
         return folder
     folder = parent / (name or default)
-    if name and folder.exists():
+    if name and folder.exists() and not _just_begun(folder):
         raise UserError(f"the run {folder} exists; give another --name, or --resume to continue it")
     number = 2
-    while folder.exists():
+    while not name and folder.exists():
         folder = parent / f"{default}-{number}"
         number += 1
     try:
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=bool(name))
     except OSError as error:
         raise disk_error(error, folder) from None
     write_json(folder / "config.json", dict(options))
     write_environment(folder)
     return folder
+
+
+def _just_begun(folder: Path) -> bool:
+    """Whether a run was killed before its configuration was written: there is nothing to keep or to resume."""
+    return folder.is_dir() and all(is_temporary(path) for path in folder.iterdir())
 
 
 def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:

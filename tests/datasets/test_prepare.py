@@ -8,12 +8,14 @@ from hypothesis import strategies as st
 
 from kd_loss import geometry
 from kd_loss.datasets import prepare as prepare_module
+from kd_loss.datasets.command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepare import crop_face, prepare
 from kd_loss.datasets.prepared import holdout, open_dataset, prepared_names
 from kd_loss.datasets.w300 import read_w300
 from kd_loss.datasets.wflw import read_wflw
 from kd_loss.errors import UserError
 from kd_loss.files import sha256
+from kd_loss.ownership import RECORD
 from tests.datasets.archives import write_w300, write_wflw
 
 PARTS = {"afw": 4, "helen/testset": 1, "ibug": 1}
@@ -111,7 +113,7 @@ def test_landmarks_outside_of_the_picture_are_kept_counted_and_told(tmp_path):
     told: list[str] = []
     manifest = prepare(read_w300(root), tmp_path / "w300", size=32, tell=told.append)
     assert manifest["landmarks_outside"] == 1
-    assert any("1 faces have landmarks outside" in line for line in told)
+    assert any("1 face with landmarks outside" in line for line in told)
 
 
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
@@ -195,3 +197,42 @@ def test_a_crop_needs_only_its_part_of_the_picture(size, corner, side):
     else:
         whole = cv2.warpAffine(image, geometry.crop_affine(square, 16), (16, 16), flags=cv2.INTER_LINEAR)
     np.testing.assert_array_equal(crop_face(image, square, 16), whole)
+
+
+@pytest.mark.parametrize("kind", ["manifest", "file", "link", "note"])
+def test_preparing_replaces_only_a_prepared_dataset(tmp_path, kind):
+    """Another program's `manifest.json`, a file, a link to an empty folder, a note among the faces."""
+    target = tmp_path / "synthetic"
+    options = PrepareOptions(dataset="synthetic", count=4, size=32, data=tmp_path)
+    if kind == "manifest":
+        target.mkdir()
+        (target / "manifest.json").write_text('{"name": "my web extension"}')
+    elif kind == "file":
+        target.write_text("mine")
+    elif kind == "link":
+        (tmp_path / "disk").mkdir()
+        target.symlink_to(tmp_path / "disk")
+    else:
+        run_prepare(options)
+        run_prepare(options)  # its own
+        (target / "train" / "notes.txt").write_text("mine")
+    before = {p.relative_to(tmp_path): p.is_file() and p.read_bytes() for p in sorted(tmp_path.rglob("*"))}
+    with pytest.raises(UserError, match="is there already|holds train/notes.txt"):
+        run_prepare(options)
+    assert {p.relative_to(tmp_path): p.is_file() and p.read_bytes() for p in sorted(tmp_path.rglob("*"))} == before
+    assert target.is_symlink() == (kind == "link")
+
+
+def test_a_dataset_of_before_this_record_may_be_replaced(tmp_path):
+    """Its manifest names its files."""
+    options = PrepareOptions(dataset="synthetic", count=4, size=32, data=tmp_path)
+    run_prepare(options)
+    (tmp_path / "synthetic" / RECORD).unlink()
+    assert run_prepare(options)["counts"]["train"] == {"train": 4}
+
+
+def test_no_name_is_listed_twice(w300):
+    with pytest.raises(UserError) as raised:
+        open_dataset("nothing", w300.folder.parent)
+    names = str(raised.value).partition("valid: ")[2].split(", ")
+    assert names == ["w300", "cofw", "wflw", "synthetic", "synthetic_cofw", "synthetic_wflw"]

@@ -217,3 +217,12 @@ def test_a_state_that_claims_a_terabyte_is_refused(tmp_path):
         archive.writestr("v0.npy", header.getvalue() + bytes(64))
     with pytest.raises(UserError, match=r"v0.npy claims \(274877906944,\), more than it holds"):
         check_declared(tmp_path / "state.npz")
+
+
+def test_a_run_that_was_killed_before_it_had_a_configuration(tmp_path):
+    (tmp_path / "mine").mkdir()
+    assert open_run(tmp_path, "mine", "student", {"seed": 0}, False) == tmp_path / "mine"
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.txt").write_text("mine")
+    with pytest.raises(UserError, match="exists; give another --name"):
+        open_run(tmp_path, "other", "student", {"seed": 0}, False)

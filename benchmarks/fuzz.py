@@ -1,0 +1,131 @@
+"""Damaged inputs: `python benchmarks/fuzz.py [--factor 10] [--seed 0] [--kinds KIND …] [--output FOLDER]`.
+
+Every input of every kind is made from a sound file by a seeded damage, and given to the function that the commands
+read such files with. An answer or one line is right; anything else is a traceback, a process that ends a crash. Each
+kind runs in a process of its own, with a limit on its memory. `--factor 1` tries 13,500 inputs; `fuzz.json`
+holds the figures, and every input that broke something lies beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import numpy as np
+
+from benchmarks.fuzz_kinds import COUNTS, kind_of
+
+#: MB that a process may take more than it has when it starts on the inputs
+ROOM = 3000
+
+
+def memory(entry: str) -> int:
+    """`VmSize`, or `VmHWM` (the most resident so far), of this process in MB."""
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(entry))
+    return int(line.split()[1]) >> 10
+
+
+def worker(name: str, seed: int, start: int, count: int, keep: Path) -> None:
+    """Try inputs `start` to `count`; a line of JSON for each that is not an answer or one line of ours."""
+    import resource
+
+    from kd_loss.datasets.sample import BadSample
+    from kd_loss.errors import UserError
+    from kd_loss.quiet import quiet_stderr
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        with quiet_stderr():
+            kind = kind_of(name, folder)
+        most = (memory("VmSize") + ROOM) << 20
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+        resident, refused, bad = memory("VmHWM"), 0, 0
+        for index in range(start, count):
+            kind.make(np.random.default_rng((seed, sorted(COUNTS).index(name), index)))
+            print(index, flush=True)
+            try:
+                kind.read()
+            except (UserError, BadSample) as error:
+                refused += 1
+                bad += "\n" in str(error)
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                bad += 1
+                (keep / f"{name}-{index}.txt").write_text(traceback.format_exc())
+        print(json.dumps({"refused": refused, "bad": bad, "mb": memory("VmHWM") - resident}), flush=True)
+
+
+def run(name: str, seed: int, count: int, keep: Path) -> dict[str, Any]:
+    """All inputs of a kind; a process that one of them ends is started again after it."""
+    total = {"inputs": count, "refused": 0, "tracebacks": 0, "crashes": 0, "mb": 0, "seconds": 0.0}
+    start, begun = 0, time.perf_counter()
+    while start < count:
+        command = [sys.executable, __file__, "--worker", name, str(seed), str(start), str(count), str(keep)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        lines = done.stdout.splitlines()
+        if done.returncode == 0:
+            part = json.loads(lines[-1])
+            total["refused"] += part["refused"]
+            total["tracebacks"] += part["bad"]
+            total["mb"] = max(total["mb"], part["mb"])
+            break
+        if not lines:
+            raise SystemExit(f"{name}: {done.stderr[-2000:]}")
+        total["crashes"] += 1
+        (keep / f"{name}-{lines[-1]}.txt").write_text(f"exit code {done.returncode}\n{done.stderr[-2000:]}")
+        start = int(lines[-1]) + 1
+    total["seconds"] = round(time.perf_counter() - begun, 1)
+    return total
+
+
+def results(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Kind by kind."""
+    for name in options.kinds:
+        count = max(1, round(COUNTS[name] * options.factor))
+        found = run(name, options.seed, count, options.output)
+        print(
+            f"{name}: {found['inputs']} inputs, {found['refused']} refused, {found['tracebacks']} tracebacks, "
+            f"{found['crashes']} crashes, {found['mb']} MB more, {found['seconds']} s",
+            flush=True,
+        )
+        yield name, found
+
+
+def main() -> None:
+    """Try, print and write; exit code 1 where something broke."""
+    if sys.argv[1:2] == ["--worker"]:
+        name, seed, start, count, keep = sys.argv[2:]
+        worker(name, int(seed), int(start), int(count), Path(keep))
+        return
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--factor", type=float, default=1.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kinds", nargs="+", default=list(COUNTS), choices=list(COUNTS), metavar="KIND")
+    parser.add_argument("--output", type=Path, default=Path("runs/fuzz"))
+    options = parser.parse_args()
+    options.output.mkdir(parents=True, exist_ok=True)
+    kinds = dict(results(options))
+    keys = ("inputs", "refused", "tracebacks", "crashes")
+    total: dict[str, Any] = {key: sum(kind[key] for kind in kinds.values()) for key in keys}
+    total["mb"] = max(kind["mb"] for kind in kinds.values())
+    print("all: " + ", ".join(f"{value} {key}" for key, value in total.items()))
+    record = {"seed": options.seed, "factor": options.factor, "room_mb": ROOM, "all": total, "kinds": kinds}
+    (options.output / "fuzz.json").write_text(json.dumps(record, indent=2) + "\n")
+    sys.exit(1 if total["tracebacks"] or total["crashes"] else 0)
+
+
+if __name__ == "__main__":
+    main()
