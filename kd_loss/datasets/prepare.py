@@ -161,6 +161,7 @@ def prepare(
     margin: float = 0.15,
     variance: float = 0.90,
     skip_bad: bool = False,
+    calibrate: Callable[[Sequence[Sample]], dict[str, Any]] = lambda _: {},
     tell: Callable[[str], None] = print,
     progress: Callable[[Any, int], Any] = lambda items, _: items,
 ) -> dict[str, Any]:
@@ -171,6 +172,7 @@ def prepare(
             `skip_bad` leaves these samples out.
         size: side of a crop in pixels; margin: see `geometry.square_crop`.
         variance: share of the variance that the shape model of soft landmarks keeps.
+        calibrate: training samples -> where a detector's boxes have their landmarks, for the manifest.
         tell: takes the warnings and, one by one, the bad samples.
         progress: wraps an iterable of known length.
     """
@@ -213,6 +215,7 @@ def prepare(
             "counts": {k: dict(Counter(s.subset for s in v.samples)) for k, v in splits.items()},
             "skipped": len(problems),
             "landmarks_outside": outside,
+            "calibration": calibrate(splits["train"].samples),
             "shape_model": {"variance": variance, "kept": model.kept, "components": len(model.variances)},
             "versions": {
                 "kd_loss": kd_loss.__version__,

@@ -13,14 +13,15 @@ import cv2
 import numpy as np
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from kd_loss.detection import FixedBox, HaarDetector, WholePicture, YuNetDetector
-from kd_loss.errors import UserError, choose
+from kd_loss.detection import FixedBox, WholePicture, open_detector
+from kd_loss.errors import UserError
 from kd_loss.inference.options import PredictOptions
 from kd_loss.inference.output import VideoWriter, csv_row, csv_table, write_picture
 from kd_loss.inference.predictor import Detector, LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
+from kd_loss.inference.weights import without_keras
 
 STUDENT = Path("models", "students", "student_w300.h5")
 
@@ -65,12 +66,13 @@ def make_detector(options: PredictOptions, margin: float) -> Detector:
         if not (np.isfinite([x, y, width, height]).all() and min(width, height) >= 2 and max(width, height) < 1e5):
             raise UserError(f"--box {options.box} has no sensible size")
         return FixedBox((x, y, width, height))
-    kind = choose(options.detector, ("haar", "yunet", "none"), "detector")
-    if kind == "yunet":
-        if not options.detector_model:
-            raise UserError("--detector yunet needs --detector-model FILE, YuNet's .onnx file")
-        return YuNetDetector(Path(options.detector_model))
-    return HaarDetector() if kind == "haar" else WholePicture(margin)
+    return open_detector(
+        options.detector,
+        options.detector_model,
+        min_score=options.min_score,
+        smallest=options.smallest,
+        margin=margin,
+    )
 
 
 def _check(options: PredictOptions) -> None:
@@ -91,7 +93,11 @@ def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
     _check(options)
     sources = find_sources(options.sources)
     names = result_names([source.path for source in sources], options.output)
-    predictor = LandmarkPredictor.load(options.weights or default_weights())
+    weights = Path(options.weights or default_weights())
+    fast = without_keras(weights)
+    if fast == weights and weights.suffix in (".h5", ".keras"):
+        print(f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once")
+    predictor = LandmarkPredictor.load(fast)
     detector = make_detector(options, predictor.card.margin)
     pictures = [(s, name) for s, name in zip(sources, names, strict=True) if isinstance(s, Picture)]
     faces = _predict_pictures(pictures, predictor, detector, options) if pictures else []

@@ -157,6 +157,7 @@ def _train(
         size=size,
         role=role,
         margin=dataset.manifest["crop"]["margin"],
+        calibration=dataset.manifest.get("calibration", {}),
         training={
             "epochs": options.epochs,
             "seed": options.seed,
