@@ -47,26 +47,37 @@ class BlazeFaceDetector:
                 outputs = self._run(np.zeros((1, size, size, 3), np.float32))
             except Exception:  # an input of another size
                 continue
-            self.size, self.anchors = size, anchors(size)
-            if sorted(v.shape for v in outputs.values()) == [(1, len(self.anchors), n) for n in (1, 16)]:
+            self.size = size
+            if sorted(v.shape for v in outputs.values()) == [(1, len(anchors(size)), n) for n in (1, 16)]:
                 return
         raise UserError(f"{model} is no BlazeFace model (face_detection_short_range.tflite of mediapipe)")
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """The faces of a picture (H, W, 3) uint8 RGB, the largest first."""
-        side = max(image.shape[:2])
-        scale = self.size / side
+        scale = self.size / max(image.shape[:2])
         small = cv2.resize(image, [max(1, round(scale * n)) for n in image.shape[1::-1]], interpolation=cv2.INTER_AREA)
         canvas = np.zeros((self.size, self.size, 3), np.float32)
         canvas[: small.shape[0], : small.shape[1]] = small / 127.5 - 1
         outputs = self._run(canvas[None])
         boxes, logits = sorted((v[0] for v in outputs.values()), key=lambda v: -v.shape[1])
-        scores = 1 / (1 + np.exp(-np.clip(logits[:, 0], -80, 80)))
-        sure = scores >= self.threshold
-        centres = boxes[sure, :2] / self.size + self.anchors[sure]
-        values = np.concatenate([centres - boxes[sure, 2:4] / self.size / 2, boxes[sure, 2:4] / self.size], axis=1)
-        (down, longer), found = CALIBRATION[self.size], []
-        for (x, y, width, height), score in merge_boxes(values * side, scores[sure], 0.3):
-            centre = np.array([x + width / 2, y + height / 2 + down * height]) - 0.5
-            found.append(square_at(centre, longer * width, score))
-        return largest_first(found)
+        return largest_first(read_answers(boxes, logits[:, 0], self.size, self.threshold, 1 / scale))
+
+
+def read_answers(boxes: np.ndarray, logits: np.ndarray, size: int, threshold: float, scale: float) -> list[Detection]:
+    """Faces from what BlazeFace gives.
+
+    Args:
+        boxes: (N, 16), centre relative to the anchor, width and height in pixels of the input, then points.
+        logits: (N,).
+        size: side of the input in pixels.
+        scale: pixels of the picture for one of the input.
+    """
+    scores = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
+    sure = scores >= threshold
+    centres, sides = boxes[sure, :2] + size * anchors(size)[sure], boxes[sure, 2:4]
+    values = scale * np.concatenate([centres - sides / 2, sides], axis=1).astype(np.float64)
+    (down, longer), found = CALIBRATION[size], []
+    for (x, y, width, height), score in merge_boxes(values, scores[sure], 0.3):
+        centre = np.array([x + width / 2, y + height / 2 + down * height]) - 0.5
+        found.append(square_at(centre, longer * width, score))
+    return found
