@@ -49,6 +49,11 @@ COMMANDS = {
         "kd_loss.training.student:train_student",
         "train a student, distilled or alone",
     ),
+    "train-finder": Command(
+        "kd_loss.finder.options:FinderOptions",
+        "kd_loss.finder.command:run_train_finder",
+        "train the face finder that predict uses",
+    ),
     "test": Command(
         "kd_loss.evaluation.options:EvaluationOptions",
         "kd_loss.evaluation.command:run_test",

@@ -18,7 +18,9 @@ class BenchmarkOptions:
     seconds: float = option(2.0, "how long each figure is measured, per round")
     rounds: int = option(3, "how often all networks take turns; the best round of each counts")
     peer: list[str] = option(
-        [], "another detector in a Python of its own: mediapipe=/path/to/bin/python, dlib=…, or python:script.py"
+        [],
+        "from photograph to landmarks in a Python of its own: mediapipe=/path/to/bin/python, dlib=…, kd_loss=… (this "
+        "package itself), or python:script.py",
     )
     source: str = option("", "peers: folder of the dataset's archive, whose photographs they are given")
     dataset: str = option("", "prepared dataset for the NME; the first card's if left out")

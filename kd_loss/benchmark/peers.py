@@ -3,8 +3,9 @@
 A peer is a script that is called as `python script.py photographs.txt output.npz` and needs nothing of this
 package: it finds the face in each photograph of the list and writes `landmarks` (N, M, 2), pixels of the
 photograph, rows of NaN where it finds none, and `milliseconds` (N,), of detection and landmarks, without reading the
-file. `peer_mediapipe.py` and `peer_dlib.py` beside this file are two. Its points are read as the dataset's through
-a linear map, fitted on the training photographs as for a teacher of another scheme.
+file. `peer_mediapipe.py` and `peer_dlib.py` beside this file are two; `peer_kd_loss.py` is this package itself, finder
+and student. Its points are read as the dataset's through a linear map, fitted on the training photographs as for a
+teacher of another scheme.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import normalising_distance, point_errors
 from kd_loss.networks.point_map import fit_point_map
 
-KNOWN = {name: Path(__file__).with_name(f"peer_{name}.py") for name in ("mediapipe", "dlib")}
+KNOWN = {name: Path(__file__).with_name(f"peer_{name}.py") for name in ("mediapipe", "dlib", "kd_loss")}
 
 
 def parse_peer(text: str) -> tuple[str, list[str]]:

@@ -173,6 +173,7 @@ def prepare(
     room: float = 0.25,
     variance: float = 0.90,
     skip_bad: bool = False,
+    calibrate: Callable[[Sequence[Sample]], dict[str, Any]] = lambda _: {},
     tell: Callable[[str], None] = print,
     progress: Callable[[Any, int], Any] = lambda items, _: items,
 ) -> dict[str, Any]:
@@ -184,6 +185,7 @@ def prepare(
         size: side of a crop in pixels; margin: see `geometry.square_crop`.
         room: how much of the photograph is stored on each side of a crop, as a share of its side.
         variance: share of the variance that the shape model of soft landmarks keeps.
+        calibrate: training samples -> where a detector's boxes have their landmarks, for the manifest.
         tell: takes the warnings and, one by one, the bad samples.
         progress: wraps an iterable of known length.
     """
@@ -228,6 +230,7 @@ def prepare(
             "counts": {k: dict(Counter(s.subset for s in v.samples)) for k, v in splits.items()},
             "skipped": len(problems),
             "landmarks_outside": outside,
+            "calibration": calibrate(splits["train"].samples),
             "shape_model": {"variance": variance, "kept": model.kept, "components": len(model.variances)},
             "versions": {
                 "kd_loss": kd_loss.__version__,

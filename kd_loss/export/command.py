@@ -18,7 +18,8 @@ from kd_loss.evaluation.report import print_table
 from kd_loss.export import convert
 from kd_loss.export.options import ExportOptions
 from kd_loss.export.parity import TOLERANCE, Faces, calibration_crops, difference, test_faces
-from kd_loss.files import atomic_file, atomic_folder, write_json
+from kd_loss.files import atomic_file, atomic_folder, sha256, write_json
+from kd_loss.inference.weights import EXPORTED_FROM
 from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.networks.crop_network import CropNetwork, open_network
 from kd_loss.ownership import check_replaceable, claim
@@ -41,7 +42,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
         raise UserError("--calibration has to be at least 1 and --tolerance at least 0")
     convert.require_tensorflow()
     weights = Path(options.weights)
-    network = load_network(weights)
+    network = _named(load_network(weights), weights)
     dataset = _dataset(network, options)
     faces = test_faces(network.card, dataset)
     folder = Path(options.output) if options.output else weights.parent / "export"
@@ -92,6 +93,12 @@ def _check_targets(folder: Path, weights: Path, formats: list[str], precisions: 
         check_replaceable(folder / _name(weights, kind, "fp32"))
     files = [_name(weights, kind, precision) for kind in formats if kind in SUFFIX for precision in precisions]
     claim(folder, ["export.json", *files])
+
+
+def _named(network: LandmarkNet, weights: Path) -> LandmarkNet:
+    """The network with a card that says which file it is from: `predict` takes the export of exactly that file."""
+    training = {**network.card.training, EXPORTED_FROM: sha256(weights)}
+    return dataclasses.replace(network, card=dataclasses.replace(network.card, training=training))
 
 
 class _Refused(Exception):

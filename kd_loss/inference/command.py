@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from kd_loss.detection import FixedBox, HaarDetector, WholePicture, YuNetDetector
-from kd_loss.errors import UserError, choose
+from kd_loss.detection import FixedBox, WholePicture, open_detector
+from kd_loss.errors import UserError
 from kd_loss.inference.display import check_display, show
 from kd_loss.inference.options import PredictOptions
 from kd_loss.inference.output import CsvTable, VideoWriter, csv_row, write_picture
@@ -22,6 +22,7 @@ from kd_loss.inference.predictor import Detector, LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
+from kd_loss.inference.weights import without_keras
 from kd_loss.ownership import claim
 from kd_loss.terminal import heard
 from kd_loss.wording import counted
@@ -70,12 +71,13 @@ def make_detector(options: PredictOptions, margin: float) -> Detector:
         if not (np.isfinite([x, y, width, height]).all() and min(width, height) >= 2 and max(width, height) < 1e5):
             raise UserError(f"--box {options.box} has no sensible size")
         return FixedBox((x, y, width, height))
-    kind = choose(options.detector, ("haar", "yunet", "none"), "detector")
-    if kind == "yunet":
-        if not options.detector_model:
-            raise UserError("--detector yunet needs --detector-model FILE, YuNet's .onnx file")
-        return YuNetDetector(Path(options.detector_model))
-    return HaarDetector() if kind == "haar" else WholePicture(margin)
+    return open_detector(
+        options.detector,
+        options.detector_model,
+        min_score=options.min_score,
+        smallest=options.smallest,
+        margin=margin,
+    )
 
 
 def _check(options: PredictOptions) -> None:
@@ -98,7 +100,11 @@ def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
         check_display()
-    predictor = LandmarkPredictor.load(options.weights or default_weights())
+    weights = Path(options.weights or default_weights())
+    fast = without_keras(weights)
+    if fast == weights and weights.suffix in (".h5", ".keras"):
+        print(f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once")
+    predictor = LandmarkPredictor.load(fast)
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
     claim(options.output, _files(pairs))

@@ -17,8 +17,14 @@ class PredictOptions:
         positional=True,
     )  # fmt: skip
     weights: str = option("", ".h5, .keras, .onnx or .tflite; models/students/student_w300.h5 if left out")
-    detector: str = option("haar", "haar (comes with OpenCV), yunet, or none: a picture is one cropped face")
-    detector_model: str = option("", "yunet: its .onnx file")
+    detector: str = option(
+        "finder", "finder (shipped), haar (comes with OpenCV), yunet, blazeface, or none: a picture is one cropped face"
+    )
+    detector_model: str = option("", "the detector's file; yunet and blazeface need theirs, and say where it is from")
+    min_score: float | None = option(None, "leave out faces with a smaller score; the detector's own if left out")
+    smallest: float = option(
+        0.0, "finder: side in pixels of the smallest faces to look for, in tiles; 0: a 25th of the picture"
+    )
     box: str = option("", "x,y,width,height of the landmarks of one face, in place of a detector")
     refine: int = option(1, "how often a face that was found is cropped again from the landmarks found in it")
     smooth: float = option(0.0, "videos: one-euro filter with this cutoff in Hz for a face at rest, e.g. 1; 0: none")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from kd_loss import geometry
 from kd_loss.datasets.prepare import crop_face
-from kd_loss.detection import Detection
+from kd_loss.detection import BoxCalibration, Detection
 from kd_loss.errors import UserError
 from kd_loss.inference.result import FaceLandmarks, confidence_of
 from kd_loss.networks.crop_network import CropNetwork, open_network
@@ -32,6 +32,7 @@ class LandmarkPredictor:
     def __init__(self, network: CropNetwork):
         self.network, self.card = network, network.card
         self.spec = network.card.dataset_spec()
+        self.calibration = BoxCalibration.from_dict(network.card.calibration, "the network's card")
 
     @classmethod
     def load(cls, path: str | Path, threads: int | None = None) -> LandmarkPredictor:
@@ -85,7 +86,8 @@ class LandmarkPredictor:
         found = detector(image)
         if not found:
             return []
-        faces = self.predict_many([image] * len(found), [face.box for face in found])
+        boxes = [face.box if face.exact else self.calibration(face.box) for face in found]
+        faces = self.predict_many([image] * len(found), boxes)
         for _ in range(refine):
             squares = [geometry.square_crop(geometry.landmark_box(face.landmarks), self.card.margin) for face in faces]
             faces = self._in_squares([image] * len(faces), squares)

@@ -22,6 +22,7 @@ class Card:
         size: side of the input in pixels, RGB 0…255.
         role: `student`, `tough` or `tolerant`.
         margin: of the crop, see `geometry.square_crop`.
+        calibration: from a detector's box to the landmark box, see `detection.calibration`; empty: not measured.
         taps: tap name -> layer name.
         outputs: the coordinate convention of the landmarks.
         metrics: NME in % and the like, by split.
@@ -38,6 +39,7 @@ class Card:
     margin: float
     head: str = "pooled"
     cut: str = "P5"
+    calibration: dict[str, Any] = field(default_factory=dict)
     taps: dict[str, str] = field(default_factory=dict)
     inputs: str = "RGB, 0…255, (B, size, size, 3)"
     outputs: str = "(B, K, 2) as (x, y), −0.5…0.5 across the crop"
@@ -76,7 +78,7 @@ class Card:
             raise UserError(f"{where} names an input size of {card.size!r}")
         sound = all(isinstance(n, int | float) and 0 <= n < 10 for n in numbers)
         sound = sound and all(isinstance(text, str) for text in texts)
-        tables = (card.taps, card.metrics, card.training, card.versions)
+        tables = (card.taps, card.metrics, card.training, card.versions, card.calibration)
         sound = sound and all(isinstance(table, dict) for table in tables)
         if not sound or not all(isinstance(layer, str) for layer in card.taps.values()):
             raise UserError(f"{where} is malformed")

@@ -110,6 +110,7 @@ class Training:
             head=options.head,
             cut=options.cut or ("P5" if options.head == "pooled" else "P4"),
             margin=self.dataset.manifest["crop"]["margin"],
+            calibration=self.dataset.manifest.get("calibration", {}),
             training={
                 "epochs": options.epochs,
                 "seed": options.seed,

@@ -152,9 +152,20 @@ def test_faces_of_a_photograph(predictor, synthetic):
     assert predictor.detect(photograph, lambda image: []) == []
 
 
+def test_a_detectors_box_is_calibrated_to_the_scheme(network):
+    """Landmarks half as wide as a detector's box, a tenth of it lower; a given box stays as it is."""
+    card = dataclasses.replace(network.card, calibration={"x": 0.0, "y": 0.1, "side": 0.5})
+    predictor = LandmarkPredictor(dataclasses.replace(CropNetwork.of(network), card=card))
+    image, box = np.zeros((100, 100, 3), np.uint8), (20.0, 20.0, 40.0, 40.0)
+    [face] = predictor.detect(image, lambda _: [Detection(box, 1.0)], refine=0)
+    np.testing.assert_allclose(face.box, [40 - 13, 44 - 13, 26, 26])  # 20 · 1.3 around (40, 40 + 4)
+    [given] = predictor.detect(image, lambda _: [Detection(box, 1.0, exact=True)], refine=0)
+    np.testing.assert_allclose(given.box, [40 - 26, 40 - 26, 52, 52])
+
+
 def test_the_command_with_a_detector(weights, tmp_path, capsys, monkeypatch):
     found = [Detection((4, 4, 30, 30), 2.0), Detection((10, 10, 20, 20), 1.0)]
-    monkeypatch.setattr("kd_loss.inference.command.HaarDetector", lambda: lambda image: found)
+    monkeypatch.setattr("kd_loss.inference.command.open_detector", lambda *_, **__: lambda image: found)
     picture = tmp_path / "photo.png"
     cv2.imwrite(str(picture), np.full((48, 48, 3), 90, np.uint8))
     options = PredictOptions(sources=[str(picture)], weights=str(weights), output=tmp_path / "out", draw_pose=True)
@@ -168,8 +179,11 @@ def test_the_command_with_a_detector(weights, tmp_path, capsys, monkeypatch):
     assert len(header) == len(rows[0]) == 11 + 136
     assert [float(v) for v in rows[1][-2:]] == faces[1]["landmarks"][-1]
     assert "2 faces ->" in capsys.readouterr().out
+    monkeypatch.undo()
     for changes, message in (
         ({"detector": "har"}, "did you mean 'haar'"),
+        ({"detector": "finder", "min_score": 3.0}, "--min-score 3"),
+        ({"detector": "haar", "smallest": 20.0}, "--smallest is for the finder"),
         ({"refine": -1}, "--refine -1"),
         ({"every": 0}, "--every"),
         ({"smooth": -1.0}, "--smooth"),

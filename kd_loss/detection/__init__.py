@@ -1,0 +1,31 @@
+"""Finding faces in photographs.
+
+The embedded finder, the Haar cascade of OpenCV 4, and YuNet and BlazeFace where their files are at hand. A
+detector's box is not the box of the landmarks, from which training crops are made; each detector here is calibrated
+to it on faces of 300W.
+"""
+
+from kd_loss.detection.base import Detection, Detector
+from kd_loss.detection.blazeface import BlazeFaceDetector
+from kd_loss.detection.calibration import BoxCalibration
+from kd_loss.detection.choice import DETECTORS, open_detector
+from kd_loss.detection.finder import FinderDetector
+from kd_loss.detection.given import FixedBox, WholePicture
+from kd_loss.detection.haar import HaarDetector
+from kd_loss.detection.yunet import LOWER, SPREAD, YuNetDetector
+
+__all__ = [
+    "DETECTORS",
+    "LOWER",
+    "SPREAD",
+    "BlazeFaceDetector",
+    "BoxCalibration",
+    "Detection",
+    "Detector",
+    "FinderDetector",
+    "FixedBox",
+    "HaarDetector",
+    "WholePicture",
+    "YuNetDetector",
+    "open_detector",
+]

@@ -1,0 +1,81 @@
+"""What every detector gives: a face, and where its landmarks would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+#: pictures are searched at this longer side, for faces of at least a twentieth of it
+SEARCHED = 640
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A face: `box` is the estimated landmark box `(x, y, width, height)` in pixels, `score` is larger for surer.
+
+    The box is that of the 68 landmarks of 300W, whatever the detector calls its own box; another scheme's
+    follows from it (`calibration.BoxCalibration`). `exact` for the box of the scheme's own landmarks, where it is
+    known.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    exact: bool = False
+
+
+#: a photograph (H, W, 3) uint8 RGB -> its faces, the largest first
+Detector = Callable[[np.ndarray], list[Detection]]
+
+
+def square_at(centre: np.ndarray, side: float, score: float) -> Detection:
+    """A detection of a square landmark box around `centre` (2,) in pixels."""
+    x, y = (float(v) for v in np.asarray(centre) - side / 2)
+    return Detection((x, y, float(side), float(side)), float(score))
+
+
+def shrink(image: np.ndarray, longest: int = SEARCHED) -> tuple[np.ndarray, float]:
+    """A picture of at most `longest` pixels on its longer side, and its scale, 1 for one that is small enough."""
+    scale = min(1.0, longest / max(image.shape[:2]))
+    if scale == 1:
+        return image, scale
+    size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), scale
+
+
+def largest_first(found: list[Detection]) -> list[Detection]:
+    """Faces by the width of their boxes."""
+    return sorted(found, key=lambda face: -face.box[2])
+
+
+def overlaps(first: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Intersection over union (N,) of one box (4,) with boxes (N, 4), each `(x, y, width, height)`."""
+    low = np.maximum(first[:2], boxes[:, :2])
+    high = np.minimum(first[:2] + first[2:4], boxes[:, :2] + boxes[:, 2:4])
+    common = np.prod(np.maximum(high - low, 0), axis=1)
+    union = first[2] * first[3] + boxes[:, 2] * boxes[:, 3] - common
+    return common / np.maximum(union, 1e-9)
+
+
+def merge_boxes(values: np.ndarray, scores: np.ndarray, limit: float) -> list[tuple[np.ndarray, float]]:
+    """Answers about one face become one: their mean weighted by score, and the best score.
+
+    As in BlazeFace (Bazarevsky et al., 2019): blending instead of suppression, which jitters less.
+
+    Args:
+        values: (N, 4 or more), `(x, y, width, height)` and what else belongs to a face.
+        limit: answers that overlap the best one by more (intersection over union) are about its face.
+    """
+    left = np.argsort(-scores, kind="stable")
+    merged = []
+    while len(left):
+        best = left[0]
+        same = overlaps(values[best], values[left]) > limit
+        same[0] = True
+        members = left[same]
+        weights = scores[members] / scores[members].sum()
+        merged.append((weights @ values[members], float(scores[best])))
+        left = left[~same]
+    return merged

@@ -1,0 +1,117 @@
+"""From a detector's box to the landmark box of a scheme.
+
+Every detector here gives the box of the 68 landmarks of 300W. The landmarks of another scheme have another box (five
+points: eyes to mouth), which lies at a fixed place of it, as far as that is true of faces at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kd_loss import geometry
+from kd_loss.detection.base import Detection, Detector
+from kd_loss.errors import UserError
+
+#: faces that tell a calibration: fewer are chance, more are not needed
+FEWEST, ENOUGH = 8, 200
+
+
+@dataclass(frozen=True)
+class BoxCalibration:
+    """The longer side and the centre of the landmark box, in sides of a detector's box.
+
+    Attributes:
+        x, y: from the centre of the detector's box to that of the landmarks' box.
+        side: the longer side of the landmarks' box.
+        faces: number of faces that it was measured on, 0 for one that was not.
+        spread: standard deviations of x, y and side over these faces.
+    """
+
+    x: float = 0.0
+    y: float = 0.0
+    side: float = 1.0
+    faces: int = 0
+    spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __call__(self, box: ArrayLike) -> tuple[float, float, float, float]:
+        """A detector's box `(x, y, width, height)` as the landmarks' box."""
+        left, top, width, height = (float(v) for v in np.asarray(box, np.float64))
+        longer = max(width, height)
+        centre_x, centre_y = left + width / 2 + self.x * longer, top + height / 2 + self.y * longer
+        side = self.side * longer
+        return centre_x - side / 2, centre_y - side / 2, side, side
+
+    @classmethod
+    def fit(cls, found: ArrayLike, landmarks: ArrayLike) -> BoxCalibration:
+        """Means over faces: `found` (N, 4) boxes `(x, y, width, height)`, `landmarks` (N, 4) `(x0, y0, x1, y1)`."""
+        boxes, truth = np.asarray(found, np.float64), np.asarray(landmarks, np.float64)
+        longer = boxes[:, 2:].max(axis=1)
+        shift = ((truth[:, :2] + truth[:, 2:]) / 2 - boxes[:, :2] - boxes[:, 2:] / 2) / longer[:, None]
+        rows = np.column_stack([shift, (truth[:, 2:] - truth[:, :2]).max(axis=1) / longer])
+        (x, y, side), spread = rows.mean(axis=0), rows.std(axis=0)
+        return cls(float(x), float(y), float(side), len(rows), (float(spread[0]), float(spread[1]), float(spread[2])))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, rounded to a ten-thousandth."""
+        values = asdict(self)
+        return {
+            **{key: round(values[key], 4) for key in ("x", "y", "side")},
+            "faces": self.faces,
+            "spread": [round(value, 4) for value in self.spread],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str) -> BoxCalibration:
+        """What `to_dict` gave; empty for a scheme that was not measured. A `UserError` for anything else."""
+        if not values:
+            return cls()
+        try:
+            x, y, side = (float(values[key]) for key in ("x", "y", "side"))
+            across, down, size = (float(v) for v in values.get("spread", (0, 0, 0)))
+            faces = int(values.get("faces", 0))
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{where} has a malformed calibration") from None
+        if not np.isfinite([x, y, side, across, down, size]).all() or not 0.02 < side < 50 or max(abs(x), abs(y)) > 20:
+            raise UserError(f"{where} has a calibration that no face has")
+        return cls(x, y, side, faces, (across, down, size))
+
+
+def measure(
+    faces: Iterable[tuple[Callable[[], np.ndarray], np.ndarray]], detector: Detector
+) -> tuple[BoxCalibration | None, int]:
+    """A scheme's calibration, and how many faces were looked at.
+
+    A detector's answer belongs to an annotated face whose landmarks' mean lies in its box, if no other answer's does.
+
+    Args:
+        faces: functions that return a picture (H, W, 3) uint8 RGB, and its landmarks (K, 2), NaN where nobody
+            annotated.
+
+    Returns:
+        None where too few faces were found.
+    """
+    found: list[tuple[float, float, float, float]] = []
+    boxes: list[np.ndarray] = []
+    looked = 0
+    for load, landmarks in faces:
+        if len(found) == ENOUGH:
+            break
+        known = landmarks[np.isfinite(landmarks).all(axis=1)]
+        if len(known) < 2:
+            continue
+        looked += 1
+        here = [face.box for face in detector(load()) if _inside(known.mean(axis=0), face)]
+        if len(here) == 1:
+            found.append(here[0])
+            boxes.append(geometry.landmark_box(known))
+    return (BoxCalibration.fit(found, boxes) if len(found) >= FEWEST else None), looked
+
+
+def _inside(point: np.ndarray, face: Detection) -> bool:
+    x, y, width, height = face.box
+    return bool(x <= point[0] <= x + width and y <= point[1] <= y + height)

@@ -1,0 +1,53 @@
+"""A detector by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kd_loss.detection.base import Detector
+from kd_loss.detection.blazeface import BlazeFaceDetector
+from kd_loss.detection.finder import FinderDetector
+from kd_loss.detection.given import WholePicture
+from kd_loss.detection.haar import HaarDetector
+from kd_loss.detection.yunet import YuNetDetector
+from kd_loss.errors import UserError, choose
+
+DETECTORS = ("finder", "haar", "yunet", "blazeface", "none")
+#: where the files of others come from
+SOURCES = {
+    "yunet": "face_detection_yunet_2023mar.onnx of github.com/opencv/opencv_zoo",
+    "blazeface": "mediapipe/modules/face_detection/face_detection_short_range.tflite of the wheel of mediapipe 0.10",
+}
+
+
+def open_detector(
+    name: str, model: str = "", *, min_score: float | None = None, smallest: float = 0, margin: float = 0.15
+) -> Detector:
+    """A detector by its name, one of `DETECTORS`.
+
+    Args:
+        model: its file, for `yunet` and `blazeface`, which are not shipped, and in place of the shipped finder.
+        min_score: faces with a smaller score are left out; None for the detector's own.
+        smallest: of the finder: side of the smallest faces to look for in pixels; 0: those seen in the whole picture.
+        margin: of the training crops, where a picture is one.
+
+    Raises:
+        UserError: another name, a file that is missing or that is no such detector.
+    """
+    kind = choose(name, DETECTORS, "detector")
+    if min_score is not None and not 0 < min_score < 1 and kind != "haar":
+        raise UserError(f"--min-score {min_score:g} is not between 0 and 1")
+    if smallest and kind != "finder":
+        raise UserError(f"--smallest is for the finder, not for {kind}")
+    if smallest < 0 or 0 < smallest < 8:
+        raise UserError(f"--smallest {smallest:g} is no size of a face in pixels: 8 or more, or 0")
+    if kind == "finder":
+        return FinderDetector(Path(model) if model else None, min_score, smallest)
+    if kind == "haar":
+        return HaarDetector(min_score)
+    if kind == "none":
+        return WholePicture(margin)
+    if not model:
+        raise UserError(f"--detector {kind} needs --detector-model FILE: {SOURCES[kind]}")
+    detector = YuNetDetector if kind == "yunet" else BlazeFaceDetector
+    return detector(Path(model)) if min_score is None else detector(Path(model), min_score)

@@ -1,0 +1,147 @@
+"""The embedded finder: a small network that was distilled for this package, run without Keras.
+
+It sees the whole picture at its input's size, and finds faces of about a twenty-fifth of the picture's longer side
+and more. Smaller ones are looked for in tiles of the picture, if asked.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kd_loss.detection.base import Detection, largest_first, merge_boxes, square_at
+from kd_loss.detection.layout import CHANNELS, LEVELS, decode
+from kd_loss.errors import UserError
+from kd_loss.files import read_json
+from kd_loss.networks.runtimes import Run, open_runtime
+
+FINDER = Path("models", "detectors", "finder.tflite")
+#: sides of faces in pixels of the input: the least that is found, and the largest that tiles answer for, which overlap
+#: by as much; the whole picture, or larger tiles, answer for larger ones
+LEAST, OF_TILES = 10, 64
+#: answers whose boxes overlap by more (intersection over union) are about one face
+SAME = 0.35
+#: no more tiles than this; a photograph of 100 megapixels has as many at its full size
+MOST_TILES = 4000
+
+
+def shipped_finder() -> Path:
+    """The finder's file in the working folder or in the checkout that this package is from."""
+    for folder in (Path(), Path(__file__).parents[2]):
+        if (folder / FINDER).is_file():
+            return folder / FINDER
+    raise UserError(f"there is no {FINDER} here; give --detector-model, or --detector haar")
+
+
+class FinderDetector:
+    """The embedded finder, through LiteRT where it is installed, otherwise through OpenCV.
+
+    Args:
+        model: `.tflite` or `.onnx` with its card (`.json`) beside it; the shipped one if left out.
+        min_score: faces with a smaller score, 0…1, are left out; the card's if left out.
+        smallest: side in pixels of the smallest faces to look for, whatever the size of the picture; 0 leaves it at
+            what is seen in the whole picture at once.
+    """
+
+    def __init__(self, model: Path | None = None, min_score: float | None = None, smallest: float = 0):
+        path = model or shipped_finder()
+        if not path.is_file():
+            raise UserError(f"no such detector model: {path}")
+        card = read_json(path.with_suffix(".json"), "the finder's card")
+        try:
+            self.size, score = int(card["size"]), float(card["min_score"])
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"the card {path.with_suffix('.json')} is not that of a finder") from None
+        if not 32 <= self.size <= 2048 or not 0 < score < 1:
+            raise UserError(f"the card {path.with_suffix('.json')} is malformed")
+        self.min_score, self.smallest = score if min_score is None else min_score, smallest
+        if not 0 < self.min_score < 1:
+            raise UserError(f"--min-score {self.min_score:g} is not between 0 and 1")
+        self._run = _open(path)
+        self._maps(np.zeros((self.size, self.size, 3), np.uint8), path)
+
+    def __call__(self, image: np.ndarray) -> list[Detection]:
+        """The faces of a picture (H, W, 3) uint8 RGB, the largest first."""
+        boxes, scores = [np.zeros((0, 4))], [np.zeros(0)]
+        for corner, part, scale, whole in self._views(image):
+            found, sure = self._look(part)
+            keep = slice(None) if whole else found[:, 2] <= OF_TILES
+            found, sure = found[keep], sure[keep]
+            found[:, :2] = (found[:, :2] + 0.5) / scale - 0.5 + corner
+            found[:, 2:] /= scale
+            boxes.append(found)
+            scores.append(sure)
+        merged = merge_boxes(np.concatenate(boxes), np.concatenate(scores), SAME)
+        return largest_first([square_at(box[:2] + box[2:] / 2, box[2], score) for box, score in merged])
+
+    def _views(self, image: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, float, bool]]:
+        """Parts of a picture no larger than the input: upper left corner, pixels, scale, whether it is the whole."""
+        longest = max(image.shape[:2])
+        scale = self.size / longest
+        yield np.zeros(2), _resized(image, scale), scale, True
+        tiles = 0
+        while self.smallest and self.smallest * scale < LEAST:
+            scale = min(2 * scale, LEAST / self.smallest)
+            level = _resized(image, scale)
+            for y in _starts(level.shape[0], self.size):
+                for x in _starts(level.shape[1], self.size):
+                    tiles += 1
+                    if tiles > MOST_TILES:
+                        raise UserError(f"faces of {self.smallest:g} pixels in this picture take too many tiles")
+                    yield np.array([x, y]) / scale, level[y : y + self.size, x : x + self.size], scale, False
+
+    def _look(self, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (N, 4) in pixels of a picture no larger than the input, and their scores (N,)."""
+        canvas = np.zeros((self.size, self.size, 3), np.uint8)
+        canvas[: part.shape[0], : part.shape[1]] = part
+        logit = float(np.log(self.min_score / (1 - self.min_score)))
+        found = [decode(m, level, logit) for m, level in zip(self._maps(canvas), LEVELS, strict=True)]
+        return np.concatenate([boxes for boxes, _ in found]), np.concatenate([scores for _, scores in found])
+
+    def _maps(self, canvas: np.ndarray, path: Path | None = None) -> list[np.ndarray]:
+        """The two maps, the finer first; with `path`, a `UserError` where the file gives others."""
+        try:
+            outputs = [value[0] for value in self._run(canvas[None]).values()]
+        except Exception:  # the runtimes raise what they like
+            outputs = []
+        maps = sorted(outputs, key=lambda value: -value.shape[0])
+        cells = [self.size // level.stride for level in LEVELS]
+        if [m.shape for m in maps] != [(n, n, CHANNELS) for n in cells]:
+            raise UserError(f"{path or 'the file'} does not run as a finder")
+        return maps
+
+
+def _open(path: Path) -> Run:
+    """LiteRT for a `.tflite`; OpenCV for a `.onnx`, and for a `.tflite` with one beside it where LiteRT is absent."""
+    other = path.with_suffix(".onnx")
+    if path.suffix != ".onnx" and (importlib.util.find_spec("ai_edge_litert") or not other.is_file()):
+        return open_runtime(path, min(2, os.cpu_count() or 1))
+    try:
+        net = cv2.dnn.readNetFromONNX(str(other))
+        names = net.getUnconnectedOutLayersNames()
+    except cv2.error:
+        raise UserError(f"{other} does not load") from None
+
+    def run(batch: np.ndarray) -> dict[str, np.ndarray]:
+        net.setInput(np.ascontiguousarray(batch, np.float32))
+        return dict(zip(names, net.forward(names), strict=True))
+
+    return run
+
+
+def _resized(image: np.ndarray, scale: float) -> np.ndarray:
+    size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+
+
+def _starts(length: int, tile: int) -> list[int]:
+    """Where tiles begin that cover `length` pixels and overlap by at least `OF_TILES`."""
+    if length <= tile:
+        return [0]
+    count = int(np.ceil((length - tile) / (tile - OF_TILES))) + 1
+    return [round(i * (length - tile) / (count - 1)) for i in range(count)]

@@ -1,0 +1,37 @@
+"""Faces whose place is given, not found."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kd_loss.detection.base import Detection
+from kd_loss.errors import UserError
+
+
+class FixedBox:
+    """One face at a place that the user gives: the box of its landmarks `(x, y, width, height)`."""
+
+    def __init__(self, box: tuple[float, float, float, float]):
+        self._box = box
+
+    def __call__(self, image: np.ndarray) -> list[Detection]:
+        """That box, in every picture; a `UserError` where it lies outside of one."""
+        x, y, width, height = self._box
+        if x + width < 0 or y + height < 0 or x > image.shape[1] or y > image.shape[0]:
+            where = ",".join(f"{value:g}" for value in self._box)
+            raise UserError(f"the box {where} lies outside of the picture ({image.shape[1]} × {image.shape[0]})")
+        return [Detection(self._box, 1.0, exact=True)]
+
+
+class WholePicture:
+    """A picture is one cropped face, cut as in training: with `margin` on each end of the landmarks' box."""
+
+    def __init__(self, margin: float):
+        self._margin = margin
+
+    def __call__(self, image: np.ndarray) -> list[Detection]:
+        """The landmark box whose crop is the square around the picture."""
+        height, width = image.shape[:2]
+        side = max(height, width) / (1 + 2 * self._margin)
+        corner = ((width - side) / 2 - 0.5, (height - side) / 2 - 0.5)
+        return [Detection((*corner, side, side), 1.0, exact=True)]

@@ -1,0 +1,1 @@
+"""Training of the embedded face finder on composed pictures."""

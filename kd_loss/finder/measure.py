@@ -1,0 +1,70 @@
+"""How good a finder is on pictures that were kept apart, and the score from which its answers are faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kd_loss.detection.base import Detection, Detector
+from kd_loss.finder.faces import FacePicture
+
+#: boxes where there is no face, of a hundred photographs of anything, that the chosen score lets pass
+FALSE_OF_100 = 2.0
+#: the least and the largest score that is chosen
+SCORES = (0.2, 0.95)
+
+
+def matches(face: Detection, row: np.ndarray) -> bool:
+    """Whether a box is that of a face `(x, y, side, …)`: centres within half a side, sizes within a factor of 2."""
+    x, y, width, height = face.box
+    near = np.hypot(x + width / 2 - row[0], y + height / 2 - row[1]) < row[2] / 2
+    return bool(near and 0.5 < width / row[2] < 2)
+
+
+def found_scores(detector: Detector, pictures: Sequence[FacePicture]) -> np.ndarray:
+    """For each picture the score (N,) with which its first face is found, 0 where it is not."""
+    return np.array([_best(detector(picture.image), picture.faces[0]) for picture in pictures])
+
+
+def _best(found: Sequence[Detection], row: np.ndarray) -> float:
+    return max((face.score for face in found if matches(face, row)), default=0.0)
+
+
+def false_scores(detector: Detector, pictures: Sequence[FacePicture]) -> np.ndarray:
+    """Scores of the boxes that are neither a face nor what may be one, over all pictures."""
+    scores = []
+    for picture in pictures:
+        known = [*picture.faces, *picture.unsure]
+        scores += [face.score for face in detector(picture.image) if not any(matches(face, row) for row in known)]
+    return np.array(scores)
+
+
+def choose_score(false: np.ndarray, pictures: int) -> float:
+    """The least score, to a hundredth, that lets at most `FALSE_OF_100` false boxes of a hundred pictures pass."""
+    allowed = int(FALSE_OF_100 * pictures / 100)
+    worst = np.sort(false)[::-1]
+    least = float(worst[allowed]) + 1e-9 if len(worst) > allowed else 0.0
+    return float(np.clip(np.ceil(100 * least) / 100, *SCORES))
+
+
+def judge(
+    detector: Detector, faces: dict[str, Sequence[FacePicture]], backgrounds: Sequence[FacePicture]
+) -> tuple[float, dict[str, Any]]:
+    """The score to use, and what it finds.
+
+    Args:
+        detector: gives faces of every score.
+        faces: pictures with a face, by name; backgrounds: of anything. None of them was learned from.
+    """
+    score = choose_score(false_scores(detector, backgrounds[::2]), len(backgrounds[::2]))
+    rows: dict[str, Any] = {
+        name: {"faces": len(part), "found": int((found_scores(detector, part) >= score).sum())}
+        for name, part in faces.items()
+        if part
+    }
+    rest = backgrounds[1::2]
+    false = int((false_scores(detector, rest) >= score).sum())
+    rows["backgrounds"] = {"pictures": len(rest), "false": false, "pictures_of_the_score": len(backgrounds[::2])}
+    return score, rows

@@ -1,0 +1,57 @@
+"""The finder's network: depthwise-separable convolutions, a feature pyramid of two maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kd_loss.detection.layout import CHANNELS, LEVELS
+
+L = keras.layers
+
+
+def build_finder(size: int, widths: tuple[int, ...] = (16, 24, 48, 96, 128)) -> keras.Model:
+    """Pictures (B, S, S, 3) RGB 0…255, S a multiple of 32 -> two maps (B, S/8, S/8, 14) and (B, S/16, S/16, 14).
+
+    What the numbers of a cell mean: `detection.layout`. About 0.14 million parameters with the default widths, those
+    of the maps of stride 2 … 32.
+    """
+    entry = keras.Input((size, size, 3), name="image")
+    x = L.Rescaling(1 / 127.5, -1.0)(entry)
+    x = L.Conv2D(widths[0], 3, 2, padding="same", use_bias=False)(x)
+    x = L.ReLU()(L.BatchNormalization(momentum=0.97)(x))
+    x = _separable(_separable(x, widths[1], 2, 3), widths[1], 1, 3)
+    maps = []
+    for width in widths[2:]:
+        x = _separable(x, width, 2, 5)
+        x = _separable(_separable(x, width, 1, 5), width, 1, 5)
+        maps.append(x)
+    fine, middle, coarse = maps
+    middle = _joined(coarse, middle, 64)
+    fine = _joined(middle, fine, widths[2])
+    outputs = []
+    for level, features in zip(LEVELS, (fine, middle), strict=True):
+        features = _separable(features, features.shape[-1], 1, 5)
+        # a network that has not learned says "no face" nearly everywhere: sigmoid(-4) is 2 %
+        bias = keras.initializers.Constant([-4.0, *[0.0] * (CHANNELS - 1)])
+        outputs.append(L.Conv2D(CHANNELS, 1, bias_initializer=bias, name=f"stride_{level.stride}")(features))
+    return keras.Model(entry, outputs, name="finder")
+
+
+def _separable(x: Any, width: int, stride: int, kernel: int) -> Any:
+    """Depthwise, then pointwise convolution; added to what came in where the shapes agree."""
+    y = L.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False)(x)
+    y = L.BatchNormalization(momentum=0.97)(y)
+    y = L.Conv2D(width, 1, use_bias=False)(y)
+    y = L.BatchNormalization(momentum=0.97)(y)
+    if stride == 1 and x.shape[-1] == width:
+        y = L.Add()([x, y])
+    return L.ReLU()(y)
+
+
+def _joined(coarse: Any, fine: Any, width: int) -> Any:
+    """A map with the coarser one below it (Lin et al., CVPR 2017, feature pyramids)."""
+    up = L.UpSampling2D(2, interpolation="nearest")(L.Conv2D(width, 1)(coarse))
+    side = fine if fine.shape[-1] == width else L.Conv2D(width, 1)(fine)
+    return _separable(L.Add()([up, side]), width, 1, 3)

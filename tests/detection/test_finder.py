@@ -1,0 +1,159 @@
+"""The finder: its maps, its tiles, its files; a stand-in that sees white, and the shipped one on drawn faces."""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from onnx import TensorProto, helper
+
+from kd_loss.datasets.synthetic import draw_face, face_landmarks
+from kd_loss.detection import FinderDetector
+from kd_loss.detection.finder import OF_TILES, _starts
+from kd_loss.detection.layout import CHANNELS, LEVELS, decode
+from kd_loss.errors import UserError
+from kd_loss.files import write_json
+from kd_loss.geometry import landmark_box
+
+SIZE = 128
+
+
+def write_white_finder(path, side=16.0, size=SIZE):
+    """A finder whose fine map says "a face of `side` pixels" where 8 × 8 pixels are white, and nothing else."""
+    nodes = [helper.make_node("Transpose", ["image"], ["chw"], perm=[0, 3, 1, 2])]
+    weights, outputs = [], []
+    for level in LEVELS:
+        cell, name = level.stride, f"stride_{level.stride}"
+        kernel, bias = np.zeros((CHANNELS, 3, 1, 1), np.float32), np.zeros(CHANNELS, np.float32)
+        kernel[0], bias[0] = 20 / 765, -16  # the mean of white is 255 · 3
+        bias[3] = np.log(side / level.unit)
+        if cell != 8:
+            kernel[0] = 0
+        weights += [helper.make_tensor(f"k{cell}", TensorProto.FLOAT, kernel.shape, kernel.ravel())]
+        weights += [helper.make_tensor(f"b{cell}", TensorProto.FLOAT, bias.shape, bias)]
+        nodes += [
+            helper.make_node("AveragePool", ["chw"], [f"p{cell}"], kernel_shape=[cell, cell], strides=[cell, cell]),
+            helper.make_node("Conv", [f"p{cell}", f"k{cell}", f"b{cell}"], [f"c{cell}"]),
+            helper.make_node("Transpose", [f"c{cell}"], [name], perm=[0, 2, 3, 1]),
+        ]
+        shape = [1, size // cell, size // cell, CHANNELS]
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+    entry = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, size, size, 3])
+    graph = helper.make_graph(nodes, "white", [entry], outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    write_json(path.with_suffix(".json"), {"size": size, "min_score": 0.5})
+    return path
+
+
+@pytest.fixture
+def white(tmp_path):
+    return write_white_finder(tmp_path / "white.onnx")
+
+
+def picture(height, width, *squares):
+    """Black, with white squares `(x, y, side)`."""
+    image = np.zeros((height, width, 3), np.uint8)
+    for x, y, side in squares:
+        image[y : y + side, x : x + side] = 255
+    return image
+
+
+def test_a_cell_by_hand():
+    values = np.full((4, 4, CHANNELS), -9.0)
+    # third column, second row of stride 8: the cell's centre is at (19.5, 11.5); lengths are in 32 pixels
+    values[1, 2, :4] = [0.0, 0.25, -0.125, np.log(0.5)]
+    boxes, scores = decode(values, LEVELS[0], logit=-1.0)
+    np.testing.assert_allclose(boxes, [[19.5 + 8 - 8, 11.5 - 4 - 8, 16, 16]])
+    np.testing.assert_allclose(scores, [0.5])
+
+
+def test_a_square_where_it_is(white):
+    # the cell of 8 pixels that starts at (40, 64): centre 43.5, 67.5
+    [face] = FinderDetector(white)(picture(SIZE, SIZE, (40, 64, 8)))
+    np.testing.assert_allclose(face.box, (43.5 - 8, 67.5 - 8, 16, 16), atol=1e-3)
+    assert face.score == pytest.approx(1 / (1 + np.exp(-4)), abs=1e-3)
+
+
+def test_the_scale_of_the_picture(white):
+    # a picture of 512 × 256 is seen at a quarter: the cell at (40, 24) of the input starts at (160, 96)
+    [face] = FinderDetector(white)(picture(256, 512, (160, 96, 32)))
+    np.testing.assert_allclose(face.box, (4 * 44 - 0.5 - 32, 4 * 28 - 0.5 - 32, 64, 64), atol=1e-2)
+    # and one of 64 at twice
+    [face] = FinderDetector(white)(picture(64, 32, (8, 12, 4)))
+    np.testing.assert_allclose(face.box, (9.5 - 4, 13.5 - 4, 8, 8), atol=1e-2)
+
+
+def test_the_least_score(white):
+    image = picture(SIZE, SIZE, (40, 64, 8)) - np.uint8(0)
+    image[64:72, 40:48] = 204  # 0.8 of white: the logit is 0
+    assert len(FinderDetector(white, min_score=0.49)(image)) == 1
+    assert FinderDetector(white, min_score=0.51)(image) == []
+    assert FinderDetector(white)(np.zeros((SIZE, SIZE, 3), np.uint8)) == []
+
+
+def test_small_faces_in_tiles(white):
+    # 8 white pixels are 1 of the input when all 1,024 are seen at once, and 8 in tiles at the full size
+    image = picture(1024, 1024, (400, 640, 8), (704, 112, 8))
+    assert FinderDetector(white)(image) == []
+    found = FinderDetector(white, smallest=10)(image)
+    centres = sorted((face.box[0] + face.box[2] / 2, face.box[1] + face.box[3] / 2) for face in found)
+    np.testing.assert_allclose(centres, [(403.5, 643.5), (707.5, 115.5)], atol=4.1)
+    with pytest.raises(UserError, match="too many tiles"):
+        FinderDetector(white, smallest=0.5)(image)
+
+
+@given(st.integers(1, 5000), st.integers(OF_TILES + 32, 1024))
+def test_tiles_cover_and_overlap(length, tile):
+    starts = _starts(length, tile)
+    assert starts[0] == 0
+    assert starts[-1] + tile >= length
+    assert all(0 < b - a <= tile - OF_TILES for a, b in pairwise(starts))
+
+
+def test_files_that_are_no_finder(tmp_path, white):
+    with pytest.raises(UserError, match=r"no such detector model: .*none\.tflite"):
+        FinderDetector(tmp_path / "none.tflite")
+    entry, output = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 64, 64, 3]) for n in ("image", "out"))
+    graph = helper.make_graph([helper.make_node("Relu", ["image"], ["out"])], "relu", [entry], [output])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "r.onnx")
+    write_json(tmp_path / "r.json", {"size": 64, "min_score": 0.5})
+    with pytest.raises(UserError, match="r.onnx does not run as a finder"):
+        FinderDetector(tmp_path / "r.onnx")
+    write_json(white.with_suffix(".json"), {"size": SIZE})
+    with pytest.raises(UserError, match="not that of a finder"):
+        FinderDetector(white)
+    write_json(white.with_suffix(".json"), {"size": SIZE, "min_score": 0.5})
+    with pytest.raises(UserError, match="--min-score 2 is not between 0 and 1"):
+        FinderDetector(white, min_score=2)
+    white.write_bytes(b"no network")
+    with pytest.raises(UserError, match="white.onnx does not load"):
+        FinderDetector(white)
+
+
+def test_without_litert_the_onnx_is_taken(white, monkeypatch):
+    white.with_suffix(".tflite").write_bytes(b"not opened")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert len(FinderDetector(white.with_suffix(".tflite"))(picture(SIZE, SIZE, (40, 64, 8)))) == 1
+
+
+@pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
+def test_the_shipped_finder_on_drawn_faces(suffix):
+    from kd_loss.detection.finder import shipped_finder
+
+    detector = FinderDetector(shipped_finder().with_suffix(suffix))
+    photograph = np.full((400, 640, 3), 170, np.uint8)
+    truth = []
+    for number, (x, y, side) in enumerate([(60, 50, 300), (430, 120, 140)]):
+        photograph[y : y + side, x : x + side] = cv2.GaussianBlur(draw_face(side, 0, number), (0, 0), 0.7)
+        truth.append(landmark_box(face_landmarks("w300", side, 0, number) + [x, y]))
+    found = detector(photograph)
+    assert len(found) == 2
+    for face, (x0, y0, x1, y1) in zip(found, truth, strict=True):
+        side = max(x1 - x0, y1 - y0)
+        assert face.box[2] == pytest.approx(side, rel=0.25)
+        centre = np.array(face.box[:2]) + face.box[2] / 2
+        assert np.abs(centre - [(x0 + x1) / 2, (y0 + y1) / 2]).max() < 0.15 * side
+    assert detector(np.full((300, 200, 3), 190, np.uint8)) == []

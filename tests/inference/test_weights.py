@@ -1,0 +1,75 @@
+"""The export beside a Keras file: taken where it is of exactly that file, and opened without Keras."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from kd_loss.datasets.spec import W300
+from kd_loss.export.command import run_export
+from kd_loss.export.options import ExportOptions
+from kd_loss.inference.command import default_weights
+from kd_loss.inference.weights import without_keras
+from kd_loss.networks import Card, build_network, save_network
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """A network's `.h5` and the folder of its export."""
+    folder = tmp_path_factory.mktemp("network")
+    save_network(build_network(Card("tiny", 0.5, "w300", W300.to_dict(), 32, "student", 0.15)), folder / "best.h5")
+    run_export(ExportOptions(weights=str(folder / "best.h5"), data=folder))
+    return folder
+
+
+def test_the_export_of_the_same_file(exported, monkeypatch):
+    weights, export = exported / "best.h5", exported / "export" / "best-fp32.tflite"
+    assert without_keras(weights) == export
+    assert without_keras(export) == export
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert without_keras(weights) == weights
+
+
+def test_the_export_of_another_file_is_left_alone(exported, tmp_path):
+    weights = tmp_path / "best.h5"
+    assert without_keras(weights) == weights  # there is none
+    weights.write_bytes((exported / "best.h5").read_bytes())
+    beside = tmp_path / "best.tflite"
+    beside.write_bytes((exported / "export" / "best-fp32.tflite").read_bytes())
+    assert without_keras(weights) == beside
+    weights.write_bytes(weights.read_bytes() + b" ")  # trained on
+    assert without_keras(weights) == weights
+    beside.write_bytes(b"damaged")
+    assert without_keras(weights) == weights
+
+
+JOB = """
+    import sys
+
+    class Hide:
+        def find_spec(self, name, path=None, target=None):
+            assert name.partition(".")[0] not in ("keras", "tensorflow", "jax", "matplotlib", "sklearn"), name
+
+    sys.meta_path.insert(0, Hide())
+    from kd_loss.cli import execute_command
+
+    execute_command("predict", ["face.png", *sys.argv[1:]], "predict")
+"""
+
+
+def test_the_shipped_student_never_waits_for_keras(tmp_path):
+    """From the command line on, with the shipped finder, on a picture without a face."""
+    cv2.imwrite(str(tmp_path / "face.png"), np.full((90, 120, 3), 180, np.uint8))
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(JOB), "--weights", str(Path(default_weights()).resolve())],
+        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "no face" in done.stdout
+    assert (tmp_path / "predictions" / "face.json").is_file()
