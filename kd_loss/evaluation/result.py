@@ -13,8 +13,9 @@ import numpy as np
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import Score, mean_of_known, normalising_distance, part_errors, point_errors
+from kd_loss.networks.card import SPREAD_CORRELATION
 from kd_loss.networks.crop_network import open_network
-from kd_loss.networks.prediction import check_fit, predict_split
+from kd_loss.networks.prediction import check_fit, predict_split, rank_correlation
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Result:
             **self.network,
             "scores": {n: {r: asdict(s) for r, s in self.scores(n).items()} for n in normalisers},
             "parts": part_errors(errors, self.split.spec),
+            **({} if self.spread is None else {SPREAD_CORRELATION: rank_correlation(self.spread, errors)}),
             "points": [None if np.isnan(e).all() else round(mean_of_known(e), 4) for e in errors.T],
         }
 

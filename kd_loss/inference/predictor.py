@@ -103,7 +103,7 @@ class LandmarkPredictor:
             points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), normalised)
             box = (square[0], square[1], square[2], square[2])
             where = tuple(float(v) for v in box)
-            confidence = None if wide is None else confidence_of(wide)
+            confidence = None if wide is None or not self.card.confident else confidence_of(wide)
             faces.append(
                 FaceLandmarks(points, where, self.spec, picture=image.shape[:2], confidence=confidence)  # type: ignore[arg-type]
             )

@@ -10,6 +10,11 @@ from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.errors import UserError
 from kd_loss.files import read_json, write_json
 
+#: the metric that says whether a wide heatmap means a large error: their rank correlation on the faces held out
+SPREAD_CORRELATION = "spread_correlation"
+#: below it a spread is no confidence
+MEANINGFUL = 0.3
+
 
 @dataclass(frozen=True)
 class Card:
@@ -50,6 +55,12 @@ class Card:
     def dataset_spec(self) -> DatasetSpec:
         """The scheme of the network's landmarks."""
         return DatasetSpec.from_dict(self.spec, "the card's spec")
+
+    @property
+    def confident(self) -> bool:
+        """Whether the spread of its heatmaps was found to say how sure the network is of a landmark."""
+        value = self.metrics.get(SPREAD_CORRELATION)
+        return isinstance(value, int | float) and value >= MEANINGFUL
 
     def write(self, weights: Path) -> None:
         """Write the card of a weights file."""

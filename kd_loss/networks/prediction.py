@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
@@ -38,3 +39,29 @@ def predict_split(
     answers = [network.ask(loader[i][0]) for i in range(len(loader))]
     spreads = [spread for _, spread in answers if spread is not None]
     return np.concatenate([landmarks for landmarks, _ in answers]), np.concatenate(spreads) if spreads else None
+
+
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
+    """Spearman's correlation of the ranks of two sets of values; pairs with a NaN are left out, 0 for fewer than 3.
+
+    >>> round(rank_correlation([1, 2, 3, 10], [1, 2, 4, 8]), 6)
+    1.0
+    """
+    a, b = np.asarray(first, np.float64).reshape(-1), np.asarray(second, np.float64).reshape(-1)
+    known = ~(np.isnan(a) | np.isnan(b))
+    if known.sum() < 3:
+        return 0.0
+    ranks = [np.argsort(np.argsort(values[known])) for values in (a, b)]
+    deviations = [rank - rank.mean() for rank in ranks]
+    return float((deviations[0] * deviations[1]).sum() / np.sqrt(np.prod([np.square(d).sum() for d in deviations])))
+
+
+def spread_correlation(network: CropNetwork, loader: FaceLoader) -> float:
+    """Over all landmarks of a loader's faces: whether a wide heatmap means a large error, by their ranks."""
+    errors, spreads = [], []
+    for batch in range(len(loader)):
+        images, targets = loader[batch]
+        landmarks, spread = network.ask(images)
+        errors.append(np.linalg.norm(landmarks - targets["landmarks"], axis=-1))
+        spreads.append(np.zeros(errors[-1].shape) if spread is None else spread)
+    return rank_correlation(np.concatenate(spreads), np.concatenate(errors))

@@ -19,7 +19,10 @@ from kd_loss.distillation import DistillationMethod, Distiller, RecordedTeacher,
 from kd_loss.errors import choose
 from kd_loss.files import atomic_file, disk_error, write_json
 from kd_loss.networks import ARCHITECTURES, Card, LandmarkNet, build_network, load_network, save_network
+from kd_loss.networks.card import SPREAD_CORRELATION
+from kd_loss.networks.crop_network import CropNetwork
 from kd_loss.networks.landmark_net import take_weights
+from kd_loss.networks.prediction import spread_correlation
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.callbacks import Checkpoint, EpochCounter, event_files
 from kd_loss.training.faces import TrainingFaces, Unlabelled
@@ -158,6 +161,19 @@ class Training:
         distiller.optimizer.build(distiller.trainable_variables)
         return distiller
 
+    def _judge_spread(self, weights: Path, faces: TrainingFaces, note: Tell) -> None:
+        """Write into the best network's card whether the spread of its heatmaps tells its errors, where it has any."""
+        if self.options.head != "heatmap" or faces.validation is None:
+            return
+        best = load_network(weights)
+        correlation = spread_correlation(CropNetwork.of(best), faces.validation)
+        card = dataclasses.replace(best.card, metrics={**best.card.metrics, SPREAD_CORRELATION: correlation})
+        card.write(weights)
+        note(
+            f"spread of the heatmaps and error: rank correlation {correlation:.2f} on the faces held out; predict "
+            f"{'tells' if card.confident else 'does not tell'} a confidence"
+        )
+
     def _say(self, line: str) -> None:
         if not self.processes.index:
             self.tell(line)
@@ -220,6 +236,8 @@ class Training:
                     verbose=0 if self.processes.index else 1 if sys.stdout.isatty() else 2,
                 )
             save_network(network, folder / "last.h5")
+            if not self.processes.index:
+                self._judge_spread(folder / "best.h5", faces, note)
         with atomic_file(folder / "curves.png") as picture:
             picture.write_bytes(history_plot(checkpoint.history))
         write_json(folder / "finished.json", {"epochs": options.epochs, "best": checkpoint.best})
