@@ -60,7 +60,7 @@ def assistive_loss(d: Tensor, t: Tensor, alpha: float, alpha_minus: float, beta:
     * R_N, β t ≤ d ≤ t: `α⁻ (t − d)`, negative: the reward for having passed the teacher;
     * R_L, d < β t: the same times `d / (β t)` where `ramp` (paper), or 0 (code).
 
-    >>> float(assistive_loss(0.03, 0.02, 1.9, -0.45, 0.15, ramp=False))   # 1.9 · 0.01
+    >>> round(float(assistive_loss(0.03, 0.02, 1.9, -0.45, 0.15, ramp=False)), 6)   # 1.9 · 0.01
     0.019
     """
     d, t = ops.convert_to_tensor(d, "float32"), ops.convert_to_tensor(t, "float32")
