@@ -24,6 +24,8 @@ FINDER = Path("models", "detectors", "finder.tflite")
 #: sides of faces in pixels of the input: the least that is found, and the largest that tiles answer for, which overlap
 #: by as much; the whole picture, or larger tiles, answer for larger ones
 LEAST, OF_TILES = 10, 64
+#: no face is larger than so many of the picture's shorter side; on textures the finder answers with larger boxes
+LARGEST = 1.1
 #: answers whose boxes overlap by more (intersection over union) are about one face
 SAME = 0.35
 #: no more tiles than this; a photograph of 100 megapixels has as many at its full size
@@ -70,7 +72,7 @@ class FinderDetector:
         boxes, scores = [np.zeros((0, 4))], [np.zeros(0)]
         for corner, part, scale, whole in self._views(image):
             found, sure = self._look(part)
-            keep = slice(None) if whole else found[:, 2] <= OF_TILES
+            keep = found[:, 2] <= (LARGEST * min(part.shape[:2]) if whole else OF_TILES)
             found, sure = found[keep], sure[keep]
             found[:, :2] = (found[:, :2] + 0.5) / scale - 0.5 + corner
             found[:, 2:] /= scale

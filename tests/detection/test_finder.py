@@ -94,6 +94,12 @@ def test_the_least_score(white):
     assert FinderDetector(white)(np.zeros((SIZE, SIZE, 3), np.uint8)) == []
 
 
+def test_no_face_is_larger_than_the_picture(tmp_path):
+    detector = FinderDetector(write_white_finder(tmp_path / "large.onnx", side=100.0))
+    assert len(detector(picture(92, SIZE, (40, 64, 8)))) == 1  # 100 of 92 pixels
+    assert detector(picture(90, SIZE, (40, 64, 8))) == []
+
+
 def test_small_faces_in_tiles(white):
     # 8 white pixels are 1 of the input when all 1,024 are seen at once, and 8 in tiles at the full size
     image = picture(1024, 1024, (400, 640, 8), (704, 112, 8))
