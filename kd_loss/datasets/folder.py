@@ -53,7 +53,8 @@ def read_npy(path: Path, points: int) -> np.ndarray:
         raise BadSample("is not a .npy array of landmarks") from None
     if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise BadSample(f"holds {values.dtype}, not numbers")
-    if values.size == 2 * points and np.nanmax(np.abs(values), initial=0) <= 1:
+    known = values[~np.isnan(values.astype(np.float64))]
+    if values.size == 2 * points and len(known) and np.abs(known).max() <= 1:
         raise BadSample("holds normalised values; pixel coordinates are expected")
     return check_landmarks(values, points)
 

@@ -17,7 +17,7 @@ from kd_loss.detection import FixedBox, WholePicture, open_detector
 from kd_loss.errors import UserError
 from kd_loss.inference.display import check_display, show
 from kd_loss.inference.options import PredictOptions
-from kd_loss.inference.output import CsvTable, VideoWriter, csv_row, write_picture
+from kd_loss.inference.output import CsvTable, VideoWriter, csv_header, csv_row, write_picture
 from kd_loss.inference.predictor import Detector, LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.sources import Picture, Video, find_sources
@@ -89,6 +89,10 @@ def _check(options: PredictOptions) -> None:
         raise UserError("--smooth and --frames have to be 0 or more")
 
 
+def _header(predictor: LandmarkPredictor) -> list[str]:
+    return csv_header(predictor.spec.points, predictor.card.confident)
+
+
 def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
     """Predict and write the results; returns the faces of the pictures and of each video's last frame.
 
@@ -153,7 +157,7 @@ def _predict_pictures(
     step = options.batch_size if whole else 1
     faces: list[FaceLandmarks] = []
     empty = 0
-    with CsvTable(options.output / "faces.csv", predictor.spec.points) as table:
+    with CsvTable(options.output / "faces.csv", _header(predictor)) as table:
         for start in range(0, len(pictures), step):
             batch, images, unread = _read(pictures[start : start + step])
             for problem in unread:
@@ -207,7 +211,7 @@ def _predict_video(
     done, with_faces, start = 0, 0, time.perf_counter()
     stopped = closed = False
     columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), TextColumn("{task.fields[pace]}"))
-    writer = VideoWriter(name, video.rate, predictor.spec.points, pose=options.draw_pose, pts=options.video_pts)
+    writer = VideoWriter(name, video.rate, _header(predictor), pose=options.draw_pose, pts=options.video_pts)
     with writer, Progress(*columns, transient=True) as progress:
         total = min(video.count or options.frames, options.frames or video.count) or None
         task = progress.add_task(str(video.path), total=total, pace="")

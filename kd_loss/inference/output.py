@@ -47,10 +47,12 @@ def write_points(base: Path, faces: list[FaceLandmarks]) -> None:
             temporary.write_text(face.to_pts())
 
 
-def csv_header(points: int) -> list[str]:
-    """Columns of a table of faces; those of confidence are empty where the network gives none."""
+def csv_header(points: int, confident: bool) -> list[str]:
+    """Columns of a table of faces; those of confidence where the network gives one."""
     names = ["source", "frame", "face", "score", "box_x", "box_y", "box_width", "box_height", "yaw", "pitch", "roll"]
-    return names + [f"{axis}{i}" for i in range(points) for axis in "xy"] + [f"confidence{i}" for i in range(points)]
+    return names + [f"{axis}{i}" for i in range(points) for axis in "xy"] + [
+        f"confidence{i}" for i in range(points) if confident
+    ]
 
 
 def csv_row(source: str, frame: int | str, face: FaceLandmarks, number: int) -> list[str]:
@@ -60,7 +62,7 @@ def csv_row(source: str, frame: int | str, face: FaceLandmarks, number: int) -> 
     score = "" if face.score is None else f"{face.score:.3f}"
     numbers = [*face.box, *face.landmarks.reshape(-1)]
     values = [f"{v:.3f}" for v in numbers]
-    sure = [""] * len(face.landmarks) if face.confidence is None else [f"{v:.3f}" for v in face.confidence]
+    sure = [] if face.confidence is None else [f"{v:.3f}" for v in face.confidence]
     return [source, str(frame), str(number), score, *values[:4], *angles, *values[4:], *sure]
 
 
@@ -70,7 +72,7 @@ class CsvTable:
     Use it as a context.
     """
 
-    def __init__(self, path: Path, points: int):
+    def __init__(self, path: Path, header: list[str]):
         self.path, self._text = path, io.StringIO()
         self._rows = csv.writer(self._text)
         try:
@@ -78,7 +80,7 @@ class CsvTable:
             self._file = path.open("wb", buffering=0)
         except OSError as error:
             raise disk_error(error, path) from None
-        self.writerow(csv_header(points))
+        self.writerow(header)
 
     def writerow(self, row: list[str]) -> None:
         """Write one row with one call to the system; a name that is not UTF-8 gets escapes."""
@@ -105,8 +107,8 @@ class VideoWriter:
     Use it as a context; the files appear when it ends.
     """
 
-    def __init__(self, base: Path, rate: float, points: int, *, pose: bool, pts: bool):
-        self.base, self.rate, self.points, self.pose, self.pts = base, rate, points, pose, pts
+    def __init__(self, base: Path, rate: float, header: list[str], *, pose: bool, pts: bool):
+        self.base, self.rate, self.header, self.pose, self.pts = base, rate, header, pose, pts
         self._stack = ExitStack()
         self._writer: cv2.VideoWriter | None = None
         self._frame = 0
@@ -117,7 +119,7 @@ class VideoWriter:
             self._json: io.TextIOBase = stack.enter_context(
                 stack.enter_context(atomic_file(self._name(".json"))).open("w", encoding="utf-8")
             )
-            self._csv = stack.enter_context(CsvTable(stack.enter_context(atomic_file(self._name(".csv"))), self.points))
+            self._csv = stack.enter_context(CsvTable(stack.enter_context(atomic_file(self._name(".csv"))), self.header))
             self._json.write(f'{{"rate": {self.rate:g}, "frames": [')
             self._stack = stack.pop_all()
         return self

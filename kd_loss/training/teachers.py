@@ -76,7 +76,9 @@ def make_teachers(
             continue
         if options.teacher_views:
             views = Views(options.teacher_views, augmentation, options.seed)
-            answers = ask_once(options, first, taps, split, data, views, tell)
+            answers = mapped(
+                first, ask_once(options, first, taps, split, data, views, tell), split, chosen, options, tell
+            )
         else:
             answers = answers_about(options, members, taps, split, data, chosen, tell)
         teachers[role] = RecordedTeacher(role, answers, first.network, first.weight)

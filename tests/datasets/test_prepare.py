@@ -235,4 +235,4 @@ def test_no_name_is_listed_twice(w300):
     with pytest.raises(UserError) as raised:
         open_dataset("nothing", w300.folder.parent)
     names = str(raised.value).partition("valid: ")[2].split(", ")
-    assert names == ["w300", "cofw", "wflw", "synthetic", "synthetic_cofw", "synthetic_wflw"]
+    assert names == ["w300", "cofw", "wflw", "cfp30", "synthetic", "synthetic_cofw", "synthetic_wflw"]

@@ -117,7 +117,7 @@ def test_a_thin_picture_and_a_very_wide_one_are_searched(predictor):
 
 
 def test_a_damaged_network_is_one_line(predictor):
-    broken = dataclasses.replace(predictor.network, run=lambda crops: np.full((len(crops), 68, 2), np.nan))
+    broken = dataclasses.replace(predictor.network, ask=lambda crops: (np.full((len(crops), 68, 2), np.nan), None))
     with pytest.raises(UserError, match="not finite"):
         LandmarkPredictor(broken)(np.zeros((48, 48, 3), np.uint8))
 
@@ -137,7 +137,7 @@ def test_a_picture_that_cannot_be_read_is_left_out(weights, tmp_path):
 
 def test_faces_of_a_photograph(predictor, synthetic):
     """Two faces side by side, a detector that knows where they are, and crops taken again from the landmarks."""
-    faces = synthetic.split("test").images[:2]
+    faces = [synthetic.split("test").crop(i) for i in range(2)]
     photograph = np.concatenate([np.zeros((48, 10, 3), np.uint8), *faces], axis=1)
     found = [Detection((10 + 48 * i + 6, 6, 36, 36), 9.0 - i) for i in range(2)]
     rough = predictor.detect(photograph, lambda image: found, refine=0)
@@ -267,7 +267,7 @@ def test_rows_are_there_as_they_are_found(weights, tmp_path, monkeypatch):
             raise KeyboardInterrupt
         return [Detection((4, 4, 30, 30), 2.0)]
 
-    monkeypatch.setattr("kd_loss.inference.command.HaarDetector", lambda: detect)
+    monkeypatch.setattr("kd_loss.inference.command.open_detector", lambda *_, **__: detect)
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run_predict(PredictOptions(sources=[str(tmp_path)], weights=str(weights), output=out))
@@ -289,7 +289,7 @@ def test_a_name_that_is_not_utf8_loses_no_row(weights, tmp_path):
 @pytest.mark.parametrize("name", ["a.json", "faces.csv", "a-2.pts"])
 def test_a_file_of_the_users_is_not_replaced(weights, tmp_path, monkeypatch, name):
     found = [Detection((4, 4, 30, 30), 2.0), Detection((10, 10, 20, 20), 1.0)]
-    monkeypatch.setattr("kd_loss.inference.command.HaarDetector", lambda: lambda image: found)
+    monkeypatch.setattr("kd_loss.inference.command.open_detector", lambda *_, **__: lambda image: found)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("mine")
     options = PredictOptions(
