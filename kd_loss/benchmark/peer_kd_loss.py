@@ -27,7 +27,8 @@ def main(names: str, output: str) -> None:
     for name in Path(names).read_text(encoding="utf-8").splitlines():
         image = read_image(Path(name))
         start = time.perf_counter()
-        faces = predictor.detect(image, lambda picture: detector(picture)[:1], refine)
+        surest = sorted(detector(image), key=lambda face: -face.score)[:1]
+        faces = predictor.detect(image, lambda _, found=surest: found, refine)  # type: ignore[misc]
         times.append(1000 * (time.perf_counter() - start))
         landmarks.append(faces[0].landmarks if faces else np.full((predictor.spec.points, 2), np.nan))
     np.savez(output, landmarks=landmarks, milliseconds=times)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -45,25 +45,30 @@ class FinderDetector:
 
     Args:
         model: `.tflite` or `.onnx` with its card (`.json`) beside it; the shipped one if left out.
-        min_score: faces with a smaller score, 0…1, are left out; the card's if left out.
+        min_score: faces with a smaller score, 0…1, are left out; two numbers are those of the map of small faces and
+            of the map of large ones; the card's two if left out.
         smallest: side in pixels of the smallest faces to look for, whatever the size of the picture; 0 leaves it at
             what is seen in the whole picture at once.
     """
 
-    def __init__(self, model: Path | None = None, min_score: float | None = None, smallest: float = 0):
+    def __init__(
+        self, model: Path | None = None, min_score: float | Sequence[float] | None = None, smallest: float = 0
+    ):
         path = model or shipped_finder()
         if not path.is_file():
             raise UserError(f"no such detector model: {path}")
         card = read_json(path.with_suffix(".json"), "the finder's card")
         try:
-            self.size, score = int(card["size"]), float(card["min_score"])
+            self.size, scores = int(card["size"]), [float(score) for score in card["min_scores"]]
         except (KeyError, TypeError, ValueError):
             raise UserError(f"the card {path.with_suffix('.json')} is not that of a finder") from None
-        if not 32 <= self.size <= 2048 or not 0 < score < 1:
+        if not 32 <= self.size <= 2048 or len(scores) != len(LEVELS) or not all(0 < score < 1 for score in scores):
             raise UserError(f"the card {path.with_suffix('.json')} is malformed")
-        self.min_score, self.smallest = score if min_score is None else min_score, smallest
-        if not 0 < self.min_score < 1:
-            raise UserError(f"--min-score {self.min_score:g} is not between 0 and 1")
+        if min_score is not None:
+            scores = [min_score] * len(LEVELS) if isinstance(min_score, float | int) else list(min_score)
+        if not all(0 < score < 1 for score in scores):
+            raise UserError(f"--min-score {scores[0]:g} is not between 0 and 1")
+        self.min_scores, self.smallest = tuple(scores), smallest
         self._run = _open(path)
         self._maps(np.zeros((self.size, self.size, 3), np.uint8), path)
 
@@ -87,7 +92,7 @@ class FinderDetector:
         scale = self.size / longest
         yield np.zeros(2), _resized(image, scale), scale, True
         tiles = 0
-        while self.smallest and self.smallest * scale < LEAST:
+        while self.smallest and self.smallest * scale < 0.999 * LEAST:
             scale = min(2 * scale, LEAST / self.smallest)
             level = _resized(image, scale)
             for y in _starts(level.shape[0], self.size):
@@ -101,8 +106,9 @@ class FinderDetector:
         """Boxes (N, 4) in pixels of a picture no larger than the input, and their scores (N,)."""
         canvas = np.zeros((self.size, self.size, 3), np.uint8)
         canvas[: part.shape[0], : part.shape[1]] = part
-        logit = float(np.log(self.min_score / (1 - self.min_score)))
-        found = [decode(m, level, logit) for m, level in zip(self._maps(canvas), LEVELS, strict=True)]
+        logits = [float(np.log(score / (1 - score))) for score in self.min_scores]
+        answers = zip(self._maps(canvas), LEVELS, logits, strict=True)
+        found = [decode(values, level, logit) for values, level, logit in answers]
         return np.concatenate([boxes for boxes, _ in found]), np.concatenate([scores for _, scores in found])
 
     def _maps(self, canvas: np.ndarray, path: Path | None = None) -> list[np.ndarray]:

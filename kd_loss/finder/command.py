@@ -23,7 +23,7 @@ from kd_loss.files import read_json, write_json
 from kd_loss.finder.compose import Composer
 from kd_loss.finder.faces import FacePicture, face_of_68, of_sample, read_backgrounds, read_cfp
 from kd_loss.finder.hold_out import held_out
-from kd_loss.finder.measure import judge
+from kd_loss.finder.measure import choose_scores, judge
 from kd_loss.finder.network import build_finder
 from kd_loss.finder.options import FinderOptions
 from kd_loss.finder.targets import ComposedPictures, FinderLoss
@@ -78,15 +78,20 @@ def run_train_finder(options: FinderOptions) -> Path:
 
 
 def finish(path: Path, pictures: Pictures) -> dict[str, Any]:
-    """Choose the score of a written finder on pictures that were kept apart; it and what is found go to the card."""
-    detector = FinderDetector(path.with_suffix(".tflite"), 0.05)
-    score, metrics = judge(detector, pictures.held_faces, pictures.held_backgrounds)
+    """Choose the scores of a written finder on half of the backgrounds that were kept apart, and judge it on the rest.
+
+    Scores and figures go to its card, which is returned.
+    """
+    network, backgrounds = path.with_suffix(".tflite"), pictures.held_backgrounds
+    scores = choose_scores(network, backgrounds[::2])
+    metrics = judge(FinderDetector(network, scores), pictures.held_faces, backgrounds[1::2])
     card = read_json(path.with_suffix(".json"), "the finder's card")
-    card |= {"min_score": score, "metrics": metrics}
+    card |= {"min_scores": scores, "metrics": metrics}
     write_json(path.with_suffix(".json"), card)
     found = ", ".join(f"{row['found']} of {row['faces']} {name}" for name, row in metrics.items() if "faces" in row)
     others = metrics["backgrounds"]
-    print(f"{path}.tflite: score {score:.2f}: {found}; {others['false']} false in {others['pictures']} backgrounds")
+    least = ", ".join(f"{score:.2f}" for score in scores)
+    print(f"{network}: scores {least}: {found}; {others['false']} false in {others['pictures']} backgrounds")
     return card
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kd_loss.detection.base import Detection, Detector
+from kd_loss.detection.finder import FinderDetector
+from kd_loss.detection.layout import LEVELS
 from kd_loss.finder.faces import FacePicture
 
-#: boxes that no other detector confirms, of a hundred photographs of anything, that the chosen score lets pass; about
-#: a third of them are faces
-FALSE_OF_100 = 6.0
+#: boxes that no other detector confirms, of a hundred photographs of anything, that the score of a map lets pass:
+#: that of small faces, that of large ones
+FALSE_OF_100 = (3.0, 6.0)
 #: the least and the largest score that is chosen
 SCORES = (0.2, 0.95)
 
@@ -42,30 +45,31 @@ def false_scores(detector: Detector, pictures: Sequence[FacePicture]) -> np.ndar
     return np.array(scores)
 
 
-def choose_score(false: np.ndarray, pictures: int) -> float:
-    """The least score, to a hundredth, that lets at most `FALSE_OF_100` false boxes of a hundred pictures pass."""
-    allowed = int(FALSE_OF_100 * pictures / 100)
+def choose_score(false: np.ndarray, allowed: int) -> float:
+    """The least score, to a hundredth, that lets at most `allowed` of the false boxes' scores pass."""
     worst = np.sort(false)[::-1]
     least = float(worst[allowed]) + 1e-9 if len(worst) > allowed else 0.0
     return float(np.clip(np.ceil(100 * least) / 100, *SCORES))
 
 
+def choose_scores(path: Path, backgrounds: Sequence[FacePicture]) -> list[float]:
+    """For each map of a written finder the score from which its answers are faces, see `choose_score`."""
+    scores = []
+    for number in range(len(LEVELS)):
+        alone = [0.05 if number == other else 1 - 1e-9 for other in range(len(LEVELS))]
+        allowed = int(FALSE_OF_100[number] * len(backgrounds) / 100)
+        scores.append(choose_score(false_scores(FinderDetector(path, alone), backgrounds), allowed))
+    return scores
+
+
 def judge(
     detector: Detector, faces: dict[str, Sequence[FacePicture]], backgrounds: Sequence[FacePicture]
-) -> tuple[float, dict[str, Any]]:
-    """The score to use, and what it finds.
-
-    Args:
-        detector: gives faces of every score.
-        faces: pictures with a face, by name; backgrounds: of anything. None of them was learned from.
-    """
-    score = choose_score(false_scores(detector, backgrounds[::2]), len(backgrounds[::2]))
+) -> dict[str, Any]:
+    """What a detector finds in pictures with a face, by their names, and its false boxes on backgrounds."""
     rows: dict[str, Any] = {
-        name: {"faces": len(part), "found": int((found_scores(detector, part) >= score).sum())}
+        name: {"faces": len(part), "found": int((found_scores(detector, part) > 0).sum())}
         for name, part in faces.items()
         if part
     }
-    rest = backgrounds[1::2]
-    false = int((false_scores(detector, rest) >= score).sum())
-    rows["backgrounds"] = {"pictures": len(rest), "false": false, "pictures_of_the_score": len(backgrounds[::2])}
-    return score, rows
+    rows["backgrounds"] = {"pictures": len(backgrounds), "false": len(false_scores(detector, backgrounds))}
+    return rows

@@ -39,7 +39,7 @@ def write_finder(model: keras.Model, size: int, path: Path, training: dict[str, 
         "inputs": "RGB, 0…255, (1, size, size, 3), the picture in the upper left corner, black beyond it",
         "outputs": "a map of 14 numbers a cell for each stride, see kd_loss/detection/layout.py",
         "boxes": "landmark box of the 68 landmarks of 300W",
-        "min_score": 0.5,
+        "min_scores": [0.5] * len(LEVELS),
         "training": training,
         "versions": package_versions(),
     }

@@ -6,6 +6,7 @@ An export of this package carries its card inside: in the metadata of an `.onnx`
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,8 @@ def open_runtime(path: Path, threads: int | None = None) -> Run:
     Raises:
         UserError: the runtime is not installed, or does not take the file.
     """
+    if path.suffix == ".onnx" and importlib.util.find_spec("onnxruntime") is None:
+        raise UserError(f"{path} needs the package onnxruntime: pip install onnxruntime")
     check_trial(path)
     try:
         return open_untried(path, threads)[0]

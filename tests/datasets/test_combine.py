@@ -97,13 +97,14 @@ def test_extra_faces_are_never_held_out_and_can_have_a_share(joined):
     share = round(own / 3)
     assert len(loader) == (own + share) // 4
     seen = []
-    for epoch in range(-(-20 // share)):
+    for epoch in range(20 // share):
         loader.epoch = epoch
         order = loader.order()
         assert len(order) == own + share
         assert split.extra[order].sum() == share
         seen += [i for i in order if split.extra[i]]
-    assert len(set(seen[:20])) == 20  # they take turns
+    assert len(seen) > 10
+    assert len(set(seen)) == len(seen)  # they take turns: none comes twice before all have come
 
 
 def test_a_scheme_that_says_nothing_of_the_other_is_one_line(joined):

@@ -44,7 +44,7 @@ def write_white_finder(path, side=16.0, size=SIZE):
     entry = helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, size, size, 3])
     graph = helper.make_graph(nodes, "white", [entry], outputs, weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-    write_json(path.with_suffix(".json"), {"size": size, "min_score": 0.5})
+    write_json(path.with_suffix(".json"), {"size": size, "min_scores": [0.5, 0.5]})
     return path
 
 
@@ -91,6 +91,8 @@ def test_the_least_score(white):
     image[64:72, 40:48] = 204  # 0.8 of white: the logit is 0
     assert len(FinderDetector(white, min_score=0.49)(image)) == 1
     assert FinderDetector(white, min_score=0.51)(image) == []
+    assert len(FinderDetector(white, min_score=(0.49, 0.9))(image)) == 1  # that of the map of small faces counts
+    assert FinderDetector(white, min_score=(0.51, 0.1))(image) == []
     assert FinderDetector(white)(np.zeros((SIZE, SIZE, 3), np.uint8)) == []
 
 
@@ -111,6 +113,11 @@ def test_small_faces_in_tiles(white):
         FinderDetector(white, smallest=0.5)(image)
 
 
+def test_the_last_level_is_that_of_the_smallest(white):
+    for smallest in np.linspace(8.1, 23.7, 40):  # 10 / smallest · smallest is not always 10
+        FinderDetector(white, smallest=float(smallest))(np.zeros((300, 200, 3), np.uint8))
+
+
 @given(st.integers(1, 5000), st.integers(OF_TILES + 32, 1024))
 def test_tiles_cover_and_overlap(length, tile):
     starts = _starts(length, tile)
@@ -125,13 +132,13 @@ def test_files_that_are_no_finder(tmp_path, white):
     entry, output = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 64, 64, 3]) for n in ("image", "out"))
     graph = helper.make_graph([helper.make_node("Relu", ["image"], ["out"])], "relu", [entry], [output])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "r.onnx")
-    write_json(tmp_path / "r.json", {"size": 64, "min_score": 0.5})
+    write_json(tmp_path / "r.json", {"size": 64, "min_scores": [0.5, 0.5]})
     with pytest.raises(UserError, match="r.onnx does not run as a finder"):
         FinderDetector(tmp_path / "r.onnx")
     write_json(white.with_suffix(".json"), {"size": SIZE})
     with pytest.raises(UserError, match="not that of a finder"):
         FinderDetector(white)
-    write_json(white.with_suffix(".json"), {"size": SIZE, "min_score": 0.5})
+    write_json(white.with_suffix(".json"), {"size": SIZE, "min_scores": [0.5, 0.5]})
     with pytest.raises(UserError, match="--min-score 2 is not between 0 and 1"):
         FinderDetector(white, min_score=2)
     white.write_bytes(b"no network")
@@ -152,7 +159,7 @@ def test_the_shipped_finder_on_drawn_faces(suffix):
     detector = FinderDetector(shipped_finder().with_suffix(suffix))
     photograph = np.full((400, 640, 3), 170, np.uint8)
     truth = []
-    for number, (x, y, side) in enumerate([(60, 50, 300), (430, 120, 140)]):
+    for number, (x, y, side) in enumerate([(60, 50, 300), (430, 120, 200)]):
         photograph[y : y + side, x : x + side] = cv2.GaussianBlur(draw_face(side, 0, number), (0, 0), 0.7)
         truth.append(landmark_box(face_landmarks("w300", side, 0, number) + [x, y]))
     found = detector(photograph)

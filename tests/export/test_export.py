@@ -29,7 +29,8 @@ def options(data_folder, synthetic, tmp_path_factory):
         Card("mobileNetV2", 0.35, "synthetic", W300.to_dict(), 48, "student", 0.15), mean_shape=mean
     )
     network.model.compile("sgd", "mse")
-    images = synthetic.split("train").images[:32]
+    split = synthetic.split("train")
+    images = np.stack([split.crop(i) for i in range(32)])
     network.model.fit(images, np.zeros((32, 68, 2)), epochs=0)
     for _ in range(6):  # averages of batch normalisation as after a training
         network.model(images.astype(np.float32), training=True)

@@ -43,7 +43,8 @@ def test_schemes_without_the_points_have_no_pose():
     own = DatasetSpec("mine", 68)
     assert head_pose(np.zeros((68, 2)), own, 10, 10) is None
     assert head_pose(np.zeros((68, 2)), W300, 10, 10) is None  # all in one place
-    assert all(pose_points(spec) for spec in SPECS.values())
+    # of half a face six points would be too few
+    assert {name for name, spec in SPECS.items() if not pose_points(spec)} == {"cfp30"}
 
 
 def test_axes_of_a_head_that_looks_to_the_right():
