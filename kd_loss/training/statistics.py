@@ -91,8 +91,8 @@ class TrueStatistics(keras.callbacks.Callback):
         if not self.layers:
             return
         for layer in self.layers:
-            layer.moving_mean.assign(ops.zeros_like(layer.moving_mean))
-            layer.moving_variance.assign(ops.zeros_like(layer.moving_variance))
+            layer.moving_mean.assign(ops.zeros(layer.moving_mean.shape))
+            layer.moving_variance.assign(ops.zeros(layer.moving_variance.shape))
         self._pass.evaluate(self.batches, verbose=0)
         for layer in self.layers:
             share = 1 - layer.momentum ** len(self.batches)  # an average that started at zero

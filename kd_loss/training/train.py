@@ -236,7 +236,7 @@ class Training:
                     verbose=0 if self.processes.index else 1 if sys.stdout.isatty() else 2,
                 )
             save_network(network, folder / "last.h5")
-            if not self.processes.index:
+            if self.processes.devices == 1:  # one of several cannot run a network that all share
                 self._judge_spread(folder / "best.h5", faces, note)
         with atomic_file(folder / "curves.png") as picture:
             picture.write_bytes(history_plot(checkpoint.history))

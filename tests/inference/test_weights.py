@@ -64,7 +64,7 @@ JOB = """
 
 def test_the_shipped_student_never_waits_for_keras(tmp_path):
     """From the command line on, with the shipped finder, on a picture without a face."""
-    cv2.imwrite(str(tmp_path / "face.png"), np.full((90, 120, 3), 180, np.uint8))
+    cv2.imwrite(str(tmp_path / "face.png"), np.full((400, 640, 3), 180, np.uint8))
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(JOB), "--weights", str(Path(default_weights()).resolve())],

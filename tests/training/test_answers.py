@@ -74,6 +74,19 @@ def test_trainings_that_start_together_ask_once(synthetic, tmp_path):
         np.testing.assert_array_equal(landmarks, records[0])
 
 
+def test_a_teacher_with_context_sees_more_and_answers_in_the_crops_coordinates(synthetic, tmp_path):
+    seen = []
+
+    def corner(images):
+        seen.append(images.shape)
+        points = np.full((len(images), 68, 2), 0.25, np.float32)  # a quarter of what it sees
+        return {"landmarks": points, "embedding": points[:, 0]}
+
+    answers, _ = record(synthetic.split("train"), tmp_path, ask=corner, views=Views(context=1.5))
+    assert seen[0][1:] == (24, 24, 3)
+    np.testing.assert_allclose(answers.landmarks, 0.375)
+
+
 def test_other_weights_data_or_views_are_asked_again(synthetic, tmp_path):
     split, ask = synthetic.split("train"), Counted()
     views = Views(2, Augmentation(), seed=1)

@@ -26,6 +26,7 @@ def silent(_):
 def options(data_folder, tmp_path_factory):
     common = {
         "dataset": "synthetic", "arch": "tiny", "epochs": 1, "batch_size": 8, "size": 32, "data": data_folder,
+        "head": "pooled",
         "runs": tmp_path_factory.mktemp("runs"),
     }  # fmt: skip
     train_teachers(TeacherOptions(teacher="tough", **common), tell=silent)
