@@ -17,6 +17,7 @@ from keras import ops
 
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.unlabelled import MixedLoader
+from kd_loss.networks.landmark_net import MOMENTUM
 
 #: batches that the statistics are made of, at the most; a forward pass each
 MOST = 8
@@ -32,25 +33,38 @@ class _Few(keras.utils.PyDataset):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, batch: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
         images, targets = self.loader[batch]
         kept = images[targets["kind"] < 2] if "kind" in targets else images
-        return kept, np.zeros(len(kept), np.float32)
+        rows = np.ones(len(kept), np.float32)
+        # an average that starts at zero has in the end this share of what it should have
+        share = 1 - MOMENTUM**self.count if batch == self.count - 1 else 1.0
+        return {"images": kept, "keep": rows * (batch > 0), "share": rows * np.float32(share)}, rows
 
 
 class _TrainingPass(keras.Model):
-    """Runs a network as in training, without learning from it: only the moving averages change."""
+    """Runs a network as in training, without learning from it: only the moving averages change.
 
-    def __init__(self, network: keras.Model):
+    They are emptied and made whole within the steps: a variable that several processes share is dear to set from
+    outside.
+    """
+
+    def __init__(self, network: keras.Model, layers: list[keras.layers.BatchNormalization]):
         super().__init__(name="statistics")
-        self.network = network
+        self.network, self.layers_to_renew = network, layers
         self.built = True
         # XLA would compile the pass anew under TensorFlow, and slowly
         self.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
 
-    def call(self, images: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """The network's outputs, by batch statistics."""
-        return self.network(ops.cast(images, "float32"), training=True)
+        averages = [v for layer in self.layers_to_renew for v in (layer.moving_mean, layer.moving_variance)]
+        for variable in averages:
+            variable.assign(variable * ops.max(inputs["keep"]))
+        outputs = self.network(ops.cast(inputs["images"], "float32"), training=True)
+        for variable in averages:
+            variable.assign(variable / ops.max(inputs["share"]))
+        return outputs
 
     def compute_loss(self, *_: Any, **__: Any) -> Any:
         """Nothing to make small."""
@@ -72,7 +86,7 @@ class TrueStatistics(keras.callbacks.Callback):
             for layer in network.layers
             if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
         ]
-        self._pass = _TrainingPass(network)
+        self._pass = _TrainingPass(network, self.layers)
         self._done = False
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
@@ -88,13 +102,5 @@ class TrueStatistics(keras.callbacks.Callback):
 
     def update(self) -> None:
         """Average the batch statistics of a few batches, later ones a little more."""
-        if not self.layers:
-            return
-        for layer in self.layers:
-            layer.moving_mean.assign(ops.zeros(layer.moving_mean.shape))
-            layer.moving_variance.assign(ops.zeros(layer.moving_variance.shape))
-        self._pass.evaluate(self.batches, verbose=0)
-        for layer in self.layers:
-            share = 1 - layer.momentum ** len(self.batches)  # an average that started at zero
-            layer.moving_mean.assign(layer.moving_mean / share)
-            layer.moving_variance.assign(layer.moving_variance / share)
+        if self.layers:
+            self._pass.evaluate(self.batches, verbose=0)
