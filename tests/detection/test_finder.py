@@ -96,6 +96,15 @@ def test_the_least_score(white):
     assert FinderDetector(white)(np.zeros((SIZE, SIZE, 3), np.uint8)) == []
 
 
+def test_a_wall_is_no_face(white):
+    wall = np.full((SIZE, SIZE, 3), 250, np.uint8)
+    assert FinderDetector(white)(wall) == []
+    wall[64:80, 40:56] = 220  # a spot on it; the boxes around it have contrast
+    assert FinderDetector(white)(wall) != []
+    for height, width in ((90, 120), (480, 640), (300, 200)):
+        assert FinderDetector()(np.full((height, width, 3), 180, np.uint8)) == []
+
+
 def test_no_face_is_larger_than_the_picture(tmp_path):
     detector = FinderDetector(write_white_finder(tmp_path / "large.onnx", side=100.0))
     assert len(detector(picture(92, SIZE, (40, 64, 8)))) == 1  # 100 of 92 pixels
