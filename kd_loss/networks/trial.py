@@ -54,7 +54,8 @@ def _trial(path: Path, kind: str, size: int, changed: int) -> str:
     if done.returncode == 0:
         return ""
     if done.returncode == 3:
-        return "does not load: " + done.stdout.decode(errors="replace").strip()
+        lines = done.stdout.decode(errors="replace").split("\n")  # ONNX Runtime prints pages of its own before
+        return "does not load: " + ([line.strip() for line in lines if line.strip()] or ["no reason given"])[-1]
     name = f"exit code {done.returncode}"
     if done.returncode < 0:
         with contextlib.suppress(ValueError):
