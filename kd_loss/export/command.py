@@ -46,11 +46,11 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     dataset = _dataset(network, options)
     faces = test_faces(network.card, dataset)
     folder = Path(options.output) if options.output else weights.parent / "export"
-    _check_targets(folder, weights, formats, precisions)
-    reference = _predict(CropNetwork.of(network), faces.crops)
     calibration = calibration_crops(network.card, dataset, options.calibration) if dataset else None
     if "int8" in precisions:
         convert.required(calibration)
+    _check_targets(folder, weights, formats, precisions)  # from here on something is written
+    reference = _predict(CropNetwork.of(network), faces.crops)
     rows = [_row(weights.name, "keras", "fp32", weights, reference, reference, faces, network.card.size)]
     refused: list[str] = []
     for kind in formats:
