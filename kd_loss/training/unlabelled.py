@@ -12,7 +12,7 @@ from kd_loss import geometry
 from kd_loss.datasets.prepare import crop_face
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.datasets.sample import IMAGE_SUFFIXES, BadSample, read_image
-from kd_loss.detection import HaarDetector
+from kd_loss.detection import open_detector
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_folder, one_at_a_time, sha256, write_json
 from kd_loss.training.options import StudentOptions
@@ -22,6 +22,8 @@ from kd_loss.training.sources import Source, Tell
 ROUNDS = 2
 #: surroundings stored on each side of a crop, as a share of its side
 ROOM = 0.25
+#: which detector finds the faces
+DETECTOR = "finder"
 #: photographs held in memory at a time
 CHUNK = 32
 
@@ -49,7 +51,7 @@ def unlabelled_split(
     files = photographs(folder)
     margin = float(dataset.manifest["crop"]["margin"])
     listing = [[path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    key = json.dumps([listing, first.checksum, dataset.size, margin, ROUNDS, ROOM])
+    key = json.dumps([listing, first.checksum, dataset.size, margin, ROUNDS, ROOM, DETECTOR])
     place = options.runs / options.dataset / "unlabelled" / hashlib.sha256(key.encode()).hexdigest()[:20]
     if not (place / "manifest.json").is_file():
         with one_at_a_time(place):
@@ -85,7 +87,7 @@ def unlabelled_split(
 def _crops(
     files: list[Path], folder: Path, teacher: Source, dataset: PreparedDataset, margin: float
 ) -> tuple[np.ndarray, list[str]]:
-    detect, ask = HaarDetector(), teacher.ask(["landmarks"])
+    detect, ask = open_detector(DETECTOR), teacher.ask(["landmarks"])
     size, context = teacher.size or dataset.size, teacher.context
     border = round(dataset.size * ROOM)
     stored = dataset.size + 2 * border
