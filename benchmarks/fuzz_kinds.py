@@ -93,8 +93,8 @@ def prepared(folder: Path) -> Path:
 
 def network(folder: Path, suffix: str, precision: str = "fp32") -> Path:
     """A small network of random weights in a file of that suffix."""
-    from kd_loss.datasets.spec import W300
     from kd_loss.networks import Card, build_network, save_network
+    from kd_loss.schemes.spec import W300
 
     made = build_network(Card("mobileNetV2", 0.35, "w300", W300.to_dict(), 32, "student", 0.15))
     path = folder / f"sound{suffix}"
@@ -124,7 +124,7 @@ def kind_of(name: str, folder: Path) -> Kind:
     rng0 = np.random.default_rng(0)
     points = face_landmarks("w300", 60, 0, 0)
     if name in ("h5", "keras", "onnx", "tflite", "int8"):
-        from kd_loss.networks.crop_network import open_network
+        from kd_loss.runtimes.crops import open_network
 
         suffix = {"int8": ".tflite"}.get(name, f".{name}")
         sound = network(folder, suffix, "int8" if name == "int8" else "fp32")

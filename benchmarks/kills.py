@@ -183,7 +183,7 @@ def main() -> None:
         trained = root / "runs" / "synthetic" / "base" / "best.h5"
         (trained.parent / "faces").mkdir()
         from kd_loss.datasets.synthetic import draw_face
-        from kd_loss.inference.drawing import encode_png
+        from kd_loss.schemes.drawing import encode_png
 
         for index in range(12):
             (trained.parent / "faces" / f"{index}.png").write_bytes(encode_png(draw_face(64, 0, index)))

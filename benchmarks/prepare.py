@@ -20,9 +20,9 @@ import numpy as np
 
 from kd_loss.datasets.folder import read_folder
 from kd_loss.datasets.prepare import prepare
-from kd_loss.datasets.spec import W300
 from kd_loss.datasets.synthetic import draw_face, face_landmarks
 from kd_loss.datasets.w300 import read_w300
+from kd_loss.schemes.spec import W300
 
 SIDE, SIZE = 512, 224
 

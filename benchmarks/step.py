@@ -22,7 +22,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
 
-from kd_loss.benchmark.ways import ROLES, Clock, ours
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
@@ -30,6 +29,7 @@ from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.synthetic import draw_archive
 from kd_loss.distillation import RecordedTeacher
+from kd_loss.speed.ways import ROLES, Clock, ours
 
 #: group -> pattern of `name:type` of an operation; the first that fits
 GROUPS = {

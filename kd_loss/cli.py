@@ -18,8 +18,7 @@ from typing import Any, NoReturn
 
 from kd_loss import __version__
 from kd_loss.configuration import Parser, add_options, build
-from kd_loss.errors import UserError
-from kd_loss.files import disk_error
+from kd_loss.errors import UserError, disk_error
 from kd_loss.quiet import WithoutTensorFlow, quiet_stderr
 from kd_loss.terminal import at_once, catch_interrupts, finish, interruptible, open_streams, stop
 
@@ -65,8 +64,8 @@ COMMANDS = {
         "landmarks on pictures of faces",
     ),
     "import": Command(
-        "kd_loss.networks.import_options:ImportOptions",
-        "kd_loss.networks.import_command:run_import",
+        "kd_loss.importing.options:ImportOptions",
+        "kd_loss.importing.command:run_import",
         "a network from an old .h5 of Keras 2",
     ),
     "export": Command(
@@ -75,12 +74,12 @@ COMMANDS = {
         "a student for other runtimes: LiteRT, ONNX, SavedModel, a web page",
     ),
     "benchmark": Command(
-        "kd_loss.benchmark.options:BenchmarkOptions",
-        "kd_loss.benchmark.command:run_benchmark",
+        "kd_loss.speed.options:BenchmarkOptions",
+        "kd_loss.speed.command:run_benchmark",
         "time, memory and size of networks in their runtimes; the speed of training",
     ),
     "compare": Command(
-        "kd_loss.training.options:CompareOptions",
+        "kd_loss.evaluation.options:CompareOptions",
         "kd_loss.evaluation.compare:run_compare",
         "several methods on equal terms: train, test, one table",
     ),

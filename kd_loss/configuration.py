@@ -10,14 +10,15 @@ import argparse
 import dataclasses
 import difflib
 import json
+import math
 import tomllib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from kd_loss.errors import UserError
+from kd_loss.errors import UserError, choose
 
 T = TypeVar("T")
 
@@ -25,9 +26,22 @@ T = TypeVar("T")
 _OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
 
 
-def option(default: Any, help: str, *, positional: bool = False, flag: str = "") -> Any:
-    """A field of an options class; `flag` where its name on the command line differs."""
-    metadata = {"help": help, "positional": positional, "flag": flag}
+def option(
+    default: Any, help: str, *, positional: bool = False, flag: str = "", choices: Sequence[str] = (),
+    within: tuple[float, float] | None = None, above: float | None = None,
+) -> Any:  # fmt: skip
+    """A field of an options class.
+
+    Args:
+        flag: its name on the command line, where that differs.
+        choices: the texts that it may be, beside an empty default; for a list, each of its entries.
+        within: the least and the largest number that it may be, the last perhaps infinite.
+        above: a number that it has to exceed.
+    """
+    metadata = {
+        **{"help": help, "positional": positional, "flag": flag},
+        **{"choices": tuple(choices), "within": within, "above": above},
+    }
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -63,7 +77,8 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
         factory = field.default_factory
         default = field.default if factory is dataclasses.MISSING else factory()
         value = " ".join(map(str, default)) if isinstance(default, list) else default
-        shown = "" if default in (None, "", [], False) else f" (default {value})"
+        notes = [_range_of(field.metadata)] + ([] if default in (None, "", [], False) else [f"default {value}"])
+        shown = f" ({'; '.join(filter(None, notes))})" if any(notes) else ""
         text = (field.metadata["help"] + shown).replace("%", "%%")
         if field.metadata["positional"]:
             nargs: dict[str, Any] = {"nargs": "*"} if many else {"nargs": "?", "default": argparse.SUPPRESS}
@@ -74,10 +89,47 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
         if kind is bool:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction if default else "store_true", **options)
         else:
-            metavar = flag.lstrip("-").upper().replace("-", "_")
+            choices = field.metadata["choices"]
+            metavar = "{" + ",".join(choices) + "}" if choices else flag.lstrip("-").upper().replace("-", "_")
             if many:  # given once with several values, or several times
                 options |= {"nargs": "+", "action": "extend"}
             parser.add_argument(flag, type=kind, metavar=metavar, **options)
+
+
+def _range_of(metadata: Mapping[str, Any]) -> str:
+    """What numbers an option takes, in words; empty where any."""
+    if metadata["within"]:
+        low, high = metadata["within"]
+        return f"{low:g} or more" if high == math.inf else f"{low:g}…{high:g}"
+    return "" if metadata["above"] is None else f"above {metadata['above']:g}"
+
+
+def check_values(options: T) -> T:
+    """The options with the choices as they are declared (`Heatmap` is `heatmap`).
+
+    Raises:
+        UserError: a text that is none of an option's choices, with the nearest one, or a number out of its range.
+    """
+    changed: dict[str, Any] = {}
+    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+        value, choices = getattr(options, field.name), field.metadata["choices"]
+        words = field.name.replace("_", " ")
+        if choices and isinstance(value, list):
+            changed[field.name] = list(dict.fromkeys(choose(each, choices, words) for each in value))
+        elif choices and value:
+            changed[field.name] = choose(value, choices, words)
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, int | float) and not isinstance(number, bool):
+                _check_number(number, field)
+    return dataclasses.replace(options, **changed)  # type: ignore[type-var]
+
+
+def _check_number(value: float, field: dataclasses.Field[Any]) -> None:
+    low, high = field.metadata["within"] or (-math.inf, math.inf)
+    above = field.metadata["above"]
+    if not math.isfinite(value) or not low <= value <= high or (above is not None and value <= above):
+        flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
+        raise UserError(f"{flag} {value:g} is out of range: {_range_of(field.metadata) or 'a finite number'}")
 
 
 def read_config(path: Path, cls: type) -> dict[str, Any]:
@@ -133,7 +185,7 @@ def build(cls: type[T], given: dict[str, Any]) -> T:
     config = given.get("config")
     values = read_config(Path(config), cls) if config else {}
     # a positional list is always there, empty where nothing was given
-    return cls(**{**values, **{k: v for k, v in given.items() if v != [] or k not in values}})
+    return check_values(cls(**{**values, **{k: v for k, v in given.items() if v != [] or k not in values}}))
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, *, prog: str | None = None) -> T:

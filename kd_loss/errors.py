@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -32,3 +34,11 @@ def choose(value: str, choices: Iterable[str], what: str) -> str:
     near = difflib.get_close_matches(fold(value), list(folded), n=1)
     hint = f"did you mean '{folded[near[0]]}'? " if near else ""
     raise UserError(f"unknown {what} '{value}': {hint}valid: {', '.join(names)}")
+
+
+def disk_error(error: OSError, where: Path) -> UserError:
+    """The one line for a failed write: a full disk, a read-only folder or whatever else it was."""
+    # NumPy does not say why it wrote less than it should
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and "requested and" in str(error)):
+        return UserError(f"the disk is full at {where}; free some space or choose another folder")
+    return UserError(f"cannot write {where}: {error.strerror or error}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import glob
 import hashlib
 import json
@@ -18,16 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kd_loss.errors import UserError
+from kd_loss.errors import UserError, disk_error
 from kd_loss.ownership import check_replaceable, record_folder
-
-
-def disk_error(error: OSError, where: Path) -> UserError:
-    """The one line for a failed write: a full disk, a read-only folder or whatever else it was."""
-    # NumPy does not say why it wrote less than it should
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or (error.errno is None and "requested and" in str(error)):
-        return UserError(f"the disk is full at {where}; free some space or choose another folder")
-    return UserError(f"cannot write {where}: {error.strerror or error}")
 
 
 def _named(error: OSError, temporary: Path, target: Path) -> UserError:

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from kd_loss.errors import UserError
+from kd_loss.errors import UserError, disk_error
 
 RECORD = ".kd-loss-files"
 #: most bytes of a record or manifest
@@ -86,8 +86,6 @@ def claim(folder: Path, names: Iterable[str]) -> None:
     new = check_free(folder, names)
     if not new:
         return
-    from kd_loss.files import disk_error
-
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / RECORD).open("a", encoding="utf-8", errors="surrogateescape") as record:

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from kd_loss.errors import UserError
-from kd_loss.files import atomic_file, atomic_folder, disk_error, read_json, sha256, write_json
+from kd_loss.errors import UserError, disk_error
+from kd_loss.files import atomic_file, atomic_folder, read_json, sha256, write_json
 from kd_loss.ownership import claim
 
 

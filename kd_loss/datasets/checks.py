@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.errors import UserError
+from kd_loss.schemes.spec import DatasetSpec
 
 #: normalised landmarks lie within half a crop of its centre, those of other faces a little further out
 FURTHEST = 10.0

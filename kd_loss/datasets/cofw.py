@@ -21,9 +21,9 @@ from kd_loss.datasets.sample import (
     existing_folder,
     missing_parts,
 )
-from kd_loss.datasets.spec import COFW
 from kd_loss.errors import UserError
 from kd_loss.hdf5 import check_dataset, entry_of
+from kd_loss.schemes.spec import COFW
 
 #: bytes that a picture may have, and the numbers or cells of a whole file
 MOST_PICTURE, MOST_NUMBERS = 1 << 28, 1 << 27

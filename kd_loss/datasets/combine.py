@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from kd_loss.datasets.sample import Archive, Sample
-from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.errors import UserError
+from kd_loss.schemes.spec import DatasetSpec
 
 
 def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
     """Points (M, 2) of one scheme as points (K, 2) of another, NaN where the first has none of the kind.
 
-    >>> from kd_loss.datasets.spec import CFP30, W300
+    >>> from kd_loss.schemes.spec import CFP30, W300
     >>> half = np.arange(60.0).reshape(30, 2)
     >>> translate(half, CFP30, W300)[[36, 45]].tolist()      # the right eye is seen, the left one is not
     [[24.0, 25.0], [nan, nan]]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_loss.configuration import option
-from kd_loss.errors import UserError, choose
+from kd_loss.configuration import check_values, option
+from kd_loss.errors import UserError
 from kd_loss.ownership import check_replaceable
 from kd_loss.wording import counted
 
@@ -26,25 +27,33 @@ class PrepareOptions:
     dataset: str = option("", "w300, cofw, wflw, synthetic, synthetic_cofw, synthetic_wflw, or a name with --spec")
     source: str = option("", "folder of the archive; not needed for synthetic faces")
     spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
-    format: str = option("auto", "auto; or folder: images with one .npy or .pts each, or one CSV")
-    size: int = option(224, "side of a crop in pixels")
-    margin: float = option(0.15, "added to each side of the landmark box, as a fraction of its longer side")
-    room: float = option(0.25, "photograph kept on each side of a crop, for augmentation, as a share of its side")
+    format: str = option(
+        "auto", "auto; or folder: images with one .npy or .pts each, or one CSV", choices=("auto", "folder")
+    )
+    size: int = option(224, "side of a crop in pixels", within=(16, 1024))
+    margin: float = option(
+        0.15, "added to each side of the landmark box, as a fraction of its longer side", within=(0, 2)
+    )
+    room: float = option(
+        0.25, "photograph kept on each side of a crop, for augmentation, as a share of its side", within=(0, 1)
+    )
     also: list[str] = option(
         [], "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or spec.json=FOLDER"
     )
-    variance: float = option(0.90, "share of the variance that the soft landmarks keep")
-    test_fraction: float = option(0.1, "share of photographs for testing, where the source has no split")
+    variance: float = option(0.90, "share of the variance that the soft landmarks keep", within=(0, 1))
+    test_fraction: float = option(0.1, "share of photographs for testing, where the source has no split", within=(0, 1))
     skip_bad: bool = option(False, "leave bad samples out instead of refusing the whole")
-    count: int = option(2000, "faces to draw for training (synthetic); a quarter more for testing")
-    seed: int = option(0, "of the drawn faces")
+    count: int = option(
+        2000, "faces to draw for training (synthetic); a quarter more for testing", within=(4, math.inf)
+    )
+    seed: int = option(0, "of the drawn faces", within=(0, 2**32 - 1))
     data: Path = option(Path("data"), "folder of the prepared datasets")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
 
 
 def read_archive(options: PrepareOptions) -> Any:
     """The archive that the options name."""
-    from kd_loss.datasets.spec import chosen_spec
+    from kd_loss.schemes.spec import chosen_spec
 
     spec = chosen_spec(options.dataset, options.spec)
     if options.spec:
@@ -57,7 +66,7 @@ def read_archive(options: PrepareOptions) -> Any:
 
         return draw_archive(name, options.count, options.size, options.margin, options.seed)
     source = _source(options)
-    if choose(options.format, ("auto", "folder"), "format") == "folder" or _is_plain_folder(source):
+    if options.format == "folder" or _is_plain_folder(source):
         from kd_loss.datasets.folder import read_folder
 
         return read_folder(source, spec, options.test_fraction)
@@ -117,8 +126,6 @@ def _check_target(target: Path, source: str) -> None:
 
 def _check_room(options: PrepareOptions) -> None:
     """Refuse to draw more faces than there is room for, before the first is drawn."""
-    if options.count < 4:
-        raise UserError(f"--count {options.count} is less than 4")
     faces = options.count + options.count // 4
     needed = faces * 3 * options.size**2
     place = options.data.absolute()
@@ -179,18 +186,15 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     from rich.progress import track
 
     from kd_loss.datasets.prepare import check_crop, prepare
-    from kd_loss.datasets.spec import chosen_spec
+    from kd_loss.schemes.spec import chosen_spec
 
     console = Console(stderr=True)
 
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
         return track(items, "faces", total, console=console, transient=True, disable=not console.is_terminal)
 
+    options = check_values(options)
     check_crop(options.size, options.margin, options.room)
-    if options.seed < 0:
-        raise UserError(f"--seed {options.seed} is negative")
-    if not 0 < options.test_fraction < 1:
-        raise UserError(f"--test-fraction {options.test_fraction} is not between 0 and 1")
     if not options.source:
         _check_room(options)
     target = options.data / chosen_spec(options.dataset, options.spec).name

@@ -35,8 +35,8 @@ from kd_loss.datasets.sample import (
     pair_files,
     read_image,
 )
-from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.errors import UserError
+from kd_loss.schemes.spec import DatasetSpec
 
 Row = tuple[str, Path, np.ndarray, str]
 

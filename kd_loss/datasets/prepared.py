@@ -12,9 +12,9 @@ import numpy as np
 
 from kd_loss import geometry
 from kd_loss.datasets.checks import check_manifest, check_split, open_array
-from kd_loss.datasets.spec import SPECS, DatasetSpec
 from kd_loss.errors import UserError, choose
 from kd_loss.files import is_temporary, read_json
+from kd_loss.schemes.spec import SPECS, DatasetSpec
 
 
 @dataclass(frozen=True)

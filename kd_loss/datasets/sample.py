@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.errors import UserError
+from kd_loss.schemes.spec import DatasetSpec
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 

@@ -16,7 +16,7 @@ from kd_loss.datasets.sample import (
     photograph,
     read_image,
 )
-from kd_loss.datasets.spec import W300
+from kd_loss.schemes.spec import W300
 
 TRAIN_PARTS = ("afw", "helen/trainset", "lfpw/trainset")
 TEST_PARTS = ("helen/testset", "lfpw/testset", "ibug")

@@ -20,8 +20,8 @@ from kd_loss.datasets.sample import (
     missing_parts,
     read_image,
 )
-from kd_loss.datasets.spec import WFLW
 from kd_loss.errors import UserError
+from kd_loss.schemes.spec import WFLW
 
 ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 

@@ -13,15 +13,15 @@ import cv2
 import numpy as np
 
 from kd_loss import geometry
+from kd_loss.configuration import check_values
+from kd_loss.crop import crop_face
 from kd_loss.datasets.command import PrepareOptions, run_prepare
-from kd_loss.datasets.prepare import crop_face
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.synthetic import draw_face, face_landmarks
 from kd_loss.demo.options import DemoOptions
-from kd_loss.errors import UserError
+from kd_loss.errors import UserError, disk_error
 from kd_loss.evaluation.command import write_results
 from kd_loss.evaluation.result import test_network
-from kd_loss.files import disk_error
 from kd_loss.inference.command import run_predict
 from kd_loss.inference.options import PredictOptions
 from kd_loss.ownership import check_replaceable, record_folder
@@ -36,6 +36,7 @@ MARK = ".made-by-kd-loss-demo"
 def run_demo(options: DemoOptions) -> dict[str, Any]:
     """Run the whole job; returns the metrics of the test."""
     started = time.perf_counter()
+    options = check_values(options)
     root = options.output
 
     def say(step: str) -> None:

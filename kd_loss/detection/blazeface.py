@@ -36,7 +36,7 @@ class BlazeFaceDetector:
     """
 
     def __init__(self, model: Path, threshold: float = 0.5):
-        from kd_loss.networks.runtimes import open_runtime
+        from kd_loss.runtimes.files import open_runtime
 
         if not model.is_file():
             raise UserError(f"no such detector model: {model}")

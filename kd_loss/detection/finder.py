@@ -18,7 +18,7 @@ from kd_loss.detection.base import Detection, largest_first, merge_boxes, square
 from kd_loss.detection.layout import CHANNELS, LEVELS, decode
 from kd_loss.errors import UserError
 from kd_loss.files import read_json
-from kd_loss.networks.runtimes import Run, open_runtime
+from kd_loss.runtimes.files import Run, open_runtime
 
 FINDER = Path("models", "detectors", "finder.tflite")
 #: sides of faces in pixels of the input: the least that is found, and the largest that tiles answer for, which overlap

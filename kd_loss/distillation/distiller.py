@@ -8,12 +8,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.distillation.base import DistillationMethod, Taps, Tensor
 from kd_loss.distillation.check import check_names, check_terms
 from kd_loss.distillation.teacher import RecordedTeacher, Teacher
 from kd_loss.errors import UserError
 from kd_loss.networks.landmark_net import LandmarkNet
+from kd_loss.schemes.spec import DatasetSpec
 
 
 class Distiller(keras.Model):

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import PreparedSplit, open_dataset
-from kd_loss.errors import UserError, choose
+from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import worst
 from kd_loss.evaluation.options import EvaluationOptions
 from kd_loss.evaluation.pictures import result_sheet, soft_sheet
@@ -19,8 +20,8 @@ from kd_loss.evaluation.published import is_official
 from kd_loss.evaluation.report import describe, print_table, render_html, subset_table
 from kd_loss.evaluation.result import Result, test_network
 from kd_loss.files import atomic_file, read_json, write_json
-from kd_loss.inference.drawing import encode_png
 from kd_loss.ownership import check_free, claim
+from kd_loss.schemes.drawing import encode_png
 from kd_loss.training.history import history_plot, read_history
 from kd_loss.training.run import finished_runs
 from kd_loss.wording import counted
@@ -85,12 +86,11 @@ def output_folder(options: EvaluationOptions, weights: Path) -> Path:
 
 def run_test(options: EvaluationOptions) -> dict[str, Any]:
     """Test, print the table, write `metrics.json`, `report.html` and the pictures; returns the metrics."""
+    options = check_values(options)
     options.check()
     paths = [Path(text) for text in options.weights]
     dataset = open_dataset(options.dataset, options.data)
-    split = dataset.split(choose(options.split, ("test", "train"), "split"))
-    if options.worst < 1 or options.batch_size < 1:
-        raise UserError("--worst and --batch-size have to be at least 1")
+    split = dataset.split(options.split)
     folder = output_folder(options, paths[0])
     if not is_run(folder):
         check_free(folder, FILES)

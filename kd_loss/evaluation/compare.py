@@ -16,9 +16,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
 from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import Score, holm, seeds_and_faces
+from kd_loss.evaluation.options import CompareOptions
 from kd_loss.evaluation.plots import ced_plot
 from kd_loss.evaluation.report import describe, print_table, render_html
 from kd_loss.evaluation.result import Result, test_network
@@ -26,7 +28,7 @@ from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.ownership import claim
 from kd_loss.training.history import read_history
 from kd_loss.training.methods import load_plugins, parse_methods, split_method
-from kd_loss.training.options import CompareOptions, StudentOptions
+from kd_loss.training.options import StudentOptions
 from kd_loss.training.same_run import check_same
 from kd_loss.training.student import check_student, train_student
 
@@ -57,8 +59,7 @@ def student_options(options: CompareOptions, method: str, seed: int, folder: str
 
 def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
     """Refuse what is wrong with the methods, their settings and teachers before any training."""
-    if options.seeds < 1:
-        raise UserError(f"--seeds {options.seeds} is less than 1")
+    check_values(options)
     if len(set(options.methods)) != len(options.methods):
         raise UserError("--methods names a method twice")
     load_plugins(options.plugin)

@@ -1,13 +1,15 @@
-"""The options of the commands `test` and `curves`."""
+"""The options of the commands `test`, `compare` and `curves`."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from kd_loss.configuration import option
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.errors import UserError
+from kd_loss.training.options import DistillationOptions
 
 
 @dataclass(frozen=True)
@@ -16,10 +18,10 @@ class EvaluationOptions:
 
     weights: list[str] = option([], "weights (.h5 with a card) to test; the first one's pictures are drawn")
     dataset: str = option("w300", "prepared dataset")
-    split: str = option("test", "test or train")
+    split: str = option("test", "test or train", choices=("test", "train"))
     beside: bool = option(True, "test the dataset's newest teachers and students alone and distilled beside it")
-    worst: int = option(20, "how many of the worst faces to draw")
-    batch_size: int = option(32, "faces per step")
+    worst: int = option(20, "how many of the worst faces to draw", within=(1, math.inf))
+    batch_size: int = option(32, "faces per step", within=(1, math.inf))
     output: str = option("", "folder of the results; the weights' run folder if left out")
     data: Path = option(Path("data"), "folder of the prepared datasets")
     runs: Path = option(Path("runs"), "folder of the runs")
@@ -36,7 +38,15 @@ class EvaluationOptions:
 class CurvesOptions:
     """Draw the terms of KD-Loss and their sum against the student's error, for both variants."""
 
-    tough: float = option(0.02, "error of the tough teacher, in normalised units")
-    tolerant: float = option(0.04, "error of the tolerant teacher")
+    tough: float = option(0.02, "error of the tough teacher, in normalised units", above=0)
+    tolerant: float = option(0.04, "error of the tolerant teacher", above=0)
     output: Path = option(Path("kd_loss.png"), "the picture to write")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+
+@dataclass(frozen=True)
+class CompareOptions(DistillationOptions):
+    """Train a student by each method with the same seeds, epochs and data, and compare them on the test faces."""
+
+    methods: list[str] = option(["none", "kd_loss"], "methods; a combination as kd_loss+srrl:0.1")
+    seeds: int = option(3, "students per method; their seeds count up from --seed", within=(1, 1000))

@@ -12,8 +12,8 @@ import numpy as np
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
-from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.evaluation.metrics import ced, mean_of_known
+from kd_loss.schemes.spec import DatasetSpec
 
 
 def to_png(figure: Figure) -> bytes:

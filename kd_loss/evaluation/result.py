@@ -14,8 +14,8 @@ from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import Score, mean_of_known, normalising_distance, part_errors, point_errors
 from kd_loss.networks.card import SPREAD_CORRELATION
-from kd_loss.networks.crop_network import open_network
-from kd_loss.networks.prediction import check_fit, predict_split, rank_correlation
+from kd_loss.runtimes.crops import open_network
+from kd_loss.training.prediction import check_fit, predict_split, rank_correlation
 
 
 @dataclass(frozen=True)

@@ -12,20 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset, prepared_names
-from kd_loss.errors import UserError, choose
+from kd_loss.errors import UserError
 from kd_loss.evaluation.report import print_table
 from kd_loss.export import convert
-from kd_loss.export.options import ExportOptions
-from kd_loss.export.parity import TOLERANCE, Faces, calibration_crops, difference, test_faces
+from kd_loss.export.options import TOLERANCE, ExportOptions
+from kd_loss.export.parity import Faces, calibration_crops, difference, test_faces
 from kd_loss.files import atomic_file, atomic_folder, sha256, write_json
 from kd_loss.inference.weights import EXPORTED_FROM
 from kd_loss.networks import LandmarkNet, load_network
-from kd_loss.networks.crop_network import CropNetwork, open_network
 from kd_loss.ownership import check_replaceable, claim
 from kd_loss.quiet import quiet_stderr
+from kd_loss.runtimes.crops import CropNetwork, open_network
 
-FORMATS = ("litert", "onnx", "saved_model", "web")
 SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
 
 
@@ -35,11 +35,9 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     Raises:
         UserError: an export differs by more than the tolerance; it is not left behind, the others are.
     """
+    options = check_values(options)
     options.check()
-    formats = [choose(name, FORMATS, "format") for name in dict.fromkeys(options.format)]
-    precisions = [choose(name, TOLERANCE, "precision") for name in dict.fromkeys(options.precision)]
-    if options.calibration < 1 or not options.tolerance >= 0:
-        raise UserError("--calibration has to be at least 1 and --tolerance at least 0")
+    formats, precisions = options.format, options.precision
     convert.require_tensorflow()
     weights = Path(options.weights)
     network = _named(load_network(weights), weights)

@@ -18,7 +18,7 @@ import numpy as np
 
 from kd_loss.errors import UserError
 from kd_loss.networks import LandmarkNet
-from kd_loss.networks.runtimes import embed_card
+from kd_loss.runtimes.files import embed_card
 
 #: of LiteRT, in a heatmap head and nowhere else
 HEAD_OPERATIONS = ["SOFTMAX", "FULLY_CONNECTED", "BATCH_MATMUL", "SUB", "SUM", "SQRT", "MAXIMUM", "SQUARE", "MUL"]

@@ -12,10 +12,7 @@ from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.datasets.synthetic import draw_face
 from kd_loss.evaluation.metrics import normalising_distance, point_errors
 from kd_loss.networks.card import Card
-from kd_loss.networks.prediction import check_fit
-
-#: the largest mean difference of a landmark that is accepted, in pixels of the input
-TOLERANCE = {"fp32": 0.01, "fp16": 0.1, "int8": 1.0}
+from kd_loss.training.prediction import check_fit
 
 
 @dataclass(frozen=True)

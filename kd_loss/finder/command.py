@@ -12,8 +12,8 @@ import keras
 import numpy as np
 from rich.progress import track
 
+from kd_loss.configuration import check_values
 from kd_loss.datasets.folder import read_folder
-from kd_loss.datasets.spec import W300
 from kd_loss.datasets.synthetic import draw_face, face_landmarks
 from kd_loss.datasets.w300 import TEST_PARTS, TRAIN_PARTS, read_w300
 from kd_loss.detection.blazeface import BlazeFaceDetector
@@ -28,6 +28,7 @@ from kd_loss.finder.network import build_finder
 from kd_loss.finder.options import FinderOptions
 from kd_loss.finder.targets import ComposedPictures, FinderLoss
 from kd_loss.finder.write import write_finder
+from kd_loss.schemes.spec import W300
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.run import open_run
 
@@ -40,15 +41,12 @@ def run_train_finder(options: FinderOptions) -> Path:
 
     One in ten photographs of 300W and persons of CFP, and every second background, take no part in it.
     """
+    options = check_values(options)
     if not options.faces or not options.backgrounds:
         raise UserError("give --faces FOLDER… and --backgrounds FOLDER, e.g. --faces 300W --backgrounds scenes")
     for name in ("size", "input_size"):
-        if getattr(options, name) % 32 or not 64 <= getattr(options, name) <= 1024:
-            raise UserError(
-                f"--{name.replace('_', '-')} {getattr(options, name)} is not a multiple of 32 from 64 to 1024"
-            )
-    if options.steps < 20 or options.batch_size < 1:
-        raise UserError("--steps has to be at least 20 and --batch-size at least 1")
+        if getattr(options, name) % 32:
+            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is not a multiple of 32")
     keras.utils.set_random_seed(options.seed)
     pictures = read_pictures(options)
     folder = open_run(options.runs / "finder", options.name, "finder", _names(options), resume=False)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from kd_loss.configuration import check_values
 from kd_loss.detection import FixedBox, WholePicture, open_detector
 from kd_loss.errors import UserError
 from kd_loss.inference.display import check_display, show
@@ -80,15 +81,6 @@ def make_detector(options: PredictOptions, margin: float) -> Detector:
     )
 
 
-def _check(options: PredictOptions) -> None:
-    if options.batch_size < 1 or options.every < 1:
-        raise UserError("--batch-size and --every have to be at least 1")
-    if not 0 <= options.refine <= 10:
-        raise UserError(f"--refine {options.refine} is not in 0…10")
-    if not 0 <= options.smooth < 1e3 or options.frames < 0:
-        raise UserError("--smooth and --frames have to be 0 or more")
-
-
 def _header(predictor: LandmarkPredictor) -> list[str]:
     return csv_header(predictor.spec.points, predictor.card.confident)
 
@@ -99,7 +91,7 @@ def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
     A picture leaves `<name>.png` and `.json` and a `.pts` for each face, all of them together `faces.csv`; a video
     `<name>.mp4`, `.json` and `.csv`.
     """
-    _check(options)
+    options = check_values(options)
     sources = find_sources(options.sources)
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):

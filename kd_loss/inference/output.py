@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kd_loss.errors import UserError
-from kd_loss.files import atomic_file, disk_error
-from kd_loss.inference.drawing import encode_png
+from kd_loss.errors import UserError, disk_error
+from kd_loss.files import atomic_file
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.ownership import claim
+from kd_loss.schemes.drawing import encode_png
 
 
 def draw_faces(image: np.ndarray, faces: Iterable[FaceLandmarks], pose: bool) -> np.ndarray:

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kd_loss import geometry
-from kd_loss.datasets.prepare import crop_face
+from kd_loss.crop import crop_face
 from kd_loss.detection import BoxCalibration, Detection
 from kd_loss.errors import UserError
 from kd_loss.inference.result import FaceLandmarks, confidence_of
-from kd_loss.networks.crop_network import CropNetwork, open_network
+from kd_loss.runtimes.crops import CropNetwork, open_network
 
 #: a photograph (H, W, 3) uint8 RGB -> its faces
 Detector = Callable[[np.ndarray], list[Detection]]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from kd_loss.datasets.pts import format_pts
-from kd_loss.datasets.spec import DatasetSpec
-from kd_loss.inference.drawing import draw_landmarks, draw_pose
-from kd_loss.inference.pose import HeadPose, head_pose
+from kd_loss.schemes.drawing import draw_landmarks, draw_pose
+from kd_loss.schemes.head_pose import HeadPose, head_pose
+from kd_loss.schemes.spec import DatasetSpec
 
 #: the spread of a heatmap, in crop sides, at which a landmark's confidence is one half
 HALF_CONFIDENT = 0.05

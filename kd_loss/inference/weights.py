@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kd_loss.errors import UserError
 from kd_loss.files import sha256
-from kd_loss.networks.runtimes import embedded_card
+from kd_loss.runtimes.files import embedded_card
 
 #: the entry of an exported card's training that names the file it was made from, by its SHA-256
 EXPORTED_FROM = "exported_from_sha256"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from kd_loss.configuration import option
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.errors import UserError, choose
 
 HEADS = ("heatmap", "pooled")
 CUTS = ("P3", "P4", "P5")
@@ -19,38 +19,52 @@ class TrainingOptions:
     """What teachers and students have in common."""
 
     dataset: str = option("w300", "prepared dataset: w300, cofw, wflw, synthetic or your own")
-    epochs: int = option(150, "passes over the training faces")
-    batch_size: int = option(32, "faces per step")
-    learning_rate: float = option(1e-3, "largest learning rate of Adam: linear warm-up, then cosine decay")
-    seed: int = option(0, "of weights, order and augmentation")
-    size: int | None = option(None, "side of the network's input in pixels; that of the prepared crops if left out")
-    head: str = option("heatmap", "heatmap: a map per landmark and a soft-argmax; pooled: as in the paper")
-    cut: str = option("", "where the backbone ends: P3, P4 or P5, the whole; P4 for heatmaps if left out")
-    alpha: float = option(1.0, "width multiplier, for architectures that have one")
-    pretrained: str = option("none", "none, imagenet or noisy-student")
-    dropout: float | None = option(None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out")
-    validation: float = option(0.05, "share of the training photographs held out to choose the best epoch; 0: the last")
+    epochs: int = option(150, "passes over the training faces", within=(1, 1e9))
+    batch_size: int = option(32, "faces per step", within=(1, 1e9))
+    learning_rate: float = option(1e-3, "largest learning rate of Adam: linear warm-up, then cosine decay", above=0)
+    seed: int = option(0, "of weights, order and augmentation", within=(0, 2**32 - 1))
+    size: int | None = option(
+        None, "side of the network's input in pixels; that of the prepared crops if left out", within=(32, 1024)
+    )
+    head: str = option(
+        "heatmap", "heatmap: a map per landmark and a soft-argmax; pooled: as in the paper", choices=HEADS
+    )
+    cut: str = option("", "where the backbone ends: P3, P4 or P5, the whole; P4 for heatmaps if left out", choices=CUTS)
+    alpha: float = option(1.0, "width multiplier, for architectures that have one", within=(0.1, 2))
+    pretrained: str = option(
+        "none", "weights of the backbone that others trained", choices=("none", "imagenet", "noisy-student")
+    )
+    dropout: float | None = option(
+        None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out", within=(0, 0.99)
+    )
+    validation: float = option(
+        0.05, "share of the training photographs held out to choose the best epoch; 0: the last", within=(0, 0.99)
+    )
     extra_share: float | None = option(
-        None, "share of each epoch that faces of other archives (prepare --also) have; all of them if left out"
+        None,
+        "share of each epoch that faces of other archives (prepare --also) have; all of them if left out",
+        within=(0, 0.99),
     )
     augment: float = option(
-        1.0, "strength of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring"
+        1.0, "strength of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring", within=(0, 3)
     )
     shift: float | None = option(
         None, "largest shift of the crop, as a share of its side, e.g. 0.12 for crops from a detector's boxes; "
-        "6 % times --augment if left out",
+        "6 % times --augment if left out", within=(0, 0.5)
     )  # fmt: skip
-    scale: float | None = option(None, "largest relative change of its scale; 12 % times --augment if left out")
+    scale: float | None = option(
+        None, "largest relative change of its scale; 12 % times --augment if left out", within=(0, 0.5)
+    )
     init: str = option(
         "", "weights to start from, of another size, head, cut or dataset: what the two have in common is taken; "
         "teacher: those of a student's tough teacher",
     )  # fmt: skip
-    workers: int = option(2, "threads that make batches")
-    precision: str = option("float32", "float32, or mixed_float16 / mixed_bfloat16 where the device gains from it")
-    devices: str = option("one", "one, or all of this machine (JAX backend)")
+    workers: int = option(2, "threads that make batches", within=(1, 256))
+    precision: str = option("float32", "of the arithmetic; mixed where the device gains from it", choices=PRECISIONS)
+    devices: str = option("one", "all of this machine want the JAX backend", choices=("one", "all"))
     distributed: str = option("", "host:port of the first process, or auto under Slurm and MPI (JAX backend)")
-    process: int = option(0, "with --distributed: the index of this process")
-    processes: int = option(1, "with --distributed: how many processes there are")
+    process: int = option(0, "with --distributed: the index of this process", within=(0, 1e6))
+    processes: int = option(1, "with --distributed: how many processes there are", within=(1, 1e6))
     data: Path = option(Path("data"), "folder of the prepared datasets")
     runs: Path = option(Path("runs"), "folder of the runs")
     name: str = option("", "name of the run; a free one if left out")
@@ -66,9 +80,9 @@ class TrainingOptions:
 class TeacherOptions(TrainingOptions):
     """Train the teachers of a dataset: tough on the landmarks, tolerant on the soft landmarks."""
 
-    teacher: str = option("both", "tough, tolerant, or both, one after the other")
+    teacher: str = option("both", "which to train, both one after the other", choices=("tough", "tolerant", "both"))
     arch: str = option("efficientNet", "backbone; efficientNet is B3; also efficientNetB0…B7, mobileNetV2")
-    loss: str = option("l1", "l1, or mse as in the reference code")
+    loss: str = option("l1", "mse is that of the reference code", choices=("l1", "mse"))
 
 
 @dataclass(frozen=True)
@@ -87,23 +101,23 @@ class DistillationOptions(TrainingOptions):
     map_points: bool = option(
         False, "read teachers of another scheme through a linear map, fitted on the training faces"
     )
-    teachers: str = option("auto", "live: asked in every step; cached: once; auto: live only for features")
-    teacher_views: int = option(0, "cached teachers see this many fixed augmentations of each face; 0: the face itself")
+    teachers: str = option(
+        "auto",
+        "live: asked in every step; cached: once; auto: live only for features",
+        choices=("auto", "live", "cached"),
+    )
+    teacher_views: int = option(
+        0, "cached teachers see this many fixed augmentations of each face; 0: the face itself", within=(0, 1e6)
+    )
     teacher_mirror: bool = option(False, "teachers answer with the mean about the face and its mirror image")
-    cache_limit: float = option(4.0, "the most that one teacher's cached answers may take, in GB")
+    cache_limit: float = option(4.0, "the most that one teacher's cached answers may take, in GB", above=0)
     unlabelled: str = option("", "folder of photographs without landmarks, on which the teachers' predictions count")
-    unlabelled_weight: float = option(1.0, "weight of the distilling terms on unlabelled faces")
-    mix_weight: float = option(1.0, "weight of the error on mixtures of annotated and unlabelled faces; 0: none")
-    mix_alpha: float = option(0.75, "of the Beta distribution that mixes them")
+    unlabelled_weight: float = option(1.0, "weight of the distilling terms on unlabelled faces", within=(0, math.inf))
+    mix_weight: float = option(
+        1.0, "weight of the error on mixtures of annotated and unlabelled faces; 0: none", within=(0, math.inf)
+    )
+    mix_alpha: float = option(0.75, "of the Beta distribution that mixes them", above=0)
     freeze: str = option("", "keep everything up to this tap as --init has it: P2…P5 or embedding")
-
-
-@dataclass(frozen=True)
-class CompareOptions(DistillationOptions):
-    """Train a student by each method with the same seeds, epochs and data, and compare them on the test faces."""
-
-    methods: list[str] = option(["none", "kd_loss"], "methods; a combination as kd_loss+srrl:0.1")
-    seeds: int = option(3, "students per method; their seeds count up from --seed")
 
 
 @dataclass(frozen=True)
@@ -119,26 +133,3 @@ class StudentOptions(DistillationOptions):
         "one training after the other instead of --method and --epochs: methods=epochs[@frozen tap], e.g. "
         "aht=20 ail=30@P5",
     )
-
-
-def check(options: TrainingOptions) -> None:
-    """Refuse numbers that cannot be meant."""
-    for name in ("epochs", "batch_size", "learning_rate"):
-        if not 0 < getattr(options, name) < 1e9:
-            raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is not a sensible positive number")
-    choose(options.precision, PRECISIONS, "precision")
-    choose(options.head, HEADS, "head")
-    if options.cut:
-        choose(options.cut, CUTS, "cut")
-    if options.dropout is not None and not 0 <= options.dropout < 1:
-        raise UserError(f"--dropout {options.dropout} is not in 0…1")
-    if not 0 <= options.seed < 2**32:
-        raise UserError(f"--seed {options.seed} is not in 0…2³²")
-    if options.extra_share is not None and not 0 <= options.extra_share < 1:
-        raise UserError(f"--extra-share {options.extra_share} is not in 0…1")
-    if not 0 <= options.augment <= 3:
-        raise UserError(f"--augment {options.augment} is not in 0…3")
-    if not 0 <= (options.shift or 0) <= 0.5 or not 0 <= (options.scale or 0) <= 0.5:
-        raise UserError("--shift and --scale have to be in 0…0.5")
-    if options.size is not None and not 32 <= options.size <= 1024:
-        raise UserError(f"--size {options.size} is not between 32 and 1024")

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.errors import UserError, choose
+from kd_loss.errors import UserError
 from kd_loss.training.options import TrainingOptions
 
 #: a process that is silent for so many seconds is given up, and the others end
@@ -91,8 +91,7 @@ def join(options: TrainingOptions) -> Processes:
     `--distributed auto` takes address, number and index from Slurm, Open MPI or the cloud, as JAX finds them.
     """
     global _joined
-    wanted = choose(options.devices, ("one", "all"), "choice of devices")
-    if not options.distributed and wanted == "one":
+    if not options.distributed and options.devices == "one":
         return Processes()
     if keras.backend.backend() != "jax":
         raise UserError("--devices all and --distributed want the JAX backend: set KERAS_BACKEND=jax")

@@ -11,33 +11,18 @@ import os
 import platform
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kd_loss.errors import UserError, check_name
-from kd_loss.files import disk_error, is_temporary, read_json, write_json
+from kd_loss.errors import UserError, check_name, disk_error
+from kd_loss.files import is_temporary, read_json, write_json
+from kd_loss.versions import package_versions
 
 #: options that may differ when a run is continued
 FREE_OPTIONS = (
     *("resume", "config", "workers", "name", "runs", "data"),
     *("devices", "distributed", "process", "processes"),
 )
-
-
-def package_versions() -> dict[str, str]:
-    """Versions of the packages that shape a result."""
-    names = (
-        *("kd-loss", "keras", "tensorflow", "jax", "numpy", "opencv-python", "opencv-python-headless"),
-        "scikit-learn",
-    )
-    found = {}
-    for name in names:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return {**found, "python": platform.python_version()}
 
 
 def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], resume: bool) -> Path:

@@ -16,11 +16,11 @@ from kd_loss.distillation import DistillationMethod
 from kd_loss.errors import UserError
 from kd_loss.files import sha256
 from kd_loss.networks import LandmarkNet, load_network
-from kd_loss.networks.foreign import ForeignTeacher, is_foreign, load_foreign
 from kd_loss.networks.point_map import PointMap
-from kd_loss.networks.prediction import check_fit
+from kd_loss.runtimes.teacher import RuntimeTeacher, in_other_runtime, open_teacher
 from kd_loss.training.answers import Ask
 from kd_loss.training.options import StudentOptions
+from kd_loss.training.prediction import check_fit
 from kd_loss.training.run import find_teacher
 
 Tell = Callable[[str], None]
@@ -73,7 +73,7 @@ def with_start(options: StudentOptions, methods: Iterable[DistillationMethod], d
     texts, _ = files.get("tough") or (next(iter(files.values())) if len(files) == 1 else ([], 0))
     if not texts:
         texts = [str(find_teacher("tough", dataset, options.tough, options.runs))]
-    if is_foreign(texts[0]):
+    if in_other_runtime(texts[0]):
         raise UserError(f"--init teacher: {texts[0]} is of another runtime and has no trunk to start from")
     return replace(options, init=texts[0])
 
@@ -92,7 +92,7 @@ class Source:
     file: Path
     checksum: str
     network: LandmarkNet | None = None
-    foreign: ForeignTeacher | None = None
+    foreign: RuntimeTeacher | None = None
     map: PointMap | None = None
 
     @property
@@ -137,8 +137,8 @@ def open_sources(
     sources = []
     files = teacher_files(options, methods, dataset.folder.name)
     for role, text, weight in ((role, text, weight) for role, (texts, weight) in files.items() for text in texts):
-        if is_foreign(text):
-            foreign = load_foreign(text)
+        if in_other_runtime(text):
+            foreign = open_teacher(text)
             digest = sha256(foreign.source)
             card = foreign.source.with_suffix(".json")
             digest += sha256(card) if foreign.source.suffix != ".py" else text.partition(":")[2]

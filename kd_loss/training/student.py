@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
 from kd_loss.distillation import DistillationMethod, RecordedTeacher, Teacher
 from kd_loss.errors import UserError, choose
@@ -19,7 +20,7 @@ from kd_loss.networks.landmark_net import TAPS
 from kd_loss.training.answers import Views
 from kd_loss.training.faces import Unlabelled, augmentation_of
 from kd_loss.training.methods import load_plugins, name_of, parse_methods, split_method
-from kd_loss.training.options import StudentOptions, check
+from kd_loss.training.options import StudentOptions
 from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
 from kd_loss.training.sources import Source, open_sources, teacher_files, with_start
@@ -88,7 +89,7 @@ def train_student(
 
 def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[DistillationMethod, float]]:
     """Refuse what can be refused without loading a network; the dataset and the methods."""
-    check(options)
+    check_values(options)
     choose(options.arch, ARCHITECTURES, "architecture")
     load_plugins(options.plugin)
     methods = parse_methods(options.method, options.set)
@@ -101,12 +102,7 @@ def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[Distil
     for text in texts:
         if not Path(text).is_file() and not Path(text.partition(":")[0]).is_file():
             raise UserError(f"no such weights: {text}")
-    if options.cache_limit <= 0:
-        raise UserError(f"--cache-limit {options.cache_limit:g} is not positive")
     if options.unlabelled:
-        for name in ("unlabelled_weight", "mix_weight", "mix_alpha"):
-            if not 0 <= getattr(options, name) < 1e6:
-                raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is negative or not finite")
         if not any(method.any_teachers or method.teacher_roles for method in methods):
             raise UserError(
                 "--unlabelled wants a teacher, whose predictions stand for the landmarks: not --method none"
@@ -119,7 +115,7 @@ def _train_stage(
     options: StudentOptions, default_name: str, tell: Tell, callbacks: Sequence[keras.callbacks.Callback]
 ) -> Path:
     dataset, methods = check_student(options)
-    options = dataclasses.replace(options, dataset=dataset.folder.name)
+    options = dataclasses.replace(check_values(options), dataset=dataset.folder.name)
     taps = sorted({tap for method in methods for tap in method.teacher_taps} | {"landmarks"})
     processes = join(options)
     tell = tell if not processes.index else lambda _: None

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import keras
 
+from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.distillation import get_method
-from kd_loss.errors import choose
-from kd_loss.training.options import TeacherOptions, check
+from kd_loss.training.options import TeacherOptions
 from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
 from kd_loss.training.train import Tell, Training
@@ -26,15 +26,14 @@ def train_teachers(
 
     `callbacks` of Keras take part in every training.
     """
-    check(options)
-    chosen = choose(options.teacher, (*ROLES, "both"), "teacher")
+    options = check_values(options)
     method = {get_method("none", {"loss": options.loss}): 1.0}
     dataset = open_dataset(options.dataset, options.data)
     processes = join(options)
     folders: list[Path] = []
     parent = options.runs / dataset.folder.name
-    for role in ROLES if chosen == "both" else (chosen,):
-        name = f"{options.name}-{role}" if options.name and chosen == "both" else options.name
+    for role in ROLES if options.teacher == "both" else (options.teacher,):
+        name = f"{options.name}-{role}" if options.name and options.teacher == "both" else options.name
         # stopped during the first of both, the second has no run yet
         resume = options.resume and (not folders or has_run(parent, name, f"teacher-{role}"))
         folders.append(

@@ -11,12 +11,12 @@ from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
 from kd_loss.distillation import LiveTeacher, RecordedTeacher, Teacher
-from kd_loss.errors import UserError, choose
-from kd_loss.networks.crop_network import CropNetwork
+from kd_loss.errors import UserError
 from kd_loss.networks.point_map import fit_point_map
-from kd_loss.networks.prediction import predict_split
+from kd_loss.runtimes.crops import CropNetwork
 from kd_loss.training.answers import Views, answers_key, recorded_answers
 from kd_loss.training.options import StudentOptions
+from kd_loss.training.prediction import predict_split
 from kd_loss.training.sources import Source, Tell
 
 LIVE, RECORDED = "live", "recorded"
@@ -27,9 +27,7 @@ def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequ
 
     `auto` asks once unless a method needs taps that do not travel with the picture (docs/experiments/live-cached.md).
     """
-    mode = choose(options.teachers, ("auto", "live", "cached"), "way to ask teachers")
-    if options.teacher_views < 0:
-        raise UserError(f"--teacher-views {options.teacher_views} is negative")
+    mode = options.teachers
     more = [tap for tap in taps if tap != "landmarks"]
     several = {s.role for s in sources if len([other for other in sources if other.role == s.role]) > 1}
     once = [s.role for s in sources if s.points != points or s.role in several or options.teacher_mirror]

@@ -16,21 +16,22 @@ import kd_loss
 from kd_loss.configuration import to_plain
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.distillation import DistillationMethod, Distiller, RecordedTeacher, Teacher
-from kd_loss.errors import choose
-from kd_loss.files import atomic_file, disk_error, write_json
+from kd_loss.errors import choose, disk_error
+from kd_loss.files import atomic_file, write_json
 from kd_loss.networks import ARCHITECTURES, Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.card import SPREAD_CORRELATION
-from kd_loss.networks.crop_network import CropNetwork
 from kd_loss.networks.landmark_net import take_weights
-from kd_loss.networks.prediction import spread_correlation
+from kd_loss.runtimes.crops import CropNetwork
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.callbacks import Checkpoint, EpochCounter, event_files
 from kd_loss.training.faces import TrainingFaces, Unlabelled
 from kd_loss.training.history import history_plot
 from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.prediction import spread_correlation
 from kd_loss.training.processes import Processes
-from kd_loss.training.run import open_run, package_versions, readable
+from kd_loss.training.run import open_run, readable
 from kd_loss.training.statistics import TrueStatistics
+from kd_loss.versions import package_versions
 
 Tell = Callable[[str], None]
 

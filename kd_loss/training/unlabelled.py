@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_loss import geometry
-from kd_loss.datasets.prepare import crop_face
+from kd_loss.crop import crop_face
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.datasets.sample import IMAGE_SUFFIXES, BadSample, read_image
 from kd_loss.detection import open_detector

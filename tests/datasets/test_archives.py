@@ -12,10 +12,10 @@ import pytest
 from kd_loss.datasets.cofw import read_cofw
 from kd_loss.datasets.folder import read_folder
 from kd_loss.datasets.sample import BadSample, assign_splits
-from kd_loss.datasets.spec import W300, DatasetSpec
 from kd_loss.datasets.w300 import read_w300
 from kd_loss.datasets.wflw import parse_line, read_wflw
 from kd_loss.errors import UserError
+from kd_loss.schemes.spec import W300, DatasetSpec
 from tests.datasets.archives import face, write_cofw, write_image, write_w300, write_wflw
 
 FIVE = DatasetSpec("five", 5, pairs=((0, 1),), normalisers={"eyes": ((0,), (1,))})

@@ -3,7 +3,7 @@ import pytest
 
 from kd_loss import geometry
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment, move_points, warp
-from kd_loss.datasets.spec import W300
+from kd_loss.schemes.spec import W300
 
 
 def test_no_augmentation_changes_nothing():

@@ -10,8 +10,8 @@ from kd_loss.datasets.command import PrepareOptions, run_prepare
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.prepared import holdout, open_dataset
 from kd_loss.datasets.sample import Archive
-from kd_loss.datasets.spec import CFP30, W300, WFLW, DatasetSpec
 from kd_loss.errors import UserError
+from kd_loss.schemes.spec import CFP30, W300, WFLW, DatasetSpec
 
 TARGET = {
     "name": "dots", "points": 4, "pairs": [[0, 1]], "normalisers": {"eyes": [[0], [1]]},

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kd_loss import geometry
+from kd_loss.crop import crop_face
 from kd_loss.datasets import prepare as prepare_module
 from kd_loss.datasets.command import PrepareOptions, run_prepare
-from kd_loss.datasets.prepare import crop_face, prepare
+from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import holdout, open_dataset, prepared_names
 from kd_loss.datasets.w300 import read_w300
 from kd_loss.datasets.wflw import read_wflw

@@ -8,7 +8,8 @@ import pytest
 from kd_loss.errors import UserError
 from kd_loss.evaluation import compare
 from kd_loss.evaluation.compare import run_compare, student_options
-from kd_loss.training.options import CompareOptions, TeacherOptions
+from kd_loss.evaluation.options import CompareOptions
+from kd_loss.training.options import TeacherOptions
 from kd_loss.training.teacher import train_teachers
 
 

@@ -2,9 +2,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from kd_loss.datasets.spec import W300
 from kd_loss.evaluation.plots import ced_plot, point_plot
 from kd_loss.evaluation.report import render_html
+from kd_loss.schemes.spec import W300
 from kd_loss.training.history import history_plot
 
 PNG = b"\x89PNG"

@@ -11,17 +11,17 @@ import pytest
 
 from kd_loss import geometry
 from kd_loss.datasets.pts import parse_pts
-from kd_loss.datasets.spec import W300
 from kd_loss.detection import Detection, HaarDetector
 from kd_loss.errors import UserError
 from kd_loss.inference.command import make_detector, result_names, run_predict
-from kd_loss.inference.drawing import draw_landmarks, sheet
 from kd_loss.inference.options import PredictOptions
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.networks import Card, build_network, save_network
-from kd_loss.networks.crop_network import CropNetwork
 from kd_loss.ownership import RECORD
+from kd_loss.runtimes.crops import CropNetwork
+from kd_loss.schemes.drawing import draw_landmarks, sheet
+from kd_loss.schemes.spec import W300
 
 POINTS = np.random.default_rng(0).uniform(-0.3, 0.3, (68, 2))
 

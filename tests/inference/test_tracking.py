@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from kd_loss import geometry
-from kd_loss.datasets.spec import W300
 from kd_loss.detection import Detection
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.tracking import FaceTracker, overlap, plausible
 from kd_loss.networks import Card
-from kd_loss.networks.crop_network import CropNetwork
+from kd_loss.runtimes.crops import CropNetwork
+from kd_loss.schemes.spec import W300
 
 SHAPE = np.random.default_rng(0).uniform(-0.38, 0.38, (68, 2))
 SHAPE -= (SHAPE.min(axis=0) + SHAPE.max(axis=0)) / 2

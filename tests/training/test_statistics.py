@@ -2,8 +2,8 @@ import keras
 import numpy as np
 
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.networks import Card, build_network
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.training.statistics import TrueStatistics
 
 

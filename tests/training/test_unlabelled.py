@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from kd_loss.datasets.answers import Answers
-from kd_loss.datasets.spec import DatasetSpec
 from kd_loss.detection import open_detector
 from kd_loss.distillation import Distiller, RecordedTeacher, get_method
 from kd_loss.errors import UserError
 from kd_loss.networks import Card, build_network
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.training.history import read_history
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.student import train_student

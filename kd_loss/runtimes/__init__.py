@@ -1,0 +1,1 @@
+"""Networks in other runtimes: ONNX Runtime, LiteRT, Python functions; opened in a child process first."""

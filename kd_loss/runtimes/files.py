@@ -1,0 +1,191 @@
+"""Files of other runtimes as functions: ONNX Runtime for `.onnx`, LiteRT for `.tflite`.
+
+An export of this package carries its card inside: in the metadata of an `.onnx` file, in a metadata buffer of a
+`.tflite` one. Neither file can hold code; both runtimes run a fixed set of operations.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss.errors import UserError
+from kd_loss.quiet import quiet_stderr
+from kd_loss.runtimes.trial import check_trial
+
+#: a batch of inputs -> outputs by name
+Run = Callable[[np.ndarray], dict[str, np.ndarray]]
+#: the name of the card in a file's metadata
+CARD = "kd_loss_card"
+SUFFIXES = (".onnx", ".tflite")
+
+
+def open_runtime(path: Path, threads: int | None = None) -> Run:
+    """A `.onnx` or `.tflite` file as a function of one batch; its outputs by name, real numbers.
+
+    Args:
+        threads: of one call; None leaves the choice to ONNX Runtime and takes one for LiteRT's.
+
+    Raises:
+        UserError: the runtime is not installed, or does not take the file.
+    """
+    if path.suffix == ".onnx" and importlib.util.find_spec("onnxruntime") is None:
+        raise UserError(f"{path} needs the package onnxruntime: pip install onnxruntime")
+    check_trial(path)
+    try:
+        return open_untried(path, threads)[0]
+    except ImportError as error:
+        raise UserError(f"{path} needs the package {error.name}: pip install {error.name}") from None
+    except Exception as error:  # the runtimes raise what they like
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise UserError(f"{path} does not load: {reason}") from None
+
+
+def open_untried(path: Path, threads: int | None) -> tuple[Run, list[Any]]:
+    """What `open_runtime` gives, and the shape of the input; raises what the runtime does."""
+    return _onnx(path, threads) if path.suffix == ".onnx" else _litert(path, threads)
+
+
+def _onnx(path: Path, threads: int | None) -> tuple[Run, list[Any]]:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads:
+        options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    [entry] = session.get_inputs()
+    names = [output.name for output in session.get_outputs()]
+
+    def run(batch: np.ndarray) -> dict[str, np.ndarray]:
+        values = session.run(names, {entry.name: np.ascontiguousarray(batch, np.float32)})
+        return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}
+
+    return run, list(entry.shape)
+
+
+def _interpreter(path: Path, threads: int | None) -> Any:
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        try:
+            import tensorflow
+        except ImportError:
+            raise ImportError(name="ai-edge-litert") from None
+        Interpreter = tensorflow.lite.Interpreter
+    with quiet_stderr():  # XNNPACK announces itself
+        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads or 1)
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+def _litert(path: Path, threads: int | None) -> tuple[Run, list[Any]]:
+    interpreter = _interpreter(path, threads)
+    [entry] = interpreter.get_input_details()
+    details = interpreter.get_output_details()
+
+    def run(batch: np.ndarray) -> dict[str, np.ndarray]:
+        rows: dict[str, list[np.ndarray]] = {detail["name"]: [] for detail in details}
+        for image in batch:  # a file's batch is nearly always fixed at one
+            interpreter.set_tensor(entry["index"], _quantise(image, entry)[None])
+            interpreter.invoke()
+            for detail in details:
+                value = _restore(interpreter.get_tensor(detail["index"]), detail)
+                rows[detail["name"]].append(value if value.shape[:1] == (1,) else value[None])
+        return {name: np.concatenate(values) for name, values in rows.items()}
+
+    return run, [int(side) for side in entry["shape"]]
+
+
+def _quantise(values: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    kind, (scale, zero) = detail["dtype"], detail["quantization"]
+    if not np.issubdtype(kind, np.integer) or (scale == 1 and zero == 0 and values.dtype == kind):
+        return values.astype(kind, copy=False)
+    limits = np.iinfo(kind)
+    scaled = values / scale + zero if scale else values
+    return np.clip(np.round(scaled), limits.min, limits.max).astype(kind)
+
+
+def _restore(values: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
+    scale, zero = detail["quantization"]
+    if not np.issubdtype(values.dtype, np.integer) or not scale:
+        return values
+    return ((values.astype(np.float32) - zero) * scale).astype(np.float32)
+
+
+def embed_card(path: Path, card: dict[str, Any]) -> None:
+    """Write a card into the metadata of a `.onnx` or `.tflite` file, in place of one that is there."""
+    text = json.dumps(card, ensure_ascii=False)
+    if path.suffix == ".onnx":
+        import onnx
+
+        model = onnx.load(path)
+        onnx.helper.set_model_props(model, {CARD: text})
+        onnx.save(model, path)
+        return
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(text.encode(), np.uint8)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = CARD.encode(), len(model.buffers)
+    model.buffers.append(buffer)
+    model.metadata = [m for m in model.metadata or [] if m.name != CARD.encode()] + [entry]
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(bytes(builder.Output()))
+
+
+def embedded_card(path: Path) -> dict[str, Any] | None:
+    """The card in the metadata of a `.onnx` or `.tflite` file, None where there is none.
+
+    Raises:
+        UserError: what is there is not a JSON object, or the file does not load.
+    """
+    check_trial(path)
+    try:
+        text = _onnx_text(path) if path.suffix == ".onnx" else _litert_text(path)
+    except ImportError as error:
+        raise UserError(f"{path} needs the package {error.name}: pip install {error.name}") from None
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        raise UserError(f"{path} does not load: {reason}") from None
+    if text is None:
+        return None
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict):
+        raise UserError(f"the card inside {path} is not a JSON object")
+    return values
+
+
+def _onnx_text(path: Path) -> str | None:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session.get_modelmeta().custom_metadata_map.get(CARD)
+
+
+def _litert_text(path: Path) -> str | None:
+    # the interpreter checks the whole file before anything is read from it
+    _interpreter(path, 1)
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(path.read_bytes(), 0)
+    for i in range(model.MetadataLength()):
+        entry = model.Metadata(i)
+        if entry.Name() == CARD.encode():
+            return bytes(model.Buffers(entry.Buffer()).DataAsNumpy()).decode()
+    return None

@@ -1,0 +1,98 @@
+"""Landmarks and their polylines on pictures, and sheets of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import cv2
+import numpy as np
+
+from kd_loss.schemes.head_pose import HeadPose, rotation
+from kd_loss.schemes.spec import DatasetSpec
+
+TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)
+#: the colour of a landmark that a network is not sure of
+UNSURE = (255, 230, 0)
+_SHIFT = 4
+
+
+def _fixed(points: np.ndarray) -> np.ndarray:
+    return np.round(np.asarray(points, np.float64) * (1 << _SHIFT)).astype(np.int32)
+
+
+def draw_landmarks(
+    image: np.ndarray,
+    landmarks: np.ndarray,
+    spec: DatasetSpec | None = None,
+    colour: tuple[int, int, int] = PREDICTED,
+    radius: float | None = None,
+    confidence: np.ndarray | None = None,
+) -> np.ndarray:
+    """A copy of a picture (H, W, 3) with points (K, 2), in pixels, and the spec's edges on it.
+
+    Points that are NaN are left out. `radius` in pixels; by default a hundredth of the extent of the points.
+    `confidence` (K,) 0…1 turns the points from `UNSURE` (0) to `colour` (1).
+    """
+    picture = np.ascontiguousarray(image).copy()
+    points = np.asarray(landmarks, np.float64)
+    seen = np.asarray(np.isfinite(points).all(axis=1))
+    if not seen.any():
+        return picture
+    extent = float(np.ptp(points[seen], axis=0).max())
+    size = max(1.0, extent / 110) if radius is None else radius
+    if spec is not None:
+        whole = spec.edges if seen.all() else [pair for edge in spec.edges for pair in pairwise(edge)]
+        lines = [_fixed(points[list(edge)]) for edge in whole if seen[list(edge)].all()]
+        cv2.polylines(picture, lines, False, colour, max(1, round(size / 2)), cv2.LINE_AA, _SHIFT)
+    shares = np.ones(len(points)) if confidence is None else np.clip(confidence, 0, 1)
+    for (x, y), share in zip(_fixed(points[seen]), shares[seen], strict=True):
+        blend = tuple(int(share * c + (1 - share) * u) for c, u in zip(colour, UNSURE, strict=True))
+        cv2.circle(picture, (int(x), int(y)), int(size * (1 << _SHIFT)), blend, -1, cv2.LINE_AA, _SHIFT)
+    return picture
+
+
+def draw_pose(image: np.ndarray, pose: HeadPose, landmarks: np.ndarray) -> np.ndarray:
+    """A copy with the head's axes from the middle of its landmarks: red its left, green up, blue where it looks."""
+    picture = np.ascontiguousarray(image).copy()
+    points = np.asarray(landmarks, np.float64)
+    length = float(np.ptp(points, axis=0).max()) / 2
+    start = points.mean(axis=0)
+    width = max(1, round(length / 40))
+    for axis, colour in (((1, 0, 0), (230, 60, 60)), ((0, -1, 0), (60, 200, 60)), ((0, 0, -1), (60, 120, 255))):
+        end = start + length * (rotation(pose) @ np.array(axis, np.float64))[:2]
+        a, b = (tuple(int(v) for v in p) for p in _fixed(np.stack([start, end])))
+        cv2.line(picture, a, b, colour, width, cv2.LINE_AA, _SHIFT)
+    return picture
+
+
+def enlarge(image: np.ndarray, landmarks: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
+    """A square picture at `side` pixels, and its landmarks there."""
+    factor = side / image.shape[0]
+    big = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR if factor > 1 else cv2.INTER_AREA)
+    return big, (np.asarray(landmarks, np.float64) + 0.5) * factor - 0.5
+
+
+def label(image: np.ndarray, text: str) -> np.ndarray:
+    """A copy with a line of text on a dark strip at its lower edge."""
+    picture = np.ascontiguousarray(image).copy()
+    height, width = picture.shape[:2]
+    strip = max(14, height // 12)
+    picture[height - strip :] = picture[height - strip :] // 4
+    cv2.putText(
+        picture, text, (4, height - strip // 4), cv2.FONT_HERSHEY_SIMPLEX, strip / 34, (255, 255, 255), 1, cv2.LINE_AA
+    )
+    return picture[:, :width]
+
+
+def sheet(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
+    """Pictures of one size in a grid; a last row is filled with black."""
+    blank = np.zeros_like(pictures[0])
+    padded = [*pictures, *[blank] * (-len(pictures) % columns)]
+    rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
+    return np.vstack(rows)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """A RGB picture as the bytes of a PNG file."""
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()

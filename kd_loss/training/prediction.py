@@ -1,0 +1,67 @@
+"""A network on the faces of a prepared dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
+from kd_loss.errors import UserError
+from kd_loss.networks.card import Card
+from kd_loss.runtimes.crops import CropNetwork
+
+
+def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: bool = False) -> None:
+    """Refuse weights that were trained for another scheme (unless `any_points`) or another crop."""
+    margin = dataset.manifest["crop"]["margin"]
+    if card.dataset_spec().points != dataset.spec.points and not any_points:
+        raise UserError(
+            f"{where} finds {card.dataset_spec().points} points ({card.dataset}), "
+            f"the dataset {dataset.spec.name} has {dataset.spec.points}"
+        )
+    if card.dataset != dataset.folder.name:
+        print(f"warning: {where} was trained on {card.dataset}, not on {dataset.folder.name}")
+    if abs(card.margin - margin) > 1e-6:
+        raise UserError(
+            f"{where} was trained on crops with a margin of {card.margin:g}, these have {margin:g}; "
+            f"run kd-loss prepare with --margin {card.margin:g}"
+        )
+
+
+def predict_split(
+    network: CropNetwork, split: PreparedSplit, batch_size: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Normalised landmarks (N, K, 2) of all faces, and the spread of their heatmaps (N, K), None without heatmaps."""
+    loader = FaceLoader(split, np.arange(len(split)), size=network.card.size, batch_size=batch_size, workers=1)
+    answers = [network.ask(loader[i][0]) for i in range(len(loader))]
+    spreads = [spread for _, spread in answers if spread is not None]
+    return np.concatenate([landmarks for landmarks, _ in answers]), np.concatenate(spreads) if spreads else None
+
+
+def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
+    """Spearman's correlation of the ranks of two sets of values; pairs with a NaN are left out, 0 for fewer than 3.
+
+    >>> round(rank_correlation([1, 2, 3, 10], [1, 2, 4, 8]), 6)
+    1.0
+    """
+    a, b = np.asarray(first, np.float64).reshape(-1), np.asarray(second, np.float64).reshape(-1)
+    known = ~(np.isnan(a) | np.isnan(b))
+    if known.sum() < 3:
+        return 0.0
+    ranks = [np.argsort(np.argsort(values[known])) for values in (a, b)]
+    deviations = [rank - rank.mean() for rank in ranks]
+    return float((deviations[0] * deviations[1]).sum() / np.sqrt(np.prod([np.square(d).sum() for d in deviations])))
+
+
+def spread_correlation(network: CropNetwork, loader: FaceLoader) -> float:
+    """Over all landmarks of a loader's faces: whether a wide heatmap means a large error, by their ranks."""
+    errors, spreads = [], []
+    for batch in range(len(loader)):
+        images, targets = loader[batch]
+        landmarks, spread = network.ask(images)
+        errors.append(np.linalg.norm(landmarks - targets["landmarks"], axis=-1))
+        spreads.append(np.zeros(errors[-1].shape) if spread is None else spread)
+    return rank_correlation(np.concatenate(spreads), np.concatenate(errors))

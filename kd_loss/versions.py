@@ -1,0 +1,21 @@
+"""Versions of the packages that shape a result."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that shape a result."""
+    names = (
+        *("kd-loss", "keras", "tensorflow", "jax", "numpy", "opencv-python", "opencv-python-headless"),
+        "scikit-learn",
+    )
+    found = {}
+    for name in names:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {**found, "python": platform.python_version()}

@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+
+from kd_loss.datasets.face_shape import FaceShape
+from kd_loss.datasets.synthetic import landmarks_3d
+from kd_loss.errors import UserError
+from kd_loss.schemes.spec import SPECS, DatasetSpec, get_spec
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
+def test_mirroring_twice_changes_nothing(spec):
+    np.testing.assert_array_equal(spec.flip_index[spec.flip_index], np.arange(spec.points))
+
+
+@pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
+def test_parts_cover_every_point_once(spec):
+    assert sorted(i for part in spec.parts.values() for i in part) == list(range(spec.points))
+
+
+@pytest.mark.parametrize("name", ["w300", "cofw", "wflw"])
+def test_the_pairs_are_mirror_images_on_a_symmetric_face(name):
+    # a frontal face without gaze is its own mirror image: x of a point is −x of its partner
+    face = FaceShape(
+        width=1, jaw=0.1, chin=1.4, eye_distance=0.43, eye_size=0.18, brow_height=0.3, brow_arch=0.08,
+        nose_width=0.2, nose_length=0.6, mouth_width=0.36, lips=0.1, eye_open=1, mouth_open=0.2, smile=0.5,
+        gaze=0, yaw=0, pitch=0, roll=0,
+    )  # fmt: skip
+    points = landmarks_3d(face, name)
+    assert len(points) == SPECS[name].points
+    mirrored = points * [-1, 1, 1]
+    np.testing.assert_allclose(mirrored[SPECS[name].flip_index], points, atol=1e-9)
+
+
+def test_known_partners():
+    # 300W: outer eye corners 36/45, mouth corners 48/54; WFLW: 60/72 and the pupils; COFW: 8/9
+    assert get_spec("w300").flip_index[[36, 48, 8, 30]].tolist() == [45, 54, 8, 30]
+    assert get_spec("wflw").flip_index[[60, 96, 38, 16, 8]].tolist() == [72, 97, 50, 16, 24]
+    assert get_spec("cofw").flip_index[[8, 20]].tolist() == [9, 20]
+
+
+def test_a_spec_goes_through_json(tmp_path):
+    spec = get_spec("wflw")
+    (tmp_path / "s.json").write_text(json.dumps(spec.to_dict()))
+    assert DatasetSpec.from_json(tmp_path / "s.json").to_dict() == spec.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "a"}, "'points' is missing"),
+        ({"name": "a", "points": 0}, "whole number"),
+        ({"name": "a", "points": 3, "pairs": [[0, 3]]}, "index 3 is not in 0…2"),
+        ({"name": "a", "points": 3, "pairs": [[0, 1], [1, 2]]}, "two left/right pairs"),
+        ({"name": "a", "points": 3, "normalisers": {"d": [[0]]}}, "malformed"),
+        ({"name": "a", "points": 3, "parts": 4}, "malformed"),
+        ({"name": "a", "points": 3, "parts": {"eyes": []}}, "has no points"),
+        ({"name": "a", "points": 3, "normalisers": {"e": [[0], [0]]}}, "no distance of two places"),
+        ({"name": "a", "points": 3, "normalisers": {"box": [[0], [1]]}}, "no distance of two places"),
+        ({"name": "a", "points": 3, "edges": [[0, True]]}, "index True"),
+        ({"name": "a", "points": 3, "part": {}}, "unknown field 'part'"),
+        ({"name": "a", "points": 3, "parts": {"\ud800": [0]}}, "text that is not Unicode"),
+    ],
+)
+def test_bad_specs_are_one_line(values, message):
+    with pytest.raises(UserError, match=message):
+        DatasetSpec.from_dict(values)
+
+
+def test_an_unknown_dataset_gets_the_nearest_name():
+    with pytest.raises(UserError, match="did you mean 'wflw'"):
+        get_spec("wlfw")
+
+
+def test_a_spec_of_a_hundred_thousand_brackets_is_one_line(tmp_path):
+    (tmp_path / "a.json").write_text("[" * 100_000)
+    with pytest.raises(UserError, match="is not JSON"):
+        DatasetSpec.from_json(tmp_path / "a.json")

@@ -1,0 +1,82 @@
+"""The rooms of the package, from the ground up: each imports from those below it, none from above."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "kd_loss"
+#: modules and packages directly under `kd_loss`, a row a storey; those of one storey do not import each other
+STOREYS = (
+    ("errors", "quiet", "terminal", "wording", "versions", "geometry"),
+    ("configuration", "crop", "hdf5", "ownership", "shape_model"),
+    ("files",),
+    ("schemes",),
+    ("networks",),
+    ("runtimes",),
+    ("detection",),
+    ("datasets",),
+    ("distillation",),
+    ("training",),
+    ("importing", "finder", "inference", "evaluation"),
+    ("export", "demo"),
+    ("speed",),
+    ("cli",),
+    ("__main__",),
+)
+STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
+
+
+def imported(path: Path) -> set[str]:
+    """The modules and names `kd_loss.…` that a module imports anywhere, in functions and for types too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "kd_loss":
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names if alias.name.split(".")[0] == "kd_loss"}
+        assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}: imports are absolute"
+    return names
+
+
+def room_of(name: str) -> str | None:
+    """The room of `kd_loss.room.module.name`; None for what lies in `kd_loss` itself, as its version."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in STOREY else None
+
+
+def upward(modules: dict[str, set[str]]) -> list[str]:
+    """The imports that lead to a room of the same storey or one above: `module -> imported name`."""
+    wrong = []
+    for module, names in sorted(modules.items()):
+        here = room_of(module)
+        for name in sorted(names):
+            there = room_of(name)
+            if here and there and here != there and STOREY[there] >= STOREY[here]:
+                wrong.append(f"{module} -> {name}")
+    return wrong
+
+
+def test_an_arrow_upwards_is_seen():
+    assert upward({"kd_loss.networks.card": {"kd_loss.training.run.open_run", "kd_loss.errors.UserError"}}) == [
+        "kd_loss.networks.card -> kd_loss.training.run.open_run"
+    ]
+    assert upward({"kd_loss.finder.faces": {"kd_loss.evaluation.metrics"}})  # one storey
+
+
+def test_every_import_leads_down():
+    modules = {}
+    for path in PACKAGE.rglob("*.py"):
+        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+        modules[module] = imported(path)
+    assert not upward(modules)
+
+
+def test_every_room_has_its_storey():
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
+    assert rooms - {"__init__"} == set(STOREY)
+
+
+def test_no_module_outgrows_its_room():
+    lines = {
+        path.relative_to(PACKAGE): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")
+    }
+    assert not {path: count for path, count in lines.items() if count > 300}, "about 250 lines; split it"
