@@ -87,7 +87,7 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
         f"{options.alpha:g} and {options.student_epochs} epochs, to fit a small "
         f"machine ({minutes:.0f} minutes here). Real work takes photographs, EfficientNet-B3 and 150 epochs."
     )
-    metrics = write_results(root, results, split, False, 20, notes=[note], curves=distilled / "history.csv")
+    metrics = write_results(root, results, False, notes=[note], curves=distilled / "history.csv")
     say("predict: a drawn face")
     face = root / "face.png"
     cv2.imwrite(str(face), np.ascontiguousarray(_draw_crop(options.seed + 1)[..., ::-1]))

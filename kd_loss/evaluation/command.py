@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kd_loss.configuration import check_values
-from kd_loss.datasets.prepared import PreparedSplit, open_dataset
+from kd_loss.datasets.prepared import open_dataset
 from kd_loss.errors import UserError
-from kd_loss.evaluation.metrics import worst
+from kd_loss.evaluation.findings import error_curves, lines_of, metrics_of, pictures_of, tables_of
 from kd_loss.evaluation.options import EvaluationOptions
-from kd_loss.evaluation.pictures import result_sheet, soft_sheet
-from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
 from kd_loss.evaluation.published import is_official
-from kd_loss.evaluation.report import describe, print_table, render_html, subset_table
+from kd_loss.evaluation.report import print_table, render_html
 from kd_loss.evaluation.result import Result, test_network
 from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.ownership import check_free, claim
-from kd_loss.schemes.drawing import encode_png
-from kd_loss.training.history import history_plot, read_history
+from kd_loss.training.history import read_history
 from kd_loss.training.run import finished_runs
-from kd_loss.wording import counted
 
 #: name in the table -> role and method on the cards of its runs
 BESIDE = {
@@ -104,7 +101,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     if not is_run(folder):
         claim(folder, FILES)
     official = is_official(split.spec.name, dict(Counter(split.subset.tolist())), dict(split.spec.official))
-    metrics = write_results(folder, results, split, official, options.worst)
+    metrics = write_results(folder, results, official, options.worst)
     print(f"report: {folder / 'report.html'}")
     return metrics
 
@@ -112,95 +109,34 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
 def write_results(
     folder: Path,
     results: list[Result],
-    split: PreparedSplit,
     official: bool,
-    worst_count: int,
+    worst_count: int = 20,
     *,
-    notes: list[str] | None = None,
+    notes: Sequence[str] = (),
     curves: Path | None = None,
 ) -> dict[str, Any]:
-    """Print the tables and write everything into a folder.
+    """Print the first table and write everything into a folder; returns what is in `metrics.json`.
 
     `notes` open the report; `curves` is the history of the first network's training (that of the
     folder, if there is one, by default).
     """
-    first, spec = results[0], split.spec
-    tables: list[dict[str, Any]] = []
-    for normaliser in [*spec.normalisers, "box"]:
-        header, rows = subset_table(results, normaliser, official)
-        title = f"NME in %, {spec.name}, normalised by {describe(normaliser)}"
-        tables.append({"title": title, "header": header, "rows": rows})
+    first, tables = results[0], tables_of(results, official)
     print_table(tables[0]["title"], tables[0]["header"], tables[0]["rows"])
-    summaries = [result.summary() for result in results]
-    parts = ["network", *spec.parts]
-    cells = [[s["name"], *(f"{s['parts'][part]:.2f}" for part in spec.parts)] for s in summaries]
-    if spec.parts:
-        tables.append({"title": "Error per facial part, in %", "header": parts, "rows": cells})
-    bad = worst(first.nme, min(worst_count, len(split)))
-    typical = np.linspace(0, len(split) - 1, min(10, len(split))).astype(int).tolist()
-    errors = first.errors(spec.default_normaliser)
-    colours = "green: annotated, red: predicted"
-    pictures = [
-        (
-            "ced",
-            "Cumulative error distribution",
-            "share of faces up to an error; mean NME in brackets",
-            ced_plot({r.name: r.nme for r in results}),
-        ),
-        ("points", f"Error per landmark: {first.name}", "mean over the faces", point_plot(errors, spec)),
-        (
-            "sample",
-            f"Ten faces: {first.name}",
-            f"spread evenly over the split; {colours}",
-            encode_png(result_sheet(first, typical)),
-        ),
-        ("worst", f"The worst faces: {first.name}", colours, encode_png(result_sheet(first, bad))),
-        (
-            "soft",
-            "Hard and soft landmarks",
-            "green: annotated, blue: what the shape model keeps of them",
-            encode_png(soft_sheet(split)),
-        ),
-    ]
-    if first.spread is not None:
-        pictures.append(
-            (
-                "confidence",
-                f"What a heatmap's spread says: {first.name}",
-                "landmarks in ten groups, from the surest on",
-                confidence_plot(errors, first.spread),
-            )
-        )
-    history = _history(curves or folder / "history.csv")
-    if history:
-        pictures.append(("curves", "The training", "per epoch", history_plot(history)))
-    lines = [
-        *(notes or []),
-        f"{counted(len(split), 'face')}, errors measured in the source pictures, intervals by bootstrap over faces.",
-        *(
-            f"{s['name']}: {s['arch']}, {s['size']} px, "
-            + (f"{s['parameters']:,} parameters" if s["parameters"] else s["runtime"])
-            + f", {s['weights']}"
-            for s in summaries
-        ),
-    ]
-    if not official and spec.official:
-        lines.append("These are not the official test faces: published figures are not comparable and left out.")
+    pictures = [error_curves(results), *pictures_of(first, worst_count, _history(curves or folder / "history.csv"))]
     config = folder / "config.json"
-    details = {"Options of the run": config.read_text(encoding="utf-8")} if is_run(folder) else {}
     page = render_html(
-        title=f"{first.name} on {spec.name}",
-        lines=lines,
+        title=f"{first.name} on {first.split.spec.name}",
+        lines=[*notes, *lines_of(results, official)],
         tables=tables,
-        pictures=[{"title": t, "text": x, "png": png} for _, t, x, png in pictures],
-        details=details,
+        pictures=[{"title": picture.title, "text": picture.text, "png": picture.png} for picture in pictures],
+        details={"Options of the run": config.read_text(encoding="utf-8")} if is_run(folder) else {},
     )
-    metrics = {"dataset": spec.name, "faces": len(split), "official": official, "networks": summaries}
-    for name, _, _, png in pictures:
-        with atomic_file(folder / f"{name}.png") as path:
-            path.write_bytes(png)
+    metrics = metrics_of(results, official)
+    for picture in pictures:
+        with atomic_file(folder / f"{picture.name}.png") as path:
+            path.write_bytes(picture.png)
     with atomic_file(folder / "predictions.npz", ".npz") as path:
-        np.savez(path, name=split.name, predicted=first.predicted, truth=first.truth, nme=first.nme)
+        np.savez(path, name=first.split.name, predicted=first.predicted, truth=first.truth, nme=first.nme)
     with atomic_file(folder / "report.html") as path:
         path.write_text(page, encoding="utf-8")
     write_json(folder / "metrics.json", metrics)

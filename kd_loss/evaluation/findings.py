@@ -1,0 +1,104 @@
+"""What a test found: tables, pictures and lines of the report, and the metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kd_loss.evaluation.metrics import worst
+from kd_loss.evaluation.pictures import result_sheet, soft_sheet
+from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
+from kd_loss.evaluation.report import describe, subset_table
+from kd_loss.evaluation.result import Result
+from kd_loss.schemes.drawing import encode_png
+from kd_loss.training.history import history_plot
+from kd_loss.wording import counted
+
+COLOURS = "green: annotated, red: predicted"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of the report: the name of its file, its title, a line about it, and the PNG."""
+
+    name: str
+    title: str
+    text: str
+    png: bytes
+
+
+def tables_of(results: Sequence[Result], official: bool) -> list[dict[str, Any]]:
+    """NME per subset for every normaliser, the default one first, and the error per facial part."""
+    spec, tables = results[0].split.spec, []
+    for normaliser in [*spec.normalisers, "box"]:
+        header, rows = subset_table(list(results), normaliser, official)
+        title = f"NME in %, {spec.name}, normalised by {describe(normaliser)}"
+        tables.append({"title": title, "header": header, "rows": rows})
+    if spec.parts:
+        parts = [result.summary()["parts"] for result in results]
+        rows = [[r.name, *(f"{p[part]:.2f}" for part in spec.parts)] for r, p in zip(results, parts, strict=True)]
+        header = ["network", *spec.parts]
+        tables.append({"title": "Error per facial part, in %", "header": header, "rows": rows})
+    return tables
+
+
+def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]) -> list[Picture]:
+    """The pictures of a network: error curves, faces with its landmarks, and its training where that is known."""
+    split, spec, name = first.split, first.split.spec, first.name
+    bad = worst(first.nme, min(worst_count, len(split)))
+    typical = np.linspace(0, len(split) - 1, min(10, len(split))).astype(int).tolist()
+    errors = first.errors(spec.default_normaliser)
+    pictures = [
+        Picture("points", f"Error per landmark: {name}", "mean over the faces", point_plot(errors, spec)),
+        Picture(
+            "sample",
+            f"Ten faces: {name}",
+            f"spread evenly over the split; {COLOURS}",
+            encode_png(result_sheet(first, typical)),
+        ),
+        Picture("worst", f"The worst faces: {name}", COLOURS, encode_png(result_sheet(first, bad))),
+        Picture(
+            "soft",
+            "Hard and soft landmarks",
+            "green: annotated, blue: what the shape model keeps of them",
+            encode_png(soft_sheet(split)),
+        ),
+    ]
+    if first.spread is not None:
+        plot = confidence_plot(errors, first.spread)
+        title = f"What a heatmap's spread says: {name}"
+        pictures.append(Picture("confidence", title, "landmarks in ten groups, from the surest on", plot))
+    if history:
+        pictures.append(Picture("curves", "The training", "per epoch", history_plot(history)))
+    return pictures
+
+
+def error_curves(results: Sequence[Result]) -> Picture:
+    """The cumulative error distributions of all networks."""
+    text = "share of faces up to an error; mean NME in brackets"
+    return Picture("ced", "Cumulative error distribution", text, ced_plot({r.name: r.nme for r in results}))
+
+
+def lines_of(results: Sequence[Result], official: bool) -> list[str]:
+    """What the report says before its tables."""
+    split = results[0].split
+    lines = [
+        f"{counted(len(split), 'face')}, errors measured in the source pictures, intervals by bootstrap over faces."
+    ]
+    for result in results:
+        network = result.network
+        size = f"{network['parameters']:,} parameters" if network["parameters"] else network["runtime"]
+        lines.append(f"{result.name}: {network['arch']}, {network['size']} px, {size}, {result.weights}")
+    if not official and split.spec.official:
+        lines.append("These are not the official test faces: published figures are not comparable and left out.")
+    return lines
+
+
+def metrics_of(results: Sequence[Result], official: bool) -> dict[str, Any]:
+    """The contents of `metrics.json`."""
+    split = results[0].split
+    summaries = [result.summary() for result in results]
+    return {"dataset": split.spec.name, "faces": len(split), "official": official, "networks": summaries}
