@@ -101,7 +101,8 @@ def _resolve(place: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _execute(argv: Sequence[str], prog: str) -> None:
+def execute(argv: Sequence[str], prog: str) -> None:
+    """Run a command line, without what a process needs around it: errors are raised."""
     parser = Parser(prog=prog, description="Landmark networks distilled from several teachers.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
@@ -174,7 +175,7 @@ def _fail(message: str) -> NoReturn:
 
 def main() -> NoReturn:
     """The console command `kd-loss`."""
-    _guard(_execute, sys.argv[1:], "kd-loss")
+    _guard(execute, sys.argv[1:], "kd-loss")
 
 
 def run_command(name: str) -> NoReturn:
