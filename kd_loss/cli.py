@@ -39,10 +39,20 @@ COMMANDS = {
         "kd_loss.datasets.command:run_prepare",
         "an archive of annotated faces -> a prepared dataset",
     ),
+    "show": Command(
+        "kd_loss.evaluation.options:ShowOptions",
+        "kd_loss.evaluation.contact_sheets:run_show",
+        "prepared faces with points, numbers and pairs, and augmented ones",
+    ),
     "train-teacher": Command(
         "kd_loss.training.options:TeacherOptions",
         "kd_loss.training.teacher:train_teachers",
         "train the tough and the tolerant teacher of a dataset",
+    ),
+    "methods": Command(
+        "kd_loss.evaluation.options:MethodsOptions",
+        "kd_loss.evaluation.methods_table:run_methods",
+        "the distillation methods: objective, teachers, parameters, source",
     ),
     "train-student": Command(
         "kd_loss.training.options:StudentOptions",
@@ -97,7 +107,8 @@ COMMANDS = {
 }
 
 
-def _resolve(place: str) -> Any:
+def resolve(place: str) -> Any:
+    """The object at `module:name`."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -123,7 +134,7 @@ def _execute(argv: Sequence[str], prog: str) -> None:
 def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     """Parse one command's options and run it; what the command returns."""
     command = COMMANDS[name]
-    options_class = _resolve(command.options)
+    options_class = resolve(command.options)
     parser = Parser(prog=prog, description=(options_class.__doc__ or "").strip(), allow_abbrev=False)
     add_options(parser, options_class)
     options = build(options_class, vars(parser.parse_args(argv)))
@@ -132,7 +143,7 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     if os.environ.get("KERAS_BACKEND") == "jax" and name not in ("export", "benchmark"):
         sys.meta_path.insert(0, WithoutTensorFlow())
     with quiet_stderr(), at_once():
-        function = _resolve(command.function)
+        function = resolve(command.function)
     interruptible()
     return function(options)
 

@@ -10,10 +10,11 @@ import argparse
 import dataclasses
 import difflib
 import json
+import os
 import tomllib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -103,17 +104,46 @@ def read_config(path: Path, cls: type) -> dict[str, Any]:
                 f"the configuration {path} has an unknown option '{key}'"
                 + (f": did you mean '{near[0]}'?" if near else "")
             )
-        kind, many = _base_type(hints[name])
-        try:
-            if value is None and type(None) in typing.get_args(hints[name]):
-                result[name] = None
-            elif many:
-                result[name] = [_convert(v, kind) for v in (value if isinstance(value, list) else [value])]
-            else:
-                result[name] = _convert(value, kind)
-        except (TypeError, ValueError, OverflowError):
-            raise UserError(f"the configuration {path}: {key} = {value!r} is no {kind.__name__}") from None
+        result[name] = _fitted(value, hints[name], f"the configuration {path}: {key}")
     return result
+
+
+def from_keywords(cls: type[T], values: Mapping[str, Any], what: str) -> T:
+    """An instance from a function's keywords, over those of `config`, if any.
+
+    Paths may be text or `os.PathLike`, lists any sequence, numbers those of NumPy. A `UserError` names the nearest
+    option for an unknown one, and a value of another type.
+    """
+    hints = typing.get_type_hints(cls)
+    given = {}
+    for key, value in values.items():
+        if key not in hints:
+            near = difflib.get_close_matches(key, list(hints), n=1)
+            raise UserError(f"{what} has no option '{key}'" + (f": did you mean '{near[0]}'?" if near else ""))
+        value = list(value) if isinstance(value, tuple) else value
+        plain = [_plain(one) for one in value] if isinstance(value, list) else _plain(value)
+        given[key] = _fitted(plain, hints[key], f"{what}: {key}")
+    return build(cls, given)
+
+
+def _plain(value: Any) -> Any:
+    """A path as text, a number of NumPy as one of Python, anything else as it is."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+
+
+def _fitted(value: Any, annotation: Any, where: str) -> Any:
+    """A value as its field's type has it; a `UserError` that begins with `where` for one that is none."""
+    kind, many = _base_type(annotation)
+    try:
+        if value is None and type(None) in typing.get_args(annotation):
+            return None
+        if many:
+            return [_convert(v, kind) for v in (value if isinstance(value, list) else [value])]
+        return _convert(value, kind)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{where} = {value!r} is no {kind.__name__}") from None
 
 
 def _convert(value: Any, kind: type) -> Any:

@@ -156,6 +156,16 @@ def measure_calibration(samples: Sequence[Sample]) -> dict[str, Any]:
     return {} if calibration is None else {"detector": name, "looked": looked, **calibration.to_dict()}
 
 
+def draw_sheets(folder: Path, manifest: dict[str, Any]) -> None:
+    """Draw the training faces, so that a wrong scheme is seen before a training; see `kd-loss show`."""
+    from kd_loss.datasets.prepared import PreparedDataset
+    from kd_loss.datasets.spec import DatasetSpec
+    from kd_loss.evaluation.contact_sheets import write_sheets
+
+    spec = DatasetSpec.from_dict(manifest["spec"], str(folder))
+    write_sheets(PreparedDataset(folder, manifest, spec).split("train"), folder)
+
+
 def calibration_line(calibration: dict[str, Any]) -> str:
     """What `prepare` says about a calibration."""
     if not calibration:
@@ -205,6 +215,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         variance=options.variance,
         skip_bad=options.skip_bad,
         calibrate=measure_calibration,
+        draw=draw_sheets,
         tell=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
         progress=progress,
     )
@@ -215,4 +226,5 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         f"keep {model['kept']:.1%} of the variance in {model['components']} components"
     )
     print(calibration_line(manifest["calibration"]))
+    print(f"look at {target / 'crops.png'} and {target / 'augmented.png'} before training")
     return manifest

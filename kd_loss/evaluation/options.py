@@ -1,4 +1,4 @@
-"""The options of the commands `test` and `curves`."""
+"""The options of the commands `test`, `curves`, `show` and `methods`."""
 
 from __future__ import annotations
 
@@ -39,4 +39,28 @@ class CurvesOptions:
     tough: float = option(0.02, "error of the tough teacher, in normalised units")
     tolerant: float = option(0.04, "error of the tolerant teacher")
     output: Path = option(Path("kd_loss.png"), "the picture to write")
+    config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """Draw prepared faces with their points, numbers and mirrored pairs, and augmented samples, before training."""
+
+    dataset: str = option("w300", "prepared dataset")
+    split: str = option("train", "train or test")
+    count: int = option(24, "faces on the sheet, spread evenly over the split")
+    augment: float = option(1.0, "strength of the augmentation that is shown")
+    seed: int = option(0, "of the augmentation")
+    output: str = option("", "folder of the two pictures; that of the dataset if left out")
+    data: Path = option(Path("data"), "folder of the prepared datasets")
+    config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+
+@dataclass(frozen=True)
+class MethodsOptions:
+    """List the methods: objective, teachers, taps, parameters with their defaults, source."""
+
+    names: list[str] = option([], "methods to list; all if left out", positional=True)
+    plugin: list[str] = option([], "Python files with methods of your own")
+    markdown: bool = option(False, "print the table as Markdown")
     config: str = option("", "JSON or TOML file with options; those of the command line win")

@@ -22,20 +22,10 @@ from kd_loss.inference.predictor import Detector, LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
-from kd_loss.inference.weights import without_keras
+from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.ownership import claim
 from kd_loss.terminal import heard
 from kd_loss.wording import counted
-
-STUDENT = Path("models", "students", "student_w300.h5")
-
-
-def default_weights() -> str:
-    """The shipped student, in the working folder or in the checkout that this package is from."""
-    for folder in (Path(), Path(__file__).parents[2]):
-        if (folder / STUDENT).is_file():
-            return str(folder / STUDENT)
-    raise UserError(f"there is no {STUDENT} here; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
 
 
 def result_names(paths: Sequence[Path], output: Path) -> list[Path]:

@@ -11,6 +11,11 @@ from kd_loss.errors import UserError, choose
 
 HEADS = ("heatmap", "pooled")
 CUTS = ("P3", "P4", "P5")
+#: the methods of this package, for help that does not wait for Keras; `distillation.METHODS` are all there are
+METHOD_NAMES = (
+    *("none", "kd_loss", "kd", "pseudo", "heatmap", "auxiliary", "min", "imitation", "bound", "pil", "ail", "aht"),
+    *("fitnet", "attention", "srrl", "rkd", "pkt"),
+)
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -111,8 +116,8 @@ class StudentOptions(DistillationOptions):
     """Train a student: distilled from the dataset's two teachers or from any others, or alone."""
 
     method: list[str] = option(
-        ["kd_loss"], "none, kd_loss or another; several with weights, kd_loss:1 srrl:0.1; @ says whom one listens to: "
-        "srrl@tough:0.1",
+        ["kd_loss"], f"{', '.join(METHOD_NAMES)} (see kd-loss methods), or one of --plugin; several with weights, "
+        "kd_loss:1 srrl:0.1; @ says whom one listens to: srrl@tough:0.1",
     )  # fmt: skip
     stages: list[str] = option(
         [],
