@@ -26,9 +26,9 @@ T = TypeVar("T")
 _OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
 
 
-def option(default: Any, help: str, *, positional: bool = False, flag: str = "") -> Any:
-    """A field of an options class; `flag` where its name on the command line differs."""
-    metadata = {"help": help, "positional": positional, "flag": flag}
+def option(default: Any, help: str, *, positional: bool = False, flag: str = "", also: str = "") -> Any:
+    """A field of an options class; `flag` where its name on the command line differs, `also` an older name of it."""
+    metadata = {"help": help, "positional": positional, "flag": flag, "also": also}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -71,14 +71,15 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
             parser.add_argument(field.name, type=kind, help=text, **nargs)
             continue
         flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
+        names = [flag, *([field.metadata["also"]] if field.metadata["also"] else [])]
         options: dict[str, Any] = {"dest": field.name, "help": text, "default": argparse.SUPPRESS}
         if kind is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction if default else "store_true", **options)
+            parser.add_argument(*names, action=argparse.BooleanOptionalAction if default else "store_true", **options)
         else:
             metavar = flag.lstrip("-").upper().replace("-", "_")
             if many:  # given once with several values, or several times
                 options |= {"nargs": "+", "action": "extend"}
-            parser.add_argument(flag, type=kind, metavar=metavar, **options)
+            parser.add_argument(*names, type=kind, metavar=metavar, **options)
 
 
 def read_config(path: Path, cls: type) -> dict[str, Any]:
@@ -115,8 +116,10 @@ def from_keywords(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     option for an unknown one, and a value of another type.
     """
     hints = typing.get_type_hints(cls)
+    flags = {field.metadata["flag"].lstrip("-").replace("-", "_"): field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     given = {}
     for key, value in values.items():
+        key = flags.get(key, key)
         if key not in hints:
             near = difflib.get_close_matches(key, list(hints), n=1)
             raise UserError(f"{what} has no option '{key}'" + (f": did you mean '{near[0]}'?" if near else ""))

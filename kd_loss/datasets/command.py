@@ -24,7 +24,7 @@ class PrepareOptions:
     """Crop, resize and normalise annotated faces into data/<dataset>/, ready for training."""
 
     dataset: str = option("", "w300, cofw, wflw, synthetic, synthetic_cofw, synthetic_wflw, or a name with --spec")
-    source: str = option("", "folder of the archive; not needed for synthetic faces")
+    source: str = option("", "folder of the archive, or a CSV of pictures and points; not needed for synthetic faces")
     spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
     format: str = option("auto", "auto; or folder: images with one .npy or .pts each, or one CSV")
     size: int = option(224, "side of a crop in pixels")
@@ -102,7 +102,9 @@ def _source(options: PrepareOptions) -> Path:
 
 
 def _is_plain_folder(source: Path) -> bool:
-    """Whether images and `.npy` files lie side by side, as the KD-Loss reference code keeps its data."""
+    """Whether it is a CSV, or `.npy` files lie beside images, as the KD-Loss reference code keeps its data."""
+    if source.is_file():
+        return True
     places = (source, source / "train")
     return any(next(place.glob("*.npy"), None) is not None for place in places if place.is_dir())
 

@@ -35,6 +35,7 @@ class TrainingOptions:
     pretrained: str = option("none", "none, imagenet or noisy-student")
     dropout: float | None = option(None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out")
     validation: float = option(0.05, "share of the training photographs held out to choose the best epoch; 0: the last")
+    patience: int = option(0, "stop when so many epochs on end were no better on the faces held out; 0: never")
     extra_share: float | None = option(
         None, "share of each epoch that faces of other archives (prepare --also) have; all of them if left out"
     )
@@ -71,7 +72,9 @@ class TrainingOptions:
 class TeacherOptions(TrainingOptions):
     """Train the teachers of a dataset: tough on the landmarks, tolerant on the soft landmarks."""
 
-    teacher: str = option("both", "tough, tolerant, or both, one after the other")
+    teacher: str = option(
+        "both", "tough, tolerant, or both, one after the other", flag="--role", also="--teacher"
+    )  # fmt: skip
     arch: str = option("efficientNet", "backbone; efficientNet is B3; also efficientNetB0…B7, mobileNetV2")
     loss: str = option("l1", "l1, or mse as in the reference code")
 
@@ -131,6 +134,10 @@ def check(options: TrainingOptions) -> None:
     for name in ("epochs", "batch_size", "learning_rate"):
         if not 0 < getattr(options, name) < 1e9:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is not a sensible positive number")
+    if not 0 <= options.patience < 1e6:
+        raise UserError(f"--patience {options.patience} is negative")
+    if options.patience and not options.validation:
+        raise UserError("--patience waits for a better epoch on faces held out: give a --validation above 0")
     choose(options.precision, PRECISIONS, "precision")
     choose(options.head, HEADS, "head")
     if options.cut:

@@ -101,8 +101,11 @@ def test_results_never_overwrite_pictures_or_each_other(tmp_path):
     assert [p.name for p in result_names([tmp_path / n for n in names], out)] == ["p", "p-2_jpg", "faces_mp4", "q-2"]
     with pytest.raises(UserError, match="lies in the folder of the results"):
         result_names([a], tmp_path / "x")
-    with pytest.raises(UserError, match="several pictures are called a_jpg"):
-        result_names([a, tmp_path / "y" / "a.jpg"], out)
+    same = [a, tmp_path / "y" / "a.jpg", tmp_path / "z" / "x" / "a.jpg"]
+    names = [p.name for p in result_names(same, out)]
+    assert names == [f"{tmp_path.name}_x_a_jpg", "y_a_jpg", "z_x_a_jpg"]
+    with pytest.raises(UserError, match="a.jpg is given twice"):
+        result_names([a, c, tmp_path / "y" / ".." / "x" / "a.jpg"], out)
 
 
 @pytest.mark.parametrize("shape", [(10, 3000), (3000, 5), (4, 4000)])
