@@ -26,7 +26,7 @@ _EXPORTS = {
     **dict.fromkeys(
         (
             *("prepare", "train_teacher", "train_student", "train_finder", "test", "predict", "compare"),
-            *("export_network", "import_network", "benchmark_networks", "draw_curves", "run_demo"),
+            *("export_network", "import_network", "benchmark_networks", "draw_loss", "run_demo"),
             *("show", "list_methods"),
         ),
         "kd_loss.api",
@@ -47,7 +47,7 @@ __all__ = [
     "UserError",
     "benchmark_networks",
     "compare",
-    "draw_curves",
+    "draw_loss",
     "export_network",
     "get_method",
     "import_network",
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from kd_loss.api import (
         benchmark_networks,
         compare,
-        draw_curves,
+        draw_loss,
         export_network,
         import_network,
         list_methods,

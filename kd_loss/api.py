@@ -145,10 +145,10 @@ def benchmark_networks(*weights: Any, **options: Any) -> dict[str, Any]:
     return _run("benchmark", weights, options)
 
 
-@_documented("curves")
-def draw_curves(**options: Any) -> Path:
+@_documented("draw-loss")
+def draw_loss(**options: Any) -> Path:
     """Draw the terms of KD-Loss; returns the picture's path."""
-    return _run("curves", (), options)
+    return _run("draw-loss", (), options)
 
 
 @_documented("demo")

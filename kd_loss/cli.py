@@ -94,7 +94,7 @@ COMMANDS = {
         "kd_loss.evaluation.compare:run_compare",
         "several methods on equal terms: train, test, one table",
     ),
-    "curves": Command(
+    "draw-loss": Command(
         "kd_loss.evaluation.options:CurvesOptions",
         "kd_loss.evaluation.curves:run_curves",
         "draw the terms of KD-Loss",
@@ -105,6 +105,9 @@ COMMANDS = {
         "the whole job on drawn faces, in minutes",
     ),
 }
+
+#: older names of commands
+ALIASES = {"curves": "draw-loss"}
 
 
 def resolve(place: str) -> Any:
@@ -119,6 +122,8 @@ def _execute(argv: Sequence[str], prog: str) -> None:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.help, add_help=False)
+    if argv:
+        argv = [ALIASES.get(argv[0], argv[0]), *argv[1:]]
     if not argv or argv[0] not in COMMANDS:
         if argv and not argv[0].startswith("-"):
             from kd_loss.errors import choose
@@ -133,7 +138,7 @@ def _execute(argv: Sequence[str], prog: str) -> None:
 
 def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     """Parse one command's options and run it; what the command returns."""
-    command = COMMANDS[name]
+    command = COMMANDS[ALIASES.get(name, name)]
     options_class = resolve(command.options)
     parser = Parser(prog=prog, description=(options_class.__doc__ or "").strip(), allow_abbrev=False)
     add_options(parser, options_class)

@@ -120,6 +120,18 @@ def test_preparing_does_not_replace_its_source_or_something_else(tmp_path):
     assert len(list((tmp_path / "data" / "w300" / "afw").iterdir())) == 4
 
 
+def test_older_names_of_commands_and_options(tmp_path):
+    done = run("curves", "--output", "a.png", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "a.png\n"), done.stderr
+    from kd_loss.configuration import from_keywords, parse
+    from kd_loss.training.options import TeacherOptions
+
+    for argv in (["--role", "tough"], ["--teacher", "tough"]):
+        assert parse(TeacherOptions, argv).teacher == "tough"
+    for name in ("role", "teacher"):
+        assert from_keywords(TeacherOptions, {name: "tough"}, "train_teacher").teacher == "tough"
+
+
 def test_a_command_is_found_by_a_name_like_its_own(tmp_path):
     done = run("Train_Student", cwd=tmp_path)
     assert "the dataset 'w300' is not prepared" in done.stderr

@@ -1,4 +1,4 @@
-"""The options of the commands `test`, `curves`, `show` and `methods`."""
+"""The options of the commands `test`, `draw-loss`, `show` and `methods`."""
 
 from __future__ import annotations
 

@@ -68,6 +68,9 @@ def test_the_page_refuses_what_is_no_face(page):
     answer = open_page(folder, "picture=wall.png", folder.parent / "wall.png")
     assert answer["result"]["faces"] == []
     assert answer["said"].startswith("No face was found here")
+    answer = open_page(folder, "picture=wall.png&box=50,60,200,200", folder.parent / "wall.png")
+    assert answer["result"]["faces"] == []
+    assert answer["said"].startswith("There seems to be no face in this box")
 
 
 def test_a_real_face_in_a_box(page, real_faces):

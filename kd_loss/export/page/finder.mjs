@@ -84,8 +84,11 @@ export class FaceFinder {
     return finder;
   }
 
-  /** The faces of an ImageData, the largest first: { box: [x, y, side], score }, the box of 300W's 68 landmarks. */
-  async find(picture) {
+  /**
+   * The faces of an ImageData, the largest first: { box: [x, y, side], score }, the box of 300W's 68 landmarks.
+   * `ease` times the least scores are enough.
+   */
+  async find(picture, ease = 1) {
     const { size, strides, min_scores, channels, largest, least_contrast, same } = this.card;
     const { pixels, width, height, scale } = letterbox(picture, size);
     const input = new ort.Tensor("float32", pixels, [1, size, size, 3]);
@@ -96,7 +99,7 @@ export class FaceFinder {
       const [stride, cells, values] = [strides[level], map.dims[1], map.data];
       for (let cell = 0; cell < cells * cells; cell++) {
         const at = channels * cell, score = 1 / (1 + Math.exp(-values[at]));
-        if (score < min_scores[level]) continue;
+        if (score < ease * min_scores[level]) continue;
         const side = 4 * stride * Math.exp(Math.max(-5, Math.min(5, values[at + 3])));
         if (side > largest * Math.min(width, height)) continue;
         const centre = [cell % cells, Math.floor(cell / cells)].map(
@@ -108,6 +111,18 @@ export class FaceFinder {
     const faces = merge(answers, same).filter((face) => contrast(picture, face.box) >= least_contrast);
     return faces.sort((a, b) => b.box[2] - a.box[2]);
   }
+}
+
+/** Whether the finder, looking closely and content with less, sees a face about where a square [x, y, side] is. */
+export async function holdsFace(finder, picture, [x, y, side]) {
+  const low = [x, y].map((v) => Math.max(0, Math.floor(v - side / 2)));
+  const [width, height] = [picture.width, picture.height].map(
+    (length, i) => Math.min(length, Math.ceil([x, y][i] + 1.5 * side)) - low[i]);
+  if (Math.min(width, height) < 2) return false;
+  const region = new OffscreenCanvas(width, height).getContext("2d");
+  region.putImageData(picture, -low[0], -low[1]);
+  const found = await finder.find(region.getImageData(0, 0, width, height), 0.7);
+  return found.some(({ box }) => overlap([box[0] + low[0], box[1] + low[1], box[2]], [x, y, side]) > 0.2);
 }
 
 /** A finder's box as the square to crop: where the landmarks of a scheme lie in it was measured, see `calibration`. */
