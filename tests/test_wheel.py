@@ -1,8 +1,10 @@
 """A wheel is whole: the modules, the page of the browser, the shipped networks, the licence. Built without network."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from importlib.metadata import version
 from pathlib import Path
@@ -55,3 +57,22 @@ def test_the_wheel_finds_its_networks_outside_of_the_checkout(wheel, tmp_path):
     )  # fmt: skip
     weights = tmp_path / "site" / "kd_loss" / "models" / "students" / "student_w300.h5"
     assert done.stdout.splitlines() == [str(weights), "[]"], done.stderr
+
+
+def test_the_version_is_one():
+    from kd_loss import __version__
+
+    assert f"\nversion: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_the_dockerfile_copies_what_is_there_and_needs_what_the_package_needs():
+    """Without TensorFlow and what only its backend uses; OpenCV without windows."""
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    for name in re.findall(r"^COPY (.*) \S+$", text, flags=re.MULTILINE):
+        assert all((ROOT / part).exists() for part in name.split())
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for requirement in project["dependencies"]:
+        name = re.split(r"[<>=]", requirement)[0]
+        if name not in ("tensorflow", "tensorboard", "efficientnet"):
+            assert requirement.replace("opencv-python", "opencv-python-headless") in text, requirement
