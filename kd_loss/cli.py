@@ -38,10 +38,20 @@ COMMANDS = {
         "kd_loss.datasets.command:run_prepare",
         "an archive of annotated faces -> a prepared dataset",
     ),
+    "show": Command(
+        "kd_loss.datasets.contact_sheets:ShowOptions",
+        "kd_loss.datasets.contact_sheets:run_show",
+        "prepared faces with points, numbers and pairs, and augmented ones",
+    ),
     "train-teacher": Command(
         "kd_loss.training.options:TeacherOptions",
         "kd_loss.training.teacher:train_teachers",
         "train the tough and the tolerant teacher of a dataset",
+    ),
+    "methods": Command(
+        "kd_loss.evaluation.options:MethodsOptions",
+        "kd_loss.evaluation.methods_table:run_methods",
+        "the distillation methods: objective, teachers, parameters, source",
     ),
     "train-student": Command(
         "kd_loss.training.options:StudentOptions",
@@ -83,7 +93,7 @@ COMMANDS = {
         "kd_loss.evaluation.compare:run_compare",
         "several methods on equal terms: train, test, one table",
     ),
-    "curves": Command(
+    "draw-loss": Command(
         "kd_loss.evaluation.options:CurvesOptions",
         "kd_loss.evaluation.curves:run_curves",
         "draw the terms of KD-Loss",
@@ -95,8 +105,12 @@ COMMANDS = {
     ),
 }
 
+#: older names of commands
+ALIASES = {"curves": "draw-loss"}
 
-def _resolve(place: str) -> Any:
+
+def resolve(place: str) -> Any:
+    """The object at `module:name`."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
 
@@ -108,6 +122,8 @@ def execute(argv: Sequence[str], prog: str) -> None:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.help, add_help=False)
+    if argv:
+        argv = [ALIASES.get(argv[0], argv[0]), *argv[1:]]
     if not argv or argv[0] not in COMMANDS:
         if argv and not argv[0].startswith("-"):
             from kd_loss.errors import choose
@@ -122,8 +138,8 @@ def execute(argv: Sequence[str], prog: str) -> None:
 
 def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     """Parse one command's options and run it; what the command returns."""
-    command = COMMANDS[name]
-    options_class = _resolve(command.options)
+    command = COMMANDS[ALIASES.get(name, name)]
+    options_class = resolve(command.options)
     parser = Parser(prog=prog, description=(options_class.__doc__ or "").strip(), allow_abbrev=False)
     add_options(parser, options_class)
     options = build(options_class, vars(parser.parse_args(argv)))
@@ -132,7 +148,7 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     if os.environ.get("KERAS_BACKEND") == "jax" and name not in ("export", "benchmark"):
         sys.meta_path.insert(0, WithoutTensorFlow())
     with quiet_stderr(), at_once():
-        function = _resolve(command.function)
+        function = resolve(command.function)
     interruptible()
     return function(options)
 

@@ -135,3 +135,15 @@ def test_preparing_does_not_replace_its_source_or_something_else(tmp_path):
     done = run("prepare", "--dataset", "w300", "--source", "300W", "--size", "32", cwd=tmp_path)
     assert "data/w300 is there already, and kd-loss did not write it" in done.stderr
     assert len(list((tmp_path / "data" / "w300" / "afw").iterdir())) == 4
+
+
+def test_older_names_of_commands_and_options(tmp_path):
+    done = run("curves", "--output", "a.png", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "a.png\n"), done.stderr
+    from kd_loss.configuration import from_keywords, parse
+    from kd_loss.training.options import TeacherOptions
+
+    for argv in (["--role", "tough"], ["--teacher", "tough"]):
+        assert parse(TeacherOptions, argv).teacher == "tough"
+    for name in ("role", "teacher"):
+        assert from_keywords(TeacherOptions, {name: "tough"}, "train_teacher").teacher == "tough"

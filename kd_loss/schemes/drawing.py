@@ -73,11 +73,11 @@ def enlarge(image: np.ndarray, landmarks: np.ndarray, side: int) -> tuple[np.nda
     return big, (np.asarray(landmarks, np.float64) + 0.5) * factor - 0.5
 
 
-def label(image: np.ndarray, text: str) -> np.ndarray:
-    """A copy with a line of text on a dark strip at its lower edge."""
+def label(image: np.ndarray, text: str, strip: int = 0) -> np.ndarray:
+    """A copy with a line of text on a dark strip at its lower edge, `strip` pixels high; 0: a twelfth."""
     picture = np.ascontiguousarray(image).copy()
     height, width = picture.shape[:2]
-    strip = max(14, height // 12)
+    strip = strip or max(14, height // 12)
     picture[height - strip :] = picture[height - strip :] // 4
     cv2.putText(
         picture, text, (4, height - strip // 4), cv2.FONT_HERSHEY_SIMPLEX, strip / 34, (255, 255, 255), 1, cv2.LINE_AA

@@ -55,7 +55,7 @@ def measure(weights: Path, threads: int, crops: np.ndarray, seconds: float) -> t
     picture = crops[0]
     box = (0.1 * size, 0.1 * size, 0.8 * size, 0.8 * size)
     single = milliseconds(lambda: predictor.network.run(crops[:1]), seconds)
-    whole = milliseconds(lambda: predictor(picture, box), seconds)
+    whole = milliseconds(lambda: predictor.predict_crop(picture, box), seconds)
     batch = milliseconds(lambda: predictor.network.run(many), seconds)
     memory = peak_memory()
     predicted = np.concatenate([predictor.network.run(crops[i : i + 32]) for i in range(0, len(crops), 32)])
