@@ -54,6 +54,11 @@ COMMANDS = {
         "kd_loss.finder.command:run_train_finder",
         "train the face finder that predict uses",
     ),
+    "train-keypoints": Command(
+        "kd_loss.keypoints.options:KeypointOptions",
+        "kd_loss.keypoints.command:run_train_keypoints",
+        "train a detector of keypoints that nobody annotated, on clips",
+    ),
     "test": Command(
         "kd_loss.evaluation.options:EvaluationOptions",
         "kd_loss.evaluation.command:run_test",
