@@ -11,10 +11,13 @@ import cv2
 import keras
 import numpy as np
 
+from kd_loss.datasets.drawn_clips import draw_clip
 from kd_loss.errors import UserError
-from kd_loss.keypoints.warp import draw_warps
+from kd_loss.keypoints.warp import CONTROL, draw_warps
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+#: clips of drawn faces
+DRAWN = 300
 #: a frame's name: what comes before the last digit is the clip's, and before the last number the person's
 _NAME = re.compile(r"(?P<person>.*?)_?(?P<clip>\d*)(?P<frame>\d)")
 
@@ -63,8 +66,35 @@ def _person(clip: str) -> str:
     return clip.partition("/")[0].rpartition("_")[0] or clip
 
 
+def read_pictures(folder: Path, size: int, crop: float = 1.0) -> Clips:
+    """All pictures of a folder, whether pairs can be made of them or not; otherwise as `read_clips`."""
+    if str(folder) == "synthetic" and not folder.exists():
+        return drawn_clips(DRAWN, size)
+    groups = _grouped(folder)
+    files = [(number, path) for number, paths in enumerate(groups.values()) for path in paths]
+    frames = np.stack([square(_read(path), size, crop) for _, path in files])
+    return Clips(frames, np.array([number for number, _ in files]), list(groups), [_person(name) for name in groups])
+
+
+def drawn_clips(count: int, size: int, frames: int = 4) -> Clips:
+    """Clips of drawn faces, each a person of its own."""
+    pictures = np.concatenate([draw_clip(size, 0, index, frames) for index in range(count)])
+    names = [f"drawn{index}" for index in range(count)]
+    return Clips(pictures, np.repeat(np.arange(count), frames), names, names)
+
+
+def _read(path: Path) -> np.ndarray:
+    """A picture (H, W, 3) uint8 RGB; a `UserError` where it is none."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f"{path} is no picture that can be read")
+    return image[:, :, ::-1]
+
+
 def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:
     """All clips of two frames or more, as squares of `size` pixels from the middle of the frames.
+
+    `synthetic` in the place of a folder, and none of that name: drawn faces.
 
     Args:
         crop: the central share of a frame's shorter side that is taken.
@@ -73,6 +103,8 @@ def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:
         UserError: no pictures, no clip with two frames, a picture that cannot be read, frames of a clip that differ
             in size.
     """
+    if str(folder) == "synthetic" and not folder.exists():
+        return drawn_clips(DRAWN, size)
     groups = _grouped(folder)
     long = {name: paths for name, paths in groups.items() if len(paths) > 1}
     if not long:
@@ -84,16 +116,14 @@ def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:
     for number, paths in enumerate(long.values()):
         first = None
         for path in paths:
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None:
-                raise UserError(f"{path} is no picture that can be read")
+            image = _read(path)
             first = first or (path, image.shape)
             if image.shape != first[1]:
                 raise UserError(
                     f"the frames of a clip differ in size: {first[0].name} has {first[1][1]} × {first[1][0]} pixels, "
                     f"{path.name} has {image.shape[1]} × {image.shape[0]}"
                 )
-            frames.append(square(image[:, :, ::-1], size, crop))
+            frames.append(square(image, size, crop))
             clip.append(number)
     names = list(long)
     return Clips(np.stack(frames), np.array(clip), names, [_person(n) for n in names], len(groups) - len(long))
@@ -137,3 +167,49 @@ class PairLoader(keras.utils.PyDataset):
         affine, plate = draw_warps(rng, len(rows))
         named = {"source": images[:, 0], "driving": images[:, 1], "affine": affine, "plate": plate}
         return named, np.zeros(len(rows), np.float32)
+
+
+class PictureLoader(keras.utils.PyDataset):
+    """Single pictures in random order, mirrored half of the time, with a random warp each; none of it in validation.
+
+    A batch: `image` (B, S, S, 3) uint8, `affine` (B, 2, 3), `plate` (B, 25, 2), beside zeros that stand for a target.
+    """
+
+    def __init__(self, pictures: Clips, chosen: np.ndarray, batch_size: int, seed: int, train: bool = True):
+        super().__init__(workers=1)
+        self.frames = pictures.frames
+        self.rows = np.flatnonzero(np.isin(pictures.clip, chosen))
+        self.batch_size = min(batch_size, len(self.rows))
+        self.seed, self.train, self.epoch = seed, train, 0
+
+    def __len__(self) -> int:
+        return len(self.rows) // self.batch_size
+
+    def __getitem__(self, batch: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        if not self.train:
+            images = self.frames[self.rows[part]]
+            still = np.tile(np.eye(2, 3, dtype=np.float32), (len(images), 1, 1))
+            flat = np.zeros((len(images), CONTROL**2, 2), np.float32)
+            return {"image": images, "affine": still, "plate": flat}, np.zeros(len(images), np.float32)
+        rows = np.random.default_rng((self.seed, self.epoch + 1)).permutation(self.rows)[part]
+        rng = np.random.default_rng((self.seed, self.epoch + 1, batch + 1))
+        images = self.frames[rows]
+        mirrored = rng.random(len(rows)) < 0.5
+        images[mirrored] = images[mirrored, :, ::-1]
+        affine, plate = draw_warps(rng, len(rows))
+        return {"image": images, "affine": affine, "plate": plate}, np.zeros(len(rows), np.float32)
+
+
+class DetectorPictures:
+    """The pictures of a loader's batches that a detector sees, for `training.statistics`: (pictures, {})."""
+
+    def __init__(self, loader: PairLoader | PictureLoader):
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        named = self.loader[batch][0]
+        return np.concatenate([value for name, value in named.items() if name not in ("affine", "plate")]), {}

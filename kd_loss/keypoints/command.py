@@ -13,17 +13,18 @@ import numpy as np
 from kd_loss.configuration import to_plain
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_file, write_json
-from kd_loss.keypoints.clips import Clips, PairLoader, read_clips
-from kd_loss.keypoints.detector import KeypointCard, KeypointDetector, build_detector, save_detector
+from kd_loss.keypoints.clips import Clips, DetectorPictures, PairLoader, read_clips
 from kd_loss.keypoints.motion import Animator
 from kd_loss.keypoints.options import KeypointOptions
 from kd_loss.keypoints.sheet import write_sheet
 from kd_loss.keypoints.trainer import WEIGHTS, KeypointTrainer
 from kd_loss.networks import build_network, load_network
+from kd_loss.networks.keypoint_detector import KeypointCard, KeypointDetector, build_detector, save_detector
 from kd_loss.networks.landmark_net import take_weights
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.callbacks import Checkpoint, EpochCounter
 from kd_loss.training.run import open_run
+from kd_loss.training.statistics import TrueStatistics
 from kd_loss.training.train import learning_rate
 
 #: the maps of a student in which pictures are compared
@@ -72,7 +73,7 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
         f"{len(train)} clips, {len(held)} held out, {options.size} px, {steps} steps"
     )
     print("objective: " + " + ".join(f"{WEIGHTS[name]:g}·{name}" for name in trainer.terms))
-    fit(trainer, loader, validation, options, folder, save_best)
+    fit(trainer, detector.model, loader, validation, options, folder, save_best)
     return folder
 
 
@@ -83,9 +84,22 @@ def compile_for(model: keras.Model, rate: float, steps: int) -> None:
     model.optimizer.build(model.trainable_variables)
 
 
-def fit(model: keras.Model, loader: Any, validation: Any, options: Any, folder: Path, save_best: Any) -> Checkpoint:
-    """Train with history, best epoch and state to resume from."""
-    checkpoint = Checkpoint(folder, save_best, "val_loss" if validation is not None else None)
+def fit(
+    model: keras.Model,
+    detector: keras.Model,
+    loader: Any,
+    validation: Any,
+    options: Any,
+    folder: Path,
+    save_best: Any,
+    monitor: str = "val_loss",
+) -> None:
+    """Train with history, the best epoch by `monitor`, and the state to resume from.
+
+    The detector's batch statistics are made anew before every validation and saving.
+    """
+    pictures: Any = DetectorPictures(loader)
+    checkpoint = Checkpoint(folder, save_best, monitor if validation is not None else None)
     done = checkpoint.restore(model) if options.resume else 0
     with fused_batch_normalization():
         model.fit(
@@ -94,11 +108,10 @@ def fit(model: keras.Model, loader: Any, validation: Any, options: Any, folder: 
             epochs=options.epochs,
             initial_epoch=done,
             shuffle=False,
-            callbacks=[EpochCounter(loader), checkpoint],
+            callbacks=[EpochCounter(loader), TrueStatistics(detector, pictures), checkpoint],
             verbose=1 if sys.stdout.isatty() else 2,
         )
     write_json(folder / "finished.json", {"epochs": options.epochs, "best": checkpoint.best})
-    return checkpoint
 
 
 def save_weights(model: keras.Model, path: Path) -> None:

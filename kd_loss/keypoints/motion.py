@@ -11,9 +11,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from kd_loss.keypoints.detector import places
 from kd_loss.keypoints.losses import inverse
 from kd_loss.keypoints.warp import sample
+from kd_loss.networks.keypoint_detector import places
 
 L = keras.layers
 Tensor = Any

@@ -8,9 +8,9 @@ import keras
 from keras import ops
 
 from kd_loss.keypoints import losses
-from kd_loss.keypoints.detector import OUTPUTS, KeypointDetector
 from kd_loss.keypoints.motion import Animator
 from kd_loss.keypoints.warp import warp_images
+from kd_loss.networks.keypoint_detector import OUTPUTS, KeypointDetector
 
 Tensor = Any
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from kd_loss.keypoints.detector import places
+from kd_loss.networks.keypoint_detector import places
 
 #: control points per side of the thin plate
 CONTROL = 5

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from kd_loss.keypoints.detector import places
 from kd_loss.keypoints.warp import draw_warps, sample, warp_images, warp_jacobian, warp_points
+from kd_loss.networks.keypoint_detector import places
 
 
 @settings(max_examples=25, deadline=None)

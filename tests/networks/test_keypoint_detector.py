@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kd_loss.errors import UserError
-from kd_loss.keypoints.detector import (
+from kd_loss.networks.keypoint_detector import (
     KeypointCard,
     build_detector,
     keypoint_heads,

@@ -16,7 +16,9 @@ import numpy as np
 from kd_loss.errors import UserError, choose
 from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.networks.backbones import ARCHITECTURES, build_backbone, last_maps, stage_outputs
+from kd_loss.networks.card import Card
 from kd_loss.networks.heads import decoder_features
+from kd_loss.networks.landmark_net import LandmarkNet, load_network
 from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
 from kd_loss.networks.unets import ENCODER
@@ -83,6 +85,10 @@ class KeypointDetector:
     def trunk(self) -> keras.Model:
         """The network below the two heads: pictures -> maps (B, s, s, C)."""
         return keras.Model(self.model.input, self.model.get_layer("keypoint_maps").input, name="trunk")
+
+    def export_model(self) -> keras.Model:
+        """What exports hold: keypoints (B, K, 2) and Jacobians (B, K, 2, 2)."""
+        return keras.Model(self.model.input, [self.model.output[name] for name in OUTPUTS[:2]], name="detector")
 
     def with_encoder(self) -> keras.Model:
         """The same model with the encoder's output (B, h, w, C) as `encoder` among its outputs."""
@@ -166,6 +172,27 @@ def build_detector(card: KeypointCard, seed: int = 0) -> KeypointDetector:
     return KeypointDetector(model, KeypointCard(**{**asdict(card), "arch": arch, "training": training}))
 
 
+def take_trunk(target: KeypointDetector, source: keras.Model) -> str:
+    """Copy what another network of the same architecture has in common with a detector, all but the heads.
+
+    Layers are matched by their names, of landmarks or of keypoints alike; a line that says what was taken. `UserError`
+    where a layer of that name has another shape, or no layer is common.
+    """
+    heads = ("keypoint_maps", "jacobian_maps", "keypoints", "decoder_heatmaps", "landmarks")
+    theirs = {layer.name: layer for layer in source.layers if layer.weights and layer.name not in heads}
+    own = [layer for layer in target.model.layers if layer.weights and layer.name not in heads]
+    taken = [layer for layer in own if layer.name in theirs]
+    for layer in taken:
+        if [tuple(w.shape) for w in layer.weights] != [tuple(w.shape) for w in theirs[layer.name].weights]:
+            raise UserError(
+                f"--init: the layer {layer.name} has another shape: another width than {target.card.alpha:g}?"
+            )
+        layer.set_weights(theirs[layer.name].get_weights())
+    if not taken:
+        raise UserError(f"--init has no layer of {target.card.arch}")
+    return f"{len(taken)} of {len(own)} layers taken, the heads apart"
+
+
 def save_detector(detector: KeypointDetector, path: Path) -> None:
     """Write `<path>.h5` and its card, each atomically."""
     import absl.logging
@@ -198,3 +225,15 @@ def load_detector(path: Path) -> KeypointDetector:
     if shapes["keypoints"] != (None, card.points, 2) or model.input_shape[1] != card.size:
         raise UserError(f"{path} does not fit its card: {card.points} keypoints, {card.size} pixels")
     return KeypointDetector(model, card)
+
+
+def load_start(path: Path) -> LandmarkNet:
+    """What `--init` names: a landmark network, or a detector's trunk in the place of one."""
+    card = path.with_suffix(".json")
+    if not card.is_file() or read_json(card, "the card").get("kind") != "keypoints":
+        return load_network(path)
+    detector = load_detector(path)
+    named = detector.card
+    return LandmarkNet(
+        detector.trunk(), Card(named.arch, named.alpha, "clips", {}, named.size, "keypoint detector", margin=0.0)
+    )
