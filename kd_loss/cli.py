@@ -64,6 +64,11 @@ COMMANDS = {
         "kd_loss.keypoints.distil:run_distil_keypoints",
         "a small detector from the answers of a large one",
     ),
+    "animate-keypoints": Command(
+        "kd_loss.keypoints.animate:AnimationOptions",
+        "kd_loss.keypoints.animate:run_animate_keypoints",
+        "one picture moved by the keypoints of a clip, as a .gif",
+    ),
     "test-keypoints": Command(
         "kd_loss.keypoints.options:KeypointTestOptions",
         "kd_loss.keypoints.evaluate:run_test_keypoints",

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from kd_loss.configuration import option
@@ -56,7 +55,7 @@ def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
     detector: Any = load_detector(weights)
     card = detector.card
     faces = np.stack([draw_face(card.size, 0, i) for i in range(FACES)]).astype(np.float32)
-    wanted = keras.ops.convert_to_numpy(detector.model(faces, training=False)["keypoints"])
+    wanted = detector.find(faces)
     folder = Path(options.output) if options.output else weights.parent / "export"
     written = {}
     for name in dict.fromkeys(choose(name, FORMATS, "format") for name in options.format):

@@ -72,7 +72,7 @@ def read_pictures(folder: Path, size: int, crop: float = 1.0) -> Clips:
         return drawn_clips(DRAWN, size)
     groups = _grouped(folder)
     files = [(number, path) for number, paths in enumerate(groups.values()) for path in paths]
-    frames = np.stack([square(_read(path), size, crop) for _, path in files])
+    frames = np.stack([square(read_picture(path), size, crop) for _, path in files])
     return Clips(frames, np.array([number for number, _ in files]), list(groups), [_person(name) for name in groups])
 
 
@@ -83,7 +83,7 @@ def drawn_clips(count: int, size: int, frames: int = 4) -> Clips:
     return Clips(pictures, np.repeat(np.arange(count), frames), names, names)
 
 
-def _read(path: Path) -> np.ndarray:
+def read_picture(path: Path) -> np.ndarray:
     """A picture (H, W, 3) uint8 RGB; a `UserError` where it is none."""
     image = cv2.imread(str(path), cv2.IMREAD_COLOR)
     if image is None:
@@ -116,7 +116,7 @@ def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:
     for number, paths in enumerate(long.values()):
         first = None
         for path in paths:
-            image = _read(path)
+            image = read_picture(path)
             first = first or (path, image.shape)
             if image.shape != first[1]:
                 raise UserError(

@@ -17,7 +17,7 @@ from kd_loss.keypoints.clips import Clips, DetectorPictures, PairLoader, read_cl
 from kd_loss.keypoints.motion import Animator
 from kd_loss.keypoints.options import KeypointOptions
 from kd_loss.keypoints.sheet import write_sheet
-from kd_loss.keypoints.trainer import WEIGHTS, KeypointTrainer
+from kd_loss.keypoints.trainer import KeypointTrainer
 from kd_loss.networks import build_network, load_network
 from kd_loss.networks.keypoint_detector import KeypointCard, KeypointDetector, build_detector, save_detector
 from kd_loss.networks.landmark_net import take_weights
@@ -52,10 +52,11 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
             "clips": len(train),
             "held_out": len(held),
             "features": Path(options.features).name,
+            "separation": options.separation,
         },
     )
     detector = build_detector(card, options.seed)
-    trainer = KeypointTrainer(detector, Animator(options.size, options.points), _features(options))
+    trainer = KeypointTrainer(detector, Animator(options.size, options.points), _features(options), options.separation)
     steps = len(loader) * options.epochs
     compile_for(trainer, options.learning_rate, steps)
     settings = {**to_plain(options), "arch": detector.card.arch}
@@ -72,7 +73,7 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
         f"{folder}: {detector.card.arch}, {detector.model.count_params():,} parameters, {options.points} keypoints, "
         f"{len(train)} clips, {len(held)} held out, {options.size} px, {steps} steps"
     )
-    print("objective: " + " + ".join(f"{WEIGHTS[name]:g}·{name}" for name in trainer.terms))
+    print("objective: " + " + ".join(f"{weight:g}·{name}" for name, weight in trainer.weights_of_terms.items()))
     fit(trainer, detector.model, loader, validation, options, folder, save_best)
     return folder
 
@@ -124,8 +125,7 @@ def sheet(detector: KeypointDetector, clips: Clips, chosen: np.ndarray, path: Pa
     """`sheet.png`: up to three frames each of clips spread over the chosen ones."""
     some = chosen[np.unique(np.linspace(0, len(chosen) - 1, most).astype(int))]
     rows = np.concatenate([np.flatnonzero(clips.clip == number)[:3] for number in some])
-    found = detector.model.predict(clips.frames[rows].astype(np.float32), batch_size=32, verbose=0)
-    write_sheet(path, clips.frames[rows], np.asarray(found["keypoints"]))
+    write_sheet(path, clips.frames[rows], detector.find(clips.frames[rows]))
 
 
 def _features(options: KeypointOptions) -> keras.Model | None:

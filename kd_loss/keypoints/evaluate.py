@@ -14,7 +14,7 @@ from kd_loss.evaluation.report import print_table
 from kd_loss.files import write_json
 from kd_loss.keypoints.losses import average_keypoint_distance
 from kd_loss.keypoints.options import KeypointTestOptions
-from kd_loss.keypoints.regression import Faces, find, judge, regress, wide_faces
+from kd_loss.keypoints.regression import Faces, judge, regress, wide_faces
 from kd_loss.keypoints.sheet import write_sheet
 from kd_loss.networks.keypoint_detector import KeypointDetector, build_detector, load_detector
 
@@ -32,7 +32,7 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
             raise UserError(f"{path} takes {detector.card.size} pixels, {options.weights[0]} {size}; test them apart")
     splits = [dataset.split(name) for name in ("train", "test")]
     train, test = (wide_faces(split, size, options.context, options.jitter, seed) for seed, split in enumerate(splits))
-    told = find(teacher.model, test.images) if teacher else None
+    told = teacher.find(test.images) if teacher else None
     mean = np.broadcast_to(train.landmarks.mean(axis=0), test.landmarks.shape)
     rows: list[dict[str, Any]] = [{"name": "mean shape", **judge(mean, splits[1], test)}]
     untrained = build_detector(dataclasses.replace(detectors[0].card, training={}, metrics={}), seed=1)
@@ -56,7 +56,7 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
     folder = Path(options.weights[0]).parent
     write_json(folder / "keypoints.json", {"context": options.context, "jitter": options.jitter, "rows": rows})
     some = np.linspace(0, len(test.images) - 1, 18).astype(int)
-    write_sheet(folder / "faces.png", test.images[some], find(detectors[0].model, test.images[some]))
+    write_sheet(folder / "faces.png", test.images[some], detectors[0].find(test.images[some]))
     return rows
 
 
@@ -64,12 +64,12 @@ def _row(
     name: str, detector: KeypointDetector, train: Faces, test: Faces, split: Any, told: np.ndarray | None
 ) -> dict[str, Any]:
     """A detector's figures; AKD where its keypoints are as many as the teacher's."""
-    found = find(detector.model, test.images)
+    found = detector.find(test.images)
     row = {
         "name": name,
         "points": detector.card.points,
         "parameters": detector.model.count_params(),
-        **regress(find(detector.model, train.images), train, found, test, split),
+        **regress(detector.find(train.images), train, found, test, split),
     }
     if told is not None and told.shape == found.shape:
         row["akd"] = float(np.mean(np.asarray(average_keypoint_distance(found, told))))

@@ -15,6 +15,8 @@ from kd_loss.keypoints.warp import warp_jacobian, warp_points
 
 Tensor = Any
 
+#: how near keypoints count as one, for `separation`
+APART = 0.15
 #: what a determinant is kept away from 0 by
 _LEAST = 1e-4
 
@@ -38,6 +40,17 @@ def equivariance_jacobian(affine: Tensor, plate: Tensor, jacobians: Tensor, warp
     """mean |I − J_D⁻¹ (∂T · J_{T∘D})|, (B,); ∂T at the warped picture's keypoints `at` (B, K, 2)."""
     carried = ops.matmul(warp_jacobian(affine, plate, at), warped)
     return per_sample(ops.abs(ops.eye(2) - ops.matmul(inverse(jacobians), carried)))
+
+
+def separation(keypoints: Tensor) -> Tensor:
+    """The mean over pairs of exp(−|kp_k − kp_l|² / (2·0.15²)), (B,): 1 where all coincide, 0 where they are far apart.
+
+    After Zhang et al., "Unsupervised Discovery of Object Landmarks", CVPR 2018; no part of the published detector.
+    """
+    count = keypoints.shape[1]
+    squared = ops.sum(ops.square(keypoints[:, :, None] - keypoints[:, None]), axis=-1)
+    near = ops.exp(-squared / (2 * APART**2))
+    return (ops.sum(near, axis=(1, 2)) - count) / (count * (count - 1))
 
 
 def pyramid_l1(picture: Tensor, wanted: Tensor, levels: int = 4) -> Tensor:

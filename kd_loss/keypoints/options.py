@@ -23,6 +23,7 @@ class KeypointOptions:
     size: int = option(64, "side of the pictures in pixels, a multiple of 64")
     crop: float = option(1.0, "central share of a frame's shorter side that is used")
     features: str = option("", "a student (.h5) whose feature maps compare pictures beside their pixels")
+    separation: float = option(0.0, "weight of a term that keeps keypoints apart; the published training has none")
     epochs: int = option(30, "passes over the clips, a pair of frames of each")
     batch_size: int = option(16, "pairs per step")
     learning_rate: float = option(1e-3, "largest learning rate of Adam: linear warm-up, then cosine decay")
@@ -38,6 +39,8 @@ class KeypointOptions:
         check_training(self)
         if not 2 <= self.points <= 100:
             raise UserError(f"--points {self.points} is not between 2 and 100")
+        if not 0 <= self.separation < 1e6:
+            raise UserError(f"--separation {self.separation} is negative or not finite")
         if not 0.1 <= self.crop <= 1:
             raise UserError(f"--crop {self.crop} is not in 0.1…1")
         if self.size % 64 or not 64 <= self.size <= 512:

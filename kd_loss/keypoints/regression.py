@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cv2
-import keras
 import numpy as np
 
 from kd_loss.datasets.prepared import PreparedSplit
@@ -53,12 +52,6 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
         images[row] = cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA)
     landmarks = (split.landmarks[known] * split.size - np.round(shifts)[:, None]) / side
     return Faces(images, landmarks.astype(np.float32))
-
-
-def find(model: keras.Model, images: np.ndarray) -> np.ndarray:
-    """A detector's keypoints (N, K, 2)."""
-    parts = [images[i : i + 64].astype(np.float32) for i in range(0, len(images), 64)]
-    return np.concatenate([keras.ops.convert_to_numpy(model(part, training=False)["keypoints"]) for part in parts])
 
 
 def judge(predicted: np.ndarray, split: PreparedSplit, faces: Faces) -> dict[str, float]:

@@ -27,15 +27,24 @@ class KeypointTrainer(keras.Model):
         animator: to be trained with it.
         features: pictures (B, S, S, 3) RGB 0…255 -> dictionary of feature maps in which pictures are compared as
             well; it is not trained. None: pictures are compared as they are.
+        separation: weight of `losses.separation` of the driving picture's keypoints.
     """
 
-    def __init__(self, detector: KeypointDetector, animator: Animator, features: keras.Model | None = None):
+    def __init__(
+        self,
+        detector: KeypointDetector,
+        animator: Animator,
+        features: keras.Model | None = None,
+        separation: float = 0.0,
+    ):
         super().__init__(name="keypoint_trainer")
         self.detector, self.animator = detector.model, animator
         self._features = [lambda images: features(images, training=False)] if features is not None else []
         if features is not None:
             features.trainable = False
-        self.terms = [name for name in WEIGHTS if name != "features" or features is not None]
+        weights = {**WEIGHTS, "features": WEIGHTS["features"] * (features is not None), "separation": separation}
+        self.weights_of_terms = {name: weight for name, weight in weights.items() if weight}
+        self.terms = list(self.weights_of_terms)
         self.trackers = {name: keras.metrics.Mean(name=name) for name in self.terms}
         self.built = True
 
@@ -65,13 +74,15 @@ class KeypointTrainer(keras.Model):
                 *warp, y_pred["driving_jacobians"], y_pred["warped_jacobians"], y_pred["warped_keypoints"]
             ),
         }
+        if "separation" in self.terms:
+            values["separation"] = losses.separation(y_pred["driving_keypoints"])
         for features in self._features:
             theirs = {name: ops.stop_gradient(value) for name, value in features(wanted).items()}
             mine = features(255 * y_pred["picture"])
             values["features"] = losses.feature_l1([mine[name] for name in theirs], list(theirs.values()))
         for name in self.terms:
             self.trackers[name].update_state(values[name])
-        return sum(WEIGHTS[name] * ops.mean(values[name]) for name in self.terms)
+        return sum(self.weights_of_terms[name] * ops.mean(values[name]) for name in self.terms)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """The terms, as `compute_loss` recorded them."""

@@ -82,6 +82,11 @@ class KeypointDetector:
     model: keras.Model
     card: KeypointCard
 
+    def find(self, images: np.ndarray) -> np.ndarray:
+        """Keypoints (N, K, 2) of pictures (N, S, S, 3), RGB 0…255."""
+        parts = [images[i : i + 64].astype(np.float32) for i in range(0, len(images), 64)]
+        return np.concatenate([keras.ops.convert_to_numpy(self.model(p, training=False)["keypoints"]) for p in parts])
+
     def trunk(self) -> keras.Model:
         """The network below the two heads: pictures -> maps (B, s, s, C)."""
         return keras.Model(self.model.input, self.model.get_layer("keypoint_maps").input, name="trunk")

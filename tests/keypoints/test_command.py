@@ -38,7 +38,7 @@ def run(clips, tmp_path_factory):
 
 
 def keypoints(path, images):
-    return load_detector(path).model.predict(images.astype(np.float32), verbose=0)["keypoints"]
+    return load_detector(path).find(images)
 
 
 def test_a_run_holds_detector_history_and_sheet(run):
@@ -77,14 +77,15 @@ def test_a_resumed_training_ends_in_the_same_weights(run, clips, tmp_path, monke
 def test_a_student_comes_nearer_to_its_teacher(run, clips, tmp_path, loss, letter):
     options = KeypointDistillationOptions(
         teacher=str(run / "best.h5"), data=str(clips), arch="tiny", width=0.5, loss=loss, letter=letter,
-        epochs=6, batch_size=5, learning_rate=3e-3, validation=0.0, runs=tmp_path,
+        epochs=3, batch_size=5, learning_rate=3e-3, validation=0.0, runs=tmp_path,
     )  # fmt: skip
     folder = run_distil_keypoints(options)
     rows = (folder / "history.csv").read_text().splitlines()
     first, last = (
         dict(zip(rows[0].split(","), map(float, row.split(",")), strict=True)) for row in (rows[1], rows[-1])
     )
-    assert last["akd"] < first["akd"]
+    assert last["value"] < 0.9 * first["value"]
+    assert last["akd"] > 0
     assert ("attention" in last) == (loss == "L3")
     card = load_detector(folder / "best.h5").card
     assert card.training["loss"] == loss + (" to the letter" if letter else "")

@@ -95,3 +95,11 @@ def test_motion_carries_a_keypoint_to_its_place():
     flat = number(sparse_motion(source, driving, grid, with_jacobians=False))
     assert flat[0, 1] == pytest.approx(np.array([[0.5, 0.1], [0.6, 0.1]]), abs=1e-6)
     assert number(drawn(driving["keypoints"], grid))[0, 0] == pytest.approx([1, np.exp(-0.01 / 0.02)], rel=1e-4)
+
+
+def test_separation():
+    """1 for coinciding keypoints; of three, one pair at 0.15 and one apart: e^(−1/2) / 3."""
+    together = np.zeros((1, 3, 2), np.float32)
+    assert number(losses.separation(together)) == pytest.approx([1])
+    apart = np.array([[[0, 0], [0.15, 0], [-0.9, 0.9]]], np.float32)
+    assert number(losses.separation(apart)) == pytest.approx([np.exp(-0.5) / 3], abs=1e-6)
