@@ -81,7 +81,7 @@ class KeypointDistiller(keras.Model):
             values["heatmaps"] = losses.heatmap_term(y_pred["heatmaps"], told["heatmaps"], self.letter)
         if "attention" in self.terms:
             mine = self.connector(y_pred["encoder"])
-            mine = ops.max_pool(mine, self._pool) if self._pool > 1 else mine
+            mine = ops.max_pool(mine, self._pool, self._pool) if self._pool > 1 else mine
             values["attention"] = losses.attention_term(mine, told["encoder"], self.power, self.letter)
         akd = losses.average_keypoint_distance(y_pred["keypoints"], told["keypoints"])
         for name, value in {**values, "akd": akd}.items():

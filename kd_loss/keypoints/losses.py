@@ -58,7 +58,7 @@ def pyramid_l1(picture: Tensor, wanted: Tensor, levels: int = 4) -> Tensor:
     total = ops.zeros(())
     for level in range(levels):
         if level:
-            picture, wanted = (ops.average_pool(image, 2) for image in (picture, wanted))
+            picture, wanted = (ops.average_pool(image, 2, 2) for image in (picture, wanted))
         total = total + per_sample(ops.abs(picture - wanted))
     return total / levels
 

@@ -111,7 +111,7 @@ class Animator(keras.Model):
         """
         image, source, driving = inputs["image"], inputs["source"], inputs["driving"]
         batch, side, count = ops.shape(image)[0], self.side, self.points + 1
-        small = ops.average_pool(image, 4)
+        small = ops.average_pool(image, 4, 4)
         motions = sparse_motion(source, driving, self.grid, with_jacobians)
         seen = sample(small, ops.reshape(motions, (batch, count * side * side, 2)))
         seen = ops.reshape(seen, (batch, count, side, side, 3))

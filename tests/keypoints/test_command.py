@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 
 from kd_loss.datasets.drawn_clips import draw_clip
+from kd_loss.datasets.spec import W300
 from kd_loss.errors import UserError
 from kd_loss.keypoints.command import run_train_keypoints
 from kd_loss.keypoints.distil import run_distil_keypoints
 from kd_loss.keypoints.evaluate import run_test_keypoints
 from kd_loss.keypoints.options import KeypointDistillationOptions, KeypointOptions, KeypointTestOptions
+from kd_loss.networks import Card, build_network
+from kd_loss.networks.input_scaling import input_scaling
 from kd_loss.networks.keypoint_detector import KeypointCard, build_detector, load_detector, load_start, take_trunk
+from kd_loss.networks.landmark_net import take_weights
 from kd_loss.training.callbacks import Checkpoint
 
 
@@ -122,6 +126,12 @@ def test_starts_are_taken_by_name(run):
     start = load_start(run / "best.h5")
     assert start.card.role == "keypoint detector"
     assert "keypoint_maps" not in [layer.name for layer in start.model.layers]
+    card = Card("tiny", 1.0, "w300", W300.to_dict(), 64, "student", 0.15, head="heatmap", cut="P4")
+    student = build_network(card)
+    said = take_weights(student, start)
+    assert said.startswith("started from keypoint detector tiny on clips")
+    assert said.endswith("all but decoder_heatmaps taken")
+    assert input_scaling(student.model)[0] == pytest.approx(1 / 127.5)
 
 
 def test_options_that_cannot_be_meant_are_one_line():
