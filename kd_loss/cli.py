@@ -63,6 +63,26 @@ COMMANDS = {
         "kd_loss.finder.command:run_train_finder",
         "train the face finder that predict uses",
     ),
+    "train-keypoints": Command(
+        "kd_loss.keypoints.options:KeypointOptions",
+        "kd_loss.keypoints.command:run_train_keypoints",
+        "train a detector of keypoints that nobody annotated, on clips",
+    ),
+    "distil-keypoints": Command(
+        "kd_loss.keypoints.options:KeypointDistillationOptions",
+        "kd_loss.keypoints.distil:run_distil_keypoints",
+        "a small detector from the answers of a large one",
+    ),
+    "animate-keypoints": Command(
+        "kd_loss.keypoints.animate:AnimationOptions",
+        "kd_loss.keypoints.animate:run_animate_keypoints",
+        "one picture moved by the keypoints of a clip, as a .gif",
+    ),
+    "test-keypoints": Command(
+        "kd_loss.keypoints.options:KeypointTestOptions",
+        "kd_loss.keypoints.evaluate:run_test_keypoints",
+        "judge detectors by the landmarks that can be read from their keypoints",
+    ),
     "test": Command(
         "kd_loss.evaluation.options:EvaluationOptions",
         "kd_loss.evaluation.command:run_test",
@@ -82,6 +102,11 @@ COMMANDS = {
         "kd_loss.export.options:ExportOptions",
         "kd_loss.export.command:run_export",
         "a student for other runtimes: LiteRT, ONNX, SavedModel, a web page",
+    ),
+    "export-keypoints": Command(
+        "kd_loss.export.keypoints:KeypointExportOptions",
+        "kd_loss.export.keypoints:run_export_keypoints",
+        "a keypoint detector for LiteRT and ONNX Runtime",
     ),
     "benchmark": Command(
         "kd_loss.speed.options:BenchmarkOptions",

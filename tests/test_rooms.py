@@ -16,7 +16,7 @@ STOREYS = (
     ("datasets",),
     ("distillation",),
     ("training",),
-    ("importing", "finder", "inference", "evaluation"),
+    ("importing", "finder", "keypoints", "inference", "evaluation"),
     ("export", "demo"),
     ("speed",),
     ("cli",),

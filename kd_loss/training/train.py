@@ -20,6 +20,7 @@ from kd_loss.errors import choose, disk_error
 from kd_loss.files import write_json
 from kd_loss.networks import ARCHITECTURES, Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.card import SPREAD_CORRELATION
+from kd_loss.networks.keypoint_detector import load_start
 from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runtimes.crops import CropNetwork
 from kd_loss.training.acceleration import fused_batch_normalization
@@ -138,7 +139,7 @@ class Training:
             seed=options.seed,
         )
         if options.init:
-            self._say(take_weights(network, load_network(Path(options.init))))
+            self._say(take_weights(network, load_start(Path(options.init))))
         freeze = getattr(options, "freeze", "")  # a student's: the tap up to which it stays as --init has it
         for layer in network.tap_model([freeze]).layers if freeze else ():
             layer.trainable = False
