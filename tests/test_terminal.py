@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
+from kd_loss.datasets.prepared import open_dataset
 from kd_loss.files import sha256
 from kd_loss.wording import counted
 from tests.networks.test_limits import onnx_file
@@ -62,6 +63,40 @@ def test_a_full_standard_output_is_one_line(tmp_path):
     done = shell(f"{PREPARE} > /dev/full", tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith(b"error: the disk is full at standard output")
+
+
+def test_a_picture_on_a_closed_standard_input(tmp_path):
+    done = shell("predict - --detector none <&-", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(b"error: ")
+    assert b"standard input" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_display_that_is_not_there(tmp_path, monkeypatch):
+    """Qt ends a process that has none."""
+    for name in ("WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DISPLAY", ":987")
+    (tmp_path / "film.mp4").write_text("")
+    done = shell("predict film.mp4 --show", tmp_path)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert done.stderr.startswith(b"error: --show needs a display")
+
+
+def test_pictures_whose_names_are_not_utf8_are_prepared(tmp_path):
+    points = np.array([[5, 6], [40, 8], [20, 30], [33, 50]], np.float32)
+    (tmp_path / "own").mkdir()
+    for index in range(4):
+        stem = os.path.join(os.fsencode(tmp_path / "own"), b"\xff\xfe%d" % index)
+        picture = np.random.default_rng(index).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+        Path(os.fsdecode(stem + b".png")).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        np.save(os.fsdecode(stem + b".npy"), points + index)
+    (tmp_path / "s.json").write_text('{"name": "four", "points": 4}')
+    done = shell("prepare --dataset four --spec s.json --source own --size 32", tmp_path)
+    assert done.returncode == 0, done.stderr
+    split = open_dataset("four", tmp_path / "data").split("train")
+    assert all(name.startswith("\udcff\udcfe") for name in split.name.tolist())
 
 
 def test_nul_in_options_is_one_line(tmp_path):
