@@ -185,6 +185,13 @@ def cases(data: Path, trained: Path) -> dict[str, Case]:
     }
 
 
+def different(found: Any, expected: Any) -> Any:
+    """What differs: of tables the keys alone."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        return sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
+    return found, expected
+
+
 def one(case: Case, folder: Path, seconds: float, expected: Any, chance: random.Random) -> tuple[list[str], bool]:
     """Kill, start again, look; what is not as it should be, and whether the command had not ended before."""
     place, log = case.place(folder), folder.with_suffix(".log")
@@ -207,7 +214,7 @@ def one(case: Case, folder: Path, seconds: float, expected: Any, chance: random.
         except SystemExit as error:
             return [str(error)], killed
     found = case.result(folder)
-    wrong = [] if found == expected else [f"another result: {found} for {expected}"]
+    wrong = [] if found == expected else [f"another result: {different(found, expected)}"]
     wrong += [f"{name} is gone" for name, text in FOREIGN.items() if (place / name).read_text() != text]
     left = [p.name for p in place.rglob(".tmp-*") if p.name not in FOREIGN]
     return wrong + [f"{name} is left" for name in left], killed

@@ -20,7 +20,7 @@ from kd_loss.demo.options import DemoOptions
 from kd_loss.errors import UserError
 from kd_loss.evaluation.compare import run_compare
 from kd_loss.networks.card import Card
-from kd_loss.ownership import RECORD, record_folder, recorded
+from kd_loss.ownership import RECORD, claim, record_folder, recorded
 from kd_loss.training.options import CompareOptions
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +88,18 @@ def test_benchmark_of_training_replaces_no_file_of_the_users(tmp_path, name):
     with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
         run_training_benchmark(size=32, batch_size=8, faces=16, rounds=1, reference="", output=tmp_path)
     assert state(tmp_path) == {name: b"mine"}
+
+
+def test_a_record_does_not_grow_and_a_cut_one_is_mended(tmp_path):
+    """What a killed run recorded and did not write; a record whose last name was cut."""
+    for _ in range(2):
+        claim(tmp_path, ["a", "b"])
+    assert (tmp_path / RECORD).read_text() == "a\nb\n"
+    (tmp_path / RECORD).write_text("a\nbee")
+    claim(tmp_path, ["a", "beetle"])
+    (tmp_path / "beetle").write_text("ours")
+    claim(tmp_path, ["beetle"])
+    assert (tmp_path / RECORD).read_text() == "a\nbee\nbeetle\n"
 
 
 def demo(place):
