@@ -54,14 +54,22 @@ def draw_landmarks(
 
 def draw_pose(image: np.ndarray, pose: HeadPose, landmarks: np.ndarray) -> np.ndarray:
     """A copy with the head's axes from the middle of its landmarks: red its left, green up, blue where it looks."""
-    picture = np.ascontiguousarray(image).copy()
     points = np.asarray(landmarks, np.float64)
-    length = float(np.ptp(points, axis=0).max()) / 2
-    start = points.mean(axis=0)
-    width = max(1, round(length / 40))
+    return draw_axes(image, rotation(pose), points.mean(axis=0), float(np.ptp(points, axis=0).max()) / 2)
+
+
+def draw_axes(
+    image: np.ndarray, turn: np.ndarray, middle: np.ndarray, length: float, width: int | None = None
+) -> np.ndarray:
+    """A copy with the axes of a head of rotation (3, 3) from its middle (x, y): red its left, green up, blue its view.
+
+    `length` of an axis and `width` of the lines in pixels; a fortieth of the length by default.
+    """
+    picture = np.ascontiguousarray(image).copy()
+    width = max(1, round(length / 40)) if width is None else width
     for axis, colour in (((1, 0, 0), (230, 60, 60)), ((0, -1, 0), (60, 200, 60)), ((0, 0, -1), (60, 120, 255))):
-        end = start + length * (rotation(pose) @ np.array(axis, np.float64))[:2]
-        a, b = (tuple(int(v) for v in p) for p in _fixed(np.stack([start, end])))
+        end = middle + length * (turn @ np.array(axis, np.float64))[:2]
+        a, b = (tuple(int(v) for v in p) for p in _fixed(np.stack([middle, end])))
         cv2.line(picture, a, b, colour, width, cv2.LINE_AA, _SHIFT)
     return picture
 

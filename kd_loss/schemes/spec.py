@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.errors import UserError, check_name, choose
+from kd_loss.schemes.landmarks import LandmarkTargets
 
 Indices = tuple[int, ...]
 
@@ -26,7 +27,7 @@ def _run(first: int, last: int) -> Indices:
 
 
 @dataclass(frozen=True)
-class DatasetSpec:
+class DatasetSpec(LandmarkTargets):
     """A landmark scheme and, for a benchmark, its official subsets.
 
     Attributes:

@@ -121,7 +121,7 @@ def _train_stage(
     tell = tell if not processes.index else lambda _: None
     options = with_start(options, methods, dataset.folder.name)
     sources = open_sources(options, methods, dataset, tell)
-    asking = choose_asking(options, sources, taps, dataset.spec.points) if sources else RECORDED
+    asking = choose_asking(options, sources, taps, dataset.spec) if sources else RECORDED
     augmentation = augmentation_of(options)
     with processes.first_before_the_others():
         teachers = make_teachers(options, sources, asking, taps, dataset, augmentation, tell)
