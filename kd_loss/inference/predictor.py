@@ -14,10 +14,17 @@ from kd_loss.crop import crop_face
 from kd_loss.detection import BoxCalibration, Detection
 from kd_loss.errors import UserError
 from kd_loss.inference.result import FaceLandmarks, confidence_of
+from kd_loss.inference.smoothing import OneEuroFilter
 from kd_loss.runtimes.crops import CropNetwork, open_network
 
 #: a photograph (H, W, 3) uint8 RGB -> its faces
 Detector = Callable[[np.ndarray], list[Detection]]
+
+
+def check_picture(image: np.ndarray) -> None:
+    """A `UserError` for an array that is no picture (H, W, 3) uint8."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
+        raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")
 
 
 class LandmarkPredictor:
@@ -38,6 +45,18 @@ class LandmarkPredictor:
     def load(cls, path: str | Path, threads: int | None = None) -> LandmarkPredictor:
         """Open weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; see `open_network`."""
         return cls(open_network(Path(path), threads))
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of `FaceLandmarks.cells`: coordinates, and confidences where the network gives them."""
+        points = range(self.spec.points)
+        return [f"{axis}{i}" for i in points for axis in "xy"] + [
+            f"confidence{i}" for i in points if self.card.confident
+        ]
+
+    def smoother(self, cutoff: float, rate: float) -> OneEuroFilter:
+        """A filter for one face of a video."""
+        return OneEuroFilter(cutoff, rate)
 
     def predict_crops(self, crops: np.ndarray) -> np.ndarray:
         """Normalised landmarks (N, K, 2) of crops (N, S, S, 3) uint8, RGB 0…255, S the network's size."""
@@ -67,8 +86,7 @@ class LandmarkPredictor:
         """
         squares = []
         for image, box in zip(images, boxes or [None] * len(images), strict=True):
-            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
-                raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")
+            check_picture(image)
             if box is None:
                 height, width = image.shape[:2]
                 squares.append(geometry.square_crop((-0.5, -0.5, width - 0.5, height - 0.5), 0.0))
