@@ -94,26 +94,20 @@ def test_kd_loss_learns_poses(student):
         card.dataset_spec()
 
 
-@pytest.mark.parametrize(
-    ("method", "settings"),
-    [
-        (["imitation", "min", "bound", "pil", "ail"], []),
-        (["aht", "srrl", "rkd"], ["aht.attend=False"]),
-    ],
-)
-def test_methods_work_unchanged(options, method, settings):
-    folder = train_student(dataclasses.replace(options, method=method, set=settings), tell=silent)
-    assert all(np.isfinite(v) for row in read_history(folder / "history.csv") for v in row.values())
+def test_methods_work_unchanged(options):
+    every = ["imitation", "min", "bound", "pil", "ail", "aht", "srrl", "rkd"]
+    folder = train_student(dataclasses.replace(options, method=every, set=["aht.attend=False"]), tell=silent)
+    [row] = read_history(folder / "history.csv")
+    assert {"ail.imitation", "aht.imitation", "srrl.regression"} <= row.keys()
+    assert all(np.isfinite(v) for v in row.values())
 
 
-def test_two_stages_with_attention_and_resume(options):
+def test_two_stages_with_attention(options):
     staged = dataclasses.replace(
         options, stages=["aht=1", "ail=1@embedding"], set=["aht.alpha=0.0"], name="staged", method=["none"]
     )
     folder = train_student(staged, tell=silent)
     assert folder.name == "staged"
-    again = train_student(dataclasses.replace(staged, resume=True), tell=silent)
-    assert again == folder
 
 
 def test_landmarks_and_pnp_as_a_teacher(options, data):
@@ -147,6 +141,7 @@ def test_what_is_of_points_in_a_plane_is_refused(options):
     for changes, message in (
         ({"head": "heatmap", "method": ["none"]}, "give --head pooled"),
         ({"method": ["auxiliary"]}, "auxiliary fails on two faces"),
+        ({"unlabelled": "photographs"}, "--unlabelled crops faces by their landmarks"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(options, **changes), tell=silent)
