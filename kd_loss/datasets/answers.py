@@ -13,8 +13,8 @@ class Answers:
     """A teacher's taps for all N faces of a split.
 
     Attributes:
-        taps: tap name -> (V, N, …) float32, memory-mapped where large; landmarks are (V, N, K, 2),
-            normalised. V is 1 or the number of views.
+        taps: tap name -> (V, N, …) float32, memory-mapped where large; `landmarks`, its targets, are
+            (V, N, M, C). V is 1 or the number of views.
         views: 0: the teacher saw the faces as they are stored, and its landmarks travel with the picture
             through every augmentation, as the truth does. Otherwise it saw `views` fixed augmentations of
             each face, and the student sees the same ones in turn.
@@ -25,5 +25,5 @@ class Answers:
 
     @property
     def landmarks(self) -> np.ndarray:
-        """(V, N, K, 2)."""
+        """(V, N, M, C)."""
         return self.taps["landmarks"]

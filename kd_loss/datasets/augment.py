@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from kd_loss import geometry
+from kd_loss.schemes.base import Scheme
 
 
 @dataclass(frozen=True)
@@ -93,25 +94,19 @@ def warp(image: np.ndarray, affine: np.ndarray, size: int, border: int = 0) -> n
     return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def move_points(points: np.ndarray, affine: np.ndarray, flip_index: np.ndarray | None) -> np.ndarray:
-    """Normalised points (…, K, 2) through a map; `flip_index` where it mirrors, so that left stays left."""
-    moved = geometry.apply(affine, points)
-    return moved if flip_index is None else moved[..., flip_index, :]
-
-
 def augment(
     image: np.ndarray,
-    points: np.ndarray,
+    targets: np.ndarray,
     size: int,
     augmentation: Augmentation,
-    flip_index: np.ndarray,
+    scheme: Scheme,
     rng: np.random.Generator,
     border: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One augmented sample: (size, size, 3) uint8 and its normalised landmarks (…, K, 2), all moved alike.
+    """One augmented sample: (size, size, 3) uint8 and its targets (…, N, C), all moved alike, as their scheme says.
 
     `border`: the pixels around the stored crop, see `warp`.
     """
     affine, flip = augmentation.draw_affine(rng)
-    moved = move_points(points, affine, flip_index if flip else None)
+    moved = scheme.move(targets, affine, flip)
     return augmentation.recolour(warp(image, affine, size, border), rng), moved

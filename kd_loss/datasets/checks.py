@@ -14,10 +14,8 @@ from typing import Any
 import numpy as np
 
 from kd_loss.errors import UserError
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.base import Scheme
 
-#: normalised landmarks lie within half a crop of its centre, those of other faces a little further out
-FURTHEST = 10.0
 #: faces looked at in one go
 _CHUNK = 8192
 AGAIN = "run kd-loss prepare again"
@@ -83,7 +81,7 @@ def _are_counts(entry: Any) -> bool:
 
 
 def check_split(
-    folder: Path, spec: DatasetSpec, manifest: Mapping[str, Any], files: Mapping[str, np.ndarray]
+    folder: Path, spec: Scheme, manifest: Mapping[str, Any], files: Mapping[str, np.ndarray]
 ) -> None:  # fmt: skip
     """A `UserError` that names the file and face where a split's arrays are not what they have to be.
 
@@ -97,8 +95,8 @@ def check_split(
     count, side = sum(counts.values()), manifest["size"] + 2 * manifest["crop"]["border"]
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         "images": ((count, side, side, 3), "uint8"),
-        "landmarks": ((count, spec.points, 2), "float32"),
-        "soft": ((count, spec.points, 2), "float32"),
+        "landmarks": ((count, *spec.shape), "float32"),
+        "soft": ((count, *spec.shape), "float32"),
         "affine": ((count, 2, 3), "float64"),
         "extra": ((count,), "bool"),
     }
@@ -117,7 +115,7 @@ def check_split(
                 raise UserError(f"{where} holds {array.dtype} {array.shape}, expected {kind} {shape}; {AGAIN}")
     for start in range(0, count, _CHUNK):
         for key in ("landmarks", "soft"):
-            _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start)
+            _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start, spec.furthest)
         _check_affine(folder / "affine.npy", files["affine"][start : start + _CHUNK], start)
     found = Counter(files["subset"].tolist())
     if found != Counter(counts):
@@ -131,14 +129,14 @@ def _check_text(where: Path, array: np.ndarray, count: int) -> None:
         raise UserError(f"{where} holds what is no text; {AGAIN}")
 
 
-def _check_points(where: Path, points: np.ndarray, start: int) -> None:
-    """A point of two NaN is not annotated; everything else has to be near the crop."""
+def _check_points(where: Path, points: np.ndarray, start: int, furthest: float) -> None:
+    """A point of NaN alone is not annotated; everything else has to be near the crop."""
     missing = np.isnan(points)
     with np.errstate(invalid="ignore"):
-        far = np.abs(points) > FURTHEST
+        far = np.abs(points) > furthest
     for problem, bad in (
-        ("a coordinate that is no number beside one that is", missing[..., 0] != missing[..., 1]),
-        (f"a coordinate further than {FURTHEST:g} crops away", far.any(axis=2)),
+        ("a coordinate that is no number beside one that is", missing.any(axis=2) != missing.all(axis=2)),
+        (f"a coordinate further than {furthest:g} crops away", far.any(axis=2)),
         ("no annotated point", missing.all(axis=2)),
     ):
         faces = bad.all(axis=1) if problem == "no annotated point" else bad.any(axis=1)

@@ -39,6 +39,8 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
     each other.
     """
     spec, more = archive.spec, other.spec
+    assert isinstance(spec, DatasetSpec)  # the command sees to it
+    assert isinstance(more, DatasetSpec)
     indices = more.same.get(spec.name)
     if indices is None or any(i is not None and i >= spec.points for i in indices):
         known = ", ".join(more.same) or "none"

@@ -24,7 +24,11 @@ FOLDER = "folder of images with .npy, .pts or one CSV"
 class PrepareOptions:
     """Crop, resize and normalise annotated faces into data/<dataset>/, ready for training."""
 
-    dataset: str = option("", "w300, cofw, wflw, synthetic, synthetic_cofw, synthetic_wflw, or a name with --spec")
+    dataset: str = option(
+        "",
+        "w300, cofw, wflw, synthetic, synthetic_cofw, synthetic_wflw, or a name with --spec; head poses: "
+        "pose_synthetic, pose_w300, pose_cofw, pose_wflw, pose_biwi, pose_300wlp, pose_aflw2000, pose_pointing04",
+    )
     source: str = option("", "folder of the archive, or a CSV of pictures and points; not needed for synthetic faces")
     spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
     format: str = option(
@@ -53,9 +57,16 @@ class PrepareOptions:
 
 def read_archive(options: PrepareOptions) -> Any:
     """The archive that the options name."""
-    from kd_loss.schemes.spec import chosen_spec
+    from kd_loss.schemes.kinds import chosen_scheme
+    from kd_loss.schemes.pose import PoseScheme
+    from kd_loss.schemes.spec import DatasetSpec
 
-    spec = chosen_spec(options.dataset, options.spec)
+    spec = chosen_scheme(options.dataset, options.spec)
+    if isinstance(spec, PoseScheme):
+        from kd_loss.datasets.poses import read_poses
+
+        return read_poses(spec, options, read_archive)
+    assert isinstance(spec, DatasetSpec)
     if options.spec:
         from kd_loss.datasets.folder import read_folder
 
@@ -86,7 +97,10 @@ def read_archive(options: PrepareOptions) -> Any:
 def _with_others(archive: Any, options: PrepareOptions) -> Any:
     """The archive with the training faces of those that `--also` names."""
     from kd_loss.datasets.combine import add_faces
+    from kd_loss.schemes.spec import DatasetSpec
 
+    if options.also and not isinstance(archive.spec, DatasetSpec):
+        raise UserError("--also adds faces with landmarks: not to a dataset of poses")
     for text in options.also:
         scheme, equals, folder = text.partition("=")
         if not equals or not scheme or not folder:
@@ -198,7 +212,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     from rich.progress import track
 
     from kd_loss.datasets.prepare import check_crop, prepare
-    from kd_loss.schemes.spec import chosen_spec
+    from kd_loss.schemes.kinds import chosen_scheme
 
     console = Console(stderr=True)
 
@@ -209,7 +223,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     check_crop(options.size, options.margin, options.room)
     if not options.source:
         _check_room(options)
-    target = options.data / chosen_spec(options.dataset, options.spec).name
+    target = options.data / chosen_scheme(options.dataset, options.spec).name
     _check_target(target, options.source)
     archive = _with_others(read_archive(options), options)
     manifest = prepare(
@@ -228,7 +242,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     counts = ", ".join(f"{sum(c.values())} {split}" for split, c in manifest["counts"].items())
     model = manifest["shape_model"]
     print(
-        f"{target}: {counts} faces of {manifest['size']} px, {archive.spec.points} landmarks; soft landmarks "
+        f"{target}: {counts} faces of {manifest['size']} px, {archive.spec.noun}; soft landmarks "
         f"keep {model['kept']:.1%} of the variance in {model['components']} components"
     )
     print(calibration_line(manifest["calibration"]))

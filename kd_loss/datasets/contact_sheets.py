@@ -19,7 +19,19 @@ from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment
 from kd_loss.datasets.prepared import PreparedSplit, open_dataset
 from kd_loss.files import atomic_file
 from kd_loss.ownership import claim
-from kd_loss.schemes.drawing import OTHER, PREDICTED, TRUTH, UNSURE, draw_landmarks, encode_png, enlarge, label, sheet
+from kd_loss.schemes.drawing import (
+    OTHER,
+    PREDICTED,
+    TRUTH,
+    UNSURE,
+    draw_head,
+    draw_landmarks,
+    encode_png,
+    enlarge,
+    label,
+    sheet,
+)
+from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
 
 FILES = ("crops.png", "augmented.png")
@@ -79,29 +91,44 @@ def paired(image: np.ndarray, points: np.ndarray, spec: DatasetSpec) -> np.ndarr
     return _dots(draw_landmarks(image, points, lines, TRUTH, radius=2), points, spec, 4)
 
 
-def crop_sheet(split: PreparedSplit, count: int) -> np.ndarray:
-    """Two large pictures of one face above `count` faces spread evenly over a split."""
+def _face(crop: np.ndarray, target: np.ndarray, split: PreparedSplit) -> np.ndarray:
+    """A small picture of a crop with what its target (N, C) says."""
+    if isinstance(split.spec, PoseScheme):
+        picture, _ = enlarge(crop, np.zeros((1, 2)), SMALL)
+        return draw_head(picture, split.spec.raw(target[None])[0])
+    assert isinstance(split.spec, DatasetSpec)
+    face, at = enlarge(crop, geometry.denormalise(target, split.size), SMALL)
+    return _dots(face, at, split.spec, 1.5)
+
+
+def _large(split: PreparedSplit, index: int) -> list[np.ndarray]:
+    """One face large, with its points' numbers, and with its mirrored pairs; nothing for a scheme without points."""
     spec = split.spec
-    indices = np.linspace(0, len(split) - 1, min(count, len(split))).astype(int)
-    complete = [i for i in indices if np.isfinite(split.landmarks[i]).all()]
-    first = int(complete[0] if complete else indices[0])
-    crop, points = enlarge(split.crop(first), geometry.denormalise(split.landmarks[first], split.size), LARGE)
+    if not isinstance(spec, DatasetSpec):
+        return []
+    crop, points = enlarge(split.crop(index), geometry.denormalise(split.landmarks[index], split.size), LARGE)
     loose = spec.points - 2 * len(spec.pairs)
     pairs = f"{len(spec.pairs)} pairs, red and blue; yellow: {loose} of none"
-    large = [
+    return [
         label(numbered(crop, points, spec), f"{spec.name}: {spec.points} points", LARGE // 32),
         label(paired(crop, points, spec), pairs, LARGE // 32),
     ]
+
+
+def crop_sheet(split: PreparedSplit, count: int) -> np.ndarray:
+    """Two large pictures of one face above `count` faces spread evenly over a split."""
+    indices = np.linspace(0, len(split) - 1, min(count, len(split))).astype(int)
+    complete = [i for i in indices if np.isfinite(split.landmarks[i]).all()]
+    large = _large(split, int(complete[0] if complete else indices[0]))
     small = []
     for i in indices:
-        face, at = enlarge(split.crop(i), geometry.denormalise(split.landmarks[i], split.size), SMALL)
-        small.append(label(_dots(face, at, spec, 1.5), str(split.name[i]).rsplit("/", 1)[-1][-24:]))
-    return np.vstack([sheet(large, 2), sheet(small, COLUMNS)])
+        name = str(split.name[i]).rsplit("/", 1)[-1][-24:]
+        small.append(label(_face(split.crop(i), split.landmarks[i], split), name))
+    return np.vstack([*([sheet(large, 2)] if large else []), sheet(small, COLUMNS)])
 
 
 def augmented_sheet(split: PreparedSplit, strength: float, seed: int) -> np.ndarray:
     """A row for each of a few faces: as it is, and as epochs of a training may see it."""
-    spec = split.spec
     augmentation = Augmentation().scaled(strength) if strength else NO_AUGMENTATION
     pictures = []
     for i in np.linspace(0, len(split) - 1, min(FACES, len(split))).astype(int):
@@ -110,12 +137,11 @@ def augmented_sheet(split: PreparedSplit, strength: float, seed: int) -> np.ndar
             stream = (seed, epoch, int(i))
             _, mirrored = chosen.draw_affine(np.random.default_rng(stream))  # the first that a sample draws
             image, points = augment(
-                split.images[i], split.landmarks[i], split.size, chosen, spec.flip_index,
+                split.images[i], split.landmarks[i], split.size, chosen, split.spec,
                 np.random.default_rng(stream), split.border,
             )  # fmt: skip
-            face, at = enlarge(image, geometry.denormalise(points, split.size), SMALL)
             text = "as stored" if not epoch else "mirrored" if mirrored else ""
-            pictures.append(label(_dots(face, at, spec, 1.5), text))
+            pictures.append(label(_face(image, points, split), text))
     return sheet(pictures, SAMPLES)
 
 

@@ -145,6 +145,17 @@ class FaceShape:
         moved = (points - _PIVOT) @ self._turn
         return moved[:, :2] / (1 - moved[:, 2:] / 9) + _PIVOT[:2]
 
+    @property
+    def middle(self) -> np.ndarray:
+        """Where the point lies that the head turns about, projected, (2,)."""
+        return _PIVOT[:2]
+
+    @property
+    def rotation(self) -> np.ndarray:
+        """(3, 3), head axes to camera axes, whose z points away from the camera."""
+        away = np.diag([1.0, 1.0, -1.0])
+        return away @ self._turn.T @ away
+
     @cached_property
     def _turn(self) -> np.ndarray:
         yaw, pitch, roll = np.deg2rad([self.yaw, self.pitch, self.roll])

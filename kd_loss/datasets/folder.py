@@ -66,7 +66,7 @@ def _from_pairs(root: Path, folder: Path, suffix: str, archive: Archive) -> Iter
     archive.problems += problems
     for image, note in pairs:
         try:
-            landmarks = reader(note, archive.spec.points)
+            landmarks = reader(note, archive.spec.shape[0])
         except BadSample as error:
             archive.problems.append(f"{note}: {error}")
             continue
@@ -126,7 +126,7 @@ def _from_csv(root: Path | None, folder: Path, table: Path, archive: Archive) ->
             if None in values:
                 raise BadSample("a cell is not a number")
             image = _find(root, folder, row[0])
-            landmarks = check_landmarks(np.array(values, np.float64), archive.spec.points)
+            landmarks = check_landmarks(np.array(values, np.float64), archive.spec.shape[0])
         except BadSample as error:
             archive.problems.append(f"{table} row {number}: {error}")
             continue

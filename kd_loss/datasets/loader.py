@@ -26,7 +26,7 @@ def cycled(indices: np.ndarray, start: int, count: int, seed: int, stream: int) 
 
 
 class FaceLoader(keras.utils.PyDataset):
-    """Batches `(images (B, S, S, 3) uint8, {"landmarks": (B, K, 2) float32})`.
+    """Batches `(images (B, S, S, 3) uint8, {"landmarks": (B, N, C) float32})`: the targets of the split's scheme.
 
     The order of an epoch and every augmentation depend on (seed, epoch, index) alone. A callback sets
     `epoch` before each epoch (`training.callbacks`). The last batch of a training epoch is dropped where
@@ -40,7 +40,7 @@ class FaceLoader(keras.utils.PyDataset):
         augmentation: None for evaluation: fixed order, all faces, unchanged.
         ordered: fixed order and all faces, also with augmentation.
         look: a map of normalised points (2, 3) through which every face is seen, instead of augmentation; the
-            landmarks stay as they are.
+            targets stay as they are.
         extra_share: the share of an epoch that faces of other archives have, which then take turns; None: all of
             them in every epoch.
         views: 0, or the number of fixed augmentations of each face, which take turns from epoch to epoch.
@@ -78,8 +78,8 @@ class FaceLoader(keras.utils.PyDataset):
         self.targets = split.soft if soft else split.landmarks
         self.ordered = ordered or augmentation is None
         self.shard, self.look = shard, look
-        # a mirrored half face would show the other half: such a scheme has no mirror partners
-        self.augmentation = replace(augmentation, flip=0.0) if augmentation and split.spec.half else augmentation
+        one_way = augmentation is not None and not split.spec.mirrors
+        self.augmentation = replace(augmentation, flip=0.0) if augmentation and one_way else augmentation
         self.views, self.answers = views, dict(answers or {})
         for role, answer in self.answers.items():
             if answer.views != views:
@@ -129,7 +129,7 @@ class FaceLoader(keras.utils.PyDataset):
         border = self.split.border
         images = np.empty((len(chosen), self.size, self.size, 3), np.uint8)
         travelling = [] if self.views else list(self.answers)
-        points = np.empty((1 + len(travelling), len(chosen), self.split.spec.points, 2), np.float32)
+        points = np.empty((1 + len(travelling), len(chosen), *self.split.spec.shape), np.float32)
         for row, index in enumerate(chosen):
             if self.look is not None:
                 images[row] = warp(self.split.images[index], self.look, self.size, border)
@@ -140,7 +140,7 @@ class FaceLoader(keras.utils.PyDataset):
                 np.stack([self.targets[index], *(self.answers[role].landmarks[0, index] for role in travelling)]),
                 self.size,
                 self.augmentation or NO_AUGMENTATION,
-                self.split.spec.flip_index,
+                self.split.spec,
                 np.random.default_rng((self.seed, turn, int(index))),
                 border,
             )

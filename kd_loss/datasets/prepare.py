@@ -2,8 +2,9 @@
 
 A prepared dataset is a folder `<data>/<name>/` with `manifest.json`, `shape_model.npz` and, for each
 split: `images.npy` (N, S + 2 border, S + 2 border, 3) uint8 RGB, `landmarks.npy` (N, K, 2) float32 normalised
-to the inner S × S pixels, `soft.npy` of the same shape, `affine.npy` (N, 2, 3) float64 from source pixels to
-pixels of the inner crop, `subset.npy`, `group.npy`, `name.npy` (text) and one array per attribute.
+to the inner S × S pixels (or the targets of another scheme, (N, 2, 3) of poses), `soft.npy` of the same shape,
+`affine.npy` (N, 2, 3) float64 from source pixels to pixels of the inner crop, `subset.npy`, `group.npy`, `name.npy`
+(text) and one array per attribute.
 """
 
 from __future__ import annotations
@@ -27,27 +28,30 @@ from kd_loss.crop import crop_face
 from kd_loss.datasets.sample import Archive, BadSample, Sample
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_folder, reserve, sha256, write_json
+from kd_loss.schemes.base import Scheme
 from kd_loss.shape_model import ShapeCompletion, ShapeModel
 from kd_loss.wording import counted
 
 SPLITS = ("train", "test")
 FORMAT = 2
+
+
 class _Split:
     """One split on its way to disk; `images_sha256` is None where it is not known without reading the file."""
 
     def __init__(
         self, folder: Path, samples: Sequence[Sample], size: int, margin: float, border: int,
-        completion: ShapeCompletion | None,
+        completion: ShapeCompletion | None, scheme: Scheme,
     ):  # fmt: skip
         self.folder, self.samples, self.size, self.margin = folder, samples, size, margin
-        self.border, self.completion = border, completion
+        self.border, self.completion, self.scheme = border, completion, scheme
         folder.mkdir()
         shape = (len(samples), size + 2 * border, size + 2 * border, 3)
         self.images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
         reserve(folder / "images.npy")
         self.images_sha256: str | None = None
         self.affine = np.zeros((len(samples), 2, 3))
-        self.landmarks = np.zeros((len(samples), *samples[0].landmarks.shape), np.float32)
+        self.landmarks = np.zeros((len(samples), *scheme.shape), np.float32)
         self.outside = np.zeros(len(samples), bool)
 
     def write_one(self, index: int) -> str | None:
@@ -69,7 +73,11 @@ class _Split:
         stored = self.size + 2 * self.border
         self.images[index] = crop_face(image, geometry.widen(square, stored / self.size), stored)
         self.affine[index] = geometry.crop_affine(square, self.size)
-        self.landmarks[index] = geometry.apply(geometry.normalised_affine(square), sample.landmarks)
+        affine = geometry.normalised_affine(square)
+        try:
+            self.landmarks[index] = self.scheme.target(geometry.apply(affine, sample.landmarks), sample.place, affine)
+        except UserError as error:
+            return f"{sample.name}: {error}"
         return None
 
     def write(self, progress: Callable[[Any, int], Any]) -> list[str | None]:
@@ -107,7 +115,7 @@ class _Split:
         self.samples = [self.samples[i] for i in good]
         if not good:
             return
-        self.landmarks = self.landmarks[good]
+        self.landmarks = self.scheme.stored(self.landmarks[good]).astype(np.float32)
         np.save(self.folder / "landmarks.npy", self.landmarks)
         np.save(self.folder / "affine.npy", self.affine[good])
         for key in ("subset", "group", "name"):
@@ -163,15 +171,18 @@ def prepare(
         problems = list(archive.problems)
         splits: dict[str, _Split] = {}
         outside = 0
-        border = round(size * room)
+        border, scheme = round(size * room), archive.spec
         completion = ShapeCompletion.of([s.landmarks for s in archive.samples if s.split == "train"])
         for name in SPLITS:
             samples = [s for s in archive.samples if s.split == name]
             if not samples:
                 continue
-            split = splits[name] = _Split(folder / name, samples, size, margin, border, completion)
+            split = splits[name] = _Split(folder / name, samples, size, margin, border, completion, scheme)
             results = split.write(progress)
             bad = {i for i, problem in enumerate(results) if problem}
+            if name == "train" and len(bad) < len(samples):
+                good = np.setdiff1d(np.arange(len(samples)), sorted(bad))
+                scheme = split.scheme = scheme.fitted(split.landmarks[good])
             problems += [results[i] for i in sorted(bad)]
             outside += int(split.outside.sum())
             split.finish(bad)
@@ -191,7 +202,7 @@ def prepare(
         files = sorted(folder.rglob("*.np[yz]"))
         manifest = {
             "format": FORMAT,
-            "spec": archive.spec.to_dict(),
+            "spec": scheme.to_dict(),
             "size": size,
             "crop": {"rule": "square around the landmark box", "margin": margin, "border": border},
             "counts": {k: dict(Counter(s.subset for s in v.samples)) for k, v in splits.items()},

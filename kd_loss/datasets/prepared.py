@@ -14,7 +14,10 @@ from kd_loss import geometry
 from kd_loss.datasets.checks import check_manifest, check_split, open_array
 from kd_loss.errors import UserError, choose
 from kd_loss.files import is_temporary, read_json
-from kd_loss.schemes.spec import SPECS, DatasetSpec
+from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.kinds import scheme_of
+from kd_loss.schemes.pose import POSES
+from kd_loss.schemes.spec import SPECS
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,8 @@ class PreparedSplit:
     Attributes:
         images: (N, T, T, 3) uint8 RGB: the crops of S pixels and `border` pixels more of the photograph on each
             side, so that a turned or shifted crop shows what is there.
-        landmarks, soft: (N, K, 2) float32, normalised to the crop; NaN where a point is not annotated.
+        landmarks, soft: (N, …) float32, the targets as the scheme has them, (K, 2) points normalised to the crop or
+            (2, 3) of a pose; NaN where a point is not annotated.
         affine: (N, 2, 3) from source pixels to crop pixels.
         subset, group, name: (N,) text.
         extra: (N,) bool, faces of other archives, which are never held out; None for none.
@@ -33,7 +37,7 @@ class PreparedSplit:
     """
 
     folder: Path
-    spec: DatasetSpec
+    spec: Scheme
     images: np.ndarray
     landmarks: np.ndarray
     soft: np.ndarray
@@ -82,6 +86,7 @@ class PreparedSplit:
             if values.ndim == 1 and set(np.unique(values)) <= {0, 1}:
                 rows[name] = np.flatnonzero(values)
         rows.pop("full", None)
+        rows |= self.spec.rows(np.asarray(self.landmarks))
         return {**rows, "full": np.arange(len(self))}
 
 
@@ -91,7 +96,7 @@ class PreparedDataset:
 
     folder: Path
     manifest: dict[str, Any]
-    spec: DatasetSpec
+    spec: Scheme
 
     @property
     def size(self) -> int:
@@ -141,13 +146,13 @@ def open_dataset(name: str, data: Path) -> PreparedDataset:
     """Open `<data>/<name>`; where it is not prepared, the `UserError` says the one command to run."""
     ready = prepared_names(data)
     if name not in ready:
-        name = choose(name, dict.fromkeys([*SPECS, *ready]), "dataset")
+        name = choose(name, dict.fromkeys([*SPECS, *POSES, *ready]), "dataset")
     folder = data / name
     if not (folder / "manifest.json").is_file():
-        source = "" if name.startswith("synthetic") else f" --source /path/to/{name.upper()}"
+        source = "" if name.removeprefix("pose_").startswith("synthetic") else f" --source /path/to/{name.upper()}"
         raise UserError(
             f"the dataset '{name}' is not prepared in {data}; run: kd-loss prepare --dataset {name}{source}"
         )
     manifest = read_json(folder / "manifest.json", "the manifest")
     check_manifest(folder, manifest)
-    return PreparedDataset(folder, manifest, DatasetSpec.from_dict(manifest["spec"], str(folder)))
+    return PreparedDataset(folder, manifest, scheme_of(manifest["spec"], str(folder)))

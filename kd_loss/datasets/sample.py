@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from kd_loss.errors import UserError
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.base import Place, Scheme
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
@@ -34,6 +34,7 @@ class Sample:
         group: the photograph; faces of one group never stand on both sides of a split.
         load: returns the picture as (H, W, 3) uint8 RGB or raises `BadSample`.
         attributes: extra (K,) or scalar values by name, e.g. occlusion flags.
+        place: of the head in the picture, where the archive says it.
         extra: whether it comes from another archive (`datasets.combine`) and serves for training alone.
     """
 
@@ -45,13 +46,14 @@ class Sample:
     load: Callable[[], np.ndarray]
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
     extra: bool = False
+    place: Place | None = None
 
 
 @dataclass
 class Archive:
     """What a parser found: samples, one-line warnings, and the problems of single samples."""
 
-    spec: DatasetSpec
+    spec: Scheme
     samples: list[Sample] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)

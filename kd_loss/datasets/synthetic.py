@@ -14,6 +14,7 @@ from kd_loss.datasets.face_painter import paint_face
 from kd_loss.datasets.face_shape import Curve, FaceShape
 from kd_loss.datasets.sample import Archive, Sample
 from kd_loss.errors import UserError
+from kd_loss.schemes.base import Place
 from kd_loss.schemes.spec import SPECS
 
 
@@ -79,10 +80,26 @@ def face_landmarks(scheme: str, canvas: int, seed: int, index: int) -> np.ndarra
     return face.rotate(landmarks_3d(face, scheme)) * scale + origin
 
 
+def face_place(canvas: int, seed: int, index: int) -> Place:
+    """The pose of face `index` of a seed, exactly: the head turns about its middle, on the camera's axis.
+
+    A head is two units wide, whatever the person's own width.
+    """
+    face, scale, origin, _ = _begin(canvas, seed, index)
+    x, y = face.middle * scale + origin
+    return Place(face.rotation, (float(x), float(y)), 2 * scale)
+
+
 def draw_face(canvas: int, seed: int, index: int) -> np.ndarray:
     """The picture (canvas, canvas, 3) uint8 RGB of face `index` of a seed, the same in every scheme."""
     face, scale, origin, rng = _begin(canvas, seed, index)
     return paint_face(face, canvas, scale, origin, rng)
+
+
+def drawing_side(size: int, margin: float) -> int:
+    """Side of the drawings in pixels, so that crops are about `size` px."""
+    # a face is about two units wide and the scale about 0.27 of the canvas
+    return max(32, round(size / (0.27 * 2 * (1 + 2 * margin))))
 
 
 def draw_archive(name: str, count: int, size: int, margin: float, seed: int) -> Archive:
@@ -91,8 +108,7 @@ def draw_archive(name: str, count: int, size: int, margin: float, seed: int) -> 
         raise UserError(f"--count {count} is less than 4")
     spec = SPECS[name]
     scheme = name.partition("_")[2] or "w300"
-    # a face is about two units wide and the scale about 0.27 of the canvas
-    canvas = max(32, round(size / (0.27 * 2 * (1 + 2 * margin))))
+    canvas = drawing_side(size, margin)
     archive = Archive(spec)
     for index in range(count + max(1, count // 4)):
         split = "train" if index < count else "test"

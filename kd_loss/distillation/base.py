@@ -80,7 +80,7 @@ class DistillationMethod(keras.layers.Layer):
         """Term name -> (B,), unweighted.
 
         Args:
-            y_true: (B, K, 2) normalised landmarks.
+            y_true: (B, N, C) the targets: (B, K, 2) normalised landmarks, or (B, 2, 3) of a pose, standardised.
             student: tap name -> tensor; teachers: role -> tap name -> tensor, without gradients.
         """
         raise NotImplementedError(f"{type(self).__name__} has to define terms()")

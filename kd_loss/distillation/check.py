@@ -12,7 +12,7 @@ from kd_loss.distillation.base import DistillationMethod
 from kd_loss.errors import UserError
 
 #: what a history logs beside the terms
-RESERVED = ("loss", "nme", "mixed", "epoch", "seconds", "lr", "learning_rate")
+RESERVED = ("loss", "nme", "degrees", "mixed", "epoch", "seconds", "lr", "learning_rate")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -32,8 +32,12 @@ def check_names(method: DistillationMethod) -> None:
             raise UserError(f"the method {name} has no term '{term}', which its distilling_terms name")
 
 
-def check_terms(method: DistillationMethod, points: int, student: Shapes, teachers: Mapping[str, Shapes]) -> None:
-    """Ask a method about two faces whose taps have the given shapes (without the batch), all numbers made up.
+def check_terms(
+    method: DistillationMethod, shape: tuple[int, int], student: Shapes, teachers: Mapping[str, Shapes]
+) -> None:
+    """Ask a method about two faces with targets (N, C) of `shape` and taps of the given shapes, all made up.
+
+    The shapes are without the batch.
 
     Raises:
         UserError: it raises, or returns other terms than it names, or something else than one finite value a face.
@@ -47,7 +51,7 @@ def check_terms(method: DistillationMethod, points: int, student: Shapes, teache
             for tap, shape in shapes.items()
         }
 
-    truth = ops.convert_to_tensor(rng.uniform(-0.3, 0.3, (2, points, 2)).astype(np.float32))
+    truth = ops.convert_to_tensor(rng.uniform(-0.3, 0.3, (2, *shape)).astype(np.float32))
     try:
         values = method.terms(truth, made_up(student), {role: made_up(taps) for role, taps in teachers.items()})
     except UserError:

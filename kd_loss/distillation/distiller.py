@@ -13,16 +13,16 @@ from kd_loss.distillation.check import check_names, check_terms
 from kd_loss.distillation.teacher import RecordedTeacher, Teacher
 from kd_loss.errors import UserError
 from kd_loss.networks.landmark_net import LandmarkNet
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.base import Scheme
 
 
 class Distiller(keras.Model):
     """Student, methods and metrics; only `call`, `compute_loss` and the metrics are Keras's overridden.
 
-    `fit` wants batches `(images, {"landmarks": (B, K, 2)})`, with `role/tap` beside the landmarks for
+    `fit` wants batches `(images, {"landmarks": (B, N, C)})`, the targets of the scheme, with `role/tap` beside them for
     recorded teachers. One student pass per step. Live teachers see the same augmented pictures; none runs
-    in evaluation, whose loss is the mean absolute error. Metrics: every term under its own name, `nme` (%,
-    of the spec's default normaliser).
+    in evaluation, whose loss is the mean absolute error. Metrics: every term under its own name, and the scheme's
+    error: `nme` (%, of the default normaliser) of landmarks, `degrees` of poses.
 
     Batches with faces of several kinds (`datasets.unlabelled`) have `kind` (B,) beside the landmarks: 0 for
     annotated faces, 1 for faces whose landmarks are the teachers' predictions, on which the distilling terms
@@ -36,7 +36,7 @@ class Distiller(keras.Model):
         student: the network to train.
         methods: method -> weight in the objective.
         teachers: role -> teacher; every role that a method listens to.
-        spec: the scheme of the landmarks.
+        spec: the scheme of the targets.
         unlabelled_weight, mix_weight: of the distilling terms on faces of kind 1, of the error on kind 2.
         partial: whether there are faces with points that are not annotated.
         kinds: how many kinds of faces share a batch, in equal parts: 1, 2 or, with mixtures, 3.
@@ -48,7 +48,7 @@ class Distiller(keras.Model):
         student: LandmarkNet,
         methods: Mapping[DistillationMethod, float],
         teachers: Mapping[str, Teacher] | None = None,
-        spec: DatasetSpec,
+        spec: Scheme,
         unlabelled_weight: float = 1.0,
         mix_weight: float = 0.0,
         partial: bool = False,
@@ -62,8 +62,9 @@ class Distiller(keras.Model):
             for role in (role for role in self._heard[method.name_on_command_line] if role not in teachers):
                 raise UserError(f"the method {method.name_on_command_line} needs a {role} teacher")
         for role, teacher in teachers.items():
-            if teacher.points != spec.points:
-                raise UserError(f"the {role} teacher finds {teacher.points} points, the dataset has {spec.points}")
+            if teacher.shape != spec.shape:
+                gives = f"finds {teacher.shape[0]} points" if teacher.shape[1] == 2 else f"gives {teacher.shape}"
+                raise UserError(f"the {role} teacher {gives}, the dataset has {spec.noun}")
         taps = ["landmarks", *(tap for method in methods for tap in method.student_taps)]
         self.student = student.tap_model(taps)
         self.methods = list(methods)
@@ -84,8 +85,9 @@ class Distiller(keras.Model):
                     for role, teacher in self._heard_by(method, teachers).items()
                 }
                 shapes = {tap: tuple(self.student.output[tap].shape[1:]) for tap in method.student_taps}
-                check_terms(method, spec.points, shapes, told)
-        self.trackers = {"nme": keras.metrics.Mean(name="nme")}
+                check_terms(method, spec.shape, shapes, told)
+        self.metric = spec.metric
+        self.trackers = {spec.metric: keras.metrics.Mean(name=spec.metric)}
         for method in methods:
             for name in method.term_names:
                 self.trackers[self._key(method, name)] = keras.metrics.Mean(name=self._key(method, name))
@@ -154,16 +156,16 @@ class Distiller(keras.Model):
         sample_weight: Tensor = None,
         training: bool = True,
     ) -> Tensor:
-        """The objective in training; the mean absolute error of the landmarks in evaluation."""
+        """The objective in training; the mean absolute error of the targets in evaluation."""
         truth = ops.cast(y["landmarks"], "float32")
         student = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
         self._trained = training  # read by compute_metrics, which follows in the same step
         kind = y.get("kind", ops.zeros(ops.shape(truth)[0]))
         annotated = ops.cast(kind == 0, "float32")
         count = ops.sum(annotated)
-        nme = self._nme(truth, student["landmarks"])
-        known = annotated * ops.cast(ops.isfinite(nme), "float32")
-        self.trackers["nme"].update_state(ops.where(ops.isfinite(nme), nme, 0.0), sample_weight=known)
+        wrong = self._spec.value.training_error(truth, student["landmarks"])
+        known = annotated * ops.cast(ops.isfinite(wrong), "float32")
+        self.trackers[self.metric].update_state(ops.where(ops.isfinite(wrong), wrong, 0.0), sample_weight=known)
         missing, predicted = ops.isnan(truth), ops.stop_gradient(student["landmarks"])
         written, truth = truth, ops.where(missing, predicted, truth) if self.partial or not training else truth
         if not training:
@@ -195,26 +197,10 @@ class Distiller(keras.Model):
             total += self.mix_weight * mixed
         return total
 
-    def _nme(self, truth: Tensor, predicted: Tensor) -> Tensor:
-        spec = self._spec.value
-        seen = ops.isfinite(truth)
-        there = ops.cast(seen[..., 0], "float32")
-        points = ops.where(seen, truth, 0.0)
-        distance = ops.norm(ops.where(seen, predicted - points, 0.0), axis=-1)
-        error = ops.sum(distance, axis=-1) / ops.maximum(ops.sum(there, axis=-1), 1.0)
-        if spec.default_normaliser == "box":
-            extent = ops.max(ops.where(seen, points, -1e9), axis=1) - ops.min(ops.where(seen, points, 1e9), axis=1)
-            return 100 * error / ops.sqrt(extent[:, 0] * extent[:, 1])
-        first, second = (
-            ops.mean(ops.take(truth, list(group), axis=1), axis=1)
-            for group in spec.normalisers[spec.default_normaliser]
-        )
-        return 100 * error / ops.norm(first - second, axis=-1)
-
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
         """What `compute_loss` recorded: in evaluation there are no terms."""
         results = self.get_metrics_result()
-        return results if self._trained else {key: results[key] for key in ("loss", "nme")}
+        return results if self._trained else {key: results[key] for key in ("loss", self.metric)}
 
 
 class _Untracked:

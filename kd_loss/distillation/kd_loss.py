@@ -19,6 +19,10 @@ main              d up to 0.5, then d² + 0.25 (C¹)             3 d up to the t
                                                                then d² + 3 l − l²
 ================  ===========================================  ========================================
 
+The rectangles about truth and teacher are taken coordinate by coordinate, so that they are defined for any target
+(N, C): of a pose (2, 3) they lie about each of the six standardised numbers, and the knee of the paper's main loss,
+0.5, is half a deviation of the training faces.
+
 What follows: landmarks are normalised, so d is far below 0.5 and the paper's main loss is plain L1; the
 code's main loss has slope 3 where the student is better than the tolerant teacher and only 2 d (0.1 at
 d = 0.05) where it is worse, so that the largest errors are left mostly to the assistive terms. Both

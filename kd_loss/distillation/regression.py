@@ -201,7 +201,7 @@ class _Attentive(_Blend):
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
         """Take η from the errors that were measured before training."""
         super().attach(student, teachers)
-        for role, teacher in teachers.items():
+        for role, teacher in teachers.items() if self.needs_errors else ():
             errors = np.asarray(teacher.training_errors, np.float64)
             self.etas[role] = max(float(np.percentile(errors, self.percentile) - errors.min()), 1e-12)
 
@@ -236,14 +236,22 @@ class AttentiveHint(_Attentive):
     result (B,). Source: Saputra et al., ICCV 2019, eq. 9; there the hint is a stage of its own (α = 0) up to the guided
     layer, which is then frozen: `--stages aht=20 ail=20@embedding --set aht.alpha=0`. Here it can stand
     beside the main term as well, and is then of its size: in units of the teacher's features, times `scale`.
+    `attend=False` is hint training without attention, Φ = 1, the paper's comparison.
     """
 
     def __init__(
-        self, alpha: float = 0.5, percentile: float = 100.0, tap: str = "embedding", scale: float = 0.005, **kwargs: Any
+        self,
+        alpha: float = 0.5,
+        percentile: float = 100.0,
+        tap: str = "embedding",
+        scale: float = 0.005,
+        attend: bool = True,
+        **kwargs: Any,
     ):
         super().__init__(alpha, percentile, **kwargs)
         check_positive("aht", scale=scale)
-        self.tap, self.factor = tap, scale
+        self.tap, self.factor, self.attend = tap, scale, attend
+        self.needs_errors = attend  # type: ignore[misc]
         self.student_taps = self.teacher_taps = ("landmarks", tap)  # type: ignore[misc]
         self.connectors: dict[str, keras.layers.Layer] = {}
 
@@ -259,7 +267,8 @@ class AttentiveHint(_Attentive):
         """Φ times the squared distance of the taps."""
         mine = self.connectors[role](student[self.tap])
         mine = match_size(mine, teacher[self.tap]) if len(mine.shape) == 4 else mine
-        return self.trust(role, y_true, teacher) * relative_distance(mine, teacher[self.tap])
+        distance = relative_distance(mine, teacher[self.tap])
+        return self.trust(role, y_true, teacher) * distance if self.attend else distance
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
@@ -268,4 +277,4 @@ class AttentiveHint(_Attentive):
 
     def get_config(self) -> dict[str, Any]:
         """The parameters, for saving."""
-        return {**super().get_config(), "tap": self.tap, "scale": self.factor}
+        return {**super().get_config(), "tap": self.tap, "scale": self.factor, "attend": self.attend}

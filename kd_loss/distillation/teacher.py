@@ -19,12 +19,12 @@ class Teacher:
 
     Attributes:
         weight: of its terms, where a method sums over teachers.
-        points: how many landmarks it gives.
+        shape: of its target, (N, C): (K, 2) of K landmarks.
         training_errors: (N,) mean squared error on each training face, where a method needs it.
     """
 
-    def __init__(self, points: int, weight: float = 1.0):
-        self.points, self.weight = points, weight
+    def __init__(self, shape: tuple[int, int], weight: float = 1.0):
+        self.shape, self.weight = shape, weight
         self.training_errors: np.ndarray | None = None
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
@@ -44,7 +44,7 @@ class LiveTeacher(Teacher):
     """A frozen network that is asked in every step, about the very picture that the student sees."""
 
     def __init__(self, network: LandmarkNet, taps: Sequence[str] = ("landmarks",), weight: float = 1.0):
-        super().__init__(network.card.dataset_spec().points, weight)
+        super().__init__(network.card.scheme().shape, weight)
         self.spread(network, taps)
 
     def spread(self, network: LandmarkNet, taps: Sequence[str]) -> None:
@@ -78,7 +78,7 @@ class RecordedTeacher(Teacher):
     """
 
     def __init__(self, role: str, answers: Answers, network: LandmarkNet | None = None, weight: float = 1.0):
-        super().__init__(answers.landmarks.shape[2], weight)
+        super().__init__(answers.landmarks.shape[2:], weight)
         self.role, self.answers, self.network = role, answers, network
 
     def __call__(self, targets: dict[str, Any]) -> dict[str, Tensor]:

@@ -13,8 +13,10 @@ import numpy as np
 from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.errors import UserError
-from kd_loss.evaluation.findings import error_curves, lines_of, metrics_of, pictures_of, tables_of
+from kd_loss.evaluation import findings, pose_findings
+from kd_loss.evaluation.findings import lines_of, metrics_of
 from kd_loss.evaluation.options import EvaluationOptions
+from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.published import is_official
 from kd_loss.evaluation.report import print_table, render_html
 from kd_loss.evaluation.result import Result, test_network
@@ -31,7 +33,8 @@ BESIDE = {
     "student, KD-Loss": ("student", "kd_loss"),
 }
 
-
+#: what the results of each kind of target are found to be
+FINDINGS = {Result: findings, PoseResult: pose_findings}
 #: what a test leaves in its folder
 FILES = (
     *("metrics.json", "report.html", "predictions.npz"),
@@ -108,7 +111,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
 
 def write_results(
     folder: Path,
-    results: list[Result],
+    results: Sequence[Result | PoseResult],
     official: bool,
     worst_count: int = 20,
     *,
@@ -120,9 +123,12 @@ def write_results(
     `notes` open the report; `curves` is the history of the first network's training (that of the
     folder, if there is one, by default).
     """
-    first, tables = results[0], tables_of(results, official)
+    first = results[0]
+    found: Any = FINDINGS[type(first)]
+    tables = found.tables_of(results, official)
     print_table(tables[0]["title"], tables[0]["header"], tables[0]["rows"])
-    pictures = [error_curves(results), *pictures_of(first, worst_count, _history(curves or folder / "history.csv"))]
+    history = _history(curves or folder / "history.csv")
+    pictures = [found.error_curves(results), *found.pictures_of(first, worst_count, history)]
     config = folder / "config.json"
     page = render_html(
         title=f"{first.name} on {first.split.spec.name}",
@@ -136,7 +142,9 @@ def write_results(
         with atomic_file(folder / f"{picture.name}.png") as path:
             path.write_bytes(picture.png)
     with atomic_file(folder / "predictions.npz", ".npz") as path:
-        np.savez(path, name=first.split.name, predicted=first.predicted, truth=first.truth, nme=first.nme)
+        arrays: dict[str, Any] = {"name": first.split.name, "predicted": first.predicted, "truth": first.truth}
+        arrays[first.split.spec.metric] = first.values
+        np.savez(path, **arrays)
     with atomic_file(folder / "report.html") as path:
         path.write_text(page, encoding="utf-8")
     write_json(folder / "metrics.json", metrics)

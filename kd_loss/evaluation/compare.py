@@ -22,19 +22,24 @@ from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import Score, holm, seeds_and_faces
 from kd_loss.evaluation.options import CompareOptions
 from kd_loss.evaluation.plots import ced_plot
+from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.report import describe, print_table, render_html
 from kd_loss.evaluation.result import Result, test_network
 from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.ownership import claim
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.training.history import read_history
 from kd_loss.training.methods import load_plugins, parse_methods, split_method
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.same_run import check_same
 from kd_loss.training.student import check_student, train_student
 
+AnyResult = Result | PoseResult
 BASELINE = "none"
 #: the row of the network that all students start from (`--init`)
 START = "start"
+#: what the share of failures and the area under the curve are called
+SHARES = {Result: ("FR@0.10", "AUC@0.10"), PoseResult: ("over 10°, %", "AUC@10°")}
 
 
 def student_options(options: CompareOptions, method: str, seed: int, folder: str) -> StudentOptions:
@@ -90,7 +95,7 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
     folder_name = options.name or "compare"
     dataset = check_first(options, folder_name)
     split = dataset.split("test")
-    results: dict[str, list[Result]] = {}
+    results: dict[str, list[AnyResult]] = {}
     seconds: dict[str, float] = {}
     failures: dict[str, str] = {}
     for seed in range(options.seed, options.seed + options.seeds):
@@ -122,7 +127,7 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
 
 
 def summarise(
-    results: Mapping[str, Sequence[Result]], seconds: Mapping[str, float], failures: Mapping[str, str]
+    results: Mapping[str, Sequence[AnyResult]], seconds: Mapping[str, float], failures: Mapping[str, str]
 ) -> dict[str, Any]:
     """Mean and standard deviation over seeds of every figure, and the paired difference to `none`.
 
@@ -130,21 +135,23 @@ def summarise(
     `p` is corrected for the number of methods that are compared.
     """
     methods: dict[str, Any] = {}
+    metric = next(iter(results.values()))[0].split.spec.metric
     for method, runs in results.items():
-        normaliser = runs[0].split.spec.default_normaliser
-        scores = [run.scores(normaliser) for run in runs]
+        scores = [run.scores() for run in runs]
+        more = [run.more() for run in runs]
         nme = {row: [score[row].nme for score in scores] for row in scores[0]}
         full: list[Score] = [score["full"] for score in scores]
         entry: dict[str, Any] = {
             "seeds": len(runs),
-            "nme": {row: {"mean": float(np.mean(v)), "std": _std(v)} for row, v in nme.items()},
+            metric: {row: {"mean": float(np.mean(v)), "std": _std(v)} for row, v in nme.items()},
             "fr_10": float(np.mean([score.fr_10 for score in full])),
             "auc_10": float(np.mean([score.auc_10 for score in full])),
+            **{name: float(np.mean([one[name] for one in more])) for name in more[0]},
             "seconds_per_epoch": seconds.get(method),
         }
         if BASELINE in results and method not in (BASELINE, START):
             count = min(len(runs), len(results[BASELINE]))
-            own, base = (np.stack([run.nme for run in these[:count]]) for these in (runs, results[BASELINE]))
+            own, base = (np.stack([run.values for run in these[:count]]) for these in (runs, results[BASELINE]))
             entry["against_none"] = asdict(seeds_and_faces(own, base))
         methods[method] = entry
     compared = [entry["against_none"] for entry in methods.values() if "against_none" in entry]
@@ -157,16 +164,20 @@ def _std(values: Sequence[float]) -> float | None:
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def _rows(
+    summary: Mapping[str, Any], metric: str, shares: tuple[str, str], more: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows; `metric` is the scheme's, `shares` name the failure rate and the area, `more` columns."""
     methods = summary["methods"]
-    names = list(next(iter(methods.values()))["nme"])
-    header = ["method", *names, "against none, 95 %", "p", "FR@0.10", "AUC@0.10", "s per epoch", "seeds"]
+    names = list(next(iter(methods.values()))[metric])
+    header = ["method", *names, *more, "against none, 95 %", "p", *shares, "s per epoch", "seeds"]
     rows = []
     for method, entry in methods.items():
         cells = []
         for name in names:
-            spread = entry["nme"][name]["std"]
-            cells.append(f"{entry['nme'][name]['mean']:.2f}" + (f" ± {spread:.2f}" if spread is not None else ""))
+            spread = entry[metric][name]["std"]
+            cells.append(f"{entry[metric][name]['mean']:.2f}" + (f" ± {spread:.2f}" if spread is not None else ""))
+        cells += [f"{entry[name]:.2f}" for name in more]
         gain = entry.get("against_none")
         paired = f"{gain['mean']:+.2f} ({gain['low']:+.2f}…{gain['high']:+.2f})" if gain else "–"
         p = f"{gain['p']:.3f}" if gain else "–"
@@ -177,15 +188,18 @@ def _rows(summary: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def write_comparison(
-    folder: Path, options: CompareOptions, results: Mapping[str, Sequence[Result]], summary: Mapping[str, Any]
+    folder: Path, options: CompareOptions, results: Mapping[str, Sequence[AnyResult]], summary: Mapping[str, Any]
 ) -> None:
     """Print the table; write `compare.json`, `ced.png` and `report.html`."""
-    spec = next(iter(results.values()))[0].split.spec
-    header, rows = _rows(summary)
-    title = f"NME in %, {spec.name}, normalised by {describe(spec.default_normaliser)}"
+    first = next(iter(results.values()))[0]
+    spec = first.split.spec
+    header, rows = _rows(summary, spec.metric, SHARES[type(first)], list(first.more()))
+    title = f"{spec.metric_words}, {spec.name}"
+    title += f", normalised by {describe(spec.default_normaliser)}" if isinstance(spec, DatasetSpec) else ""
     print_table(title, header, rows, turned=False)
-    curves = ced_plot({method: np.concatenate([run.nme for run in runs]) for method, runs in results.items()})
-    size = next(iter(results.values()))[0].network["size"]
+    errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
+    curves = ced_plot(errors, words=spec.metric_words)
+    size = first.network["size"]
     page = render_html(
         title=f"Methods compared on {spec.name}",
         lines=[

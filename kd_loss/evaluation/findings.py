@@ -11,6 +11,7 @@ import numpy as np
 from kd_loss.evaluation.metrics import worst
 from kd_loss.evaluation.pictures import result_sheet, soft_sheet
 from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
+from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.report import describe, subset_table
 from kd_loss.evaluation.result import Result
 from kd_loss.schemes.drawing import encode_png
@@ -32,7 +33,7 @@ class Picture:
 
 def tables_of(results: Sequence[Result], official: bool) -> list[dict[str, Any]]:
     """NME per subset for every normaliser, the default one first, and the error per facial part."""
-    spec, tables = results[0].split.spec, []
+    spec, tables = results[0].spec, []
     for normaliser in [*spec.normalisers, "box"]:
         header, rows = subset_table(list(results), normaliser, official)
         title = f"NME in %, {spec.name}, normalised by {describe(normaliser)}"
@@ -47,7 +48,7 @@ def tables_of(results: Sequence[Result], official: bool) -> list[dict[str, Any]]
 
 def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]) -> list[Picture]:
     """The pictures of a network: error curves, faces with its landmarks, and its training where that is known."""
-    split, spec, name = first.split, first.split.spec, first.name
+    split, spec, name = first.split, first.spec, first.name
     bad = worst(first.nme, min(worst_count, len(split)))
     typical = np.linspace(0, len(split) - 1, min(10, len(split))).astype(int).tolist()
     errors = first.errors(spec.default_normaliser)
@@ -82,7 +83,7 @@ def error_curves(results: Sequence[Result]) -> Picture:
     return Picture("ced", "Cumulative error distribution", text, ced_plot({r.name: r.nme for r in results}))
 
 
-def lines_of(results: Sequence[Result], official: bool) -> list[str]:
+def lines_of(results: Sequence[Result | PoseResult], official: bool) -> list[str]:
     """What the report says before its tables."""
     split = results[0].split
     lines = [
@@ -97,7 +98,7 @@ def lines_of(results: Sequence[Result], official: bool) -> list[str]:
     return lines
 
 
-def metrics_of(results: Sequence[Result], official: bool) -> dict[str, Any]:
+def metrics_of(results: Sequence[Result | PoseResult], official: bool) -> dict[str, Any]:
     """The contents of `metrics.json`."""
     split = results[0].split
     summaries = [result.summary() for result in results]

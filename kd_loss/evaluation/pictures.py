@@ -10,6 +10,7 @@ from kd_loss import geometry
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.evaluation.result import Result
 from kd_loss.schemes.drawing import OTHER, PREDICTED, TRUTH, draw_landmarks, enlarge, label, sheet
+from kd_loss.schemes.spec import DatasetSpec
 
 SIDE = 220
 
@@ -17,6 +18,7 @@ SIDE = 220
 def _face(split: PreparedSplit, index: int, layers: Sequence[tuple[np.ndarray, tuple[int, int, int]]]) -> np.ndarray:
     """One crop with layers of normalised landmarks on it."""
     picture, _ = enlarge(split.crop(index), np.zeros((1, 2)), SIDE)
+    assert isinstance(split.spec, DatasetSpec)
     for points, colour in layers:
         picture = draw_landmarks(picture, geometry.denormalise(points, SIDE), split.spec, colour, radius=1.6)
     return picture

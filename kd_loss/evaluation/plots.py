@@ -32,16 +32,16 @@ def new_axes(width: float, height: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
-def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0) -> bytes:
-    """Cumulative error distributions; network's name -> NME (N,) in %."""
+def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0, words: str = "NME in %") -> bytes:
+    """Cumulative error distributions; network's name -> NME (N,) in %, or what else `words` say."""
     figure, axes = new_axes(6.5, 4)
     grid = np.linspace(0, limit, 601)
     for name, values in errors.items():
         values = values[~np.isnan(values)]
-        axes.plot(grid, 100 * ced(values, grid), label=f"{name} ({np.mean(values):.2f} %)")
+        axes.plot(grid, 100 * ced(values, grid), label=f"{name} ({np.mean(values):.2f}{' %' if '%' in words else '°'})")
     for threshold in (8, 10):
         axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
-    axes.set(xlabel="NME in %", ylabel="share of faces in %", xlim=(0, limit), ylim=(0, 100.5))
+    axes.set(xlabel=words, ylabel="share of faces in %", xlim=(0, limit), ylim=(0, 100.5))
     axes.legend(loc="best", framealpha=0.8)
     return to_png(figure)
 

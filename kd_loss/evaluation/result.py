@@ -13,8 +13,11 @@ import numpy as np
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import Score, mean_of_known, normalising_distance, part_errors, point_errors
+from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.networks.card import SPREAD_CORRELATION
 from kd_loss.runtimes.crops import open_network
+from kd_loss.schemes.pose import PoseScheme
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.training.prediction import check_fit, predict_split, rank_correlation
 
 
@@ -35,29 +38,44 @@ class Result:
 
     def errors(self, normaliser: str) -> np.ndarray:
         """Errors (N, K) in % of a normalising distance, measured in the source pictures; NaN: not annotated."""
-        return point_errors(self.predicted, self.truth, normalising_distance(self.truth, self.split.spec, normaliser))
+        return point_errors(self.predicted, self.truth, normalising_distance(self.truth, self.spec, normaliser))
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The scheme of the landmarks."""
+        assert isinstance(self.split.spec, DatasetSpec)
+        return self.split.spec
 
     @cached_property
     def nme(self) -> np.ndarray:
         """NME (N,) in % of the spec's default normaliser."""
-        return face_means(self.errors(self.split.spec.default_normaliser))
+        return face_means(self.errors(self.spec.default_normaliser))
 
-    def scores(self, normaliser: str) -> dict[str, Score]:
-        """Report row -> score; rows without a face are left out."""
-        nme = face_means(self.errors(normaliser))
+    @property
+    def values(self) -> np.ndarray:
+        """The error of each face by which methods are compared, (N,): `nme`."""
+        return self.nme
+
+    def more(self) -> dict[str, float]:
+        """Further columns of a comparison: none."""
+        return {}
+
+    def scores(self, normaliser: str = "") -> dict[str, Score]:
+        """Report row -> score by a normaliser, or the default one; rows without a face are left out."""
+        nme = face_means(self.errors(normaliser or self.spec.default_normaliser))
         rows = self.split.rows().items()
         return {row: Score.of(nme[indices]) for row, indices in rows if not np.isnan(nme[indices]).all()}
 
     def summary(self) -> dict[str, Any]:
         """Everything for `metrics.json`."""
-        normalisers = [*self.split.spec.normalisers, "box"]
-        errors = self.errors(self.split.spec.default_normaliser)
+        normalisers = [*self.spec.normalisers, "box"]
+        errors = self.errors(self.spec.default_normaliser)
         return {
             "name": self.name,
             "weights": self.weights,
             **self.network,
             "scores": {n: {r: asdict(s) for r, s in self.scores(n).items()} for n in normalisers},
-            "parts": part_errors(errors, self.split.spec),
+            "parts": part_errors(errors, self.spec),
             **({} if self.spread is None else {SPREAD_CORRELATION: rank_correlation(self.spread, errors)}),
             "points": [None if np.isnan(e).all() else round(mean_of_known(e), 4) for e in errors.T],
         }
@@ -69,23 +87,31 @@ def face_means(errors: np.ndarray) -> np.ndarray:
     return np.where(count > 0, np.nansum(errors, axis=1) / np.maximum(count, 1), np.nan)
 
 
-def test_network(path: Path, name: str, dataset: PreparedDataset, split: PreparedSplit, batch_size: int) -> Result:
-    """Load, check and run one network on a split of a dataset."""
+def test_network(
+    path: Path, name: str, dataset: PreparedDataset, split: PreparedSplit, batch_size: int
+) -> Result | PoseResult:
+    """Load, check and run one network on a split of a dataset, whose scheme may read those of others."""
     network = open_network(path)
-    check_fit(network.card, dataset, path)
+    other = network.card.scheme()
+    check_fit(network.card, dataset, path, any_points=split.spec.reads(other))
     predicted, spread = predict_split(network, split, batch_size)
     if not np.isfinite(predicted).all():
         raise UserError(f"{path} answers with numbers that are not finite; its weights are damaged")
+    facts = {
+        "arch": network.card.arch,
+        "size": network.card.size,
+        "role": network.card.role,
+        "runtime": network.runtime,
+        "parameters": network.parameters,
+    }
+    if isinstance(split.spec, PoseScheme):
+        read = predicted if split.spec.agrees(other) else split.spec.read(predicted, other)
+        assert read is not None  # `check_fit` has asked
+        return PoseResult.of(name, str(path), facts, split, split.spec, read)
     return Result(
         name=name,
         weights=str(path),
-        network={
-            "arch": network.card.arch,
-            "size": network.card.size,
-            "role": network.card.role,
-            "runtime": network.runtime,
-            "parameters": network.parameters,
-        },
+        network=facts,
         split=split,
         predicted=split.to_source(predicted),
         truth=split.to_source(split.landmarks),

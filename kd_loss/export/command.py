@@ -21,10 +21,11 @@ from kd_loss.export.options import TOLERANCE, ExportOptions
 from kd_loss.export.parity import Faces, calibration_crops, difference, test_faces
 from kd_loss.files import atomic_file, atomic_folder, sha256, write_json
 from kd_loss.inference.weights import EXPORTED_FROM
-from kd_loss.networks import LandmarkNet, load_network
+from kd_loss.networks import Card, LandmarkNet, load_network
 from kd_loss.ownership import check_replaceable, claim
 from kd_loss.quiet import quiet_stderr
 from kd_loss.runtimes.crops import CropNetwork, open_network
+from kd_loss.schemes.spec import DatasetSpec
 
 SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
 
@@ -49,7 +50,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
         convert.required(calibration)
     _check_targets(folder, weights, formats, precisions)  # from here on something is written
     reference = _predict(CropNetwork.of(network), faces.crops)
-    rows = [_row(weights.name, "keras", "fp32", weights, reference, reference, faces, network.card.size)]
+    rows = [_row(weights.name, "keras", "fp32", weights, reference, reference, faces, network.card)]
     refused: list[str] = []
     for kind in formats:
         if kind == "web":
@@ -67,17 +68,18 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
             path = folder / _name(weights, kind, precision)
             start = time.perf_counter()
             limit = options.tolerance or TOLERANCE[precision]
-            check = partial(_check, reference=reference, size=network.card.size, limit=limit)
+            check = partial(_check, card=network.card, reference=reference, limit=limit)
             try:
                 predicted = _write(network, kind, precision, path, calibration, faces, check)
             except _Refused as error:
                 refused.append(f"{path.name} ({error})")
                 continue
             print(f"{path}: {time.perf_counter() - start:.0f} s")
-            rows.append(_row(path.name, kind, precision, path, predicted, reference, faces, network.card.size))
-    _report(rows, faces, folder)
+            rows.append(_row(path.name, kind, precision, path, predicted, reference, faces, network.card))
+    _report(rows, faces, folder, network.card)
     if refused:
-        raise UserError(f"refused and not written, landmarks differ too much: {'; '.join(refused)}")
+        what = "landmarks" if _unit(network.card) == "px" else "poses"
+        raise UserError(f"refused and not written, {what} differ too much: {'; '.join(refused)}")
     return rows
 
 
@@ -103,10 +105,15 @@ class _Refused(Exception):
     """An export differs from its network by more than the tolerance."""
 
 
-def _check(predicted: np.ndarray, reference: np.ndarray, size: int, limit: float) -> None:
-    _, mean = difference(reference, predicted, size)
+def _check(predicted: np.ndarray, card: Card, reference: np.ndarray, limit: float) -> None:
+    _, mean = difference(card.scheme(), reference, predicted, card.size)
     if not mean <= limit:
-        raise _Refused(f"mean {mean:.3f} px, allowed {limit:g}")
+        raise _Refused(f"mean {mean:.3f} {_unit(card)}, allowed {limit:g}")
+
+
+def _unit(card: Card) -> str:
+    """Of the differences between networks of that card."""
+    return "px" if isinstance(card.scheme(), DatasetSpec) else "°"
 
 
 @contextmanager
@@ -168,10 +175,10 @@ def _serve(folder: Path, crops: np.ndarray) -> np.ndarray:
 
 def _row(
     name: str, kind: str, precision: str, path: Path, predicted: np.ndarray, reference: np.ndarray, faces: Faces,
-    size: int,
+    card: Card,
 ) -> dict[str, Any]:  # fmt: skip
     files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
-    largest, mean = difference(reference, predicted, size)
+    largest, mean = difference(card.scheme(), reference, predicted, card.size)
     return {
         "name": name,
         "format": kind,
@@ -183,8 +190,10 @@ def _row(
     }
 
 
-def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path) -> None:
-    header = ["file", "format", "precision", "MB", "largest difference, px", "mean, px", "NME %"]
+def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, card: Card) -> None:
+    unit = _unit(card)
+    error = "NME %" if unit == "px" else "error, °"
+    header = ["file", "format", "precision", "MB", f"largest difference, {unit}", f"mean, {unit}", error]
     cells = [
         [
             row["name"],
@@ -198,6 +207,7 @@ def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path) -> None:
         for row in rows
     ]
     where = "drawn faces" if faces.split is None else f"the test faces of {faces.split.spec.name}"
-    title = f"Landmarks of {rows[0]['name']} and of its exports on {where} ({len(faces.crops)}), px of the input"
+    what, words = ("Landmarks", "px of the input") if unit == "px" else ("Poses", "degrees")
+    title = f"{what} of {rows[0]['name']} and of its exports on {where} ({len(faces.crops)}), {words}"
     print_table(title, header, cells, turned=False, width=115)
     write_json(folder / "export.json", {"faces": len(faces.crops), "on": where, "files": rows})

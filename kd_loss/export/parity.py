@@ -12,6 +12,8 @@ from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.datasets.synthetic import draw_face
 from kd_loss.evaluation.metrics import normalising_distance, point_errors
 from kd_loss.networks.card import Card
+from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.training.prediction import check_fit
 
 
@@ -23,18 +25,20 @@ class Faces:
     split: PreparedSplit | None
 
     def nme(self, predicted: np.ndarray) -> float | None:
-        """Mean NME in % of normalised landmarks (N, K, 2), measured in the source pictures."""
+        """Mean NME in % of normalised landmarks (N, K, 2), measured in the source; of poses the mean angle."""
         if self.split is None:
             return None
-        truth = self.split.to_source(self.split.landmarks)
         spec = self.split.spec
+        if not isinstance(spec, DatasetSpec):
+            return float(spec.apart(self.split.landmarks, predicted, self.split.size).mean())
+        truth = self.split.to_source(self.split.landmarks)
         distance = normalising_distance(truth, spec, spec.default_normaliser)
         return float(point_errors(self.split.to_source(predicted), truth, distance).mean())
 
 
-def difference(reference: np.ndarray, other: np.ndarray, size: int) -> tuple[float, float]:
-    """Largest and mean distance of landmarks (N, K, 2), in pixels of an input of `size`."""
-    distance = np.linalg.norm(np.asarray(other, np.float64) - reference, axis=2) * size
+def difference(scheme: Scheme, reference: np.ndarray, other: np.ndarray, size: int) -> tuple[float, float]:
+    """Largest and mean difference of targets (N, …): landmarks in pixels of an input of `size`, poses in degrees."""
+    distance = scheme.apart(reference, other, size)
     return float(distance.max()), float(distance.mean())
 
 

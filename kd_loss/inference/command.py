@@ -18,9 +18,9 @@ from kd_loss.detection import FixedBox, WholePicture, open_detector
 from kd_loss.errors import UserError
 from kd_loss.inference.display import check_display, show
 from kd_loss.inference.options import PredictOptions
-from kd_loss.inference.output import CsvTable, VideoWriter, csv_header, csv_row, write_picture
+from kd_loss.inference.output import CsvTable, Face, VideoWriter, csv_header, csv_row, write_picture
+from kd_loss.inference.pose import FacePose, PosePredictor, load_predictor
 from kd_loss.inference.predictor import Detector, LandmarkPredictor
-from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
 from kd_loss.inference.weights import default_weights, without_keras
@@ -28,6 +28,7 @@ from kd_loss.ownership import claim
 from kd_loss.terminal import heard
 from kd_loss.wording import counted
 
+Predictor = LandmarkPredictor | PosePredictor
 
 def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
     """A path without suffix for each source's results: its stem, or its whole name where stems collide.
@@ -80,11 +81,11 @@ def make_detector(options: PredictOptions, margin: float) -> Detector:
     )
 
 
-def _header(predictor: LandmarkPredictor) -> list[str]:
-    return csv_header(predictor.spec.points, predictor.card.confident)
+def _header(predictor: Predictor) -> list[str]:
+    return csv_header(predictor.columns)
 
 
-def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
+def run_predict(options: PredictOptions) -> list[Face]:
     """Predict and write the results; returns the faces of the pictures and of each video's last frame.
 
     A picture leaves `<name>.png` and `.json` and a `.pts` for each face, all of them together `faces.csv`; a video
@@ -99,10 +100,10 @@ def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
     fast = without_keras(weights)
     if fast == weights and weights.suffix in (".h5", ".keras"):
         print(f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once")
-    predictor = LandmarkPredictor.load(fast)
+    predictor = load_predictor(fast)
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
-    claim(options.output, _files(pairs))
+    claim(options.output, _files(pairs, isinstance(predictor, LandmarkPredictor)))
     pictures = [(source, name) for source, name in pairs if isinstance(source, Picture)]
     problems: list[UserError] = []
     faces = _predict_pictures(pictures, predictor, detector, options, problems) if pictures else []
@@ -121,11 +122,12 @@ def run_predict(options: PredictOptions) -> list[FaceLandmarks]:
     return faces
 
 
-def _files(pairs: Sequence[tuple[Picture | Video, Path]]) -> list[str]:
+def _files(pairs: Sequence[tuple[Picture | Video, Path]], points: bool) -> list[str]:
     """The files that results will certainly have."""
     files = [] if all(isinstance(source, Video) for source, _ in pairs) else ["faces.csv"]
     for source, name in pairs:
-        suffixes = ("mp4", "json", "csv") if isinstance(source, Video) else ("png", "json", "pts")
+        picture = ("png", "json", "pts") if points else ("png", "json")
+        suffixes = ("mp4", "json", "csv") if isinstance(source, Video) else picture
         files += [f"{name.name}.{suffix}" for suffix in suffixes]
     return files
 
@@ -139,14 +141,14 @@ def _leave_out(problem: UserError, problems: list[UserError], of: int) -> None:
 
 def _predict_pictures(
     pictures: list[tuple[Picture, Path]],
-    predictor: LandmarkPredictor,
+    predictor: Predictor,
     detector: Detector,
     options: PredictOptions,
     problems: list[UserError],
-) -> list[FaceLandmarks]:
+) -> list[Face]:
     whole = isinstance(detector, WholePicture)
     step = options.batch_size if whole else 1
-    faces: list[FaceLandmarks] = []
+    faces: list[Face] = []
     empty = 0
     with CsvTable(options.output / "faces.csv", _header(predictor)) as table:
         for start in range(0, len(pictures), step):
@@ -156,7 +158,7 @@ def _predict_pictures(
             if not batch:
                 continue
             if whole:  # cropped as in training, many at a time
-                found = [[face] for face in predictor.predict_many(images)]
+                found: list[Sequence[Face]] = [[face] for face in predictor.predict_many(images)]
             else:
                 try:
                     found = [predictor.detect(images[0], detector, options.refine)]
@@ -167,6 +169,8 @@ def _predict_pictures(
                 write_picture(name, image, here, options.draw_pose)
                 for number, face in enumerate(here, 1):
                     table.writerow(csv_row(str(picture.path), "", face, number))
+                    if isinstance(face, FacePose) and face.pose() is None:
+                        print(f"{picture.path}: no pose of face {number}: its yaw lies outside of −99…99 degrees")
                 faces += here
                 empty += not here
                 many = counted(len(here), "face") if here else "no face"
@@ -192,13 +196,13 @@ def _read(
 
 
 def _predict_video(
-    video: Video, name: Path, predictor: LandmarkPredictor, detector: Detector, options: PredictOptions
-) -> list[FaceLandmarks]:
+    video: Video, name: Path, predictor: Predictor, detector: Detector, options: PredictOptions
+) -> list[Face]:
     every = sys.maxsize if options.box else options.every  # the box is where the face is in the first frame
     tracker = FaceTracker(
         predictor, detector, refine=options.refine, every=every, cutoff=options.smooth, rate=video.rate
     )
-    faces: list[FaceLandmarks] = []
+    faces: list[Face] = []
     done, with_faces, start = 0, 0, time.perf_counter()
     stopped = closed = False
     columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), TextColumn("{task.fields[pace]}"))

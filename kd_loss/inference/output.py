@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -14,12 +14,15 @@ import numpy as np
 
 from kd_loss.errors import UserError, disk_error
 from kd_loss.files import atomic_file
+from kd_loss.inference.pose import FacePose
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.ownership import claim
 from kd_loss.schemes.drawing import encode_png
 
+Face = FaceLandmarks | FacePose
 
-def draw_faces(image: np.ndarray, faces: Iterable[FaceLandmarks], pose: bool) -> np.ndarray:
+
+def draw_faces(image: np.ndarray, faces: Iterable[Face], pose: bool) -> np.ndarray:
     """A copy of a picture with all faces, and their head poses as axes if asked."""
     drawn = image
     for face in faces:
@@ -27,8 +30,8 @@ def draw_faces(image: np.ndarray, faces: Iterable[FaceLandmarks], pose: bool) ->
     return drawn
 
 
-def write_picture(base: Path, image: np.ndarray, faces: list[FaceLandmarks], pose: bool) -> None:
-    """`base.png`, `base.json` and `base.pts`; a second face's points are `base-2.pts`."""
+def write_picture(base: Path, image: np.ndarray, faces: Sequence[Face], pose: bool) -> None:
+    """`base.png`, `base.json` and, of landmarks, `base.pts`; a second face's points are `base-2.pts`."""
     with atomic_file(base.with_name(base.name + ".png")) as temporary:
         temporary.write_bytes(encode_png(draw_faces(image, faces, pose)))
     with atomic_file(base.with_name(base.name + ".json")) as temporary:
@@ -36,9 +39,11 @@ def write_picture(base: Path, image: np.ndarray, faces: list[FaceLandmarks], pos
     write_points(base, faces)
 
 
-def write_points(base: Path, faces: list[FaceLandmarks]) -> None:
-    """A `.pts` for each face; in a video the face's number is in the name, from the second on."""
+def write_points(base: Path, faces: Sequence[Face]) -> None:
+    """A `.pts` for each face with landmarks; in a video the face's number is in the name, from the second on."""
     for position, face in enumerate(faces, 1):
+        if not isinstance(face, FaceLandmarks):
+            continue
         number = face.number or position
         name = base.name + (f"-{number}" if number > 1 else "") + ".pts"
         if number > 1:  # how many there are is not known before
@@ -47,23 +52,18 @@ def write_points(base: Path, faces: list[FaceLandmarks]) -> None:
             temporary.write_text(face.to_pts())
 
 
-def csv_header(points: int, confident: bool) -> list[str]:
-    """Columns of a table of faces; those of confidence where the network gives one."""
+def csv_header(columns: Sequence[str]) -> list[str]:
+    """Columns of a table of faces; `columns` are the predictor's own."""
     names = ["source", "frame", "face", "score", "box_x", "box_y", "box_width", "box_height", "yaw", "pitch", "roll"]
-    return names + [f"{axis}{i}" for i in range(points) for axis in "xy"] + [
-        f"confidence{i}" for i in range(points) if confident
-    ]
+    return [*names, *columns]
 
 
-def csv_row(source: str, frame: int | str, face: FaceLandmarks, number: int) -> list[str]:
+def csv_row(source: str, frame: int | str, face: Face, number: int) -> list[str]:
     """One face; pixels to a thousandth, degrees to a tenth, an empty cell where there is no value."""
     pose = face.pose()
     angles = [""] * 3 if pose is None else [f"{v:.1f}" for v in (pose.yaw, pose.pitch, pose.roll)]
     score = "" if face.score is None else f"{face.score:.3f}"
-    numbers = [*face.box, *face.landmarks.reshape(-1)]
-    values = [f"{v:.3f}" for v in numbers]
-    sure = [] if face.confidence is None else [f"{v:.3f}" for v in face.confidence]
-    return [source, str(frame), str(number), score, *values[:4], *angles, *values[4:], *sure]
+    return [source, str(frame), str(number), score, *(f"{v:.3f}" for v in face.box), *angles, *face.cells()]
 
 
 class CsvTable:
@@ -127,7 +127,7 @@ class VideoWriter:
     def _name(self, suffix: str) -> Path:
         return self.base.with_name(self.base.name + suffix)
 
-    def write(self, image: np.ndarray, faces: list[FaceLandmarks]) -> np.ndarray:
+    def write(self, image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
         """Add one frame (H, W, 3) RGB; the annotated picture."""
         drawn = draw_faces(image, faces, self.pose)
         if self._writer is None:

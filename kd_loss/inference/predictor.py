@@ -16,6 +16,7 @@ from kd_loss.crop import crop_face
 from kd_loss.detection import BoxCalibration, Detection, open_detector
 from kd_loss.errors import UserError
 from kd_loss.inference.result import FaceLandmarks, confidence_of
+from kd_loss.inference.smoothing import OneEuroFilter
 from kd_loss.inference.sources import read_picture
 from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.runtimes.crops import CropNetwork, open_network
@@ -28,6 +29,12 @@ Detector = Callable[[np.ndarray], list[Detection]]
 Source = str | os.PathLike[str] | np.ndarray
 #: photographs that are held in memory and asked about together
 TOGETHER = 16
+
+
+def check_picture(image: np.ndarray) -> None:
+    """A `UserError` for an array that is no picture (H, W, 3) uint8."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
+        raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")
 
 
 class LandmarkPredictor:
@@ -104,6 +111,18 @@ class LandmarkPredictor:
             found += self.detect_many(images, self.detector, self.refine)
         return found
 
+    @property
+    def columns(self) -> list[str]:
+        """Columns of `FaceLandmarks.cells`: coordinates, and confidences where the network gives them."""
+        points = range(self.spec.points)
+        return [f"{axis}{i}" for i in points for axis in "xy"] + [
+            f"confidence{i}" for i in points if self.card.confident
+        ]
+
+    def smoother(self, cutoff: float, rate: float) -> OneEuroFilter:
+        """A filter for one face of a video."""
+        return OneEuroFilter(cutoff, rate)
+
     def predict_crops(self, crops: np.ndarray) -> np.ndarray:
         """Normalised landmarks (N, K, 2) of crops (N, S, S, 3) uint8, RGB 0…255, S the network's size."""
         return self._ask(crops)[0]
@@ -132,7 +151,7 @@ class LandmarkPredictor:
         """
         squares = []
         for image, box in zip(images, boxes or [None] * len(images), strict=True):
-            _check(image)
+            check_picture(image)
             if box is None:
                 height, width = image.shape[:2]
                 squares.append(geometry.square_crop((-0.5, -0.5, width - 0.5, height - 0.5), 0.0))
@@ -154,7 +173,7 @@ class LandmarkPredictor:
     ) -> list[list[FaceLandmarks]]:
         """As `detect`, for several photographs: the network is asked about all their faces at once."""
         for image in images:
-            _check(image)
+            check_picture(image)
         found = [detector(image) for image in images]
         owners = [number for number, here in enumerate(found) for _ in here]
         if not owners:
@@ -191,8 +210,3 @@ class LandmarkPredictor:
 
 def _picture(source: Source) -> np.ndarray:
     return source if isinstance(source, np.ndarray) else read_picture(Path(source))
-
-
-def _check(image: np.ndarray) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
-        raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")

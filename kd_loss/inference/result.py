@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from kd_loss import geometry
 from kd_loss.datasets.pts import format_pts
+from kd_loss.inference.smoothing import OneEuroFilter
 from kd_loss.schemes.drawing import draw_landmarks, draw_pose
 from kd_loss.schemes.head_pose import HeadPose, head_pose
 from kd_loss.schemes.spec import DatasetSpec
@@ -60,6 +62,32 @@ class FaceLandmarks:
         drawn = draw_landmarks(image, self.landmarks, self.spec, confidence=self.confidence)
         angles = self.pose() if pose else None
         return drawn if angles is None else draw_pose(drawn, angles, self.landmarks)
+
+    def around(self) -> tuple[float, float, float, float]:
+        """The box `(x, y, width, height)` of the landmarks."""
+        x0, y0, x1, y1 = (float(v) for v in geometry.landmark_box(self.landmarks))
+        return x0, y0, x1 - x0, y1 - y0
+
+    def plausible(self) -> bool:
+        """Whether landmarks fill the crop that they were found in as a face does.
+
+        The network answers for anything: on a wall it gives something like the mean face somewhere. A face's
+        landmarks take up most of a crop that was made around them, and their centre is its centre.
+        """
+        x, y, side, _ = self.box
+        width, height = np.ptp(self.landmarks, axis=0)
+        middle = np.asarray(geometry.landmark_box(self.landmarks)).reshape(2, 2).mean(axis=0)
+        shift = np.abs(middle - [x, y] - side / 2)
+        return bool(0.4 < max(width, height) / side < 1.1 and shift.max() < 0.3 * side)
+
+    def smoothed(self, smoother: OneEuroFilter) -> FaceLandmarks:
+        """With landmarks through a filter."""
+        return replace(self, landmarks=smoother(self.landmarks))
+
+    def cells(self) -> list[str]:
+        """Further cells of a table: coordinates, and confidences where there are any, to a thousandth."""
+        sure = [] if self.confidence is None else list(self.confidence)
+        return [f"{v:.3f}" for v in [*self.landmarks.reshape(-1), *sure]]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: scheme, box, score, pose in degrees, landmarks rounded to a thousandth of a pixel."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from kd_loss.schemes.rotations import to_matrices, to_vectors
+
 #: how the cutoff rises with the speed, in Hz per face side a second, and the cutoff of the speed itself in Hz
 BETA, SPEED_CUTOFF = 20.0, 1.0
 
@@ -43,3 +45,38 @@ class OneEuroFilter:
         pace = np.linalg.norm(self._speed, axis=-1, keepdims=True)
         self._value = self._value + _share(self.cutoff + self.beta * pace, self.seconds) * (points - self._value)
         return self._value
+
+
+#: how the cutoff of a rotation rises with its speed, in Hz per radian a second
+TURN_BETA = 4.0
+
+
+class RotationFilter:
+    """The one-euro filter for a head: its rotation, as a quaternion on the sphere, its middle and its width.
+
+    A rotation vector or three angles cannot be averaged: they jump where one of them passes its end.
+
+    Args:
+        cutoff, rate: as of `OneEuroFilter`.
+    """
+
+    def __init__(self, cutoff: float, rate: float):
+        self.cutoff, self.seconds = cutoff, 1 / rate
+        self._place = OneEuroFilter(cutoff, rate)
+        self._rotation: np.ndarray | None = None
+        self._speed = 0.0
+
+    def __call__(self, rotation: np.ndarray, middle: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray, float]:
+        """Smoothed rotation (3, 3), middle (2,) and width in pixels; the first frame passes unchanged."""
+        half = np.array([width / 2, 0.0])
+        left, right = self._place(np.stack([middle - half, middle + half]))
+        if self._rotation is None:
+            self._rotation = np.asarray(rotation, np.float64)
+        else:
+            # along the shortest arc between the two quaternions
+            turn = to_vectors(self._rotation.T @ rotation)
+            speed = float(np.linalg.norm(turn)) / self.seconds
+            self._speed += float(_share(SPEED_CUTOFF, self.seconds)) * (speed - self._speed)
+            share = _share(self.cutoff + TURN_BETA * self._speed, self.seconds)
+            self._rotation = self._rotation @ to_matrices(share * turn)
+        return self._rotation, (left + right) / 2, float(right[0] - left[0])

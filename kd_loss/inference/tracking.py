@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from kd_loss import geometry
+from kd_loss.inference.pose import PosePredictor
 from kd_loss.inference.predictor import Detector, LandmarkPredictor
-from kd_loss.inference.result import FaceLandmarks
-from kd_loss.inference.smoothing import OneEuroFilter
 
 
 @dataclass
 class _Track:
     number: int
-    face: FaceLandmarks
-    filter: OneEuroFilter | None
+    face: Any  # FaceLandmarks or FacePose, and its filter
+    filter: Any
     unseen: int = 0
 
 
@@ -34,7 +34,7 @@ class FaceTracker:
 
     def __init__(
         self,
-        predictor: LandmarkPredictor,
+        predictor: LandmarkPredictor | PosePredictor,
         detector: Detector,
         *,
         refine: int = 1,
@@ -48,7 +48,7 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._frame = self._count = 0
 
-    def __call__(self, image: np.ndarray) -> list[FaceLandmarks]:
+    def __call__(self, image: np.ndarray) -> list[Any]:
         """The faces of the next frame (H, W, 3) uint8 RGB, each with its number from 1."""
         self._follow(image)
         if self._frame % self.every == 0 or not self._tracks:
@@ -59,10 +59,11 @@ class FaceTracker:
     def _follow(self, image: np.ndarray) -> None:
         if not self._tracks:
             return
-        boxes = [_box(track.face) for track in self._tracks]
-        for track, face in zip(self._tracks, self.predictor.predict_many([image] * len(boxes), boxes), strict=True):
+        boxes = [track.face.around() for track in self._tracks]
+        faces: Sequence[Any] = self.predictor.predict_many([image] * len(boxes), boxes)
+        for track, face in zip(self._tracks, faces, strict=True):
             track.face = replace(face, score=track.face.score)
-        self._tracks = [track for track in self._tracks if plausible(track.face)]
+        self._tracks = [track for track in self._tracks if track.face.plausible()]
 
     def _look(self, image: np.ndarray) -> None:
         for track in self._tracks:
@@ -71,37 +72,20 @@ class FaceTracker:
             known = next((t for t in self._tracks if overlap(t.face, face) > 0.3), None)
             if known:
                 known.unseen, known.face = 0, replace(known.face, score=face.score)
-            elif plausible(face):
+            elif face.plausible():
                 self._count += 1
-                smoother = OneEuroFilter(self.cutoff, self.rate) if self.cutoff else None
+                smoother = self.predictor.smoother(self.cutoff, self.rate) if self.cutoff else None
                 self._tracks.append(_Track(self._count, face, smoother))
         self._tracks = [track for track in self._tracks if track.unseen < self.patience]
 
-    def _smooth(self, track: _Track) -> FaceLandmarks:
-        landmarks = track.filter(track.face.landmarks) if track.filter else track.face.landmarks
-        return replace(track.face, landmarks=landmarks, number=track.number)
+    def _smooth(self, track: _Track) -> Any:
+        face = track.face.smoothed(track.filter) if track.filter else track.face
+        return replace(face, number=track.number)
 
 
-def _box(face: FaceLandmarks) -> tuple[float, float, float, float]:
-    x0, y0, x1, y1 = geometry.landmark_box(face.landmarks)
-    return x0, y0, x1 - x0, y1 - y0
-
-
-def plausible(face: FaceLandmarks) -> bool:
-    """Whether landmarks fill the crop that they were found in as a face does.
-
-    The network answers for anything: on a wall it gives something like the mean face somewhere. A face's
-    landmarks take up most of a crop that was made around them, and their centre is its centre.
-    """
-    x, y, side, _ = face.box
-    width, height = np.ptp(face.landmarks, axis=0)
-    shift = np.abs(np.asarray(geometry.landmark_box(face.landmarks)).reshape(2, 2).mean(axis=0) - [x, y] - side / 2)
-    return bool(0.4 < max(width, height) / side < 1.1 and shift.max() < 0.3 * side)
-
-
-def overlap(a: FaceLandmarks, b: FaceLandmarks) -> float:
-    """Intersection over union of the boxes of two faces' landmarks."""
-    first, second = (geometry.landmark_box(face.landmarks) for face in (a, b))
+def overlap(a: Any, b: Any) -> float:
+    """Intersection over union of the boxes of two faces."""
+    first, second = (np.array([x, y, x + w, y + h]) for x, y, w, h in (a.around(), b.around()))
     size = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
     common = float(np.prod(np.maximum(size, 0)))
     total = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])) - common

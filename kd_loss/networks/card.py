@@ -8,6 +8,8 @@ from typing import Any
 
 from kd_loss.errors import UserError
 from kd_loss.files import read_json, write_json
+from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.kinds import scheme_of
 from kd_loss.schemes.spec import DatasetSpec
 
 #: the metric that says whether a wide heatmap means a large error: their rank correlation on the faces held out
@@ -29,7 +31,7 @@ class Card:
         margin: of the crop, see `geometry.square_crop`.
         calibration: from a detector's box to the landmark box, see `detection.calibration`; empty: not measured.
         taps: tap name -> layer name.
-        outputs: the coordinate convention of the landmarks.
+        outputs: what the numbers of the target mean.
         metrics: NME in % and the like, by split.
         training: command, epochs, seed, data, checksum of the data.
         versions: of the packages that wrote the file.
@@ -52,9 +54,16 @@ class Card:
     training: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
+    def scheme(self) -> Scheme:
+        """The scheme of the network's targets."""
+        return scheme_of(self.spec, "the card's spec")
+
     def dataset_spec(self) -> DatasetSpec:
-        """The scheme of the network's landmarks."""
-        return DatasetSpec.from_dict(self.spec, "the card's spec")
+        """The scheme of the network's landmarks; a `UserError` for a network that gives something else."""
+        scheme = self.scheme()
+        if not isinstance(scheme, DatasetSpec):
+            raise UserError(f"a network of {self.dataset} gives a {scheme.noun}; landmarks are wanted here")
+        return scheme
 
     @property
     def confident(self) -> bool:
@@ -93,5 +102,5 @@ class Card:
         sound = sound and all(isinstance(table, dict) for table in tables)
         if not sound or not all(isinstance(layer, str) for layer in card.taps.values()):
             raise UserError(f"{where} is malformed")
-        card.dataset_spec()
+        card.scheme()
         return card

@@ -1,7 +1,7 @@
 """What turns a backbone's feature maps into landmarks: a pooled head, or heatmaps with a soft-argmax.
 
-`pooled`: global average pooling, dropout, a linear layer to 2K numbers. Small and quick, but pooling throws away
-where things are, and a linear layer has to learn it back.
+`pooled`: global average pooling, dropout, a linear layer to 2K numbers, or to those of any other target. Small and
+quick, but pooling throws away where things are, and a linear layer has to learn it back.
 
 `heatmap`: a light decoder from the backbone's last map to stride 4, a map per landmark, a softmax over its
 cells and the expectation of the cells' places (soft-argmax; Sun et al., "Integral Human Pose Regression", ECCV
@@ -28,20 +28,22 @@ DECODER_CHANNELS = 96
 _Tensor = Any
 
 
-def pooled_head(features: _Tensor, points: int, dropout: float, seed: int, mean_shape: np.ndarray | None) -> _Tensor:
-    """Landmarks (B, K, 2) from the last feature map (B, h, w, C).
+def pooled_head(
+    features: _Tensor, shape: tuple[int, int], dropout: float, seed: int, mean_shape: np.ndarray | None
+) -> _Tensor:
+    """Targets (B, N, C) of `shape` (N, C), (K, 2) for landmarks, from the last feature map (B, h, w, c).
 
-    `mean_shape` (K, 2): the layer starts with it as its bias and with small weights, so that the first prediction
+    `mean_shape` (N, C): the layer starts with it as its bias and with small weights, so that the first prediction
     is a face and not noise.
     """
     embedding = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
     x = keras.layers.Dropout(dropout, seed=seed, name="dropout", dtype="float32")(embedding)
-    head = keras.layers.Dense(2 * points, name="head", dtype="float32")
+    head = keras.layers.Dense(shape[0] * shape[1], name="head", dtype="float32")
     x = head(x)
     if mean_shape is not None:
         kernel, _ = head.get_weights()
         head.set_weights([kernel / 10, np.asarray(mean_shape, np.float32).reshape(-1)])
-    return keras.layers.Reshape((points, 2), name="landmarks", dtype="float32")(x)
+    return keras.layers.Reshape(shape, name="landmarks", dtype="float32")(x)
 
 
 def grid(height: int, width: int, stretch: float = STRETCH) -> np.ndarray:

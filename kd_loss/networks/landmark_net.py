@@ -29,7 +29,10 @@ TAPS = ("landmarks", "embedding", "heatmaps", "spread", *FEATURE_MAPS)
 
 @dataclass(frozen=True)
 class LandmarkNet:
-    """A Keras model from pictures (B, S, S, 3), RGB 0…255, to landmarks (B, K, 2), with its card."""
+    """A Keras model from pictures (B, S, S, 3), RGB 0…255, to targets (B, N, C), with its card.
+
+    The tap and the layer of the target are called `landmarks`, whatever it is.
+    """
 
     model: keras.Model
     card: Card
@@ -91,13 +94,15 @@ def build_network(
         pretrained: see `backbones.build_backbone`.
         dropout: share of the embedding of a pooled head dropped in training; None takes the architecture's own
             (0.5 for EfficientNet, as in the paper's teachers).
-        mean_shape: (K, 2), from which a pooled head starts, see `heads.pooled_head`.
+        mean_shape: (N, C), the mean target, from which a pooled head starts, see `heads.pooled_head`.
         seed: of the initial weights and of dropout.
     """
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((card.size, card.size, 3), name="image")
     backbone = build_backbone(card.arch, inputs, card.alpha, pretrained)
-    points = card.dataset_spec().points
+    scheme = card.scheme()
+    if card.head == "heatmap" and scheme.shape[1] != 2:
+        raise UserError(f"heatmaps are of points in a plane; for a {scheme.noun} give --head pooled")
     own_maps = ARCHITECTURES[card.arch].own_maps
     if own_maps and card.head != "heatmap":
         raise UserError(f"{card.arch} makes maps, which a {card.head} head would throw away; give --head heatmap")
@@ -107,15 +112,15 @@ def build_network(
     maps = last_maps(backbone, card.size)
     if card.head == "pooled":
         rate = ARCHITECTURES[card.arch].dropout if dropout is None else dropout
-        outputs = pooled_head(end.output, points, rate, seed, mean_shape)
+        outputs = pooled_head(end.output, scheme.shape, rate, seed, mean_shape)
         taps = {"landmarks": "landmarks", "embedding": "embedding"}
     else:
         # from stride 4 upwards: finer heatmaps cost more than they give
         if own_maps:
             card = replace(card, cut="P5")
-            outputs = own_maps_head(end.output, points)
+            outputs = own_maps_head(end.output, scheme.shape[0])
         else:
-            outputs = heatmap_head({name: layer.output for name, layer in maps.items()}, points, card.alpha)
+            outputs = heatmap_head({name: layer.output for name, layer in maps.items()}, scheme.shape[0], card.alpha)
         taps = {
             **{"landmarks": "landmarks", "embedding": end.name},
             **{"heatmaps": "decoder_heatmaps", "spread": "probabilities"},
@@ -209,10 +214,10 @@ def load_network(path: Path) -> LandmarkNet:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise UserError(f"{path} does not load as a Keras model: {reason}") from None
-    points = card.dataset_spec().points
-    if model.output_shape != (None, points, 2) or model.input_shape != (None, card.size, card.size, 3):
+    scheme = card.scheme()
+    if model.output_shape != (None, *scheme.shape) or model.input_shape != (None, card.size, card.size, 3):
         raise UserError(
             f"{path} maps {model.input_shape} to {model.output_shape}, but its card says "
-            f"{card.size} pixels and {points} points"
+            f"{card.size} pixels and {scheme.shape[0]} points"
         )
     return LandmarkNet(model, card)

@@ -26,8 +26,8 @@ class CropNetwork:
     Attributes:
         card: what the network expects.
         runtime: `keras`, `onnxruntime` or `litert`.
-        ask: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2) float32, and the
-            spread of their heatmaps (N, K) in crop sides, None from a network without.
+        ask: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2), or the targets of
+            the card's scheme, float32, and the spread of their heatmaps (N, K) in crop sides, None without heatmaps.
         parameters: their number, None where the file does not tell.
     """
 
@@ -48,7 +48,7 @@ class CropNetwork:
         return cls(network.card, "keras", ask, network.model.count_params())
 
     def run(self, crops: np.ndarray) -> np.ndarray:
-        """Crops (N, S, S, 3) uint8 RGB -> normalised landmarks (N, K, 2)."""
+        """Crops (N, S, S, 3) uint8 RGB -> normalised landmarks (N, K, 2), or the targets of the card's scheme."""
         return self.ask(crops)[0]
 
 
@@ -75,7 +75,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
 
         return CropNetwork.of(load_network(path))
     card = read_card(path)
-    session, points = open_runtime(path, threads), card.dataset_spec().points
+    session, shape = open_runtime(path, threads), card.scheme().shape
 
     def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         try:
@@ -84,8 +84,8 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
             raise UserError(f"{path} does not run on crops of {card.size} pixels: {reason}") from None
         landmarks, spread = outputs[0], outputs[1] if len(outputs) > 1 else None
-        if landmarks.shape != (len(crops), points, 2) or (spread is not None and spread.shape != (len(crops), points)):
-            raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card says {points} points")
+        if landmarks.shape != (len(crops), *shape) or (spread is not None and spread.shape != (len(crops), shape[0])):
+            raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card says {shape[0]} points")
         return landmarks, spread
 
     network = CropNetwork(card, "onnxruntime" if path.suffix == ".onnx" else "litert", ask)

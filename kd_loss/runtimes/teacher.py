@@ -11,7 +11,8 @@ many times more than the crop, for a network that was trained on wider ones; `ou
 landmarks, where the first that fits is not it; `taps` names outputs that are more, `{"embedding": "pool"}`.
 
 A Python function is given as `file.py:function` and maps (B, S, S, 3) uint8 RGB crops to normalised
-landmarks (B, M, 2), −0.5…0.5 across the crop, in NumPy, or to a dictionary of `landmarks` and other taps. What it
+landmarks (B, M, 2), −0.5…0.5 across the crop, in NumPy, or to a dictionary of `landmarks` and other taps; where the
+dataset is one of poses, to (B, 2, 3): rotation vector in radians, and x, y and log depth (`schemes.pose`). What it
 answered is recorded under the checksum of the file: where weights that it loads change, so has the file to.
 """
 
@@ -75,11 +76,15 @@ class RuntimeCard:
 class RuntimeTeacher:
     """Asks a network of another runtime, or a function, about faces `context` times wider than a crop."""
 
-    def __init__(self, ask: Callable[[np.ndarray], Any], size: int | None, source: Path, context: float = 1.0):
-        self.ask, self.size, self.source, self.context = ask, size, source, context
+    def __init__(
+        self, ask: Callable[[np.ndarray], Any], size: int | None, source: Path, context: float = 1.0, width: int = 2
+    ):
+        self.ask, self.size, self.source, self.context, self.width = ask, size, source, context, width
 
     def __call__(self, images: np.ndarray) -> Taps:
         """Taps for pictures (B, S, S, 3) uint8 RGB, among them landmarks (B, M, 2) normalised to these, all float32.
+
+        Of another target than landmarks they are (B, M, `width`).
 
         Raises:
             UserError: it gives something else.
@@ -87,9 +92,9 @@ class RuntimeTeacher:
         answer = self.ask(images)
         taps = {name: np.asarray(v, np.float32) for name, v in answer.items()} if isinstance(answer, dict) else {}
         points = taps.setdefault("landmarks", np.asarray(answer if not taps else np.empty(0), np.float32))
-        if points.ndim != 3 or points.shape[2] != 2 or any(len(v) != len(images) for v in taps.values()):
+        if points.ndim != 3 or points.shape[2] != self.width or any(len(v) != len(images) for v in taps.values()):
             shapes = {name: values.shape for name, values in taps.items()}
-            raise UserError(f"{self.source} gives {shapes} for {len(images)} faces, not landmarks (B, M, 2)")
+            raise UserError(f"{self.source} gives {shapes} for {len(images)} faces, not landmarks (B, M, {self.width})")
         if not all(np.isfinite(values).all() for values in taps.values()):
             raise UserError(f"{self.source} gives a value that is not a finite number")
         return taps
@@ -100,14 +105,14 @@ def in_other_runtime(text: str) -> bool:
     return text.partition(":")[0].endswith((".onnx", ".tflite", ".py"))
 
 
-def open_teacher(text: str) -> RuntimeTeacher:
-    """A `.onnx` or `.tflite` file, or `file.py:function`."""
+def open_teacher(text: str, width: int = 2) -> RuntimeTeacher:
+    """A `.onnx` or `.tflite` file, or `file.py:function`, which may give targets (B, M, width)."""
     name, _, function = text.partition(":")
     path = Path(name)
     if not path.is_file():
         raise UserError(f"no such teacher: {path}")
     if path.suffix == ".py":
-        return RuntimeTeacher(_function(path, function), None, path)
+        return RuntimeTeacher(_function(path, function), None, path, width=width)
     card = RuntimeCard.read(path)
     run = open_runtime(path)
 

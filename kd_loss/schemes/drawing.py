@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from kd_loss.schemes.head_pose import HeadPose, rotation
+from kd_loss.schemes.rotations import to_matrices
 from kd_loss.schemes.spec import DatasetSpec
 
 TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)
@@ -54,16 +55,31 @@ def draw_landmarks(
 
 def draw_pose(image: np.ndarray, pose: HeadPose, landmarks: np.ndarray) -> np.ndarray:
     """A copy with the head's axes from the middle of its landmarks: red its left, green up, blue where it looks."""
-    picture = np.ascontiguousarray(image).copy()
     points = np.asarray(landmarks, np.float64)
-    length = float(np.ptp(points, axis=0).max()) / 2
-    start = points.mean(axis=0)
-    width = max(1, round(length / 40))
+    return draw_axes(image, rotation(pose), points.mean(axis=0), float(np.ptp(points, axis=0).max()) / 2)
+
+
+def draw_axes(
+    image: np.ndarray, turn: np.ndarray, middle: np.ndarray, length: float, width: int | None = None
+) -> np.ndarray:
+    """A copy with the axes of a head of rotation (3, 3) from its middle (x, y): red its left, green up, blue its view.
+
+    `length` of an axis and `width` of the lines in pixels; a fortieth of the length by default.
+    """
+    picture = np.ascontiguousarray(image).copy()
+    width = max(1, round(length / 40)) if width is None else width
     for axis, colour in (((1, 0, 0), (230, 60, 60)), ((0, -1, 0), (60, 200, 60)), ((0, 0, -1), (60, 120, 255))):
-        end = start + length * (rotation(pose) @ np.array(axis, np.float64))[:2]
-        a, b = (tuple(int(v) for v in p) for p in _fixed(np.stack([start, end])))
+        end = middle + length * (turn @ np.array(axis, np.float64))[:2]
+        a, b = (tuple(int(v) for v in p) for p in _fixed(np.stack([middle, end])))
         cv2.line(picture, a, b, colour, width, cv2.LINE_AA, _SHIFT)
     return picture
+
+
+def draw_head(image: np.ndarray, raw: np.ndarray, width: int = 3) -> np.ndarray:
+    """A copy of a crop with the axes of the head whose rotation vector, x, y and log depth are `raw` (2, 3)."""
+    side = image.shape[0]
+    middle = (raw[1, :2] + 0.5) * side - 0.5
+    return draw_axes(image, to_matrices(raw[0]), middle, 0.6 * side * float(np.exp(-raw[1, 2])), width=width)
 
 
 def enlarge(image: np.ndarray, landmarks: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from kd_loss.schemes.rotations import against_ray, from_angles, to_angles, to_matrices
 from kd_loss.schemes.spec import COFW, W300, WFLW, DatasetSpec
 
 #: nose tip, chin, outer eye corners, mouth corners (the subject's right first) of a generic head, in camera
@@ -24,7 +25,7 @@ PLACES = {
 
 @dataclass(frozen=True)
 class HeadPose:
-    """Angles in degrees, 0 for a face that looks into the camera.
+    """Angles in degrees, against the ray through the head: 0 for a face that looks into the camera (`rotations`).
 
     Attributes:
         yaw: positive when the face looks to the right of the picture.
@@ -47,11 +48,7 @@ def pose_points(spec: DatasetSpec) -> tuple[int, ...] | None:
 
 def rotation(pose: HeadPose) -> np.ndarray:
     """The (3, 3) rotation of the head in camera axes: roll first, then pitch, then yaw."""
-    y, p, r = np.radians([-pose.yaw, -pose.pitch, pose.roll])
-    about_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
-    about_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
-    about_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-    return about_y @ about_x @ about_z
+    return from_angles(pose.yaw, pose.pitch, pose.roll)
 
 
 def camera_matrix(height: int, width: int) -> np.ndarray:
@@ -77,11 +74,8 @@ def head_pose(landmarks: np.ndarray, spec: DatasetSpec, height: int, width: int)
     distance = matrix[0, 0] * 500 / extent
     middle = (points.mean(axis=0) - matrix[:2, 2]) * distance / matrix[0, 0]
     start = np.zeros((3, 1)), np.array([[middle[0]], [middle[1]], [distance]])
-    found, turn, _ = cv2.solvePnP(HEAD, points, matrix, None, *start, True, cv2.SOLVEPNP_ITERATIVE)
+    found, turn, place = cv2.solvePnP(HEAD, points, matrix, None, *start, True, cv2.SOLVEPNP_ITERATIVE)
     if not found:
         return None
-    r = cv2.Rodrigues(turn)[0]
-    angles = np.degrees(
-        [-np.arctan2(r[0, 2], r[2, 2]), np.arcsin(np.clip(r[1, 2], -1, 1)), np.arctan2(r[1, 0], r[1, 1])]
-    )
-    return HeadPose(*(float(a) for a in angles))
+    turned = against_ray(to_matrices(np.asarray(turn)[:, 0]), np.asarray(place)[:, 0])
+    return HeadPose(*(float(a) for a in to_angles(turned)))

@@ -18,6 +18,7 @@ import numpy as np
 
 from kd_loss.errors import UserError, check_name, choose
 from kd_loss.files import read_json
+from kd_loss.schemes.landmarks import LandmarkTargets
 
 Indices = tuple[int, ...]
 
@@ -27,7 +28,7 @@ def _run(first: int, last: int) -> Indices:
 
 
 @dataclass(frozen=True)
-class DatasetSpec:
+class DatasetSpec(LandmarkTargets):
     """A landmark scheme and, for a benchmark, its official subsets.
 
     Attributes:

@@ -61,7 +61,7 @@ def run_benchmark(options: BenchmarkOptions) -> dict[str, Any]:
     print(options.output / "benchmark.json")
     if dataset is not None:
         with atomic_file(options.output / "benchmark.png") as temporary:
-            temporary.write_bytes(plane_plot(rows, peers))
+            temporary.write_bytes(plane_plot(rows, peers, dataset.spec.metric_words))
         print(options.output / "benchmark.png")
     return results
 
@@ -135,7 +135,7 @@ def run_worker(path: Path, threads: int, crops: Path, seconds: float) -> dict[st
 
 def _print(rows: list[dict[str, Any]], peers: list[dict[str, Any]], dataset: PreparedDataset | None) -> None:
     header = ["network", "px", "threads", "load, s", "p50, ms", "p95, ms", "predictor, ms", "faces/s",
-              "memory, MB", "file, MB", "NME %"]  # fmt: skip
+              "memory, MB", "file, MB", dataset.spec.metric_words if dataset else "NME in %"]  # fmt: skip
     cells = [
         [
             row["name"], str(row["size"]), str(row["threads"]), f"{row['load_s']:.2f}",

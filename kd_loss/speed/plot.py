@@ -8,8 +8,10 @@ from typing import Any
 from kd_loss.evaluation.plots import new_axes, to_png
 
 
-def plane_plot(rows: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any]]) -> bytes:
-    """A PNG: NME over the median time of one face, the fastest number of threads of each network."""
+def plane_plot(
+    rows: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any]], words: str = "NME in %"
+) -> bytes:
+    """A PNG: NME (or what `words` say) over the median time of one face, the fastest number of threads of each."""
     figure, axes = new_axes(7.5, 4.5)
     fastest: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -24,7 +26,7 @@ def plane_plot(rows: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any]]) 
             axes.annotate(text, (row["p50_ms"], row["nme"]), fontsize=6, **place)
     for peer in peers:
         axes.scatter([peer["p50_ms"]], [peer["nme"]], marker="*", s=120, label=f"{peer['name']}, with detection")
-    axes.set(xlabel="median milliseconds a face", ylabel="NME in %", xscale="log")
+    axes.set(xlabel="median milliseconds a face", ylabel=words, xscale="log")
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.35 * (high - low))  # room for the names above the points
     axes.legend(framealpha=0.8, fontsize=8)

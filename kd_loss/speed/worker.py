@@ -39,15 +39,15 @@ def peak_memory() -> float:
 
 
 def measure(weights: Path, threads: int, crops: np.ndarray, seconds: float) -> tuple[dict[str, float], np.ndarray]:
-    """Figures of one network on `threads` threads, and its landmarks (N, K, 2) for the crops (N, S, S, 3)."""
-    from kd_loss.inference.predictor import LandmarkPredictor
+    """Figures of one network on `threads` threads, and its targets (N, …) for the crops (N, S, S, 3)."""
+    from kd_loss.inference.pose import load_predictor
     from kd_loss.runtimes.files import SUFFIXES
     from kd_loss.runtimes.trial import check_trial
 
     if weights.suffix in SUFFIXES:  # once in a process; it is no part of what a runtime takes
         check_trial(weights)
     start = time.perf_counter()
-    predictor = LandmarkPredictor.load(weights, threads)
+    predictor = load_predictor(weights, threads)
     size = predictor.card.size
     predictor.network.run(np.zeros((1, size, size, 3), np.uint8))
     load = time.perf_counter() - start
@@ -55,7 +55,7 @@ def measure(weights: Path, threads: int, crops: np.ndarray, seconds: float) -> t
     picture = crops[0]
     box = (0.1 * size, 0.1 * size, 0.8 * size, 0.8 * size)
     single = milliseconds(lambda: predictor.network.run(crops[:1]), seconds)
-    whole = milliseconds(lambda: predictor.predict_crop(picture, box), seconds)
+    whole = milliseconds(lambda: predictor.predict_many([picture], [box]), seconds)
     batch = milliseconds(lambda: predictor.network.run(many), seconds)
     memory = peak_memory()
     predicted = np.concatenate([predictor.network.run(crops[i : i + 32]) for i in range(0, len(crops), 32)])

@@ -16,6 +16,9 @@ from kd_loss.files import atomic_file
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
+#: the column of a scheme's error -> what it is
+ERRORS = {"nme": "NME in %", "degrees": "geodesic error in degrees"}
+
 
 def in_order(values: Mapping[str, float], order: Sequence[str]) -> dict[str, float]:
     """Named values in an order, those of validation behind them, others last.
@@ -45,28 +48,29 @@ def read_history(path: Path) -> list[dict[str, float]]:
             rows = [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
     except (ValueError, TypeError, csv.Error):
         rows = [{}]
-    if not all({"epoch", "nme", "seconds"} <= row.keys() for row in rows):
+    if not all({"epoch", "seconds"} <= row.keys() and row.keys() & ERRORS.keys() for row in rows):
         raise UserError(f"{path} is not the history of a training")
     return rows
 
 
 def history_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
-    """The curves of a training as a PNG: the objective and its terms, and NME of training and validation."""
+    """The curves of a training as a PNG: the objective and its terms, and the error in training and validation."""
     figure = Figure(figsize=(10, 3.2))
     epochs = [row["epoch"] for row in rows]
-    loss, nme = figure.subplots(1, 2)
+    loss, errors = figure.subplots(1, 2)
+    metric = next(name for name in ERRORS if name in rows[0])
     for key in rows[0]:
         if key in ("epoch", "seconds", "val_loss", "learning_rate"):
             continue
-        axes = nme if "nme" in key else loss
+        axes = errors if key in (metric, f"val_{metric}") else loss
         values = [row[key] for row in rows]
-        axes.plot(epochs, values, label={"nme": "training", "val_nme": "validation"}.get(key, key))
-    for axes, title in ((loss, "objective and terms"), (nme, "NME in %")):
+        axes.plot(epochs, values, label={metric: "training", f"val_{metric}": "validation"}.get(key, key))
+    for axes, title in ((loss, "objective and terms"), (errors, ERRORS[metric])):
         axes.set(xlabel="epoch", title=title)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
-    ends = [row.get("val_nme", row["nme"]) for row in rows]
-    nme.set_ylim(0, max(10.0, 3 * float(np.min(ends))))
+    ends = [row.get(f"val_{metric}", row[metric]) for row in rows]
+    errors.set_ylim(0, max(10.0, 3 * float(np.min(ends))))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     return buffer.getvalue()

@@ -15,12 +15,14 @@ from kd_loss.runtimes.crops import CropNetwork
 
 
 def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: bool = False) -> None:
-    """Refuse weights that were trained for another scheme (unless `any_points`) or another crop."""
+    """Refuse weights that were trained for another scheme (unless `any_points` or it can be read) or another crop."""
     margin = dataset.manifest["crop"]["margin"]
-    if card.dataset_spec().points != dataset.spec.points and not any_points:
+    own, theirs = dataset.spec, card.scheme()
+    if own.shape != theirs.shape and not any_points:
+        points = own.shape[1] == theirs.shape[1] == 2
+        finds, has = (theirs.shape[0], own.shape[0]) if points else (theirs.noun, own.noun)
         raise UserError(
-            f"{where} finds {card.dataset_spec().points} points ({card.dataset}), "
-            f"the dataset {dataset.spec.name} has {dataset.spec.points}"
+            f"{where} finds {finds}{' points' if points else ''} ({card.dataset}), the dataset {own.name} has {has}"
         )
     if card.dataset != dataset.folder.name:
         print(f"warning: {where} was trained on {card.dataset}, not on {dataset.folder.name}")
@@ -34,7 +36,7 @@ def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: boo
 def predict_split(
     network: CropNetwork, split: PreparedSplit, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Normalised landmarks (N, K, 2) of all faces, and the spread of their heatmaps (N, K), None without heatmaps."""
+    """Targets (N, …) of all faces in the card's scheme, and the spread of heatmaps (N, K), None without."""
     loader = FaceLoader(split, np.arange(len(split)), size=network.card.size, batch_size=batch_size, workers=1)
     answers = [network.ask(loader[i][0]) for i in range(len(loader))]
     spreads = [spread for _, spread in answers if spread is not None]

@@ -18,6 +18,7 @@ from kd_loss.files import sha256
 from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.networks.point_map import PointMap
 from kd_loss.runtimes.teacher import RuntimeTeacher, in_other_runtime, open_teacher
+from kd_loss.schemes.base import Scheme
 from kd_loss.training.answers import Ask
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.prediction import check_fit
@@ -106,9 +107,9 @@ class Source:
         return self.foreign.context if self.foreign else 1.0
 
     @property
-    def points(self) -> int | None:
-        """The number of its points; None where it does not tell before it is asked."""
-        return self.network.card.dataset_spec().points if self.network else None
+    def scheme(self) -> Scheme | None:
+        """What it gives; None where it does not tell before it is asked."""
+        return self.network.card.scheme() if self.network else None
 
     def ask(self, taps: Sequence[str]) -> Ask:
         """A function from pictures to the named taps, in NumPy."""
@@ -138,7 +139,7 @@ def open_sources(
     files = teacher_files(options, methods, dataset.folder.name)
     for role, text, weight in ((role, text, weight) for role, (texts, weight) in files.items() for text in texts):
         if in_other_runtime(text):
-            foreign = open_teacher(text)
+            foreign = open_teacher(text, dataset.spec.shape[1])
             digest = sha256(foreign.source)
             card = foreign.source.with_suffix(".json")
             digest += sha256(card) if foreign.source.suffix != ".py" else text.partition(":")[2]
@@ -146,7 +147,8 @@ def open_sources(
             continue
         path = Path(text)
         network = load_network(path)
-        check_fit(network.card, dataset, path, any_points=options.map_points)
+        known = dataset.spec.reads(network.card.scheme())
+        check_fit(network.card, dataset, path, any_points=options.map_points or known)
         if role in ("tough", "tolerant") and network.card.role != role:
             tell(f"warning: {path} was trained as {network.card.role}, it is used as the {role} teacher")
         sources.append(Source(role, weight, path, sha256(path), network=network))

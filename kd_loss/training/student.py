@@ -16,6 +16,7 @@ from kd_loss.errors import UserError, choose
 from kd_loss.files import atomic_file
 from kd_loss.networks import ARCHITECTURES, load_network
 from kd_loss.networks.landmark_net import TAPS
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.training.answers import Views
 from kd_loss.training.faces import Unlabelled, augmentation_of
 from kd_loss.training.methods import load_plugins, name_of, parse_methods, split_method
@@ -102,6 +103,8 @@ def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[Distil
         if not Path(text).is_file() and not Path(text.partition(":")[0]).is_file():
             raise UserError(f"no such weights: {text}")
     if options.unlabelled:
+        if not isinstance(dataset.spec, DatasetSpec):
+            raise UserError(f"--unlabelled crops faces by their landmarks: not for a {dataset.spec.noun}")
         if not any(method.any_teachers or method.teacher_roles for method in methods):
             raise UserError(
                 "--unlabelled wants a teacher, whose predictions stand for the landmarks: not --method none"
@@ -120,7 +123,7 @@ def _train_stage(
     tell = tell if not processes.index else lambda _: None
     options = with_start(options, methods, dataset.folder.name)
     sources = open_sources(options, methods, dataset, tell)
-    asking = choose_asking(options, sources, taps, dataset.spec.points) if sources else RECORDED
+    asking = choose_asking(options, sources, taps, dataset.spec) if sources else RECORDED
     augmentation = augmentation_of(options)
     with processes.first_before_the_others():
         teachers = make_teachers(options, sources, asking, taps, dataset, augmentation, tell)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from kd_loss import geometry
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
@@ -14,6 +15,7 @@ from kd_loss.distillation import LiveTeacher, RecordedTeacher, Teacher
 from kd_loss.errors import UserError
 from kd_loss.networks.point_map import fit_point_map
 from kd_loss.runtimes.crops import CropNetwork
+from kd_loss.schemes.base import Scheme
 from kd_loss.training.answers import Views, answers_key, recorded_answers
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.prediction import predict_split
@@ -22,7 +24,7 @@ from kd_loss.training.sources import Source, Tell
 LIVE, RECORDED = "live", "recorded"
 
 
-def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequence[str], points: int) -> str:
+def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequence[str], scheme: Scheme) -> str:
     """`RECORDED`: the teachers are asked once, or `LIVE`: in every step; `UserError` where that cannot be.
 
     `auto` asks once unless a method needs taps that do not travel with the picture (docs/experiments/live-cached.md).
@@ -30,7 +32,7 @@ def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequ
     mode = options.teachers
     more = [tap for tap in taps if tap != "landmarks"]
     several = {s.role for s in sources if len([other for other in sources if other.role == s.role]) > 1}
-    once = [s.role for s in sources if s.points != points or s.role in several or options.teacher_mirror]
+    once = [s.role for s in sources if not scheme.agrees(s.scheme) or s.role in several or options.teacher_mirror]
     if more and (several or options.teacher_mirror):
         who = "--teacher-mirror" if options.teacher_mirror else f"{', '.join(several)}, a teacher of several networks,"
         raise UserError(f"{who} gives landmarks alone; the method asks for {', '.join(more)} too")
@@ -107,8 +109,9 @@ def answers_about(
         )
         if options.teacher_mirror:
             mirrored = ask_once(options, source, ["landmarks"], split, data, replace(views, mirror=True), tell)
-            points = mapped(source, mirrored, split, chosen, options, tell).landmarks
-            back = np.asarray(points[..., split.spec.flip_index, :] * np.array([-1, 1]), np.float32)
+            targets = mapped(source, mirrored, split, chosen, options, tell).landmarks
+            mirror = geometry.similarity(0.0, 1.0, (0, 0), True)
+            back = np.asarray(split.spec.move(targets, mirror, True), np.float32)
             heard.append(Answers({"landmarks": back}))
     if len(heard) == 1:
         return heard[0]
@@ -144,10 +147,19 @@ def mapped(
     options: StudentOptions,
     tell: Tell,
 ) -> Answers:
-    """Answers in the split's scheme: through a linear map, fitted on the training faces, where it is another."""
-    points = split.spec.points
-    if answers.landmarks.shape[2] == points:
+    """Answers in the split's scheme: as that reads others, or through a linear map, fitted on the training faces."""
+    points = split.spec.shape[0]
+    if split.spec.agrees(source.scheme):
         return answers
+    read = split.spec.read(np.asarray(answers.landmarks), source.scheme)
+    if read is not None:
+        return replace(answers, taps={**answers.taps, "landmarks": read})
+    if split.spec.shape[1] != 2 or answers.landmarks.shape[3] != 2:
+        name = source.scheme.name if source.scheme else "a scheme of its own"
+        raise UserError(
+            f"the {source.role} teacher gives {answers.landmarks.shape[2:]} of {name}, from which nothing is known "
+            f"about a {split.spec.noun}"
+        )
     if not options.map_points:
         raise UserError(
             f"the {source.role} teacher finds {answers.landmarks.shape[2]} points, the dataset has {points}; "
@@ -173,6 +185,9 @@ def measure_errors(teachers: Mapping[str, Teacher], split: PreparedSplit, tell: 
             predicted = teacher.answers.landmarks[0]
         elif isinstance(teacher, LiveTeacher | RecordedTeacher) and teacher.network is not None:
             predicted = predict_split(CropNetwork.of(teacher.network), split, 32)[0]
+            other = teacher.network.card.scheme()
+            if not split.spec.agrees(other):
+                predicted = split.spec.read(predicted, other)
         else:
             raise UserError(f"the errors of {role}, of another runtime, are measured without --teacher-views only")
         teacher.training_errors = np.nanmean(np.square(predicted - split.landmarks), axis=(1, 2))

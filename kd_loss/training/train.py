@@ -110,6 +110,7 @@ class Training:
             alpha=options.alpha,
             dataset=options.dataset,
             spec=self.dataset.spec.to_dict(),
+            outputs=self.dataset.spec.outputs,
             size=faces.size,
             role=self.role,
             head=options.head,
@@ -190,7 +191,8 @@ class Training:
         return place, place if not self.processes.index else scratch
 
     def _run(self, scratch: Path, callbacks: Sequence[keras.callbacks.Callback]) -> Path:
-        options, faces = self.options, self.loaders()
+        options, faces, scheme = self.options, self.loaders(), self.dataset.spec
+        monitor = f"val_{scheme.metric}"
         card = self.card(faces)
         network = self.network(card, faces)
         distiller = self.distiller(network, faces)
@@ -205,12 +207,12 @@ class Training:
             self._say(line)
 
         def save_best(logs: dict[str, float]) -> None:
-            metrics = {"validation_nme": logs["val_nme"]} if "val_nme" in logs else {}
+            metrics = {f"validation_{scheme.metric}": logs[monitor]} if monitor in logs else {}
             save_network(
                 LandmarkNet(network.model, dataclasses.replace(network.card, metrics=metrics)), folder / "best.h5"
             )
 
-        checkpoint = Checkpoint(folder, save_best, "val_nme" if faces.validation else None)
+        checkpoint = Checkpoint(folder, save_best, monitor if faces.validation else None)
         done = checkpoint.restore(distiller, place) if options.resume else 0
         steps = len(faces.loader) * options.epochs
         note(
@@ -251,7 +253,8 @@ class Training:
         if stalled(checkpoint.history, options.patience):
             note(f"stopped after epoch {len(checkpoint.history)}: no better one in {options.patience}")
         if checkpoint.best is not None:
-            note(f"best validation NME {checkpoint.best:.2f} % -> {folder / 'best.h5'}")
+            words = scheme.metric_words.partition(" in ")[0]
+            note(f"best validation {words} {checkpoint.best:.2f} {scheme.unit} -> {folder / 'best.h5'}")
         return place
 
 

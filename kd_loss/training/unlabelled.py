@@ -67,8 +67,8 @@ def unlabelled_split(
         names = np.load(place / "name.npy").tolist()
     except (OSError, ValueError) as error:
         raise UserError(f"{place} is damaged ({error}); delete it and try again") from None
-    count, points = len(images), dataset.spec.points
-    empty = np.zeros((count, points, 2), np.float32)
+    count = len(images)
+    empty = np.zeros((count, *dataset.spec.shape), np.float32)
     split = PreparedSplit(
         place,
         dataset.spec,

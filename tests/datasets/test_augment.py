@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kd_loss import geometry
-from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment, move_points, warp
+from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment, warp
 from kd_loss.schemes.spec import W300
 
 
@@ -10,7 +10,7 @@ def test_no_augmentation_changes_nothing():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (32, 32, 3), np.uint8)
     points = rng.uniform(-0.4, 0.4, (68, 2))
-    out, moved = augment(image, points, 32, NO_AUGMENTATION, W300.flip_index, rng)
+    out, moved = augment(image, points, 32, NO_AUGMENTATION, W300, rng)
     np.testing.assert_array_equal(out, image)
     np.testing.assert_allclose(moved, points)
 
@@ -25,14 +25,14 @@ def test_points_follow_the_picture():
         point = geometry.normalise([[57, 40]], 96)
         seen = warp(image, affine, 64).astype(float)[..., 0]
         y, x = (np.average(grid, weights=seen) for grid in np.mgrid[:64, :64])
-        np.testing.assert_allclose([x, y], geometry.denormalise(move_points(point, affine, None), 64)[0], atol=0.2)
+        np.testing.assert_allclose([x, y], geometry.denormalise(W300.move(point, affine, False), 64)[0], atol=0.2)
 
 
 def test_mirroring_swaps_left_and_right():
     points = np.zeros((68, 2))
     points[36], points[45] = (-0.3, 0), (0.25, 0)
     mirror = geometry.similarity(0, 1, (0, 0), True)
-    moved = move_points(points, mirror, W300.flip_index)
+    moved = W300.move(points, mirror, True)
     # the outer corner of the right eye is now what was that of the left one, mirrored
     np.testing.assert_allclose(moved[36], [-0.25, 0])
     np.testing.assert_allclose(moved[45], [0.3, 0])
@@ -41,7 +41,7 @@ def test_mirroring_swaps_left_and_right():
 def test_the_same_numbers_give_the_same_picture():
     image = np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8)
     points = np.zeros((68, 2))
-    a, b = (augment(image, points, 40, Augmentation(), W300.flip_index, np.random.default_rng((1, 2, 3))) for _ in "ab")
+    a, b = (augment(image, points, 40, Augmentation(), W300, np.random.default_rng((1, 2, 3))) for _ in "ab")
     np.testing.assert_array_equal(a[0], b[0])
     np.testing.assert_array_equal(a[1], b[1])
 

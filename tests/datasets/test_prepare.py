@@ -17,6 +17,7 @@ from kd_loss.datasets.wflw import read_wflw
 from kd_loss.errors import UserError
 from kd_loss.files import sha256
 from kd_loss.ownership import RECORD
+from kd_loss.schemes.pose import POSES
 from tests.datasets.archives import write_w300, write_wflw
 
 PARTS = {"afw": 4, "helen/testset": 1, "ibug": 1}
@@ -237,4 +238,5 @@ def test_no_name_is_listed_twice(w300):
     with pytest.raises(UserError) as raised:
         open_dataset("nothing", w300.folder.parent)
     names = str(raised.value).partition("valid: ")[2].split(", ")
-    assert names == ["w300", "cofw", "wflw", "cfp30", "synthetic", "synthetic_cofw", "synthetic_wflw"]
+    landmarks = ["w300", "cofw", "wflw", "cfp30", "synthetic", "synthetic_cofw", "synthetic_wflw"]
+    assert names == [*landmarks, *POSES]

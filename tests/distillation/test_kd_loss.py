@@ -142,3 +142,16 @@ def test_the_papers_truth_is_a_minimum_from_a_main_weight_of_two_and_a_half():
     value = {name: float(v[0]) / 1e-4 for name, v in terms.items()}
     assert value["main"] == pytest.approx(1)
     assert value["tough"] + value["tolerant"] == pytest.approx(-2.5, rel=0.02)
+
+
+def test_the_rectangles_of_a_pose_are_those_of_its_six_numbers():
+    """(B, 2, 3) in standardised numbers: each is worth what it would be worth as a coordinate."""
+    rng = np.random.default_rng(3)
+    truth, student, tough, tolerant = rng.normal(0, 0.5, (4, 2, 2, 3)).astype("float32")
+    for variant in ("paper", "code"):
+        pose = kd_loss_terms(truth, student, tough, tolerant, variant)
+        flat = [values.reshape(2, 3, 2) for values in (truth, student, tough, tolerant)]
+        points = kd_loss_terms(*flat, variant)
+        for name, value in pose.items():
+            assert value.shape == (2,)
+            np.testing.assert_allclose(value, points[name], rtol=1e-6)

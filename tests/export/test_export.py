@@ -150,7 +150,7 @@ def test_a_file_that_the_user_put_into_an_export_stays(options, tmp_path):
 def test_difference_by_hand():
     a = np.zeros((1, 2, 2))
     b = np.array([[[0.03, 0.04], [0.0, 0.0]]])  # 0.05 of 100 pixels, and nothing
-    assert difference(a, b, 100) == pytest.approx((5.0, 2.5))
+    assert difference(W300, a, b, 100) == pytest.approx((5.0, 2.5))
     assert Faces(np.zeros((1, 8, 8, 3), np.uint8), None).nme(a) is None
 
 

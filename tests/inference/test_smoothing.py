@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from kd_loss.inference.smoothing import OneEuroFilter
+from kd_loss.inference.smoothing import OneEuroFilter, RotationFilter
+from kd_loss.schemes.rotations import from_angles, geodesic, to_angles
 
 FACE = np.array([[0.0, 0.0], [100.0, 0.0], [50.0, 100.0]])
 
@@ -39,3 +40,19 @@ def test_the_size_of_the_face_does_not_matter(factor):
     for i in range(10):
         moved = FACE + [3.0 * i, i * i]
         np.testing.assert_allclose(other(factor * moved), factor * one(moved))
+
+
+def test_a_rotation_is_smoothed_along_the_arc():
+    """A head at rest that trembles by a degree trembles less; one that turns past 180 degrees of roll does not jump."""
+    still = RotationFilter(1.0, 25.0)
+    angles = [1.0 if frame % 2 else -1.0 for frame in range(40)]
+    rolls = [to_angles(still(from_angles(0, 0, a), np.array([10.0, 20]), 40.0)[0])[2] for a in angles]
+    assert rolls[0] == pytest.approx(-1)
+    assert np.ptp(rolls[20:]) < 0.7
+    turning = RotationFilter(1.0, 25.0)
+    given = [from_angles(0, 0, 150 + 2 * frame) for frame in range(30)]
+    found = [turning(matrix, np.array([10.0, 20]), 40.0) for matrix in given]
+    late = [geodesic(a, b) for a, (b, *_) in zip(given, found, strict=True)]
+    assert max(late) < 20
+    np.testing.assert_allclose(found[-1][1], [10, 20])
+    assert found[-1][2] == pytest.approx(40)

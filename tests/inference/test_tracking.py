@@ -9,7 +9,7 @@ from kd_loss import geometry
 from kd_loss.detection import Detection
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
-from kd_loss.inference.tracking import FaceTracker, overlap, plausible
+from kd_loss.inference.tracking import FaceTracker, overlap
 from kd_loss.networks import Card
 from kd_loss.runtimes.crops import CropNetwork
 from kd_loss.schemes.spec import W300
@@ -104,9 +104,9 @@ def test_smoothing_lags_behind(predictor):
 def test_plausible_and_overlap_by_hand():
     square = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
     face = FaceLandmarks(square, (-1.5, -1.5, 13, 13), W300)
-    assert plausible(face)
-    assert not plausible(replace(face, landmarks=square / 4 + 4))  # a quarter of the crop
-    assert not plausible(replace(face, box=(4, -1.5, 13, 13)))  # off its middle by 5.5 of 13
+    assert face.plausible()
+    assert not replace(face, landmarks=square / 4 + 4).plausible()  # a quarter of the crop
+    assert not replace(face, box=(4, -1.5, 13, 13)).plausible()  # off its middle by 5.5 of 13
     assert overlap(face, face) == 1
     assert overlap(face, replace(face, landmarks=square + [5, 0])) == pytest.approx(50 / 150)
     assert overlap(face, replace(face, landmarks=square + 20)) == 0

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from kd_loss.schemes.drawing import draw_pose
 from kd_loss.schemes.head_pose import HEAD, HeadPose, camera_matrix, head_pose, pose_points, rotation
+from kd_loss.schemes.rotations import against_ray, to_angles
 from kd_loss.schemes.spec import COFW, SPECS, W300, WFLW, DatasetSpec
 
 
@@ -20,7 +21,15 @@ def project(pose, spec, height=480, width=640, at=(40.0, -30.0, 2500.0)):
 def test_the_pose_comes_back(yaw, pitch, roll):
     for spec in (W300, WFLW, COFW):
         found = head_pose(project(HeadPose(yaw, pitch, roll), spec), spec, 480, 640)
-        np.testing.assert_allclose([found.yaw, found.pitch, found.roll], [yaw, pitch, roll], atol=0.1)
+        seen = to_angles(against_ray(rotation(HeadPose(yaw, pitch, roll)), (40.0, -30.0, 2500.0)))
+        np.testing.assert_allclose([found.yaw, found.pitch, found.roll], seen, atol=0.1)
+
+
+def test_a_head_at_the_edge_of_the_picture_that_looks_into_the_camera_looks_straight():
+    """What its crop shows: in the camera's own axes it is turned by 45 degrees."""
+    landmarks = project(HeadPose(-45, 0, 0), W300, at=(2500.0, 0.0, 2500.0))
+    found = head_pose(landmarks, W300, 480, 640)
+    np.testing.assert_allclose([found.yaw, found.pitch, found.roll], 0, atol=0.1)
 
 
 def test_signs():

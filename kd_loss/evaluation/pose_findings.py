@@ -1,0 +1,100 @@
+"""What a test of head poses found: tables and pictures of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kd_loss.evaluation.findings import Picture
+from kd_loss.evaluation.metrics import worst
+from kd_loss.evaluation.plots import ced_plot, new_axes, to_png
+from kd_loss.evaluation.pose_result import ANGLES, PoseResult
+from kd_loss.schemes.drawing import draw_head, encode_png, enlarge, label, sheet
+from kd_loss.schemes.rotations import CONVENTION, THEIRS, to_angles
+from kd_loss.training.history import history_plot
+
+SIDE = 220
+COLOURS = "red: to the subject's left, green: up, blue: where it looks; thick: predicted, thin: true"
+
+
+def tables_of(results: Sequence[PoseResult], _official: bool) -> list[dict[str, Any]]:
+    """All errors over all faces and angles per range of yaw; then yaw, pitch and roll as the usual tables have them."""
+    names = list(results[0].rows())
+    header = ["network", *(f"geodesic, {name}" for name in names), "95 % interval (full)", *ANGLES]
+    header += ["position", "across", "over 10°, %", "AUC@10°"]
+    rows, ranges, theirs = [], [], []
+    for result in results:
+        scores = result.scores()
+        full, place = scores["full"], result.position.mean(axis=0)
+        cells = [f"{scores[name].nme:.2f}" for name in names] + [f"{full.low:.2f}…{full.high:.2f}"]
+        cells += [f"{value:.2f}" for value in (*result.angles.mean(axis=0), *place)]
+        rows.append([result.name, *cells, f"{full.fr_10:.1f}", f"{full.auc_10:.3f}"])
+        for name, indices in result.rows().items():
+            own = [f"{value:.2f}" for value in result.angles[indices].mean(axis=0)]
+            where = [f"{value:.2f}" for value in result.position[indices].mean(axis=0)]
+            ranges.append([result.name, name, str(len(indices)), f"{scores[name].nme:.2f}", *own, *where])
+        usual = result.angles_of_theirs.mean(axis=0)
+        theirs.append([result.name, *(f"{value:.2f}" for value in usual), f"{usual.mean():.2f}"])
+    name = results[0].split.spec.name
+    return [
+        {
+            "title": f"Head poses, {name}: degrees, positions in head widths ({CONVENTION})",
+            "header": header,
+            "rows": rows,
+        },
+        {
+            "title": "Mean absolute errors per range of yaw",
+            "header": ["network", "range", "faces", "geodesic", *ANGLES, "position", "across"],
+            "rows": ranges,
+        },
+        {"title": f"The usual table ({THEIRS})", "header": ["network", *ANGLES, "mean"], "rows": theirs},
+    ]
+
+
+def pose_sheet(result: PoseResult, indices: Sequence[int], columns: int = 5) -> np.ndarray:
+    """True (thin) and predicted (thick) axes of the given faces, with the angle between them."""
+    pictures = []
+    for index in indices:
+        picture, _ = enlarge(result.split.crop(index), np.zeros((1, 2)), SIDE)
+        for raw, thin in ((result.truth[index], True), (result.predicted[index], False)):
+            picture = draw_head(picture, raw, width=1 if thin else 3)
+        name = str(result.split.name[index]).rsplit("/", 1)[-1]
+        pictures.append(label(picture, f"{result.values[index]:.1f} deg  {name[-19:]}"))
+    return sheet(pictures, columns)
+
+
+def yaw_plot(result: PoseResult) -> bytes:
+    """Each face's geodesic error over its true yaw."""
+    figure, axes = new_axes(9, 3)
+    yaw = to_angles(result.rotations[1])[:, 0]
+    axes.scatter(yaw, result.values, s=6, alpha=0.5)
+    axes.set(xlabel="true yaw in degrees", ylabel="geodesic error in degrees")
+    return to_png(figure)
+
+
+def pictures_of(first: PoseResult, worst_count: int, history: list[dict[str, float]]) -> list[Picture]:
+    """The pictures of a network: error over yaw, faces with axes, and its training where that is known."""
+    split, name = first.split, first.name
+    typical = np.linspace(0, len(split) - 1, min(10, len(split))).astype(int).tolist()
+    bad = worst(first.values, min(worst_count, len(split)))
+    pictures = [
+        Picture("points", f"Error over yaw: {name}", "a point a face", yaw_plot(first)),
+        Picture(
+            "sample",
+            f"Ten faces: {name}",
+            f"evenly over the split; {COLOURS}",
+            encode_png(pose_sheet(first, typical)),
+        ),
+        Picture("worst", f"The worst faces: {name}", COLOURS, encode_png(pose_sheet(first, bad))),
+    ]
+    if history:
+        pictures.append(Picture("curves", "The training", "per epoch", history_plot(history)))
+    return pictures
+
+
+def error_curves(results: Sequence[PoseResult]) -> Picture:
+    """The cumulative distributions of the geodesic errors."""
+    plot = ced_plot({r.name: r.values for r in results}, 30.0, "geodesic error in degrees")
+    return Picture("ced", "Cumulative error distribution", "share of faces up to an error; mean in brackets", plot)

@@ -1,0 +1,175 @@
+"""Head poses in pictures: the predictor of networks for poses, and what it returns for one face."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kd_loss import geometry
+from kd_loss.crop import crop_face
+from kd_loss.detection import BoxCalibration
+from kd_loss.errors import UserError
+from kd_loss.inference.predictor import Detector, LandmarkPredictor, check_picture
+from kd_loss.inference.smoothing import RotationFilter
+from kd_loss.runtimes.crops import CropNetwork, open_network
+from kd_loss.schemes.drawing import draw_axes
+from kd_loss.schemes.head_pose import HeadPose, camera_matrix
+from kd_loss.schemes.pose import MOST_YAW, PoseScheme
+from kd_loss.schemes.rotations import to_angles, to_matrices
+
+
+@dataclass(frozen=True)
+class FacePose:
+    """The pose of one head.
+
+    Attributes:
+        rotation: (3, 3), head axes to camera axes, against the ray through the head's middle (`schemes.rotations`).
+        middle: (x, y) of that in pixels of the picture; width: of a head there, in pixels.
+        box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
+        scheme: of the network; score, picture, number: as `FaceLandmarks` has them.
+        margin: of the training crops.
+    """
+
+    rotation: np.ndarray
+    middle: tuple[float, float]
+    width: float
+    box: tuple[float, float, float, float]
+    scheme: PoseScheme
+    margin: float
+    score: float | None = None
+    picture: tuple[int, int] = (0, 0)
+    number: int | None = None
+
+    def pose(self) -> HeadPose | None:
+        """Yaw, pitch and roll in degrees; None beyond 99 degrees of yaw, where no face is seen."""
+        yaw, pitch, roll = (float(v) for v in to_angles(self.rotation))
+        return HeadPose(yaw, pitch, roll) if abs(yaw) <= MOST_YAW else None
+
+    def position(self) -> tuple[float, float, float]:
+        """x, y and depth of the head's middle in head widths, before a camera as `head_pose.camera_matrix` has it."""
+        matrix = camera_matrix(*self.picture)
+        x, y = (np.asarray(self.middle) - matrix[:2, 2]) / self.width
+        return float(x), float(y), float(matrix[0, 0] / self.width)
+
+    def around(self) -> tuple[float, float, float, float]:
+        """A box `(x, y, width, height)` whose crop shows the head where the training crops show it on the average."""
+        x, y, depth = self.scheme.mean[3:]
+        side = self.width * float(np.exp(depth))
+        length = side / (1 + 2 * self.margin)
+        left, top = self.middle[0] - x * side - length / 2, self.middle[1] - y * side - length / 2
+        return left, top, length, length
+
+    def plausible(self) -> bool:
+        """Whether the head lies in its crop as a head does: the network answers for a wall, too."""
+        x, y, side, _ = self.box
+        shift = np.abs(np.asarray(self.middle) - [x + side / 2, y + side / 2]).max()
+        return bool(self.pose() is not None and 0.3 < self.width / side < 1.6 and shift < 0.35 * side)
+
+    def smoothed(self, smoother: RotationFilter) -> FacePose:
+        """With rotation, middle and width through a filter."""
+        rotation, middle, width = smoother(self.rotation, np.asarray(self.middle), self.width)
+        return replace(self, rotation=rotation, middle=(float(middle[0]), float(middle[1])), width=width)
+
+    def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:
+        """A copy of the picture (H, W, 3) RGB with the head's axes; without them where there is no pose."""
+        if self.pose() is None:
+            return np.ascontiguousarray(image).copy()
+        return draw_axes(image, self.rotation, np.asarray(self.middle), 0.6 * self.width)
+
+    def cells(self) -> list[str]:
+        """Further cells of a table: the position in head widths; empty where there is no pose."""
+        return [f"{v:.3f}" for v in self.position()] if self.pose() is not None else [""] * 3
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: scheme, box, score, angles in degrees, place in pixels and in head widths."""
+        pose = self.pose()
+        told = pose is not None
+        return {
+            "scheme": self.scheme.name,
+            **({} if self.number is None else {"number": self.number}),
+            "box": [round(float(v), 3) for v in self.box],
+            "score": None if self.score is None else round(self.score, 3),
+            "pose": {name: round(value, 1) for name, value in asdict(pose).items()} if pose is not None else None,
+            "position": [round(v, 3) for v in self.position()] if told else None,
+            "middle": [round(v, 3) for v in self.middle] if told else None,
+            "head_width": round(self.width, 3) if told else None,
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict())
+
+
+class PosePredictor:
+    """Finds the poses of heads; the counterpart of `LandmarkPredictor` for networks whose card is one of poses."""
+
+    def __init__(self, network: CropNetwork):
+        scheme = network.card.scheme()
+        if not isinstance(scheme, PoseScheme):
+            raise UserError(f"a network of {network.card.dataset} gives {scheme.noun}; a head pose is wanted here")
+        self.network, self.card, self.scheme = network, network.card, scheme
+        self.calibration = BoxCalibration.from_dict(network.card.calibration, "the network's card")
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of `FacePose.cells`."""
+        return ["x", "y", "depth"]
+
+    def smoother(self, cutoff: float, rate: float) -> RotationFilter:
+        """A filter for one face of a video."""
+        return RotationFilter(cutoff, rate)
+
+    def predict_many(
+        self, images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None = None
+    ) -> list[FacePose]:
+        """One head per picture; `boxes` as `LandmarkPredictor.predict_many` has them."""
+        squares = []
+        for image, box in zip(images, boxes or [None] * len(images), strict=True):
+            check_picture(image)
+            if box is None:
+                height, width = image.shape[:2]
+                squares.append(geometry.square_crop((-0.5, -0.5, width - 0.5, height - 0.5), 0.0))
+            else:
+                x, y, width, height = np.asarray(box, np.float64)
+                squares.append(geometry.square_crop((x, y, x + width, y + height), self.card.margin))
+        crops = np.stack([crop_face(i, s, self.card.size) for i, s in zip(images, squares, strict=True)])
+        targets = np.asarray(self.network.run(crops), np.float64)
+        if not np.isfinite(targets).all():
+            raise UserError("the network answers with numbers that are not finite; its weights are damaged")
+        return [
+            self._face(image, square, raw)
+            for image, square, raw in zip(images, squares, self.scheme.raw(targets), strict=True)
+        ]
+
+    def _face(self, image: np.ndarray, square: np.ndarray, raw: np.ndarray) -> FacePose:
+        x, y = geometry.apply(geometry.invert(geometry.normalised_affine(square)), raw[1, :2])
+        left, top, side = (float(v) for v in square)
+        width = side * float(np.exp(np.clip(-raw[1, 2], -5, 5)))
+        return FacePose(
+            to_matrices(raw[0]), (float(x), float(y)), width, (left, top, side, side), self.scheme, self.card.margin,
+            picture=(image.shape[0], image.shape[1]),
+        )  # fmt: skip
+
+    def detect(self, image: np.ndarray, detector: Detector, refine: int = 1) -> list[FacePose]:
+        """Every head that a detector finds in a photograph; `refine` times cropped again from where it was found."""
+        found = detector(image)
+        if not found:
+            return []
+        boxes: list[ArrayLike] = [face.box if face.exact else self.calibration(face.box) for face in found]
+        faces = self.predict_many([image] * len(found), boxes)
+        for _ in range(refine):
+            faces = self.predict_many([image] * len(found), [face.around() for face in faces])
+        return [replace(face, score=one.score) for face, one in zip(faces, found, strict=True)]
+
+
+def load_predictor(path: str | Path, threads: int | None = None) -> LandmarkPredictor | PosePredictor:
+    """The predictor for a weights file, by its card."""
+    network = open_network(Path(path), threads)
+    kind = PosePredictor if isinstance(network.card.scheme(), PoseScheme) else LandmarkPredictor
+    return kind(network)

@@ -1,0 +1,95 @@
+"""A generic head with more than six points, and the pose that landmarks tell by it.
+
+The six points of `head_pose.HEAD` (in fifths of a millimetre) with inner eye corners, the ridge and the base of the
+nose added from mean adult distances between such points (inner corners 32 mm apart, wings of the nose 34 mm, root of
+the nose to its base 52 mm; anthropometric tables after Farkas). No person's head, and none of a data set's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from kd_loss.schemes.base import Place
+from kd_loss.schemes.rotations import against_ray, to_matrices, to_vectors
+from kd_loss.schemes.spec import COFW, W300, WFLW
+
+if TYPE_CHECKING:
+    from kd_loss.schemes.base import Scheme
+
+#: focal length of the camera that looks at a crop, in crop sides: a photograph from about two metres
+FOCAL = 4.0
+#: width of the head, between the ears, in fifths of a millimetre, as the places below
+WIDTH = 720.0
+#: index of the 68 -> place, x right, y down, z away from the camera, of a face that looks into it
+POINTS = {
+    **{36: (-225, -170, 135), 39: (-80, -165, 115), 42: (80, -165, 115), 45: (225, -170, 135)},
+    **{27: (0, -200, 85), 28: (0, -135, 60), 29: (0, -70, 30), 30: (0, 0, 0)},
+    **{31: (-80, 40, 85), 32: (-40, 52, 65), 33: (0, 60, 55), 34: (40, 52, 65), 35: (80, 40, 85)},
+    **{48: (-150, 150, 125), 54: (150, 150, 125), 8: (0, 330, 65)},
+}
+#: the middle of a head: below the middle of its eyes and behind them, by 0.15 and 0.1 of its width
+MIDDLE = np.array([0.0, -170 + 0.15 * WIDTH, 135 + 0.1 * WIDTH])
+#: point of COFW -> the same point of the 68
+_OF_COFW = {8: 36, 10: 39, 11: 42, 9: 45, 20: 30, 18: 31, 21: 33, 19: 35, 22: 48, 23: 54, 28: 8}
+#: points that a pose is told from, at the least
+FEWEST = 6
+
+
+def _indices(scheme: Scheme) -> dict[int, int]:
+    """Point of a scheme -> point of the 68; empty for a scheme that is none of the benchmarks'."""
+    of_wflw = {own: other for own, other in enumerate(WFLW.same["w300"]) if other in POINTS}
+    for spec, indices in ((W300, {i: i for i in POINTS}), (COFW, _OF_COFW), (WFLW, of_wflw)):
+        if scheme.shape == spec.shape and getattr(scheme, "pairs", None) == spec.pairs:
+            return indices  # type: ignore[return-value]
+    return {}
+
+
+def knows_head(scheme: Scheme) -> bool:
+    """Whether the head's points are among those of a scheme."""
+    return bool(_indices(scheme))
+
+
+def place_of(points: np.ndarray, scheme: Scheme, turn: np.ndarray) -> Place:
+    """Where a head of known rotation (3, 3) lies, from its landmarks (K, 2) in pixels, seen from far away.
+
+    The least squares scale and shift of the turned generic head; its axes are taken as those against the ray.
+    """
+    indices = _indices(scheme)
+    head = (np.array([POINTS[other] for other in indices.values()], np.float64) - MIDDLE) / WIDTH
+    flat, seen = (head @ turn.T)[:, :2], np.asarray(points, np.float64)[list(indices)]
+    centred = flat - flat.mean(axis=0)
+    width = float((centred * (seen - seen.mean(axis=0))).sum() / np.square(centred).sum())
+    x, y = seen.mean(axis=0) - width * flat.mean(axis=0)
+    return Place(turn, (float(x), float(y)), max(width, 1.0))
+
+
+def pose_in_crop(points: np.ndarray, scheme: Scheme, focal: float = FOCAL) -> np.ndarray | None:
+    """Rotation vector, and x, y and log depth (2, 3) of a head from its normalised landmarks (K, 2) in a crop.
+
+    The camera looks at the middle of the crop. None where fewer than six points are there, or no head fits them.
+    """
+    indices = {own: other for own, other in _indices(scheme).items() if np.isfinite(points[own]).all()}
+    if len(indices) < FEWEST:
+        return None
+    seen = np.ascontiguousarray(points[list(indices)], np.float64)
+    head = (np.array([POINTS[other] for other in indices.values()], np.float64) - MIDDLE) / WIDTH
+    camera = np.diag([focal, focal, 1.0])
+    extent = float(np.ptp(seen, axis=0).max())
+    if extent < 1e-3:
+        return None
+    # from a face that looks into the camera, as large as the points are apart
+    distance = focal * float(np.ptp(head, axis=0).max()) / extent
+    middle = seen.mean(axis=0) * distance / focal
+    start = np.zeros((3, 1)), np.array([[middle[0]], [middle[1]], [distance]])
+    found, turn, place = cv2.solvePnP(head, seen, camera, None, *start, True, cv2.SOLVEPNP_ITERATIVE)
+    if not found or not np.isfinite(turn).all() or not place[2, 0] > 0:
+        return None
+    turn, place = cv2.solvePnPRefineLM(head, seen, camera, None, turn, place)
+    x, y, depth = np.asarray(place, np.float64)[:, 0]
+    if not depth > 0.1:
+        return None
+    rotation = against_ray(to_matrices(np.asarray(turn)[:, 0]), [x, y, depth])
+    return np.array([to_vectors(rotation), [focal * x / depth, focal * y / depth, np.log(depth / focal)]])

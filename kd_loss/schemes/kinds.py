@@ -1,0 +1,28 @@
+"""The kinds of schemes: from plain values, and from names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kd_loss.errors import choose
+from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.pose import POSES, PoseScheme
+from kd_loss.schemes.spec import SPECS, DatasetSpec, chosen_spec
+
+
+def scheme_of(values: Mapping[str, Any], where: str) -> Scheme:
+    """The scheme of a card or manifest; a `UserError` that starts with `where` for malformed values.
+
+    Files that were written before there were several kinds have no `kind`: landmarks.
+    """
+    if isinstance(values, Mapping) and values.get("kind") == "pose":
+        return PoseScheme.from_dict(values, where)
+    return DatasetSpec.from_dict(values, where)
+
+
+def chosen_scheme(name: str, file: str) -> Scheme:
+    """The scheme that `--dataset NAME` and `--spec FILE` ask for."""
+    if name and not file:
+        name = choose(name, {**SPECS, **POSES}, "dataset")
+    return POSES[name] if name in POSES and not file else chosen_spec(name, file)

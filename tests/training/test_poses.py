@@ -1,0 +1,229 @@
+"""Head poses through the whole job: the same commands, methods and teachers as landmarks."""
+
+import csv
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from kd_loss.datasets.poses import draw_poses
+from kd_loss.datasets.prepare import prepare
+from kd_loss.datasets.prepared import open_dataset
+from kd_loss.detection import Detection
+from kd_loss.errors import UserError
+from kd_loss.evaluation.command import run_test
+from kd_loss.evaluation.compare import run_compare
+from kd_loss.evaluation.options import CompareOptions, EvaluationOptions
+from kd_loss.export.command import run_export
+from kd_loss.export.options import ExportOptions
+from kd_loss.inference.command import run_predict
+from kd_loss.inference.options import PredictOptions
+from kd_loss.networks import Card, load_network
+from kd_loss.runtimes.crops import open_network
+from kd_loss.schemes.pose import POSES, PoseScheme
+from kd_loss.schemes.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
+from kd_loss.training.history import read_history
+from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.student import train_student
+from kd_loss.training.teacher import train_teachers
+
+
+def silent(_):
+    pass
+
+
+@pytest.fixture(scope="module")
+def data(data_folder, tmp_path_factory):
+    """`pose_synthetic` beside `synthetic`: the same 40 and 10 drawn faces of 48 px."""
+    data = tmp_path_factory.mktemp("poses")
+    (data / "synthetic").symlink_to(data_folder / "synthetic")
+    archive = draw_poses(POSES["pose_synthetic"], 40, 48, 0.15, 0)
+    prepare(archive, data / "pose_synthetic", size=48, tell=silent)
+    return data
+
+
+@pytest.fixture(scope="module")
+def options(data, tmp_path_factory):
+    """A tiny student, with teachers of the same kind in the same runs."""
+    common = {
+        "dataset": "pose_synthetic", "arch": "tiny", "batch_size": 8, "alpha": 0.5, "data": data, "head": "pooled",
+        "runs": tmp_path_factory.mktemp("runs"), "epochs": 1,
+    }  # fmt: skip
+    train_teachers(TeacherOptions(size=48, **common), tell=silent)
+    return StudentOptions(size=32, validation=0.2, **common)
+
+
+@pytest.fixture(scope="module")
+def student(options):
+    """The run folder of a student by KD-Loss."""
+    return train_student(dataclasses.replace(options, epochs=2), tell=silent)
+
+
+def test_a_prepared_pose_is_the_drawn_one(data):
+    dataset = open_dataset("pose_synthetic", data)
+    split, drawn = dataset.split("train"), open_dataset("synthetic", data).split("train")
+    assert split.landmarks.shape == (40, 2, 3)
+    np.testing.assert_array_equal(split.images, drawn.images)
+    np.testing.assert_allclose(split.landmarks.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(split.landmarks.std(axis=0), 1, atol=1e-4)
+    archive = draw_poses(POSES["pose_synthetic"], 40, 48, 0.15, 0)
+    raw = split.spec.raw(split.landmarks)
+    truth = np.stack([sample.place.rotation for sample in archive.samples[:40]])
+    assert geodesic(to_matrices(raw[:, 0]), truth).max() < 0.01
+    for index in (0, 7):
+        place, affine = archive.samples[index].place, split.affine[index]
+        crop = (affine[:, :2] @ place.middle + affine[:, 2] + 0.5) / 48 - 0.5
+        np.testing.assert_allclose(raw[index, 1, :2], crop, atol=1e-5)
+        np.testing.assert_allclose(np.exp(-raw[index, 1, 2]), place.width * affine[0, 0] / 48, rtol=1e-5)
+    manifest = json.loads((data / "pose_synthetic" / "manifest.json").read_text())
+    assert manifest["spec"]["kind"] == "pose"
+    assert "focal length 4 crop sides" in manifest["spec"]["camera"]
+
+
+def test_kd_loss_learns_poses(student):
+    history = read_history(student / "history.csv")
+    assert {"loss", "main", "tough", "tolerant", "degrees", "val_degrees"} <= history[0].keys()
+    card = Card.read(student / "best.h5")
+    assert isinstance(card.scheme(), PoseScheme)
+    assert "rotation vector" in card.outputs
+    assert card.metrics.keys() == {"validation_degrees"}
+    assert load_network(student / "best.h5").model.output_shape == (None, 2, 3)
+    with pytest.raises(UserError, match="gives a head pose; landmarks are wanted"):
+        card.dataset_spec()
+
+
+def test_methods_work_unchanged(options):
+    every = ["imitation", "min", "bound", "pil", "ail", "aht", "srrl", "rkd"]
+    folder = train_student(dataclasses.replace(options, method=every, set=["aht.attend=False"]), tell=silent)
+    [row] = read_history(folder / "history.csv")
+    assert {"ail.imitation", "aht.imitation", "srrl.regression"} <= row.keys()
+    assert all(np.isfinite(v) for v in row.values())
+
+
+def test_two_stages_with_attention(options):
+    staged = dataclasses.replace(
+        options, stages=["aht=1", "ail=1@embedding"], set=["aht.alpha=0.0"], name="staged", method=["none"]
+    )
+    folder = train_student(staged, tell=silent)
+    assert folder.name == "staged"
+
+
+def test_landmarks_and_pnp_as_a_teacher(options, data):
+    """A landmark student's answers are read as poses; so are the raw numbers of a Python function."""
+    marks = dataclasses.replace(options, dataset="synthetic", method=["none"])
+    landmarks = train_student(marks, tell=silent) / "best.h5"
+    told: list[str] = []
+    mine = dataclasses.replace(options, method=["imitation"], teacher=[f"pnp={landmarks}"])
+    folder = train_student(mine, tell=told.append)
+    assert any("asked once" in line for line in told)
+    assert json.loads((folder / "config.json").read_text())["decided_by"]["teachers"]["pnp"]["arch"] == "tiny"
+    function = options.runs / "teacher.py"
+    function.write_text(
+        "import numpy as np\n"
+        "def pose(images):\n    return np.zeros((len(images), 2, 3))\n"
+        "def points(images):\n    return np.zeros((len(images), 68, 2))\n"
+    )
+    train_student(dataclasses.replace(mine, teacher=[f"mine={function}:pose"]), tell=silent)
+    with pytest.raises(UserError, match=r"not landmarks \(B, M, 3\)"):
+        train_student(dataclasses.replace(mine, teacher=[f"mine={function}:points"]), tell=silent)
+    metrics = run_test(
+        EvaluationOptions(
+            weights=[str(landmarks)], dataset="pose_synthetic", beside=False, data=data, runs=options.runs,
+            output=str(options.runs / "pnp"),
+        )
+    )  # fmt: skip
+    assert metrics["networks"][0]["scores"]["full"]["faces"] == 10
+
+
+def test_what_is_of_points_in_a_plane_is_refused(options):
+    for changes, message in (
+        ({"head": "heatmap", "method": ["none"]}, "give --head pooled"),
+        ({"method": ["auxiliary"]}, "auxiliary fails on two faces"),
+        ({"unlabelled": "photographs"}, "--unlabelled crops faces by their landmarks"),
+    ):
+        with pytest.raises(UserError, match=message):
+            train_student(dataclasses.replace(options, **changes), tell=silent)
+
+
+def test_a_report_of_poses(student, data, options):
+    metrics = run_test(
+        EvaluationOptions(
+            weights=[str(student / "best.h5")], dataset="pose_synthetic", beside=False, data=data, runs=options.runs
+        )
+    )
+    [network] = metrics["networks"]
+    full = network["scores"]["full"]
+    stored = np.load(student / "predictions.npz")
+    np.testing.assert_allclose(full["degrees"], stored["degrees"].mean())
+    angles = [to_angles(to_matrices(stored[key][:, 0])) for key in ("predicted", "truth")]
+    np.testing.assert_allclose(full["yaw"], np.abs(angles[0] - angles[1]).mean(axis=0)[0], rtol=1e-6)
+    assert "R_y(-yaw) R_x(-pitch) R_z(roll)" in network["convention"]
+    page = (student / "report.html").read_text()
+    assert "per range of yaw" in page
+    assert "6DRepNet" in page
+
+
+def test_methods_are_compared(options):
+    given = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions) if hasattr(options, f.name)}
+    compared = CompareOptions(**{**given, "methods": ["none", "imitation"], "seeds": 1})
+    summary = run_compare(compared)
+    entry = summary["methods"]["imitation"]
+    assert {"degrees", "yaw", "pitch", "roll", "position", "against_none"} <= entry.keys()
+    page = (options.runs / "pose_synthetic" / "compare" / "report.html").read_text()
+    assert "geodesic error in degrees" in page
+
+
+def test_exports_give_the_same_pose(student, data, tmp_path):
+    rows = run_export(
+        ExportOptions(
+            weights=str(student / "best.h5"), format=["litert", "onnx"], data=data, output=str(tmp_path / "export")
+        )
+    )
+    assert max(row["max"] for row in rows) < 0.05  # degrees
+    network = open_network(tmp_path / "export" / "best-fp32.tflite")
+    assert network.run(np.zeros((1, 32, 32, 3), np.uint8)).shape == (1, 2, 3)
+
+
+def test_predict_writes_angles_and_position(student, tmp_path, capsys, monkeypatch):
+    picture = tmp_path / "photo.png"
+    cv2.imwrite(str(picture), np.full((60, 80, 3), 90, np.uint8))
+    found = [Detection((10.0, 10.0, 30.0, 30.0), 2.0)]
+    monkeypatch.setattr("kd_loss.inference.command.open_detector", lambda *_, **__: lambda image: found)
+    output = tmp_path / "out"
+    options = PredictOptions(sources=[str(picture)], weights=str(student / "best.h5"), output=output)
+    [face] = run_predict(options)
+    entry = json.loads((output / "photo.json").read_text())["faces"][0]
+    assert set(entry["pose"]) == {"yaw", "pitch", "roll"}
+    assert len(entry["position"]) == 3
+    assert not (output / "photo.pts").exists()
+    header, row = csv.reader((output / "faces.csv").read_text().splitlines())
+    assert header[-6:] == ["yaw", "pitch", "roll", "x", "y", "depth"]
+    assert float(row[-1]) == pytest.approx(80 / face.width, abs=1e-3)  # of a camera as wide as the picture is long
+    assert not (cv2.imread(str(output / "photo.png")) == 90).all()  # the axes
+    # a profile from behind is no pose
+    turned = dataclasses.replace(face, rotation=from_angles(130, 0, 0))
+    assert turned.pose() is None
+    assert turned.to_dict()["pose"] is None
+    assert turned.cells() == ["", "", ""]
+    monkeypatch.setattr("kd_loss.inference.pose.PosePredictor.detect", lambda *_: [turned])
+    run_predict(options)
+    assert "no pose of face 1: its yaw lies outside of −99…99 degrees" in capsys.readouterr().out
+
+
+def test_a_head_is_cropped_where_training_saw_it(student):
+    """The square around a head that lies as the training faces do on the average is that of its crop."""
+    from kd_loss.inference.pose import FacePose
+
+    scheme = Card.read(student / "best.h5").scheme()
+    x, y, depth = scheme.mean[3:]
+    side = 100.0
+    face = FacePose(
+        np.eye(3), (50 + x * side, 40 + y * side), side * float(np.exp(-depth)), (0, -10, side, side), scheme, 0.15
+    )
+    left, top, length, _ = face.around()
+    np.testing.assert_allclose([left + length / 2, top + length / 2, length * 1.3], [50, 40, side])
+    assert face.plausible()
+    assert not dataclasses.replace(face, box=(60, -10, side, side)).plausible()
+    assert to_vectors(face.rotation).max() == 0
