@@ -15,13 +15,13 @@ from kd_loss.demo.command import MARK, run_demo
 from kd_loss.demo.options import DemoOptions
 from kd_loss.errors import UserError
 from kd_loss.evaluation.compare import run_compare
+from kd_loss.evaluation.options import CompareOptions
 from kd_loss.networks.card import Card
 from kd_loss.ownership import RECORD, claim, record_folder, recorded
 from kd_loss.schemes.spec import W300
 from kd_loss.speed.command import run_benchmark
 from kd_loss.speed.options import BenchmarkOptions
 from kd_loss.speed.training import run_training_benchmark
-from kd_loss.training.options import CompareOptions
 
 ROOT = Path(__file__).parents[1]
 
