@@ -3,7 +3,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test quick check lint setup clean
+
+# what changes most often and needs no training: for the everyday, under a minute
+QUICK := tests/test_rooms.py tests/test_configuration.py tests/test_errors.py tests/test_files.py \
+  tests/test_geometry.py tests/test_shape_model.py tests/test_terminal.py tests/test_docstrings.py tests/schemes \
+  tests/datasets tests/distillation/test_kd_loss.py tests/evaluation/test_metrics.py tests/inference/test_smoothing.py
 
 demo: $(STAMP)
 	$(BIN)/kd-loss demo
@@ -11,6 +16,12 @@ demo: $(STAMP)
 test: $(STAMP) lint
 	$(BIN)/python -m pytest -q -n auto --dist loadfile
 	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n auto tests/distillation
+
+quick: $(STAMP)
+	$(BIN)/python -m pytest -q -n auto $(QUICK)
+
+# before a commit
+check: lint quick
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

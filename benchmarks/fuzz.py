@@ -1,9 +1,10 @@
 """Damaged inputs: `python benchmarks/fuzz.py [--factor 10] [--seed 0] [--kinds KIND …] [--output FOLDER]`.
 
 Every input of every kind is made from a sound file by a seeded damage, and given to the function that the commands
-read such files with. An answer or one line is right; anything else is a traceback, a process that ends a crash. Each
-kind runs in a process of its own, with a limit on its memory. `--factor 1` tries 13,500 inputs; `fuzz.json`
-holds the figures, and every input that broke something lies beside it.
+read such files with. An answer or one line is right; anything else is a traceback, a process that ends a crash, a file
+that is not as it was afterwards counts as lost bytes. Each kind runs in a process of its own, with a limit
+on its memory. `--factor 1` tries 13,500 inputs; `fuzz.json` holds the figures, a text for every input that broke
+something lies beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 import traceback
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,16 @@ def memory(entry: str) -> int:
     return int(line.split()[1]) >> 10
 
 
+def stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size in bytes and time of change in ns of every file under a folder."""
+    found = {}
+    for root, _, files in os.walk(folder):
+        for name in files:
+            status = os.lstat(os.path.join(root, name))
+            found[os.path.join(root, name)] = (status.st_size, status.st_mtime_ns)
+    return found
+
+
 def worker(name: str, seed: int, start: int, count: int, keep: Path) -> None:
     """Try inputs `start` to `count`; a line of JSON for each that is not an answer or one line of ours."""
     import resource
@@ -51,10 +63,11 @@ def worker(name: str, seed: int, start: int, count: int, keep: Path) -> None:
             kind = kind_of(name, folder)
         most = (memory("VmSize") + ROOM) << 20
         resource.setrlimit(resource.RLIMIT_AS, (most, most))
-        resident, refused, bad = memory("VmHWM"), 0, 0
+        resident, refused, bad, lost = memory("VmHWM"), 0, 0, 0
         for index in range(start, count):
-            kind.make(np.random.default_rng((seed, sorted(COUNTS).index(name), index)))
+            kind.make(np.random.default_rng((seed, zlib.crc32(name.encode()), index)))
             print(index, flush=True)
+            before = stamps(folder)
             try:
                 kind.read()
             except (UserError, BadSample) as error:
@@ -65,12 +78,15 @@ def worker(name: str, seed: int, start: int, count: int, keep: Path) -> None:
                     raise
                 bad += 1
                 (keep / f"{name}-{index}.txt").write_text(traceback.format_exc())
-        print(json.dumps({"refused": refused, "bad": bad, "mb": memory("VmHWM") - resident}), flush=True)
+            after = stamps(folder)
+            lost += sum(stamp[0] for path, stamp in before.items() if after.get(path) != stamp)
+        found = {"refused": refused, "tracebacks": bad, "lost": lost, "mb": memory("VmHWM") - resident}
+        print(json.dumps(found), flush=True)
 
 
 def run(name: str, seed: int, count: int, keep: Path) -> dict[str, Any]:
     """All inputs of a kind; a process that one of them ends is started again after it."""
-    total = {"inputs": count, "refused": 0, "tracebacks": 0, "crashes": 0, "mb": 0, "seconds": 0.0}
+    total = {"inputs": count, "refused": 0, "tracebacks": 0, "crashes": 0, "lost": 0, "mb": 0, "seconds": 0.0}
     start, begun = 0, time.perf_counter()
     while start < count:
         command = [sys.executable, __file__, "--worker", name, str(seed), str(start), str(count), str(keep)]
@@ -78,8 +94,8 @@ def run(name: str, seed: int, count: int, keep: Path) -> dict[str, Any]:
         lines = done.stdout.splitlines()
         if done.returncode == 0:
             part = json.loads(lines[-1])
-            total["refused"] += part["refused"]
-            total["tracebacks"] += part["bad"]
+            for key in ("refused", "tracebacks", "lost"):
+                total[key] += part[key]
             total["mb"] = max(total["mb"], part["mb"])
             break
         if not lines:
@@ -98,7 +114,7 @@ def results(options: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]
         found = run(name, options.seed, count, options.output)
         print(
             f"{name}: {found['inputs']} inputs, {found['refused']} refused, {found['tracebacks']} tracebacks, "
-            f"{found['crashes']} crashes, {found['mb']} MB more, {found['seconds']} s",
+            f"{found['crashes']} crashes, {found['lost']} bytes lost, {found['mb']} MB more, {found['seconds']} s",
             flush=True,
         )
         yield name, found
@@ -118,13 +134,13 @@ def main() -> None:
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     kinds = dict(results(options))
-    keys = ("inputs", "refused", "tracebacks", "crashes")
+    keys = ("inputs", "refused", "tracebacks", "crashes", "lost")
     total: dict[str, Any] = {key: sum(kind[key] for kind in kinds.values()) for key in keys}
     total["mb"] = max(kind["mb"] for kind in kinds.values())
     print("all: " + ", ".join(f"{value} {key}" for key, value in total.items()))
     record = {"seed": options.seed, "factor": options.factor, "room_mb": ROOM, "all": total, "kinds": kinds}
     (options.output / "fuzz.json").write_text(json.dumps(record, indent=2) + "\n")
-    sys.exit(1 if total["tracebacks"] or total["crashes"] else 0)
+    sys.exit(1 if total["tracebacks"] or total["crashes"] or total["lost"] else 0)
 
 
 if __name__ == "__main__":

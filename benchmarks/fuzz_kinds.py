@@ -149,12 +149,17 @@ def kind_of(name: str, folder: Path) -> Kind:
 
         from kd_loss.inference.sources import Video
 
-        path = folder / "a.avi"
-        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
-        for _ in range(10):
-            writer.write(rng0.integers(0, 256, (48, 64, 3)).astype(np.uint8))
-        writer.release()
-        return of_file(folder, path.read_bytes(), "a.avi", lambda: sum(1 for _ in Video(str(path)).open()))
+        files, path = [], folder / "a.avi"
+        for suffix, code in (("avi", "MJPG"), ("mp4", "mp4v")):
+            writer = cv2.VideoWriter(str(folder / f"sound.{suffix}"), cv2.VideoWriter.fourcc(*code), 10, (64, 48))
+            for _ in range(10):
+                writer.write(rng0.integers(0, 256, (48, 64, 3)).astype(np.uint8))
+            writer.release()
+            files.append((folder / f"sound.{suffix}").read_bytes())
+        return Kind(
+            folder, lambda rng: path.write_bytes(damaged(files[int(rng.integers(2))], rng)) and None,
+            lambda: sum(1 for _ in Video(str(path)).open()),
+        )  # fmt: skip
     if name == "pts":
         return of_file(folder, pts.format_pts(points).encode(), "a.pts", lambda: pts.read_pts(folder / "a.pts", 68))
     if name == "npy":
@@ -166,8 +171,9 @@ def kind_of(name: str, folder: Path) -> Kind:
 
         cv2.imwrite(str(folder / "a.png"), draw_face(60, 0, 0))
         row = "a.png," + ",".join(f"{value:.2f}" for value in points.reshape(-1))
+        text = f"image,x,y\n{row}\n{row}\n".encode()
         return of_file(
-            folder, f"image,x,y\n{row}\n{row}\n".encode(), "a.csv", lambda: folders.read_folder(folder, spec.W300)
+            folder, text, "a.csv", lambda: [s.load() for s in folders.read_folder(folder, spec.W300).samples]
         )
     if name in ("wflw", "cofw"):
         from tests.datasets.archives import write_cofw, write_wflw

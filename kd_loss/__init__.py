@@ -1,8 +1,112 @@
-"""Landmark networks for faces, distilled from several teachers (KD-Loss and its relatives)."""
+"""Landmark networks for faces, distilled from several teachers (KD-Loss and its relatives).
+
+The names of `__all__` are imported when they are first asked for: `import kd_loss` alone imports neither NumPy nor
+Keras. `docs/python.md` shows them at work.
+"""
 
 import os
+from typing import TYPE_CHECKING, Any
 
 # a picture of hostile size is refused before its pixels are allocated; OpenCV reads this when it is imported
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))
 
 __version__ = "0.1.0"
+
+#: name -> the module that has it
+_EXPORTS = {
+    **dict.fromkeys(("FaceLandmarks",), "kd_loss.inference.result"),
+    **dict.fromkeys(("LandmarkPredictor",), "kd_loss.inference.predictor"),
+    **dict.fromkeys(("FaceTracker",), "kd_loss.inference.tracking"),
+    **dict.fromkeys(("DETECTORS", "BoxCalibration", "Detection", "open_detector"), "kd_loss.detection"),
+    **dict.fromkeys(("DatasetSpec",), "kd_loss.schemes.spec"),
+    **dict.fromkeys(("open_dataset",), "kd_loss.datasets.prepared"),
+    **dict.fromkeys(("load_network",), "kd_loss.networks"),
+    **dict.fromkeys(("METHODS", "DistillationMethod", "TeacherMean", "get_method", "register"), "kd_loss.distillation"),
+    **dict.fromkeys(("UserError",), "kd_loss.errors"),
+    **dict.fromkeys(
+        (
+            *("prepare", "train_teacher", "train_student", "train_finder", "test", "predict", "compare"),
+            *("export_network", "import_network", "benchmark_networks", "draw_loss", "run_demo"),
+            *("show", "list_methods"),
+        ),
+        "kd_loss.api",
+    ),
+}
+
+__all__ = [
+    "DETECTORS",
+    "METHODS",
+    "BoxCalibration",
+    "DatasetSpec",
+    "Detection",
+    "DistillationMethod",
+    "FaceLandmarks",
+    "FaceTracker",
+    "LandmarkPredictor",
+    "TeacherMean",
+    "UserError",
+    "benchmark_networks",
+    "compare",
+    "draw_loss",
+    "export_network",
+    "get_method",
+    "import_network",
+    "list_methods",
+    "load_network",
+    "open_dataset",
+    "open_detector",
+    "predict",
+    "prepare",
+    "register",
+    "run_demo",
+    "show",
+    "test",
+    "train_finder",
+    "train_student",
+    "train_teacher",
+]
+
+if TYPE_CHECKING:
+    from kd_loss.api import (
+        benchmark_networks,
+        compare,
+        draw_loss,
+        export_network,
+        import_network,
+        list_methods,
+        predict,
+        prepare,
+        run_demo,
+        show,
+        test,
+        train_finder,
+        train_student,
+        train_teacher,
+    )
+    from kd_loss.datasets.prepared import open_dataset
+    from kd_loss.detection import DETECTORS, BoxCalibration, Detection, open_detector
+    from kd_loss.distillation import METHODS, DistillationMethod, TeacherMean, get_method, register
+    from kd_loss.errors import UserError
+    from kd_loss.inference.predictor import LandmarkPredictor
+    from kd_loss.inference.result import FaceLandmarks
+    from kd_loss.inference.tracking import FaceTracker
+    from kd_loss.networks import load_network
+    from kd_loss.schemes.spec import DatasetSpec
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for (PEP 562), without the start-up notes of native libraries."""
+    if name not in _EXPORTS:
+        raise AttributeError(f"module 'kd_loss' has no attribute '{name}'")
+    import importlib
+
+    from kd_loss.quiet import quiet_stderr
+
+    with quiet_stderr():
+        value = getattr(importlib.import_module(_EXPORTS[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -38,10 +38,20 @@ COMMANDS = {
         "kd_loss.datasets.command:run_prepare",
         "an archive of annotated faces -> a prepared dataset",
     ),
+    "show": Command(
+        "kd_loss.datasets.contact_sheets:ShowOptions",
+        "kd_loss.datasets.contact_sheets:run_show",
+        "prepared faces with points, numbers and pairs, and augmented ones",
+    ),
     "train-teacher": Command(
         "kd_loss.training.options:TeacherOptions",
         "kd_loss.training.teacher:train_teachers",
         "train the tough and the tolerant teacher of a dataset",
+    ),
+    "methods": Command(
+        "kd_loss.evaluation.options:MethodsOptions",
+        "kd_loss.evaluation.methods_table:run_methods",
+        "the distillation methods: objective, teachers, parameters, source",
     ),
     "train-student": Command(
         "kd_loss.training.options:StudentOptions",
@@ -52,6 +62,26 @@ COMMANDS = {
         "kd_loss.finder.options:FinderOptions",
         "kd_loss.finder.command:run_train_finder",
         "train the face finder that predict uses",
+    ),
+    "train-keypoints": Command(
+        "kd_loss.keypoints.options:KeypointOptions",
+        "kd_loss.keypoints.command:run_train_keypoints",
+        "train a detector of keypoints that nobody annotated, on clips",
+    ),
+    "distil-keypoints": Command(
+        "kd_loss.keypoints.options:KeypointDistillationOptions",
+        "kd_loss.keypoints.distil:run_distil_keypoints",
+        "a small detector from the answers of a large one",
+    ),
+    "animate-keypoints": Command(
+        "kd_loss.keypoints.animate:AnimationOptions",
+        "kd_loss.keypoints.animate:run_animate_keypoints",
+        "one picture moved by the keypoints of a clip, as a .gif",
+    ),
+    "test-keypoints": Command(
+        "kd_loss.keypoints.options:KeypointTestOptions",
+        "kd_loss.keypoints.evaluate:run_test_keypoints",
+        "judge detectors by the landmarks that can be read from their keypoints",
     ),
     "test": Command(
         "kd_loss.evaluation.options:EvaluationOptions",
@@ -73,6 +103,11 @@ COMMANDS = {
         "kd_loss.export.command:run_export",
         "a student for other runtimes: LiteRT, ONNX, SavedModel, a web page",
     ),
+    "export-keypoints": Command(
+        "kd_loss.export.keypoints:KeypointExportOptions",
+        "kd_loss.export.keypoints:run_export_keypoints",
+        "a keypoint detector for LiteRT and ONNX Runtime",
+    ),
     "benchmark": Command(
         "kd_loss.speed.options:BenchmarkOptions",
         "kd_loss.speed.command:run_benchmark",
@@ -83,7 +118,7 @@ COMMANDS = {
         "kd_loss.evaluation.compare:run_compare",
         "several methods on equal terms: train, test, one table",
     ),
-    "curves": Command(
+    "draw-loss": Command(
         "kd_loss.evaluation.options:CurvesOptions",
         "kd_loss.evaluation.curves:run_curves",
         "draw the terms of KD-Loss",
@@ -95,18 +130,25 @@ COMMANDS = {
     ),
 }
 
+#: older names of commands
+ALIASES = {"curves": "draw-loss"}
 
-def _resolve(place: str) -> Any:
+
+def resolve(place: str) -> Any:
+    """The object at `module:name`."""
     module, _, name = place.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
-def _execute(argv: Sequence[str], prog: str) -> None:
+def execute(argv: Sequence[str], prog: str) -> None:
+    """Run a command line, without what a process needs around it: errors are raised."""
     parser = Parser(prog=prog, description="Landmark networks distilled from several teachers.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.help, add_help=False)
+    if argv:
+        argv = [ALIASES.get(argv[0], argv[0]), *argv[1:]]
     if not argv or argv[0] not in COMMANDS:
         if argv and not argv[0].startswith("-"):
             from kd_loss.errors import choose
@@ -121,8 +163,8 @@ def _execute(argv: Sequence[str], prog: str) -> None:
 
 def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     """Parse one command's options and run it; what the command returns."""
-    command = COMMANDS[name]
-    options_class = _resolve(command.options)
+    command = COMMANDS[ALIASES.get(name, name)]
+    options_class = resolve(command.options)
     parser = Parser(prog=prog, description=(options_class.__doc__ or "").strip(), allow_abbrev=False)
     add_options(parser, options_class)
     options = build(options_class, vars(parser.parse_args(argv)))
@@ -131,7 +173,7 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     if os.environ.get("KERAS_BACKEND") == "jax" and name not in ("export", "benchmark"):
         sys.meta_path.insert(0, WithoutTensorFlow())
     with quiet_stderr(), at_once():
-        function = _resolve(command.function)
+        function = resolve(command.function)
     interruptible()
     return function(options)
 
@@ -174,7 +216,7 @@ def _fail(message: str) -> NoReturn:
 
 def main() -> NoReturn:
     """The console command `kd-loss`."""
-    _guard(_execute, sys.argv[1:], "kd-loss")
+    _guard(execute, sys.argv[1:], "kd-loss")
 
 
 def run_command(name: str) -> NoReturn:

@@ -11,6 +11,7 @@ import dataclasses
 import difflib
 import json
 import math
+import os
 import tomllib
 import types
 import typing
@@ -27,19 +28,20 @@ _OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
 
 
 def option(
-    default: Any, help: str, *, positional: bool = False, flag: str = "", choices: Sequence[str] = (),
+    default: Any, help: str, *, positional: bool = False, flag: str = "", also: str = "", choices: Sequence[str] = (),
     within: tuple[float, float] | None = None, above: float | None = None,
 ) -> Any:  # fmt: skip
     """A field of an options class.
 
     Args:
         flag: its name on the command line, where that differs.
+        also: an older name of it.
         choices: the texts that it may be, beside an empty default; for a list, each of its entries.
         within: the least and the largest number that it may be, the last perhaps infinite.
         above: a number that it has to exceed.
     """
     metadata = {
-        **{"help": help, "positional": positional, "flag": flag},
+        **{"help": help, "positional": positional, "flag": flag, "also": also},
         **{"choices": tuple(choices), "within": within, "above": above},
     }
     if isinstance(default, list):
@@ -85,15 +87,16 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
             parser.add_argument(field.name, type=kind, help=text, **nargs)
             continue
         flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
+        names = [flag, *([field.metadata["also"]] if field.metadata["also"] else [])]
         options: dict[str, Any] = {"dest": field.name, "help": text, "default": argparse.SUPPRESS}
         if kind is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction if default else "store_true", **options)
+            parser.add_argument(*names, action=argparse.BooleanOptionalAction if default else "store_true", **options)
         else:
             choices = field.metadata["choices"]
             metavar = "{" + ",".join(choices) + "}" if choices else flag.lstrip("-").upper().replace("-", "_")
             if many:  # given once with several values, or several times
                 options |= {"nargs": "+", "action": "extend"}
-            parser.add_argument(flag, type=kind, metavar=metavar, **options)
+            parser.add_argument(*names, type=kind, metavar=metavar, **options)
 
 
 def _range_of(metadata: Mapping[str, Any]) -> str:
@@ -155,17 +158,48 @@ def read_config(path: Path, cls: type) -> dict[str, Any]:
                 f"the configuration {path} has an unknown option '{key}'"
                 + (f": did you mean '{near[0]}'?" if near else "")
             )
-        kind, many = _base_type(hints[name])
-        try:
-            if value is None and type(None) in typing.get_args(hints[name]):
-                result[name] = None
-            elif many:
-                result[name] = [_convert(v, kind) for v in (value if isinstance(value, list) else [value])]
-            else:
-                result[name] = _convert(value, kind)
-        except (TypeError, ValueError, OverflowError):
-            raise UserError(f"the configuration {path}: {key} = {value!r} is no {kind.__name__}") from None
+        result[name] = _fitted(value, hints[name], f"the configuration {path}: {key}")
     return result
+
+
+def from_keywords(cls: type[T], values: Mapping[str, Any], what: str) -> T:
+    """An instance from a function's keywords, over those of `config`, if any.
+
+    Paths may be text or `os.PathLike`, lists any sequence, numbers those of NumPy. A `UserError` names the nearest
+    option for an unknown one, and a value of another type.
+    """
+    hints = typing.get_type_hints(cls)
+    flags = {field.metadata["flag"].lstrip("-").replace("-", "_"): field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    given = {}
+    for key, value in values.items():
+        key = flags.get(key, key)
+        if key not in hints:
+            near = difflib.get_close_matches(key, list(hints), n=1)
+            raise UserError(f"{what} has no option '{key}'" + (f": did you mean '{near[0]}'?" if near else ""))
+        value = list(value) if isinstance(value, tuple) else value
+        plain = [_plain(one) for one in value] if isinstance(value, list) else _plain(value)
+        given[key] = _fitted(plain, hints[key], f"{what}: {key}")
+    return build(cls, given)
+
+
+def _plain(value: Any) -> Any:
+    """A path as text, a number of NumPy as one of Python, anything else as it is."""
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+
+
+def _fitted(value: Any, annotation: Any, where: str) -> Any:
+    """A value as its field's type has it; a `UserError` that begins with `where` for one that is none."""
+    kind, many = _base_type(annotation)
+    try:
+        if value is None and type(None) in typing.get_args(annotation):
+            return None
+        if many:
+            return [_convert(v, kind) for v in (value if isinstance(value, list) else [value])]
+        return _convert(value, kind)
+    except (TypeError, ValueError, OverflowError):
+        raise UserError(f"{where} = {value!r} is no {kind.__name__}") from None
 
 
 def _convert(value: Any, kind: type) -> Any:

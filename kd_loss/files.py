@@ -187,6 +187,8 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"cannot read {what} {path}: {error.strerror}") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{what} {path} is not JSON: {error}") from None
     except (ValueError, RecursionError):
         raise UserError(f"{what} {path} is not JSON") from None
     if not isinstance(values, dict):

@@ -83,12 +83,16 @@ def check_free(folder: Path, names: Iterable[str]) -> list[str]:
 
 def claim(folder: Path, names: Iterable[str]) -> None:
     """Record files that are about to be written into a folder; a `UserError` where one is there and not recorded."""
-    new = check_free(folder, names)
+    known = recorded(folder)  # a killed run may have recorded what it did not write
+    new = [name for name in check_free(folder, names) if name not in known]
     if not new:
         return
+    record = folder / RECORD
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / RECORD).open("a", encoding="utf-8", errors="surrogateescape") as record:
-            record.write("".join(f"{name}\n" for name in new))
+        # a kill or a full disk may have cut the last name
+        cut = record.is_file() and not record.read_bytes().endswith(b"\n")
+        with record.open("a", encoding="utf-8", errors="surrogateescape") as file:
+            file.write("\n" * cut + "".join(f"{name}\n" for name in new))
     except OSError as error:
         raise disk_error(error, folder) from None

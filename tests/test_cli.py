@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from kd_loss.cli import execute
+from kd_loss.errors import UserError
 from tests.datasets.archives import write_w300
 
 ROOT = Path(__file__).parents[1]
@@ -23,25 +25,10 @@ def run(*argv, cwd, script=None):
 @pytest.mark.parametrize(
     ("argv", "script", "message"),
     [
-        (["prepare", "--dataset", "w300"], None, "--source FOLDER"),
         (["prepare", "--dataset", "w300", "--source", "nowhere"], None, "no such folder: nowhere"),
-        (["prepare", "--dataset", "w30", "--source", "."], None, "did you mean 'w300'"),
-        (["prepare", "--source", "."], None, "give --dataset"),
-        (["prepare", "--dataset", "synthetic", "--seed", "-1"], None, "--seed -1"),
-        (["prepare", "--dataset", "synthetic", "--margin", "nan"], None, "--margin nan"),
-        (["prepair"], None, "did you mean 'prepare'"),
-        (["prepare", "--sorce", "."], None, "did you mean --source"),
         ([], "train_student.py", "run: kd-loss prepare --dataset w300"),
         (["--dataset", "w300"], "train_teacher.py", "run: kd-loss prepare --dataset w300"),
-        (["--arch", "mobileNetV2"], "train_student.py", "run: kd-loss prepare --dataset w300"),
         (["--dataset", "w300"], "test.py", "give --weights"),
-        (["predict", "x.jpg"], None, "no such picture or video: x.jpg"),
-        (["predict"], None, "give a picture"),
-        (["predict", "--weights", "w.h5", str(ROOT / "docs" / "pictures" / "demo.png")], None, "no such weights: w.h5"),
-        (["export"], None, "give the weights"),
-        (["benchmark"], None, "give networks"),
-        (["import"], None, "give the old file"),
-        (["import", "x.h5", "--dataset", "w300", "--convention", "kd-loss"], None, "no such file: x.h5"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tmp_path, argv, script, message):
@@ -53,11 +40,41 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, argv, script, message):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["prepare", "--dataset", "w300"], "--source FOLDER"),
+        (["prepare", "--dataset", "w30", "--source", "."], "did you mean 'w300'"),
+        (["prepare", "--source", "."], "give --dataset"),
+        (["prepare", "--dataset", "synthetic", "--seed", "-1"], "--seed -1"),
+        (["prepare", "--dataset", "synthetic", "--margin", "nan"], "--margin nan"),
+        (["prepair"], "did you mean 'prepare'"),
+        (["prepare", "--sorce", "."], "did you mean --source"),
+        (["train-student", "--arch", "mobileNetV2"], "run: kd-loss prepare --dataset w300"),
+        (["Train_Student"], "the dataset 'w300' is not prepared"),
+        (["predict", "x.jpg"], "no such picture or video: x.jpg"),
+        (["predict"], "give a picture"),
+        (["predict", "--weights", "w.h5", str(ROOT / "docs" / "pictures" / "demo.png")], "no such weights: w.h5"),
+        (["export"], "give the weights"),
+        (["benchmark"], "give networks"),
+        (["import"], "give the old file"),
+        (["import", "x.h5", "--dataset", "w300", "--convention", "kd-loss"], "no such file: x.h5"),
+    ],
+)
+def test_bad_input_writes_nothing(tmp_path, monkeypatch, argv, message):
+    """The error that the command turns into one line, without a process for each."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        execute(argv, "kd-loss")
+    assert message in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_and_prepare_do_not_import_tensorflow(tmp_path):
     code = (
-        "import sys; from kd_loss.cli import _execute\n"
+        "import sys; from kd_loss.cli import execute\n"
         "for argv in ([], ['prepare', '--dataset', 'synthetic', '--count', '8', '--size', '32']):\n"
-        "    _execute(argv, 'kd-loss')\n"
+        "    execute(argv, 'kd-loss')\n"
         "assert not {'tensorflow', 'keras', 'jax'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
@@ -120,6 +137,13 @@ def test_preparing_does_not_replace_its_source_or_something_else(tmp_path):
     assert len(list((tmp_path / "data" / "w300" / "afw").iterdir())) == 4
 
 
-def test_a_command_is_found_by_a_name_like_its_own(tmp_path):
-    done = run("Train_Student", cwd=tmp_path)
-    assert "the dataset 'w300' is not prepared" in done.stderr
+def test_older_names_of_commands_and_options(tmp_path):
+    done = run("curves", "--output", "a.png", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "a.png\n"), done.stderr
+    from kd_loss.configuration import from_keywords, parse
+    from kd_loss.training.options import TeacherOptions
+
+    for argv in (["--role", "tough"], ["--teacher", "tough"]):
+        assert parse(TeacherOptions, argv).teacher == "tough"
+    for name in ("role", "teacher"):
+        assert from_keywords(TeacherOptions, {name: "tough"}, "train_teacher").teacher == "tough"

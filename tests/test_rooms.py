@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "kd_loss"
 #: modules and packages directly under `kd_loss`, a row a storey; those of one storey do not import each other
 STOREYS = (
-    ("errors", "quiet", "terminal", "wording", "versions", "geometry"),
+    ("errors", "quiet", "terminal", "wording", "versions", "geometry", "shipped"),
     ("configuration", "crop", "hdf5", "ownership", "shape_model"),
     ("files",),
     ("schemes",),
@@ -17,9 +17,10 @@ STOREYS = (
     ("distillation",),
     ("training",),
     ("importing", "finder", "inference", "evaluation"),
-    ("export", "demo"),
+    ("export", "demo", "keypoints"),
     ("speed",),
     ("cli",),
+    ("api",),
     ("__main__",),
 )
 STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}

@@ -12,10 +12,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
+from kd_loss.datasets.prepared import open_dataset
 from kd_loss.files import sha256
 from kd_loss.wording import counted
+from tests.networks.test_limits import onnx_file
 
 ROOT = Path(__file__).parents[1]
 PREPARE_OWN = "prepare --dataset four --spec s.json --source . --size 32 --data ../made"
@@ -62,6 +65,40 @@ def test_a_full_standard_output_is_one_line(tmp_path):
     assert done.stderr.startswith(b"error: the disk is full at standard output")
 
 
+def test_a_picture_on_a_closed_standard_input(tmp_path):
+    done = shell("predict - --detector none <&-", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(b"error: ")
+    assert b"standard input" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_display_that_is_not_there(tmp_path, monkeypatch):
+    """Qt ends a process that has none."""
+    for name in ("WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DISPLAY", ":987")
+    (tmp_path / "film.mp4").write_text("")
+    done = shell("predict film.mp4 --show", tmp_path)
+    assert (done.returncode, done.stderr.count(b"\n")) == (2, 1)
+    assert done.stderr.startswith(b"error: --show needs a display")
+
+
+def test_pictures_whose_names_are_not_utf8_are_prepared(tmp_path):
+    points = np.array([[5, 6], [40, 8], [20, 30], [33, 50]], np.float32)
+    (tmp_path / "own").mkdir()
+    for index in range(4):
+        stem = os.path.join(os.fsencode(tmp_path / "own"), b"\xff\xfe%d" % index)
+        picture = np.random.default_rng(index).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+        Path(os.fsdecode(stem + b".png")).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        np.save(os.fsdecode(stem + b".npy"), points + index)
+    (tmp_path / "s.json").write_text('{"name": "four", "points": 4}')
+    done = shell("prepare --dataset four --spec s.json --source own --size 32", tmp_path)
+    assert done.returncode == 0, done.stderr
+    split = open_dataset("four", tmp_path / "data").split("train")
+    assert all(name.startswith("\udcff\udcfe") for name in split.name.tolist())
+
+
 def test_nul_in_options_is_one_line(tmp_path):
     (tmp_path / "c.json").write_text(json.dumps({"source": "a\0b"}))
     done = shell("prepare --dataset w300 --config c.json", tmp_path)
@@ -96,6 +133,60 @@ def test_libraries_do_not_talk_between_our_lines(tmp_path, monkeypatch):
     assert all(text.startswith(("bad: ", "warning: ", "error: ")) for text in lines), lines
     monkeypatch.setenv("KD_LOSS_NATIVE_MESSAGES", "1")
     assert b"libpng warning" in shell(PREPARE_OWN, tmp_path).stderr
+
+
+def damaged_films_and_pictures(folder):
+    """Files at which libjpeg, libtiff, OpenCV and FFmpeg print something."""
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 3)
+    for suffix, start, values in ((".jpg", 700, bytes(range(1, 200, 7))), (".tif", 4, b"\xf0\xff\xff\x7f")):
+        data = bytearray(cv2.imencode(suffix, smooth)[1].tobytes())
+        data[start : start + len(values)] = values
+        (folder / f"spoilt{suffix}").write_bytes(data)
+    writer = cv2.VideoWriter(str(folder / "film.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    for _ in range(4):
+        writer.write(noise[:48, :64])
+    writer.release()
+    data = bytearray((folder / "film.mp4").read_bytes())
+    for place in range(1000, len(data) - 2000, 300):
+        data[place : place + 8] = b"\xff" * 8
+    (folder / "film.mp4").write_bytes(data)
+    (folder / "text.mp4").write_text("no film")
+
+
+def test_nothing_of_opencv_and_ffmpeg_between_our_lines(tmp_path, monkeypatch):
+    damaged_films_and_pictures(tmp_path)
+    line = "predict . --detector none --output ../out"
+    done = shell(line, tmp_path)
+    assert done.returncode == 2
+    ours = ("left out: ", "error: ", "spoilt.jpg: 1 face", "film.mp4: ")
+    lines = [text for text in (done.stdout + done.stderr).decode().replace("\r", "\n").splitlines() if text.strip()]
+    assert len(lines) > 3
+    assert all(text.startswith(ours) for text in lines), lines
+    monkeypatch.setenv("KD_LOSS_NATIVE_MESSAGES", "1")
+    shown = shell(line, tmp_path).stderr
+    for library in (b"Corrupt JPEG data", b"TIFF_Error", b"[mpeg4 @", b"moov atom not found", b"VIDEOIO(FFMPEG)"):
+        assert library in shown
+
+
+def test_nothing_of_onnx_runtime_between_our_lines(tmp_path, monkeypatch):
+    """A network that opens and fails when it runs: ONNX Runtime prints the failure as well as raising it."""
+    node = onnx.helper.make_node
+    nodes = [
+        node("ReduceMean", ["image"], ["mean"], axes=[0, 1, 2], keepdims=0),
+        node("Gather", ["mean", "place"], ["eight"]),
+        node("Reshape", ["eight", "to"], ["points"]),
+    ]
+    onnx_file(tmp_path / "net.onnx", nodes, place=np.arange(8), to=np.array([1, 4, 2]))
+    cv2.imwrite(str(tmp_path / "a.png"), np.random.default_rng(0).integers(0, 256, (64, 64, 3)))
+    line = "predict a.png --weights net.onnx --detector none --output out"
+    done = shell(line, tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(b"error: ")
+    assert done.stderr.count(b"\n") == 1
+    assert done.stdout == b""
+    monkeypatch.setenv("KD_LOSS_NATIVE_MESSAGES", "1")
+    assert b"onnxruntime:" in shell(line, tmp_path).stderr
 
 
 def interrupted(line, cwd, delay):

@@ -29,7 +29,7 @@ class PrepareOptions:
         "w300, cofw, wflw, synthetic, synthetic_cofw, synthetic_wflw, or a name with --spec; head poses: "
         "pose_synthetic, pose_w300, pose_cofw, pose_wflw, pose_biwi, pose_300wlp, pose_aflw2000, pose_pointing04",
     )
-    source: str = option("", "folder of the archive; not needed for synthetic faces")
+    source: str = option("", "folder of the archive, or a CSV of pictures and points; not needed for synthetic faces")
     spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
     format: str = option(
         "auto", "auto; or folder: images with one .npy or .pts each, or one CSV", choices=("auto", "folder")
@@ -125,7 +125,9 @@ def _source(options: PrepareOptions) -> Path:
 
 
 def _is_plain_folder(source: Path) -> bool:
-    """Whether images and `.npy` files lie side by side, as the KD-Loss reference code keeps its data."""
+    """Whether it is a CSV, or `.npy` files lie beside images, as the KD-Loss reference code keeps its data."""
+    if source.is_file():
+        return True
     places = (source, source / "train")
     return any(next(place.glob("*.npy"), None) is not None for place in places if place.is_dir())
 
@@ -177,6 +179,16 @@ def measure_calibration(samples: Sequence[Sample]) -> dict[str, Any]:
     return {} if calibration is None else {"detector": name, "looked": looked, **calibration.to_dict()}
 
 
+def draw_sheets(folder: Path, manifest: dict[str, Any]) -> None:
+    """Draw the training faces, so that a wrong scheme is seen before a training; see `kd-loss show`."""
+    from kd_loss.datasets.contact_sheets import write_sheets
+    from kd_loss.datasets.prepared import PreparedDataset
+    from kd_loss.schemes.spec import DatasetSpec
+
+    spec = DatasetSpec.from_dict(manifest["spec"], str(folder))
+    write_sheets(PreparedDataset(folder, manifest, spec).split("train"), folder)
+
+
 def calibration_line(calibration: dict[str, Any]) -> str:
     """What `prepare` says about a calibration."""
     if not calibration:
@@ -223,6 +235,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         variance=options.variance,
         skip_bad=options.skip_bad,
         calibrate=measure_calibration,
+        draw=draw_sheets,
         tell=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
         progress=progress,
     )
@@ -233,4 +246,5 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         f"keep {model['kept']:.1%} of the variance in {model['components']} components"
     )
     print(calibration_line(manifest["calibration"]))
+    print(f"look at {target / 'crops.png'} and {target / 'augmented.png'} before training")
     return manifest

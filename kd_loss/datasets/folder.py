@@ -3,8 +3,9 @@
 * `.npy`: one file per image, (K, 2) or (2K,) pixel coordinates that start at 0, the way the KD-Loss
   reference code keeps its data;
 * `.pts`: one file per image, coordinates that start at 1;
-* CSV: one file in the folder; each row the image's path, then x0, y0, x1, y1 … in pixels that start
-  at 0. A header row is passed over; several rows may name one photograph.
+* CSV: one file in the folder, or one anywhere that is named itself, whose pictures may lie anywhere; each row
+  the image's path, then x0, y0, x1, y1 … in pixels that start at 0. A header row is passed over; several rows may
+  name one photograph.
 
 A point that is not annotated is NaN in a `.npy` file and two empty cells in a CSV.
 
@@ -81,10 +82,10 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _find(root: Path, folder: Path, name: str) -> Path:
+def _find(root: Path | None, folder: Path, name: str) -> Path:
     """The picture that a row names, by a path from the table's folder, from `images/` in it, or an absolute one.
 
-    `BadSample` where there is none, or one that does not lie under the source.
+    `BadSample` where there is none, or one that does not lie under the source `root`; None: it may lie anywhere.
     """
     for place in (folder, folder / "images"):
         image = Path(os.path.abspath(place / name))  # without following links: pictures may be links
@@ -92,7 +93,9 @@ def _find(root: Path, folder: Path, name: str) -> Path:
             there = image.is_file()
         except (OSError, ValueError):  # a name that no file can have
             there = False
-        if there:
+        if there and root is None:
+            return image
+        if there and root is not None:
             if not image.is_relative_to(os.path.abspath(root)):
                 raise BadSample(f"the picture {image} lies outside of {root}")
             return root / image.relative_to(os.path.abspath(root))
@@ -106,7 +109,7 @@ def _is_header(row: list[str], values: list[float | None]) -> bool:
     return all(value is None for value in values) or values == list(range(len(values)))
 
 
-def _from_csv(root: Path, folder: Path, table: Path, archive: Archive) -> Iterator[Row]:
+def _from_csv(root: Path | None, folder: Path, table: Path, archive: Archive) -> Iterator[Row]:
     try:
         if not table.is_file():
             raise UserError(f"{table} is not a regular file")
@@ -127,7 +130,9 @@ def _from_csv(root: Path, folder: Path, table: Path, archive: Archive) -> Iterat
         except BadSample as error:
             archive.problems.append(f"{table} row {number}: {error}")
             continue
-        yield f"{image.relative_to(root).as_posix()}#{number}", image, landmarks, image.relative_to(root).as_posix()
+        base = Path(os.path.abspath(folder)) if root is None else root
+        name = (image.relative_to(base) if image.is_relative_to(base) else image).as_posix()
+        yield f"{name}#{number}", image, landmarks, name
 
 
 def _rows(root: Path, folder: Path, archive: Archive) -> list[Row]:
@@ -145,10 +150,17 @@ def _rows(root: Path, folder: Path, archive: Archive) -> list[Row]:
 
 
 def read_folder(source: Path, spec: DatasetSpec, test_fraction: float = 0.1) -> Archive:
-    """Parse a folder of own landmarks in the scheme `spec` (see the module's text for the layout)."""
-    root = existing_folder(source)
+    """Parse a folder of own landmarks, or one CSV, in the scheme `spec` (see the module's text for the layout).
+
+    The pictures of a CSV that is named itself lie beside it or anywhere else.
+    """
     archive = Archive(spec)
-    if (root / "train").is_dir():
+    root = source if source.is_file() else existing_folder(source)
+    if root.is_file():
+        rows = list(_from_csv(None, root.parent, root, archive))
+        splits = assign_splits([group for *_, group in rows], test_fraction)
+        labelled = [(row, splits[row[3]]) for row in rows]
+    elif (root / "train").is_dir():
         parts = {name: root / name for name in ("train", "test") if (root / name).is_dir()}
         labelled = [(row, split) for split, folder in parts.items() for row in _rows(root, folder, archive)]
     else:

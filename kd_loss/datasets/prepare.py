@@ -147,6 +147,7 @@ def prepare(
     variance: float = 0.90,
     skip_bad: bool = False,
     calibrate: Callable[[Sequence[Sample]], dict[str, Any]] = lambda _: {},
+    draw: Callable[[Path, dict[str, Any]], None] = lambda *_: None,
     tell: Callable[[str], None] = print,
     progress: Callable[[Any, int], Any] = lambda items, _: items,
 ) -> dict[str, Any]:
@@ -159,6 +160,7 @@ def prepare(
         room: how much of the photograph is stored on each side of a crop, as a share of its side.
         variance: share of the variance that the shape model of soft landmarks keeps.
         calibrate: training samples -> where a detector's boxes have their landmarks, for the manifest.
+        draw: adds pictures to the folder that has just been written, given it and the manifest.
         tell: takes the warnings and, one by one, the bad samples.
         progress: wraps an iterable of known length.
     """
@@ -218,6 +220,7 @@ def prepare(
             "sha256": {p.relative_to(folder).as_posix(): known.get(p) or sha256(p) for p in files},
         }
         write_json(folder / "manifest.json", manifest)
+        draw(folder, manifest)
     return manifest
 
 

@@ -19,6 +19,7 @@ from kd_loss.detection.layout import CHANNELS, LEVELS, decode
 from kd_loss.errors import UserError
 from kd_loss.files import read_json
 from kd_loss.runtimes.files import Run, open_runtime
+from kd_loss.shipped import shipped
 
 FINDER = Path("models", "detectors", "finder.tflite")
 #: sides of faces in pixels of the input: the least that is found, and the largest that tiles answer for, which overlap
@@ -36,11 +37,11 @@ MOST_TILES = 4000
 
 
 def shipped_finder() -> Path:
-    """The finder's file in the working folder or in the checkout that this package is from."""
-    for folder in (Path(), Path(__file__).parents[2]):
-        if (folder / FINDER).is_file():
-            return folder / FINDER
-    raise UserError(f"there is no {FINDER} here; give --detector-model, or --detector haar")
+    """The finder's file in the working folder, in the checkout that this package is from, or in the package."""
+    found = shipped(FINDER)
+    if found is None:
+        raise UserError(f"there is no {FINDER} here; give --detector-model, or --detector haar")
+    return found
 
 
 class FinderDetector:

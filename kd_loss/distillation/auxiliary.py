@@ -19,7 +19,7 @@ class AuxiliaryHeatmaps(DistillationMethod):
     """`|S − y| + auxiliary·|h(P2, P3, P4) − y|`, h a heatmap head of the method's own on the student's maps.
 
     A pooled head throws away where things are; the second head keeps it alive in the trunk. No teacher. Shapes:
-    landmarks (B, K, 2), maps (B, h, w, C); result (B,). Deep supervision: Lee et al., AISTATS 2015.
+    landmarks (B, K, 2), maps (B, h, w, C); result (B,). Source: deep supervision, Lee et al., AISTATS 2015.
     """
 
     student_taps = ("landmarks", *LEVELS)

@@ -139,6 +139,11 @@ class Distiller(keras.Model):
         ]
         return " + ".join([*terms, *([f"{self.mix_weight:g}·mixed"] if self.mix_weight else [])])
 
+    @property
+    def terms_in_order(self) -> list[str]:
+        """The names of the terms as the objective has them."""
+        return [name for name in self.trackers if name != "nme"]
+
     def call(self, images: Tensor, training: bool | None = None) -> Taps:
         """The student's taps."""
         return self.student(ops.cast(images, "float32"), training=training)

@@ -110,7 +110,9 @@ def kd_loss_terms(
 
 @register("kd_loss")
 class KDLoss(DistillationMethod):
-    """`main·L_main + tough·A_tough + tolerant·A_tolerant`, see the module's text for the terms.
+    """`main·L_main + tough·A_tough + tolerant·A_tolerant`: pulls where a teacher is better, rewards where he is passed.
+
+    See the module's text for the terms.
 
     Shapes: landmarks of student, truth and both teachers (B, K, 2), normalised; result (B,).
     Source: Fard & Mahoor 2022 (figures: `paper`; released `custom_Losses.py`: `code`).

@@ -110,7 +110,7 @@ class PlainKD(TeacherMean):
 class Minimum(TeacherMean):
     """`min(e²(S, y), e²(S, T))`: the nearer of truth and teacher.
 
-    Shapes: landmarks (B, K, 2), normalised; result (B,). Saputra et al. 2019, eq. 2.
+    Shapes: landmarks (B, K, 2), normalised; result (B,). Source: Saputra et al., ICCV 2019, eq. 2.
     """
 
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
@@ -127,7 +127,7 @@ class Minimum(TeacherMean):
 class Imitation(_Blend):
     """`α·e²(S, y) + (1 − α)·e²(S, T)`.
 
-    Shapes: landmarks (B, K, 2), normalised; result (B,). Saputra et al. 2019, eq. 3.
+    Shapes: landmarks (B, K, 2), normalised; result (B,). Source: Saputra et al., ICCV 2019, eq. 3.
     """
 
 
@@ -135,7 +135,8 @@ class Imitation(_Blend):
 class TeacherBound(_Blend):
     """`α·e²(S, y) + (1 − α)·e²(S, T)·[e²(S, y) > e²(T, y)]`: imitate only a teacher who is better.
 
-    Shapes: landmarks (B, K, 2), normalised; result (B,). Saputra et al. 2019, eq. 4, after Chen et al. 2017.
+    Shapes: landmarks (B, K, 2), normalised; result (B,).
+    Source: Saputra et al., ICCV 2019, eq. 4, after Chen et al. 2017.
     """
 
     def imitation(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> Tensor:
@@ -151,7 +152,7 @@ class ProbabilisticImitation(_Blend):
     Shapes: landmarks (B, K, 2), embedding (B, C); result (B,). ‖·‖ is the root of e². The head that
     predicts log σ belongs to the method and is not saved with the student. At σ near the error, the likelihood pulls
     some 900 times harder than a square does; `scale` (1 in the paper) brings the two to one size.
-    Saputra et al. 2019, eq. 5.
+    Source: Saputra et al., ICCV 2019, eq. 5.
     """
 
     student_taps = ("landmarks", "embedding")
@@ -219,7 +220,7 @@ class AttentiveImitation(_Attentive):
 
     Shapes: landmarks (B, K, 2), normalised; result (B,). η = max − min of e²(T, y) over the training set,
     each teacher's own; `percentile` below 100 takes a percentile for the maximum, which one outlier
-    decides otherwise. Saputra et al. 2019, eq. 8.
+    decides otherwise. Source: Saputra et al., ICCV 2019, eq. 8.
     """
 
     def imitation(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> Tensor:
@@ -232,7 +233,7 @@ class AttentiveHint(_Attentive):
     """`α·e²(S, y) + (1 − α)·scale·Φ·e²(Ψ_T, r(Ψ_S)) / mean Ψ_T²`: Φ on a hint, the tap Ψ; r is linear.
 
     Shapes: landmarks (B, K, 2), taps (B, C) or (B, h, w, C) of any C, the student's resized to the teacher's;
-    result (B,). Saputra et al. 2019, eq. 9; there the hint is a stage of its own (α = 0) up to the guided
+    result (B,). Source: Saputra et al., ICCV 2019, eq. 9; there the hint is a stage of its own (α = 0) up to the guided
     layer, which is then frozen: `--stages aht=20 ail=20@embedding --set aht.alpha=0`. Here it can stand
     beside the main term as well, and is then of its size: in units of the teacher's features, times `scale`.
     `attend=False` is hint training without attention, Φ = 1, the paper's comparison.

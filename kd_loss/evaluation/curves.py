@@ -1,4 +1,4 @@
-"""The command `curves`: KD-Loss drawn as the paper's figures have it, in both variants."""
+"""The command `draw-loss`: KD-Loss drawn as the paper's figures have it, in both variants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of the commands `test`, `compare` and `curves`."""
+"""The options of the commands `test`, `compare`, `draw-loss` and `methods`."""
 
 from __future__ import annotations
 
@@ -50,3 +50,13 @@ class CompareOptions(DistillationOptions):
 
     methods: list[str] = option(["none", "kd_loss"], "methods; a combination as kd_loss+srrl:0.1")
     seeds: int = option(3, "students per method; their seeds count up from --seed", within=(1, 1000))
+
+
+@dataclass(frozen=True)
+class MethodsOptions:
+    """List the methods: objective, teachers, taps, parameters with their defaults, source."""
+
+    names: list[str] = option([], "methods to list; all if left out", positional=True)
+    plugin: list[str] = option([], "Python files with methods of your own")
+    markdown: bool = option(False, "print the table as Markdown")
+    config: str = option("", "JSON or TOML file with options; those of the command line win")

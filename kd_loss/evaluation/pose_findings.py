@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss import geometry
 from kd_loss.evaluation.findings import Picture
 from kd_loss.evaluation.metrics import worst
 from kd_loss.evaluation.plots import ced_plot, new_axes, to_png
 from kd_loss.evaluation.pose_result import ANGLES, PoseResult
-from kd_loss.schemes.drawing import draw_axes, encode_png, enlarge, label, sheet
-from kd_loss.schemes.rotations import CONVENTION, THEIRS, to_angles, to_matrices
+from kd_loss.schemes.drawing import draw_head, encode_png, enlarge, label, sheet
+from kd_loss.schemes.rotations import CONVENTION, THEIRS, to_angles
 from kd_loss.training.history import history_plot
 
 SIDE = 220
@@ -60,9 +59,7 @@ def pose_sheet(result: PoseResult, indices: Sequence[int], columns: int = 5) -> 
     for index in indices:
         picture, _ = enlarge(result.split.crop(index), np.zeros((1, 2)), SIDE)
         for raw, thin in ((result.truth[index], True), (result.predicted[index], False)):
-            middle = geometry.denormalise(raw[1, :2], SIDE)
-            length = 0.6 * SIDE * float(np.exp(-raw[1, 2]))
-            picture = draw_axes(picture, to_matrices(raw[0]), middle, length, width=1 if thin else 3)
+            picture = draw_head(picture, raw, width=1 if thin else 3)
         name = str(result.split.name[index]).rsplit("/", 1)[-1]
         pictures.append(label(picture, f"{result.values[index]:.1f} deg  {name[-19:]}"))
     return sheet(pictures, columns)

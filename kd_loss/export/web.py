@@ -1,4 +1,4 @@
-"""A folder that is a web page: the student as ONNX, onnxruntime-web, and a page that draws landmarks."""
+"""A folder that is a web page: student and finder as ONNX, onnxruntime-web, and a page that draws landmarks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_loss.detection.finder import CONTRAST, LARGEST, SAME, shipped_finder
+from kd_loss.detection.layout import CHANNELS
 from kd_loss.errors import UserError
 from kd_loss.export.convert import to_onnx
-from kd_loss.files import atomic_folder, write_json
+from kd_loss.files import atomic_folder, read_json, write_json
 from kd_loss.networks import LandmarkNet
 from kd_loss.quiet import quiet_stderr
 
@@ -37,13 +39,27 @@ def write_page(
     with tempfile.TemporaryDirectory() as temporary, atomic_folder(folder) as target:
         package = Path(runtime) if runtime else _fetch(Path(temporary))
         copy_runtime(package, target / "ort")
-        for name in ("index.html", "landmarks.mjs"):
+        for name in ("index.html", "landmarks.mjs", "finder.mjs"):
             shutil.copyfile(PAGE / name, target / name)
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)
         card, spec = network.card, network.card.dataset_spec()
         page_card = {"size": card.size, "margin": card.margin, "points": spec.points, "edges": spec.edges}
-        write_json(target / "card.json", page_card)
+        write_json(target / "card.json", {**page_card, "calibration": dict(card.calibration)})
+        copy_finder(target)
+
+
+def copy_finder(target: Path) -> None:
+    """The shipped finder and what the page has to know of it; nothing where it is not at hand."""
+    try:
+        finder = shipped_finder().with_suffix(".onnx")
+    except UserError:
+        return
+    card = read_json(finder.with_suffix(".json"), "the finder's card")
+    shutil.copyfile(finder, target / "finder.onnx")
+    chosen = {key: card[key] for key in ("size", "strides", "min_scores")}
+    rules = {"channels": CHANNELS, "largest": LARGEST, "least_contrast": CONTRAST, "same": SAME}
+    write_json(target / "finder.json", chosen | rules)
 
 
 def _fetch(folder: Path) -> Path:

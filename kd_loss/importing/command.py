@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import keras
+import numpy as np
 
 import kd_loss
 from kd_loss.configuration import check_values
@@ -18,16 +19,17 @@ from kd_loss.importing.legacy import (
     CONVENTIONS,
     RANGES,
     Convention,
+    Recognised,
     convert,
     own_scaling,
     plain_network,
     recognise,
 )
-from kd_loss.importing.legacy_file import read_old_file
-from kd_loss.importing.legacy_graph import input_size, rebuild
+from kd_loss.importing.legacy_file import OldFile, read_old_file
+from kd_loss.importing.legacy_graph import OldNetwork, input_size, rebuild
 from kd_loss.importing.options import ImportOptions
 from kd_loss.networks.card import Card
-from kd_loss.networks.landmark_net import load_network, save_network
+from kd_loss.networks.landmark_net import LandmarkNet, load_network, save_network
 from kd_loss.networks.limits import within_limits
 from kd_loss.schemes.spec import SPECS, chosen_spec
 from kd_loss.versions import package_versions
@@ -51,60 +53,17 @@ def run_import(options: ImportOptions) -> Path:
     if options.output and options.output.suffix != ".h5":
         raise UserError(f"--output {options.output} does not end in .h5")
     convention = _convention(options)
-    margin = options.margin if options.margin is not None else 0.05 if convention.coordinates == "kd-loss" else 0.15
-    spec = chosen_spec(options.dataset, options.spec)
     file = read_old_file(path)
     target = options.output or path.with_name(f"{path.stem}-native.h5")
     for taken in (target, target.with_suffix(".json")):
         if taken.exists():
             raise UserError(f"{taken} is there already; give another --output")
     parts = recognise(file)
-    if parts.points != spec.points:
-        fitting = [name for name, other in SPECS.items() if other.points == parts.points and "_" not in name]
-        raise UserError(
-            f"{path} finds {parts.points} points, {spec.name} has {spec.points}"
-            + (f"; --dataset {fitting[0]} has as many" if fitting else "; describe them with --spec")
-        )
-    stated = input_size(file)
-    if stated and options.size and stated != options.size:
-        raise UserError(f"{path} takes pictures of {stated} pixels; leave --size {options.size} out")
-    size = stated or options.size or 224
-    check_crop(size, margin)
-    card = Card(
-        arch=parts.arch,
-        alpha=parts.alpha,
-        dataset=spec.name,
-        spec=spec.to_dict(),
-        size=size,
-        role=options.role,
-        margin=margin,
-        versions={"kd_loss": kd_loss.__version__, "keras": keras.__version__, **package_versions()},
-    )
-    print(f"{file}; {parts.arch} (alpha {parts.alpha:g}), {parts.points} points from {parts.head.name}, {size} px")
-    old = within_limits(path, lambda _: rebuild(file, size)) if file.config is not None else None
-    scaling = own_scaling(file, parts, old)
-    network = convert(file, parts, convention, scaling, card)
-    scale, offset = RANGES[convention.range]
-    if old is None:  # the plain network begins at the first convolution
-        reference = plain_network(path, parts, size)
-        seen = (scaling[0] * scale, scaling[0] * offset + scaling[1])
-    else:
-        reference, seen = old.model, (scale, offset)
-    with tempfile.TemporaryDirectory() as folder:
-        written = Path(folder) / target.name
-        save_network(network, written)
-        difference, predicted = agreement(load_network(written), reference, seen, convention)
-    spread = float(predicted.std(axis=0).max())
-    if not spread >= SPREAD:
-        raise UserError(
-            f"{path} gives the same landmarks for every picture (they vary by {spread:.1g} of the crop): that two "
-            "networks agree says nothing then; is --range right, and is the file trained? Nothing was written"
-        )
-    if not difference <= TOLERANCE:
-        raise UserError(
-            f"{path} is no plain {parts.arch} with a linear head: the new network's predictions differ by up to "
-            f"{difference:.2g} of the crop; nothing was written"
-        )
+    card = _card(options, path, file, parts, convention)
+    print(f"{file}; {parts.arch} (alpha {parts.alpha:g}), {parts.points} points from {parts.head.name}, {card.size} px")
+    old = within_limits(path, lambda _: rebuild(file, card.size)) if file.config is not None else None
+    network, difference, predicted = _converted(path, file, parts, convention, card, old, target.name)
+    spread = _check_agreement(path, parts, difference, predicted)
     origin = {
         "file": path.name,
         "sha256": sha256(path),
@@ -124,8 +83,71 @@ def run_import(options: ImportOptions) -> Path:
         f"(accepted: {TOLERANCE:g}); they span {predicted.min():.2g}…{predicted.max():.2g} and vary by "
         f"{spread:.1g} from picture to picture"
     )
-    print(f"{target}: {options.role} {parts.arch} for {spec.name}, margin {margin:g}; its card is {target.stem}.json")
+    print(
+        f"{target}: {card.role} {parts.arch} for {card.dataset}, margin {card.margin:g}; its card is {target.stem}.json"
+    )
     return target
+
+
+def _card(options: ImportOptions, path: Path, file: OldFile, parts: Recognised, convention: Convention) -> Card:
+    """The card of the new network; a `UserError` where scheme or size do not fit the file."""
+    spec = chosen_spec(options.dataset, options.spec)
+    if parts.points != spec.points:
+        fitting = [name for name, other in SPECS.items() if other.points == parts.points and "_" not in name]
+        raise UserError(
+            f"{path} finds {parts.points} points, {spec.name} has {spec.points}"
+            + (f"; --dataset {fitting[0]} has as many" if fitting else "; describe them with --spec")
+        )
+    stated = input_size(file)
+    if stated and options.size and stated != options.size:
+        raise UserError(f"{path} takes pictures of {stated} pixels; leave --size {options.size} out")
+    size = stated or options.size or 224
+    margin = options.margin if options.margin is not None else 0.05 if convention.coordinates == "kd-loss" else 0.15
+    check_crop(size, margin)
+    return Card(
+        arch=parts.arch,
+        alpha=parts.alpha,
+        dataset=spec.name,
+        spec=spec.to_dict(),
+        size=size,
+        role=options.role,
+        margin=margin,
+        versions={"kd_loss": kd_loss.__version__, "keras": keras.__version__, **package_versions()},
+    )
+
+
+def _converted(
+    path: Path, file: OldFile, parts: Recognised, convention: Convention, card: Card, old: OldNetwork | None, name: str
+) -> tuple[LandmarkNet, float, np.ndarray]:
+    """The new network, how far it is from the old one after a trip through its file, and its predictions."""
+    scaling = own_scaling(file, parts, old)
+    network = convert(file, parts, convention, scaling, card)
+    scale, offset = RANGES[convention.range]
+    if old is None:  # the plain network begins at the first convolution
+        reference = plain_network(path, parts, card.size)
+        seen = (scaling[0] * scale, scaling[0] * offset + scaling[1])
+    else:
+        reference, seen = old.model, (scale, offset)
+    with tempfile.TemporaryDirectory() as folder:
+        written = Path(folder) / name
+        save_network(network, written)
+        return network, *agreement(load_network(written), reference, seen, convention)
+
+
+def _check_agreement(path: Path, parts: Recognised, difference: float, predicted: np.ndarray) -> float:
+    """Refuse networks that differ, or that agree about nothing; how much the predictions vary over pictures."""
+    spread = float(predicted.std(axis=0).max())
+    if not spread >= SPREAD:
+        raise UserError(
+            f"{path} gives the same landmarks for every picture (they vary by {spread:.1g} of the crop): that two "
+            "networks agree says nothing then; is --range right, and is the file trained? Nothing was written"
+        )
+    if not difference <= TOLERANCE:
+        raise UserError(
+            f"{path} is no plain {parts.arch} with a linear head: the new network's predictions differ by up to "
+            f"{difference:.2g} of the crop; nothing was written"
+        )
+    return spread
 
 
 def _convention(options: ImportOptions) -> Convention:

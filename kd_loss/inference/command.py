@@ -23,27 +23,19 @@ from kd_loss.inference.pose import FacePose, PosePredictor, load_predictor
 from kd_loss.inference.predictor import Detector, LandmarkPredictor
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
-from kd_loss.inference.weights import without_keras
+from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.ownership import claim
 from kd_loss.terminal import heard
 from kd_loss.wording import counted
 
 Predictor = LandmarkPredictor | PosePredictor
-STUDENT = Path("models", "students", "student_w300.h5")
-
-
-def default_weights() -> str:
-    """The shipped student, in the working folder or in the checkout that this package is from."""
-    for folder in (Path(), Path(__file__).parents[2]):
-        if (folder / STUDENT).is_file():
-            return str(folder / STUDENT)
-    raise UserError(f"there is no {STUDENT} here; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
-
 
 def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
     """A path without suffix for each source's results: its stem, or its whole name where stems collide.
 
-    `UserError` where results would overwrite each other, or lie in a folder of the sources themselves.
+    Pictures of one name in several folders get the names of as many folders before theirs as tell them apart:
+    `a/x.jpg` and `b/x.jpg` are `a_x_jpg` and `b_x_jpg`. `UserError` where one is given twice, or lies in the folder of
+    the results.
     """
     results, folders = output.resolve(), {folder: folder.resolve() for folder in {path.parent for path in paths}}
     for path in paths:
@@ -51,9 +43,16 @@ def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
             raise UserError(f"{path} lies in the folder of the results; give another --output")
     stems = Counter(path.stem for path in paths)
     names = [path.name.replace(".", "_") if _taken(path.stem, stems) else path.stem for path in paths]
-    for name, count in Counter(names).items():
-        if count > 1:
-            raise UserError(f"several pictures are called {name}; predict them one folder at a time")
+    depth = 0
+    while len(set(names)) < len(names):
+        depth += 1
+        counts = Counter(names)
+        for number, path in enumerate(paths):
+            if counts[names[number]] > 1:
+                above = [part for part in folders[path.parent].parts if part != path.anchor]
+                if depth > len(above) + 1:
+                    raise UserError(f"{path} is given twice")
+                names[number] = "_".join([*above[-depth:], path.name]).replace(".", "_")
     return [output / name for name in names]
 
 
@@ -93,7 +92,7 @@ def run_predict(options: PredictOptions) -> list[Face]:
     `<name>.mp4`, `.json` and `.csv`.
     """
     options = check_values(options)
-    sources = find_sources(options.sources)
+    sources = find_sources(options.sources, options.output)
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
         check_display()

@@ -15,7 +15,7 @@ class PredictOptions:
     """Find faces and their landmarks in pictures and videos."""
 
     sources: list[str] = option(
-        [], "pictures, videos, folders of them, the index of a camera, or - for a picture on standard input",
+        [], "pictures, videos, folders with any in them, the index of a camera, or - for a picture on standard input",
         positional=True,
     )  # fmt: skip
     weights: str = option("", ".h5, .keras, .onnx or .tflite; models/students/student_w300.h5 if left out")

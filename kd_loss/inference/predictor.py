@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from kd_loss import geometry
 from kd_loss.crop import crop_face
-from kd_loss.detection import BoxCalibration, Detection
+from kd_loss.detection import BoxCalibration, Detection, open_detector
 from kd_loss.errors import UserError
 from kd_loss.inference.result import FaceLandmarks, confidence_of
 from kd_loss.inference.smoothing import OneEuroFilter
+from kd_loss.inference.sources import read_picture
+from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.runtimes.crops import CropNetwork, open_network
 
 #: a photograph (H, W, 3) uint8 RGB -> its faces
 Detector = Callable[[np.ndarray], list[Detection]]
+
+
+#: what a predictor is called with: a file of a picture, or a picture (H, W, 3) uint8 RGB
+Source = str | os.PathLike[str] | np.ndarray
+#: photographs that are held in memory and asked about together
+TOGETHER = 16
 
 
 def check_picture(image: np.ndarray) -> None:
@@ -28,23 +38,78 @@ def check_picture(image: np.ndarray) -> None:
 
 
 class LandmarkPredictor:
-    """Finds landmarks on crops of faces.
+    """Finds faces in photographs, and their landmarks.
 
-    >>> predictor = LandmarkPredictor.load("runs/w300/student-kd_loss/best.h5")   # doctest: +SKIP
-    >>> face = predictor(image)                                                   # doctest: +SKIP
-    >>> face.landmarks.shape                                                      # doctest: +SKIP
-    (68, 2)
+    >>> predictor = LandmarkPredictor.load()                       # doctest: +SKIP
+    >>> for face in predictor("photo.jpg"):                        # doctest: +SKIP
+    ...     print(face.landmarks.shape, face.score)
+    (68, 2) 0.93
+
+    Attributes:
+        network, card, spec: what finds the landmarks of a crop, what it expects, the scheme of its landmarks.
+        detector: what finds the faces; opened when the first photograph comes.
+        refine: how often a face is cropped again from the landmarks that were found in it.
     """
 
-    def __init__(self, network: CropNetwork):
+    def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
+        if not 0 <= refine <= 10:
+            raise UserError(f"refine = {refine} is not in 0…10")
         self.network, self.card = network, network.card
         self.spec = network.card.dataset_spec()
         self.calibration = BoxCalibration.from_dict(network.card.calibration, "the network's card")
+        self.refine, self._detector = refine, detector
 
     @classmethod
-    def load(cls, path: str | Path, threads: int | None = None) -> LandmarkPredictor:
-        """Open weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; see `open_network`."""
-        return cls(open_network(Path(path), threads))
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
+        *,
+        detector: str | Detector = "finder",
+        refine: int = 1,
+    ) -> LandmarkPredictor:
+        """Open weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; the shipped student if left out.
+
+        Args:
+            path: see `open_network`; threads: of the runtime, its own choice if left out.
+            detector: a name of `detection.DETECTORS` that needs no file, or what `open_detector` gives.
+            refine: how often a face is cropped again from the landmarks found in it, 0…10.
+
+        Raises:
+            UserError: no such file, or one that is no network of this package; a `refine` out of range.
+        """
+        weights = without_keras(Path(default_weights())) if path is None else Path(path)
+        return cls(open_network(weights, threads), detector, refine)
+
+    @property
+    def detector(self) -> Detector:
+        """A photograph (H, W, 3) uint8 RGB -> its faces."""
+        if isinstance(self._detector, str):
+            self._detector = open_detector(self._detector, margin=self.card.margin)
+        return self._detector
+
+    @overload
+    def __call__(self, source: Source) -> list[FaceLandmarks]: ...
+
+    @overload
+    def __call__(self, source: Sequence[Source]) -> list[list[FaceLandmarks]]: ...
+
+    def __call__(self, source: Source | Sequence[Source]) -> list[FaceLandmarks] | list[list[FaceLandmarks]]:
+        """The faces of a photograph, the largest first; of a list of photographs, a list for each.
+
+        `source` is a file, turned as its EXIF orientation says, a picture (H, W, 3) uint8 RGB, or a list of either.
+        `landmarks` (K, 2) of each face are in pixels of the picture.
+
+        Raises:
+            UserError: a file that is no picture, or an array of another form.
+        """
+        if isinstance(source, str | os.PathLike | np.ndarray):
+            return self.detect(_picture(source), self.detector, self.refine)
+        found: list[list[FaceLandmarks]] = []
+        for start in range(0, len(source), TOGETHER):
+            images = [_picture(one) for one in source[start : start + TOGETHER]]
+            found += self.detect_many(images, self.detector, self.refine)
+        return found
 
     @property
     def columns(self) -> list[str]:
@@ -68,8 +133,8 @@ class LandmarkPredictor:
             raise UserError("the network answers with numbers that are not finite; its weights are damaged")
         return np.asarray(landmarks, np.float64), spread
 
-    def __call__(self, image: np.ndarray, box: ArrayLike | None = None) -> FaceLandmarks:
-        """The landmarks of the face in `box` of a picture (H, W, 3) uint8 RGB.
+    def predict_crop(self, image: np.ndarray, box: ArrayLike | None = None) -> FaceLandmarks:
+        """The landmarks of one face that need not be looked for: that in `box` of a picture (H, W, 3) uint8 RGB.
 
         `box` is the landmark box `(x, y, width, height)`, which is widened as in training; without one
         the whole picture is taken for a face already cropped.
@@ -101,15 +166,30 @@ class LandmarkPredictor:
         A detector's box is a rough one: `refine` times, each face is cropped again from the landmarks that
         were found in it, as the training crops were.
         """
-        found = detector(image)
-        if not found:
-            return []
-        boxes = [face.box if face.exact else self.calibration(face.box) for face in found]
-        faces = self.predict_many([image] * len(found), boxes)
+        return self.detect_many([image], detector, refine)[0]
+
+    def detect_many(
+        self, images: Sequence[np.ndarray], detector: Detector, refine: int = 1
+    ) -> list[list[FaceLandmarks]]:
+        """As `detect`, for several photographs: the network is asked about all their faces at once."""
+        for image in images:
+            check_picture(image)
+        found = [detector(image) for image in images]
+        owners = [number for number, here in enumerate(found) for _ in here]
+        if not owners:
+            return [[] for _ in images]
+        boxes = [face.box if face.exact else self.calibration(face.box) for here in found for face in here]
+        pictures = [images[number] for number in owners]
+        faces = self.predict_many(pictures, boxes)
         for _ in range(refine):
             squares = [geometry.square_crop(geometry.landmark_box(face.landmarks), self.card.margin) for face in faces]
-            faces = self._in_squares([image] * len(faces), squares)
-        return [replace(face, score=one.score) for face, one in zip(faces, found, strict=True)]
+            faces = self._in_squares(pictures, squares)
+        scores = [face.score for here in found for face in here]
+        scored = [replace(face, score=score) for face, score in zip(faces, scores, strict=True)]
+        return [
+            [face for face, owner in zip(scored, owners, strict=True) if owner == number]
+            for number in range(len(images))
+        ]
 
     def _in_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[FaceLandmarks]:
         size = self.card.size
@@ -126,3 +206,7 @@ class LandmarkPredictor:
                 FaceLandmarks(points, where, self.spec, picture=image.shape[:2], confidence=confidence)  # type: ignore[arg-type]
             )
         return faces
+
+
+def _picture(source: Source) -> np.ndarray:
+    return source if isinstance(source, np.ndarray) else read_picture(Path(source))

@@ -121,8 +121,10 @@ def _read_stdin(stream: BinaryIO | None = None) -> np.ndarray:
         raise UserError(f"standard input {error}") from None
 
 
-def find_sources(sources: list[str]) -> list[Picture | Video]:
-    """The pictures and videos named, those of the folders named, `-`, and cameras by index, in order.
+def find_sources(sources: list[str], leave_out: Path | None = None) -> list[Picture | Video]:
+    """The pictures and videos named, those of the folders named and of the folders in them, `-`, cameras by index.
+
+    `leave_out` is a folder in which none are looked for: that of the results, of an earlier run.
 
     Raises:
         UserError: nothing is named, a name is neither, or a folder has none.
@@ -133,7 +135,7 @@ def find_sources(sources: list[str]) -> list[Picture | Video]:
         if source == "-":
             found.append(Picture(Path("stdin"), _read_stdin))
         elif path.is_dir():
-            files = sorted(p for p in path.iterdir() if p.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+            files = _files_in(path, leave_out)
             if not files:
                 raise UserError(f"no picture or video in the folder {source}")
             found += [_file(file) for file in files]
@@ -146,6 +148,21 @@ def find_sources(sources: list[str]) -> list[Picture | Video]:
     if not found:
         raise UserError("give a picture, e.g. kd-loss predict photograph.jpg")
     return found
+
+
+def _files_in(folder: Path, leave_out: Path | None) -> list[Path]:
+    """Pictures and videos of a tree, without hidden folders, and links to folders, which may be circles."""
+    nowhere = None if leave_out is None else leave_out.resolve()
+    found = []
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and (here / f).resolve() != nowhere)
+        found += sorted(here / file for file in files if _suffix(file) in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES))
+    return found
+
+
+def _suffix(file: str) -> str:
+    return Path(file).suffix.lower()
 
 
 def _file(path: Path) -> Picture | Video:

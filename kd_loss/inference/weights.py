@@ -8,9 +8,19 @@ from pathlib import Path
 from kd_loss.errors import UserError
 from kd_loss.files import sha256
 from kd_loss.runtimes.files import embedded_card
+from kd_loss.shipped import shipped
 
 #: the entry of an exported card's training that names the file it was made from, by its SHA-256
 EXPORTED_FROM = "exported_from_sha256"
+STUDENT = Path("models", "students", "student_w300.h5")
+
+
+def default_weights() -> str:
+    """The shipped student, in the working folder, in the checkout that this package is from, or in the package."""
+    found = shipped(STUDENT)
+    if found is None:
+        raise UserError(f"there is no {STUDENT} here; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
+    return str(found)
 
 
 def without_keras(path: Path) -> Path:

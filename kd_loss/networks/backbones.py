@@ -1,4 +1,4 @@
-"""The convolutional part of a network, from `keras.applications`, for RGB pictures of 0…255."""
+"""The convolutional part of a network, from `keras.applications` or `unets`, for RGB pictures of 0…255."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import keras
 
 from kd_loss.errors import UserError, choose
+from kd_loss.networks.unets import hourglass, squeeze_unet
 
 PRETRAINED = ("none", "imagenet", "noisy-student")
 #: name of a feature map -> how many times smaller than the input it is
@@ -19,16 +20,18 @@ class Architecture:
     """A backbone's constructor, the input scaling that it expects outside itself, and its options.
 
     Attributes:
-        build: a function of `keras.applications`.
+        build: a function of `keras.applications`, or of the same form.
         scaling: (scale, offset) applied to 0…255 pixels before it, or None where it scales itself.
         has_alpha: whether it has a width multiplier.
         dropout: the share of the embedding that is dropped in training, by default.
+        own_maps: whether its output is as fine as heatmaps have to be: a head needs no decoder, and it is not cut.
     """
 
     build: Callable[..., keras.Model]
     scaling: tuple[float, float] | None
     has_alpha: bool
     dropout: float
+    own_maps: bool = False
 
 
 _EFFICIENT = {
@@ -40,6 +43,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mobileNetV2": Architecture(keras.applications.MobileNetV2, (1 / 127.5, -1.0), True, 0.0),
     "efficientNet": _EFFICIENT["efficientNetB3"],
     **_EFFICIENT,
+    "hourglass": Architecture(hourglass, (1 / 255, 0.0), True, 0.0, own_maps=True),
+    "squeezeUNet": Architecture(squeeze_unet, (1 / 255, 0.0), True, 0.0, own_maps=True),
 }
 
 
@@ -55,6 +60,8 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
         raise UserError(f"{arch} has no width multiplier; leave --alpha out")
     if not 0.1 <= alpha <= 2:
         raise UserError(f"--alpha {alpha} is not between 0.1 and 2")
+    if architecture.own_maps and pretrained != "none":
+        raise UserError(f"there are no pretrained weights of {arch}; leave --pretrained out")
     options = {"alpha": alpha} if architecture.has_alpha else {}
     pixels = inputs
     if architecture.scaling:

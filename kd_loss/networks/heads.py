@@ -65,8 +65,8 @@ def _fixed(values: np.ndarray, name: str, x: _Tensor) -> _Tensor:
     return y
 
 
-def decoder(maps: Mapping[str, _Tensor], points: int, width: float = 1.0, prefix: str = "decoder") -> _Tensor:
-    """Heatmaps (B, h, w, K) before their softmax, at the resolution of P2 (or of the finest map given).
+def decoder_features(maps: Mapping[str, _Tensor], width: float = 1.0, prefix: str = "decoder") -> _Tensor:
+    """What heatmaps are made of, (B, h, w, C), at the resolution of P2 (or of the finest map given).
 
     Args:
         maps: feature maps by name, `P2` … `P5`; the coarsest is decoded, the finer ones are added on the way up.
@@ -101,7 +101,21 @@ def decoder(maps: Mapping[str, _Tensor], points: int, width: float = 1.0, prefix
             x = keras.layers.Cropping2D([(0, e) for e in extra], name=f"{name}_crop")(x)
         x = keras.layers.Add(name=f"{name}_add")([x, pointwise(maps[level], f"{name}_lateral")])
         x = separable(relu(x, name))
+    return x
+
+
+def decoder(maps: Mapping[str, _Tensor], points: int, width: float = 1.0, prefix: str = "decoder") -> _Tensor:
+    """Heatmaps (B, h, w, K) before their softmax, see `decoder_features`."""
+    x = decoder_features(maps, width, prefix)
     return keras.layers.Conv2D(points, 1, name=f"{prefix}_heatmaps", dtype="float32")(x)
+
+
+def own_maps_head(maps: _Tensor, points: int) -> _Tensor:
+    """Landmarks (B, K, 2) from the maps (B, h, w, C) of a network that needs no decoder (`unets`).
+
+    A 3 × 3 convolution: a pointwise one of 35 maps could not make 68 independent ones.
+    """
+    return soft_argmax(keras.layers.Conv2D(points, 3, padding="same", name="decoder_heatmaps", dtype="float32")(maps))
 
 
 def soft_argmax(heatmaps: _Tensor, prefix: str = "", name: str = "landmarks") -> _Tensor:

@@ -16,7 +16,7 @@ from kd_loss.errors import UserError
 from kd_loss.files import atomic_file, check_room
 from kd_loss.networks.backbones import ARCHITECTURES, FEATURE_MAPS, build_backbone, last_maps, stage_outputs
 from kd_loss.networks.card import Card
-from kd_loss.networks.heads import heatmap_head, pooled_head, spread
+from kd_loss.networks.heads import heatmap_head, own_maps_head, pooled_head, spread
 from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
 from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
@@ -103,8 +103,11 @@ def build_network(
     scheme = card.scheme()
     if card.head == "heatmap" and scheme.shape[1] != 2:
         raise UserError(f"heatmaps are of points in a plane; for a {scheme.noun} give --head pooled")
-    end = stage_outputs(backbone, card.size)[card.cut]
-    if card.cut != "P5":
+    own_maps = ARCHITECTURES[card.arch].own_maps
+    if own_maps and card.head != "heatmap":
+        raise UserError(f"{card.arch} makes maps, which a {card.head} head would throw away; give --head heatmap")
+    end = backbone.layers[-1] if own_maps else stage_outputs(backbone, card.size)[card.cut]
+    if card.cut != "P5" and not own_maps:
         backbone = keras.Model(inputs, end.output)
     maps = last_maps(backbone, card.size)
     if card.head == "pooled":
@@ -113,7 +116,11 @@ def build_network(
         taps = {"landmarks": "landmarks", "embedding": "embedding"}
     else:
         # from stride 4 upwards: finer heatmaps cost more than they give
-        outputs = heatmap_head({name: layer.output for name, layer in maps.items()}, scheme.shape[0], card.alpha)
+        if own_maps:
+            card = replace(card, cut="P5")
+            outputs = own_maps_head(end.output, scheme.shape[0])
+        else:
+            outputs = heatmap_head({name: layer.output for name, layer in maps.items()}, scheme.shape[0], card.alpha)
         taps = {
             **{"landmarks": "landmarks", "embedding": end.name},
             **{"heatmaps": "decoder_heatmaps", "spread": "probabilities"},

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from kd_loss.schemes.head_pose import HeadPose, rotation
+from kd_loss.schemes.rotations import to_matrices
 from kd_loss.schemes.spec import DatasetSpec
 
 TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)
@@ -74,6 +75,13 @@ def draw_axes(
     return picture
 
 
+def draw_head(image: np.ndarray, raw: np.ndarray, width: int = 3) -> np.ndarray:
+    """A copy of a crop with the axes of the head whose rotation vector, x, y and log depth are `raw` (2, 3)."""
+    side = image.shape[0]
+    middle = (raw[1, :2] + 0.5) * side - 0.5
+    return draw_axes(image, to_matrices(raw[0]), middle, 0.6 * side * float(np.exp(-raw[1, 2])), width=width)
+
+
 def enlarge(image: np.ndarray, landmarks: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
     """A square picture at `side` pixels, and its landmarks there."""
     factor = side / image.shape[0]
@@ -81,11 +89,11 @@ def enlarge(image: np.ndarray, landmarks: np.ndarray, side: int) -> tuple[np.nda
     return big, (np.asarray(landmarks, np.float64) + 0.5) * factor - 0.5
 
 
-def label(image: np.ndarray, text: str) -> np.ndarray:
-    """A copy with a line of text on a dark strip at its lower edge."""
+def label(image: np.ndarray, text: str, strip: int = 0) -> np.ndarray:
+    """A copy with a line of text on a dark strip at its lower edge, `strip` pixels high; 0: a twelfth."""
     picture = np.ascontiguousarray(image).copy()
     height, width = picture.shape[:2]
-    strip = max(14, height // 12)
+    strip = strip or max(14, height // 12)
     picture[height - strip :] = picture[height - strip :] // 4
     cv2.putText(
         picture, text, (4, height - strip // 4), cv2.FONT_HERSHEY_SIMPLEX, strip / 34, (255, 255, 255), 1, cv2.LINE_AA

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.errors import UserError, check_name, choose
+from kd_loss.files import read_json
 from kd_loss.schemes.landmarks import LandmarkTargets
 
 Indices = tuple[int, ...]
@@ -108,6 +109,10 @@ class DatasetSpec(LandmarkTargets):
         if unknown:
             raise UserError(f"{where}: unknown field '{sorted(unknown)[0]}'")
         try:
+            half = values.get("half")
+            if half is not None:
+                left, right = half
+                half = left, right
             return cls(
                 name=str(values["name"]),
                 points=values["points"],
@@ -118,7 +123,7 @@ class DatasetSpec(LandmarkTargets):
                 official=dict(values.get("official", {})),
                 test_subsets={k: tuple(v) for k, v in values.get("test_subsets", {}).items()},
                 same={k: tuple(v) for k, v in values.get("same", {}).items()},
-                half=(values["half"][0], values["half"][1]) if values.get("half") else None,
+                half=half,
             )
         except KeyError as error:
             raise UserError(f"{where}: the field {error} is missing") from None
@@ -129,14 +134,7 @@ class DatasetSpec(LandmarkTargets):
     def from_json(cls, path: Path) -> DatasetSpec:
         """Read a spec file, e.g. `{"name": "cat", "points": 9, "pairs": [[0, 1]], "normalisers":
         {"inter_ocular": [[0], [1]]}}`; only `name` and `points` are required."""
-        try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise UserError(f"cannot read the spec {path}: {error.strerror}") from None
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"the spec {path} is not JSON: {error}") from None
-        if not isinstance(values, dict):
-            raise UserError(f"the spec {path} is not a JSON object")
+        values = read_json(Path(path), "the spec")
         return cls.from_dict(values, f"the spec {path}")
 
     def to_dict(self) -> dict[str, Any]:

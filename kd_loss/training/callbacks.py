@@ -12,7 +12,7 @@ import keras
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.errors import UserError
-from kd_loss.training.history import write_history
+from kd_loss.training.history import in_order, write_history
 from kd_loss.training.state import load_state, save_state
 
 
@@ -59,11 +59,15 @@ class Checkpoint(keras.callbacks.Callback):
         folder: of the run.
         save_best: writes the student as the best one, given the epoch's logs.
         monitor: the value to make small; None: every epoch is the best so far.
+
+    Attributes:
+        order: of the columns of the history.
     """
 
     def __init__(self, folder: Path, save_best: Callable[[dict[str, float]], None], monitor: str | None):
         super().__init__()
         self.folder, self.save_best, self.monitor = folder, save_best, monitor
+        self.order: list[str] = []
         self.best: float | None = None
         self.history: list[dict[str, float]] = []
         self._start = 0.0
@@ -95,6 +99,8 @@ class Checkpoint(keras.callbacks.Callback):
         if current is None or self.best is None or current < self.best:
             self.best = current
             self.save_best(values)
+        rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        values = {**in_order(values, self.order), "learning_rate": rate}  # that of the next step
         row = {"epoch": epoch + 1, **values, "seconds": time.perf_counter() - self._start}
         self.history.append(row)
         write_history(self.folder / "history.csv", self.history)

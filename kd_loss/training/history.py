@@ -20,10 +20,21 @@ from matplotlib.figure import Figure
 ERRORS = {"nme": "NME in %", "degrees": "geodesic error in degrees"}
 
 
+def in_order(values: Mapping[str, float], order: Sequence[str]) -> dict[str, float]:
+    """Named values in an order, those of validation behind them, others last.
+
+    >>> in_order({"b": 1.0, "nme": 4.0, "a": 2.0, "val_nme": 5.0}, ["a", "b", "nme"])
+    {'a': 2.0, 'b': 1.0, 'nme': 4.0, 'val_nme': 5.0}
+    """
+    places = {name: place for place, name in enumerate([*order, *(f"val_{name}" for name in order)])}
+    return dict(sorted(values.items(), key=lambda item: places.get(item[0], len(places))))
+
+
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write all rows, atomically."""
+    """Write all rows, atomically; a column that a row has not, as of a run begun with an older version, is nan."""
+    columns = list(dict.fromkeys(key for row in [rows[-1], *rows] for key in row))
     with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, columns, restval="nan")
         writer.writeheader()
         writer.writerows(rows)
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
-from kd_loss.configuration import option
+from kd_loss.configuration import check_values, option
 from kd_loss.datasets.prepared import open_dataset
+from kd_loss.errors import UserError
 
 HEADS = ("heatmap", "pooled")
 CUTS = ("P3", "P4", "P5")
+#: the methods of this package, for help that does not wait for Keras; `distillation.METHODS` are all there are
+METHOD_NAMES = (
+    *("none", "kd_loss", "kd", "pseudo", "heatmap", "auxiliary", "min", "imitation", "bound", "pil", "ail", "aht"),
+    *("fitnet", "attention", "srrl", "rkd", "pkt"),
+)
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -39,6 +46,9 @@ class TrainingOptions:
     )
     validation: float = option(
         0.05, "share of the training photographs held out to choose the best epoch; 0: the last", within=(0, 0.99)
+    )
+    patience: int = option(
+        0, "stop when so many epochs on end were no better on the faces held out; 0: never", within=(0, 1e6)
     )
     extra_share: float | None = option(
         None,
@@ -80,7 +90,10 @@ class TrainingOptions:
 class TeacherOptions(TrainingOptions):
     """Train the teachers of a dataset: tough on the landmarks, tolerant on the soft landmarks."""
 
-    teacher: str = option("both", "which to train, both one after the other", choices=("tough", "tolerant", "both"))
+    teacher: str = option(
+        "both", "which to train, both one after the other", flag="--role", also="--teacher",
+        choices=("tough", "tolerant", "both"),
+    )  # fmt: skip
     arch: str = option("efficientNet", "backbone; efficientNet is B3; also efficientNetB0…B7, mobileNetV2")
     loss: str = option("l1", "mse is that of the reference code", choices=("l1", "mse"))
 
@@ -125,11 +138,21 @@ class StudentOptions(DistillationOptions):
     """Train a student: distilled from the dataset's two teachers or from any others, or alone."""
 
     method: list[str] = option(
-        ["kd_loss"], "none, kd_loss or another; several with weights, kd_loss:1 srrl:0.1; @ says whom one listens to: "
-        "srrl@tough:0.1",
+        ["kd_loss"], f"{', '.join(METHOD_NAMES)} (see kd-loss methods), or one of --plugin; several with weights, "
+        "kd_loss:1 srrl:0.1; @ says whom one listens to: srrl@tough:0.1",
     )  # fmt: skip
     stages: list[str] = option(
         [],
         "one training after the other instead of --method and --epochs: methods=epochs[@frozen tap], e.g. "
         "aht=20 ail=30@P5",
     )
+
+
+T = TypeVar("T", bound=TrainingOptions)
+
+
+def checked(options: T) -> T:
+    """The options of a training with their choices as declared; a `UserError` for what cannot be meant."""
+    if options.patience and not options.validation:
+        raise UserError("--patience waits for a better epoch on faces held out: give a --validation above 0")
+    return check_values(options)

@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
 from kd_loss.distillation import DistillationMethod, RecordedTeacher, Teacher
 from kd_loss.errors import UserError, choose
@@ -21,7 +20,7 @@ from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.training.answers import Views
 from kd_loss.training.faces import Unlabelled, augmentation_of
 from kd_loss.training.methods import load_plugins, name_of, parse_methods, split_method
-from kd_loss.training.options import StudentOptions
+from kd_loss.training.options import StudentOptions, checked
 from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
 from kd_loss.training.sources import Source, open_sources, teacher_files, with_start
@@ -90,7 +89,7 @@ def train_student(
 
 def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[DistillationMethod, float]]:
     """Refuse what can be refused without loading a network; the dataset and the methods."""
-    check_values(options)
+    checked(options)
     choose(options.arch, ARCHITECTURES, "architecture")
     load_plugins(options.plugin)
     methods = parse_methods(options.method, options.set)
@@ -118,7 +117,7 @@ def _train_stage(
     options: StudentOptions, default_name: str, tell: Tell, callbacks: Sequence[keras.callbacks.Callback]
 ) -> Path:
     dataset, methods = check_student(options)
-    options = dataclasses.replace(check_values(options), dataset=dataset.folder.name)
+    options = dataclasses.replace(checked(options), dataset=dataset.folder.name)
     taps = sorted({tap for method in methods for tap in method.teacher_taps} | {"landmarks"})
     processes = join(options)
     tell = tell if not processes.index else lambda _: None

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import keras
 
-from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.distillation import get_method
-from kd_loss.training.options import TeacherOptions
+from kd_loss.training.options import TeacherOptions, checked
 from kd_loss.training.processes import join
 from kd_loss.training.run import has_run
 from kd_loss.training.train import Tell, Training
@@ -26,7 +25,7 @@ def train_teachers(
 
     `callbacks` of Keras take part in every training.
     """
-    options = check_values(options)
+    options = checked(options)
     method = {get_method("none", {"loss": options.loss}): 1.0}
     dataset = open_dataset(options.dataset, options.data)
     processes = join(options)

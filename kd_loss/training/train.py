@@ -17,18 +17,19 @@ from kd_loss.configuration import to_plain
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.distillation import DistillationMethod, Distiller, RecordedTeacher, Teacher
 from kd_loss.errors import choose, disk_error
-from kd_loss.files import atomic_file, write_json
+from kd_loss.files import write_json
 from kd_loss.networks import ARCHITECTURES, Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.card import SPREAD_CORRELATION
+from kd_loss.networks.keypoint_detector import load_start
 from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runtimes.crops import CropNetwork
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.callbacks import Checkpoint, EpochCounter, event_files
 from kd_loss.training.faces import TrainingFaces, Unlabelled
-from kd_loss.training.history import history_plot
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.prediction import spread_correlation
 from kd_loss.training.processes import Processes
+from kd_loss.training.progress import LiveCurves, OrderedProgress, Patience, draw, stalled
 from kd_loss.training.run import open_run, readable
 from kd_loss.training.statistics import TrueStatistics
 from kd_loss.versions import package_versions
@@ -139,7 +140,7 @@ class Training:
             seed=options.seed,
         )
         if options.init:
-            self._say(take_weights(network, load_network(Path(options.init))))
+            self._say(take_weights(network, load_start(Path(options.init))))
         freeze = getattr(options, "freeze", "")  # a student's: the tap up to which it stays as --init has it
         for layer in network.tap_model([freeze]).layers if freeze else ():
             layer.trainable = False
@@ -221,7 +222,10 @@ class Training:
         for name, value in self.record.items():
             note(f"{name}: {readable(value)}")
         note(f"objective: {distiller.objective}" + (f"; {done} epochs done before" if done else ""))
-        if done < options.epochs:
+        order = ["loss", *distiller.terms_in_order, "nme"]
+        checkpoint.order = order
+        if done < options.epochs and not stalled(checkpoint.history, options.patience):
+            verbose = 0 if self.processes.index else 1 if sys.stdout.isatty() else 2
             with fused_batch_normalization(note):
                 distiller.fit(
                     faces.loader,
@@ -235,15 +239,19 @@ class Training:
                         *event_files(folder),
                         *callbacks,
                         checkpoint,
+                        *([] if self.processes.index else [LiveCurves(checkpoint, folder / "curves.png")]),
+                        Patience(checkpoint, options.patience),
+                        *([OrderedProgress(order)] if verbose else []),
                     ],
-                    verbose=0 if self.processes.index else 1 if sys.stdout.isatty() else 2,
+                    verbose=verbose,
                 )
             save_network(network, folder / "last.h5")
             if self.processes.devices == 1:  # one of several cannot run a network that all share
                 self._judge_spread(folder / "best.h5", faces, note)
-        with atomic_file(folder / "curves.png") as picture:
-            picture.write_bytes(history_plot(checkpoint.history))
-        write_json(folder / "finished.json", {"epochs": options.epochs, "best": checkpoint.best})
+        draw(folder / "curves.png", checkpoint.history)
+        write_json(folder / "finished.json", {"epochs": len(checkpoint.history), "best": checkpoint.best})
+        if stalled(checkpoint.history, options.patience):
+            note(f"stopped after epoch {len(checkpoint.history)}: no better one in {options.patience}")
         if checkpoint.best is not None:
             words = scheme.metric_words.partition(" in ")[0]
             note(f"best validation {words} {checkpoint.best:.2f} {scheme.unit} -> {folder / 'best.h5'}")

@@ -285,6 +285,18 @@ def test_paths_of_a_csv_may_lie_anywhere_under_the_source(tmp_path):
     assert f"the picture {outside} lies outside of {root}" in archive.problems[1]
 
 
+def test_a_csv_that_is_named_itself_has_its_pictures_anywhere(tmp_path):
+    beside, elsewhere = picture(tmp_path / "tables" / "a.png"), picture(tmp_path / "pictures" / "b.png")
+    rows = ["a.png", beside, "../pictures/b.png", elsewhere, "c.png"]
+    write_table(tmp_path / "tables", *(csv_row(row) for row in rows))
+    (tmp_path / "tables" / "other.csv").write_text("not read")
+    archive = read_folder(tmp_path / "tables" / "points.csv", FOUR)
+    assert [sample.group for sample in archive.samples] == ["a.png", "a.png", str(elsewhere), str(elsewhere)]
+    assert archive.samples[3].load().shape == (50, 50, 3)
+    assert len(archive.problems) == 1
+    assert "row 5: no image" in archive.problems[0]
+
+
 @pytest.mark.parametrize(
     ("first", "header"),
     [

@@ -229,7 +229,8 @@ def test_a_dataset_of_before_this_record_may_be_replaced(tmp_path):
     """Its manifest names its files."""
     options = PrepareOptions(dataset="synthetic", count=4, size=32, data=tmp_path)
     run_prepare(options)
-    (tmp_path / "synthetic" / RECORD).unlink()
+    for name in (RECORD, "crops.png", "augmented.png"):  # there were no pictures, either
+        (tmp_path / "synthetic" / name).unlink()
     assert run_prepare(options)["counts"]["train"] == {"train": 4}
 
 

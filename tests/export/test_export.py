@@ -64,13 +64,13 @@ def read_folder(options):
 @pytest.mark.usefixtures("rows")
 def test_the_predictor_needs_only_the_export(options, tmp_path, synthetic):
     face = synthetic.split("test").images[0]
-    reference = LandmarkPredictor.load(options.weights)(face).landmarks
+    reference = LandmarkPredictor.load(options.weights).predict_crop(face).landmarks
     for name in ("best-fp32.tflite", "best-fp32.onnx"):
         alone = tmp_path / name
         alone.write_bytes((read_folder(options) / name).read_bytes())
         predictor = LandmarkPredictor.load(alone, threads=1)
         assert predictor.card.margin == 0.15
-        np.testing.assert_allclose(predictor(face).landmarks, reference, atol=1e-3)
+        np.testing.assert_allclose(predictor.predict_crop(face).landmarks, reference, atol=1e-3)
         np.testing.assert_allclose(predictor.predict_many([face, face])[1].landmarks, reference, atol=1e-3)
 
 

@@ -48,14 +48,14 @@ def weights(network, tmp_path_factory):
 
 
 def test_a_cropped_face_is_seen_whole(predictor):
-    face = predictor(np.zeros((100, 60, 3), np.uint8))
+    face = predictor.predict_crop(np.zeros((100, 60, 3), np.uint8))
     # the square around a picture of 60 × 100 is 100 wide and starts 20 pixels left of it
     np.testing.assert_allclose(face.landmarks, (POINTS + 0.5) * 100 + [-20.5, -0.5], atol=1e-4)
     assert face.box == pytest.approx((-20.5, -0.5, 100, 100))
 
 
 def test_a_box_is_widened_as_in_training(predictor):
-    face = predictor(np.zeros((200, 200, 3), np.uint8), box=(50, 60, 40, 40))
+    face = predictor.predict_crop(np.zeros((200, 200, 3), np.uint8), box=(50, 60, 40, 40))
     square = geometry.square_crop((50, 60, 90, 100), 0.15)
     assert face.box == pytest.approx((*square, square[2]))
 
@@ -63,13 +63,13 @@ def test_a_box_is_widened_as_in_training(predictor):
 def test_many_are_one_by_one(predictor):
     images = [np.full((40 + i, 50, 3), i, np.uint8) for i in range(3)]
     for image, face in zip(images, predictor.predict_many(images), strict=True):
-        np.testing.assert_allclose(face.landmarks, predictor(image).landmarks, atol=1e-5)
+        np.testing.assert_allclose(face.landmarks, predictor.predict_crop(image).landmarks, atol=1e-5)
 
 
 @pytest.mark.parametrize("image", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3)), np.zeros((0, 4, 3), np.uint8)])
 def test_what_is_no_picture_is_refused(predictor, image):
     with pytest.raises(UserError, match="uint8"):
-        predictor(image)
+        predictor.predict_crop(image)
 
 
 def test_text_formats():
@@ -101,25 +101,29 @@ def test_results_never_overwrite_pictures_or_each_other(tmp_path):
     assert [p.name for p in result_names([tmp_path / n for n in names], out)] == ["p", "p-2_jpg", "faces_mp4", "q-2"]
     with pytest.raises(UserError, match="lies in the folder of the results"):
         result_names([a], tmp_path / "x")
-    with pytest.raises(UserError, match="several pictures are called a_jpg"):
-        result_names([a, tmp_path / "y" / "a.jpg"], out)
+    same = [a, tmp_path / "y" / "a.jpg", tmp_path / "z" / "x" / "a.jpg"]
+    names = [p.name for p in result_names(same, out)]
+    assert names == [f"{tmp_path.name}_x_a_jpg", "y_a_jpg", "z_x_a_jpg"]
+    with pytest.raises(UserError, match="a.jpg is given twice"):
+        result_names([a, c, tmp_path / "y" / ".." / "x" / "a.jpg"], out)
 
 
 @pytest.mark.parametrize("shape", [(10, 3000), (3000, 5), (4, 4000)])
 def test_thin_pictures(predictor, shape):
-    assert np.isfinite(predictor(np.zeros((*shape, 3), np.uint8)).landmarks).all()
+    assert np.isfinite(predictor.predict_crop(np.zeros((*shape, 3), np.uint8)).landmarks).all()
 
 
 def test_a_thin_picture_and_a_very_wide_one_are_searched(predictor):
     assert HaarDetector()(np.zeros((2, 3000, 3), np.uint8)) == []
-    face = predictor(np.zeros((40, 33_000, 3), np.uint8), box=(32_000, 5, 20, 20))  # OpenCV warps up to 32,766
+    # OpenCV warps up to 32,766
+    face = predictor.predict_crop(np.zeros((40, 33_000, 3), np.uint8), box=(32_000, 5, 20, 20))
     np.testing.assert_allclose(face.landmarks, (POINTS + 0.5) * 26 + [31_997, 2], atol=0.01)
 
 
 def test_a_damaged_network_is_one_line(predictor):
     broken = dataclasses.replace(predictor.network, ask=lambda crops: (np.full((len(crops), 68, 2), np.nan), None))
     with pytest.raises(UserError, match="not finite"):
-        LandmarkPredictor(broken)(np.zeros((48, 48, 3), np.uint8))
+        LandmarkPredictor(broken).predict_crop(np.zeros((48, 48, 3), np.uint8))
 
 
 def test_a_picture_that_cannot_be_read_is_left_out(weights, tmp_path):
@@ -209,9 +213,9 @@ def test_cropped_faces_and_boxes(predictor):
     """A crop as in training is the square around the picture; a box is that of the landmarks."""
     image = np.zeros((60, 100, 3), np.uint8)
     [whole] = predictor.detect(image, make_detector(PredictOptions(detector="none"), 0.15), refine=0)
-    np.testing.assert_allclose(whole.landmarks, predictor(image).landmarks, atol=1e-4)
+    np.testing.assert_allclose(whole.landmarks, predictor.predict_crop(image).landmarks, atol=1e-4)
     [boxed] = predictor.detect(image, make_detector(PredictOptions(box="10,20,30,40"), 0.15), refine=0)
-    np.testing.assert_allclose(boxed.landmarks, predictor(image, (10, 20, 30, 40)).landmarks)
+    np.testing.assert_allclose(boxed.landmarks, predictor.predict_crop(image, (10, 20, 30, 40)).landmarks)
 
 
 def test_a_video(weights, tmp_path, capsys):
@@ -239,9 +243,9 @@ def test_a_video(weights, tmp_path, capsys):
 
 def test_the_edge_of_a_large_picture(predictor):
     """A face that is half outside, and one in a picture of 8,000 pixels."""
-    face = predictor(np.zeros((100, 100, 3), np.uint8), box=(80, 80, 60, 60))
+    face = predictor.predict_crop(np.zeros((100, 100, 3), np.uint8), box=(80, 80, 60, 60))
     assert np.isfinite(face.landmarks).all()
-    large = predictor(np.zeros((8000, 6000, 3), np.uint8), box=(5000, 7000, 900, 900))
+    large = predictor.predict_crop(np.zeros((8000, 6000, 3), np.uint8), box=(5000, 7000, 900, 900))
     np.testing.assert_allclose(large.landmarks, (POINTS + 0.5) * 1170 + [4865, 6865], atol=0.01)
 
 

@@ -25,6 +25,17 @@ def write(path, image):
     return path
 
 
+def test_folders_are_searched_to_the_bottom(tmp_path):
+    names = ("b.png", "x/a.jpg", "x/y/a.jpg", ".hidden/c.png", "out/d.png", "x/out/e.png", "x/notes.txt")
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "x" / "circle").symlink_to(tmp_path)
+    found = find_sources([str(tmp_path)], tmp_path / "x" / ".." / "out")
+    relative = [picture.path.relative_to(tmp_path).as_posix() for picture in found]
+    assert relative == ["b.png", "x/a.jpg", "x/out/e.png", "x/y/a.jpg"]
+
+
 def test_finding_sources(tmp_path):
     for name in ("b.png", "a.JPG", "c.txt"):
         (tmp_path / name).write_text("")

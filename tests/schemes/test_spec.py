@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -60,6 +61,7 @@ def test_a_spec_goes_through_json(tmp_path):
         ({"name": "a", "points": 3, "normalisers": {"box": [[0], [1]]}}, "no distance of two places"),
         ({"name": "a", "points": 3, "edges": [[0, True]]}, "index True"),
         ({"name": "a", "points": 3, "part": {}}, "unknown field 'part'"),
+        *(({"name": "a", "points": 3, "half": half}, "malformed") for half in ([], [0], [0, 1, 2], "", 0, {})),
         ({"name": "a", "points": 3, "parts": {"\ud800": [0]}}, "text that is not Unicode"),
     ],
 )
@@ -71,6 +73,18 @@ def test_bad_specs_are_one_line(values, message):
 def test_an_unknown_dataset_gets_the_nearest_name():
     with pytest.raises(UserError, match="did you mean 'wflw'"):
         get_spec("wlfw")
+
+
+def test_a_spec_that_is_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "a.json")
+    with pytest.raises(UserError, match="the spec .*a.json is not a regular file"):
+        DatasetSpec.from_json(tmp_path / "a.json")
+
+
+def test_the_place_of_a_mistake_in_a_spec_is_said(tmp_path):
+    (tmp_path / "a.json").write_text('{"name": "a",}')
+    with pytest.raises(UserError, match="is not JSON: .*line 1 column"):
+        DatasetSpec.from_json(tmp_path / "a.json")
 
 
 def test_a_spec_of_a_hundred_thousand_brackets_is_one_line(tmp_path):

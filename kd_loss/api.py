@@ -1,0 +1,157 @@
+"""Every command as a function: the options are keywords, of the names and defaults of the command line's.
+
+`--batch-size 8` is `batch_size=8`, `--method kd_loss srrl:0.1` is `method=["kd_loss", "srrl:0.1"]`. What a command
+takes without a name (pictures, weights) comes first. A keyword that there is not, or a value of another type, is a
+`UserError` of one line, as is everything else that a user can mend.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from kd_loss.cli import COMMANDS, resolve
+from kd_loss.configuration import from_keywords
+from kd_loss.errors import UserError
+from kd_loss.quiet import quiet_stderr
+
+if TYPE_CHECKING:
+    import keras
+
+    from kd_loss.inference.result import FaceLandmarks
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _documented(command: str) -> Callable[[F], F]:
+    """Decorator: the command's options as the function's signature and at the end of its docstring."""
+
+    def add(function: F) -> F:
+        fields = dataclasses.fields(resolve(COMMANDS[command].options))
+        parameters, lines = [], []
+        for field in sorted(fields, key=lambda field: not field.metadata["positional"]):
+            first = field.metadata["positional"]
+            factory = field.default_factory
+            default = field.default if factory is dataclasses.MISSING else factory()
+            kind = inspect.Parameter.POSITIONAL_OR_KEYWORD if first else inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(field.name, kind, default=default))
+            lines.append(f"    {field.name} = {default!r}: {field.metadata['help']}")
+        own = inspect.signature(function).parameters.values()
+        parameters += [one for one in own if one.kind is inspect.Parameter.KEYWORD_ONLY]
+        function.__doc__ = f"{inspect.getdoc(function)}\n\nOptions:\n" + "\n".join(lines) + "\n"
+        function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return function
+
+    return add
+
+
+def _run(command: str, first: tuple[Any, ...], options: dict[str, Any], **more: Any) -> Any:
+    """Make the command's options of keywords, and run it; `first` is what it takes without a name."""
+    cls, name = resolve(COMMANDS[command].options), command.replace("-", "_")
+    unnamed = [field.name for field in dataclasses.fields(cls) if field.metadata["positional"]]
+    if first and (not unnamed or unnamed[0] in options):
+        raise UserError(f"{name} takes its options by name, e.g. {name}({dataclasses.fields(cls)[0].name}=…)")
+    if len(first) > 1:
+        raise UserError(f"{name} takes several {unnamed[0]} as one list")
+    chosen = from_keywords(cls, {**options, **dict(zip(unnamed, first, strict=False))}, name)
+    if hasattr(chosen, "check"):
+        chosen.check()
+    with quiet_stderr():
+        function = resolve(COMMANDS[command].function)
+    return function(chosen, **more)
+
+
+@_documented("prepare")
+def prepare(**options: Any) -> dict[str, Any]:
+    """Crop, resize and normalise an archive of annotated faces into `data/<dataset>/`; returns its manifest."""
+    return _run("prepare", (), options)
+
+
+@_documented("show")
+def show(**options: Any) -> list[Path]:
+    """Draw prepared faces and augmented ones; returns the two pictures."""
+    return _run("show", (), options)
+
+
+@_documented("methods")
+def list_methods(*names: Any, **options: Any) -> list[dict[str, str]]:
+    """Print the table of methods; returns its rows."""
+    return _run("methods", names, options)
+
+
+@_documented("train-teacher")
+def train_teacher(*, callbacks: Sequence[keras.callbacks.Callback] = (), **options: Any) -> list[Path]:
+    """Train the tough and the tolerant teacher of a dataset; returns their run folders.
+
+    `callbacks` of Keras take part in every training.
+    """
+    return _run("train-teacher", (), options, callbacks=callbacks)
+
+
+@_documented("train-student")
+def train_student(*, callbacks: Sequence[keras.callbacks.Callback] = (), **options: Any) -> Path:
+    """Train a student, distilled or alone; returns its run folder, with `best.h5` in it.
+
+    `callbacks` of Keras go before those that save: early stopping, wandb, mlflow need nothing else.
+    """
+    return _run("train-student", (), options, callbacks=callbacks)
+
+
+@_documented("train-finder")
+def train_finder(**options: Any) -> Path:
+    """Train the face finder; returns its folder."""
+    return _run("train-finder", (), options)
+
+
+@_documented("test")
+def test(**options: Any) -> dict[str, Any]:
+    """Test networks on a prepared dataset, write the report; returns what is in `metrics.json`."""
+    return _run("test", (), options)
+
+
+@_documented("predict")
+def predict(*sources: Any, **options: Any) -> list[FaceLandmarks]:
+    """Predict pictures and videos and write the results into a folder; returns the faces.
+
+    To get landmarks without files: `LandmarkPredictor`.
+    """
+    return _run("predict", sources, options)
+
+
+@_documented("compare")
+def compare(**options: Any) -> dict[str, Any]:
+    """Train a student by each method on equal terms and test them; returns what is in `compare.json`."""
+    return _run("compare", (), options)
+
+
+@_documented("export")
+def export_network(*weights: Any, **options: Any) -> list[dict[str, Any]]:
+    """Export a student for other runtimes; returns a row for the network and one for each file, as in `export.json`."""
+    return _run("export", weights, options)
+
+
+@_documented("import")
+def import_network(*old: Any, **options: Any) -> Path:
+    """Make a network of this package of an old `.h5` of Keras 2; returns the new file."""
+    return _run("import", old, options)
+
+
+@_documented("benchmark")
+def benchmark_networks(*weights: Any, **options: Any) -> dict[str, Any]:
+    """Measure time, memory and size of networks; returns what is in `benchmark.json`."""
+    return _run("benchmark", weights, options)
+
+
+@_documented("draw-loss")
+def draw_loss(**options: Any) -> Path:
+    """Draw the terms of KD-Loss; returns the picture's path."""
+    return _run("draw-loss", (), options)
+
+
+@_documented("demo")
+def run_demo(**options: Any) -> dict[str, Any]:
+    """Do the whole job on drawn faces; returns the metrics of the test."""
+    return _run("demo", (), options)

@@ -1,0 +1,165 @@
+"""The command `show`: what a training will see, as two pictures, before it begins.
+
+`crops.png` has one face large with the numbers of its points, and once more with its mirrored pairs as lines, which
+lie across the face where `pairs` is right; below, faces from all over the split. `augmented.png` has faces as a
+training sees them; the first point of each pair is red and the second blue in every one, mirrored or not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kd_loss import geometry
+from kd_loss.configuration import check_values, option
+from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment
+from kd_loss.datasets.prepared import PreparedSplit, open_dataset
+from kd_loss.files import atomic_file
+from kd_loss.ownership import claim
+from kd_loss.schemes.drawing import (
+    OTHER,
+    PREDICTED,
+    TRUTH,
+    UNSURE,
+    draw_head,
+    draw_landmarks,
+    encode_png,
+    enlarge,
+    label,
+    sheet,
+)
+from kd_loss.schemes.pose import PoseScheme
+from kd_loss.schemes.spec import DatasetSpec
+
+FILES = ("crops.png", "augmented.png")
+#: sides in pixels of the large face and of the others, of which so many are in a row
+LARGE, SMALL, COLUMNS = 800, 200, 8
+#: augmented samples of a face
+SAMPLES, FACES = 8, 5
+
+
+@dataclass(frozen=True)
+class ShowOptions:
+    """Draw prepared faces with their points, numbers and mirrored pairs, and augmented samples, before training."""
+
+    dataset: str = option("w300", "prepared dataset")
+    split: str = option("train", "of the dataset", choices=("train", "test"))
+    count: int = option(24, "faces on the sheet, spread evenly over the split", within=(1, 400))
+    augment: float = option(1.0, "strength of the augmentation that is shown", within=(0, 3))
+    seed: int = option(0, "of the augmentation", within=(0, 2**32 - 1))
+    output: str = option("", "folder of the two pictures; that of the dataset if left out")
+    data: Path = option(Path("data"), "folder of the prepared datasets")
+    config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+
+def side_colours(spec: DatasetSpec) -> list[tuple[int, int, int]]:
+    """A colour for each point: the first of a pair, the second, and those of no pair."""
+    colours = [UNSURE] * spec.points
+    for first, second in spec.pairs:
+        colours[first], colours[second] = PREDICTED, OTHER
+    return colours
+
+
+def _dots(image: np.ndarray, points: np.ndarray, spec: DatasetSpec, radius: float) -> np.ndarray:
+    """A copy with the points (K, 2) in pixels, in the colours of their sides."""
+    colours = side_colours(spec)
+    for colour in dict.fromkeys(colours):
+        here = np.array([one == colour for one in colours])
+        image = draw_landmarks(image, points[here], None, colour, radius)
+    return image
+
+
+def numbered(image: np.ndarray, points: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+    """A copy with the points (K, 2) in pixels, the scheme's lines, and a number at each point."""
+    picture = _dots(draw_landmarks(image, points, spec, TRUTH, radius=1), points, spec, 3)
+    for number, (x, y) in enumerate(points):
+        if np.isfinite([x, y]).all():
+            place = (round(float(x)) + 4, round(float(y)) - 4)
+            for colour, width in (((0, 0, 0), 3), ((255, 255, 255), 1)):
+                cv2.putText(
+                    picture, str(number), place, cv2.FONT_HERSHEY_SIMPLEX, LARGE / 1900, colour, width, cv2.LINE_AA
+                )
+    return picture
+
+
+def paired(image: np.ndarray, points: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+    """A copy with the points (K, 2) in pixels and a line from each to the one that it changes places with."""
+    lines = DatasetSpec(spec.name, spec.points, edges=tuple(spec.pairs))
+    return _dots(draw_landmarks(image, points, lines, TRUTH, radius=2), points, spec, 4)
+
+
+def _face(crop: np.ndarray, target: np.ndarray, split: PreparedSplit) -> np.ndarray:
+    """A small picture of a crop with what its target (N, C) says."""
+    if isinstance(split.spec, PoseScheme):
+        picture, _ = enlarge(crop, np.zeros((1, 2)), SMALL)
+        return draw_head(picture, split.spec.raw(target[None])[0])
+    assert isinstance(split.spec, DatasetSpec)
+    face, at = enlarge(crop, geometry.denormalise(target, split.size), SMALL)
+    return _dots(face, at, split.spec, 1.5)
+
+
+def _large(split: PreparedSplit, index: int) -> list[np.ndarray]:
+    """One face large, with its points' numbers, and with its mirrored pairs; nothing for a scheme without points."""
+    spec = split.spec
+    if not isinstance(spec, DatasetSpec):
+        return []
+    crop, points = enlarge(split.crop(index), geometry.denormalise(split.landmarks[index], split.size), LARGE)
+    loose = spec.points - 2 * len(spec.pairs)
+    pairs = f"{len(spec.pairs)} pairs, red and blue; yellow: {loose} of none"
+    return [
+        label(numbered(crop, points, spec), f"{spec.name}: {spec.points} points", LARGE // 32),
+        label(paired(crop, points, spec), pairs, LARGE // 32),
+    ]
+
+
+def crop_sheet(split: PreparedSplit, count: int) -> np.ndarray:
+    """Two large pictures of one face above `count` faces spread evenly over a split."""
+    indices = np.linspace(0, len(split) - 1, min(count, len(split))).astype(int)
+    complete = [i for i in indices if np.isfinite(split.landmarks[i]).all()]
+    large = _large(split, int(complete[0] if complete else indices[0]))
+    small = []
+    for i in indices:
+        name = str(split.name[i]).rsplit("/", 1)[-1][-24:]
+        small.append(label(_face(split.crop(i), split.landmarks[i], split), name))
+    return np.vstack([*([sheet(large, 2)] if large else []), sheet(small, COLUMNS)])
+
+
+def augmented_sheet(split: PreparedSplit, strength: float, seed: int) -> np.ndarray:
+    """A row for each of a few faces: as it is, and as epochs of a training may see it."""
+    augmentation = Augmentation().scaled(strength) if strength else NO_AUGMENTATION
+    pictures = []
+    for i in np.linspace(0, len(split) - 1, min(FACES, len(split))).astype(int):
+        for epoch in range(SAMPLES):
+            chosen = augmentation if epoch else NO_AUGMENTATION
+            stream = (seed, epoch, int(i))
+            _, mirrored = chosen.draw_affine(np.random.default_rng(stream))  # the first that a sample draws
+            image, points = augment(
+                split.images[i], split.landmarks[i], split.size, chosen, split.spec,
+                np.random.default_rng(stream), split.border,
+            )  # fmt: skip
+            text = "as stored" if not epoch else "mirrored" if mirrored else ""
+            pictures.append(label(_face(image, points, split), text))
+    return sheet(pictures, SAMPLES)
+
+
+def write_sheets(split: PreparedSplit, folder: Path, count: int = 24, strength: float = 1.0, seed: int = 0) -> None:
+    """Write both pictures into a folder."""
+    for name, picture in zip(FILES, (crop_sheet(split, count), augmented_sheet(split, strength, seed)), strict=True):
+        with atomic_file(folder / name) as path:
+            path.write_bytes(encode_png(picture))
+
+
+def run_show(options: ShowOptions) -> list[Path]:
+    """Write `crops.png` and `augmented.png`; returns their paths."""
+    options = check_values(options)
+    dataset = open_dataset(options.dataset, options.data)
+    split = dataset.split(options.split)
+    folder = Path(options.output) if options.output else dataset.folder
+    claim(folder, FILES)
+    write_sheets(split, folder, options.count, options.augment, options.seed)
+    for name in FILES:
+        print(folder / name)
+    return [folder / name for name in FILES]

@@ -1,0 +1,85 @@
+"""The command `export-keypoints`: a detector as a file of LiteRT or ONNX Runtime."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss.configuration import option
+from kd_loss.datasets.synthetic import draw_face
+from kd_loss.errors import UserError, choose
+from kd_loss.export import convert
+from kd_loss.files import atomic_file
+from kd_loss.networks.keypoint_detector import load_detector
+from kd_loss.quiet import quiet_stderr
+from kd_loss.runtimes.files import SUFFIXES, open_runtime
+
+FORMATS = dict(zip(("onnx", "litert"), SUFFIXES, strict=True))
+#: drawn faces on which a file is compared with its network
+FACES = 16
+#: the largest mean difference of a keypoint that is accepted, in units of the −1…1 grid
+TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2}
+
+
+@dataclass(frozen=True)
+class KeypointExportOptions:
+    """A keypoint detector for other runtimes, compared with itself on drawn faces."""
+
+    weights: str = option("", "detector (.h5)", positional=True)
+    format: list[str] = option(["litert", "onnx"], "litert, onnx")
+    precision: str = option("fp32", "fp32 or fp16")
+    output: str = option("", "folder of the files; export beside the weights if left out")
+    config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+    def check(self) -> None:
+        """Refuse a missing file and unknown formats."""
+        if not self.weights:
+            raise UserError("give the weights of a detector: kd-loss export-keypoints runs/keypoints/detector/best.h5")
+        choose(self.precision, TOLERANCE, "precision")
+        for name in self.format:
+            choose(name, FORMATS, "format")
+
+
+def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
+    """Write the files; file -> mean difference of its keypoints. They take RGB 0…255 (B, S, S, 3), LiteRT's one at a
+    time, and give keypoints (B, K, 2) and Jacobians (B, K, 2, 2).
+
+    Raises:
+        UserError: a file's keypoints differ by more than the tolerance; it is not left behind.
+    """
+    convert.require_tensorflow()
+    weights = Path(options.weights)
+    detector: Any = load_detector(weights)
+    card = detector.card
+    faces = np.stack([draw_face(card.size, 0, i) for i in range(FACES)]).astype(np.float32)
+    wanted = detector.find(faces)
+    folder = Path(options.output) if options.output else weights.parent / "export"
+    written = {}
+    for name in dict.fromkeys(choose(name, FORMATS, "format") for name in options.format):
+        path = folder / f"{weights.stem}-{options.precision}{FORMATS[name]}"
+        with atomic_file(path, FORMATS[name]) as temporary, quiet_stderr():
+            to_file = convert.to_litert if name == "litert" else convert.to_onnx
+            try:
+                to_file(detector, temporary, options.precision, None)
+            except ImportError as error:
+                raise UserError(
+                    f"the format {name} needs more packages ({error.name}): pip install -e '.[export]'"
+                ) from None
+            found = by_shape(open_runtime(temporary)(faces), card.points)[0]
+            mean = float(np.linalg.norm(found - wanted, axis=-1).mean())
+            if not mean <= TOLERANCE[options.precision]:
+                raise UserError(
+                    f"refused and not written: the keypoints of {path.name} differ by {mean:.4f} in the mean"
+                )
+        print(f"{path}: {path.stat().st_size / 1e6:.2f} MB, keypoints differ by {mean:.6f} of the −1…1 grid")
+        written[path] = mean
+    return written
+
+
+def by_shape(outputs: dict[str, np.ndarray], points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Keypoints (B, K, 2) and Jacobians (B, K, 2, 2) among a runtime's outputs, whose names it chooses itself."""
+    shaped = {value.shape[1:]: value for value in outputs.values()}
+    return shaped[points, 2], shaped[points, 2, 2]

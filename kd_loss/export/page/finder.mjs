@@ -1,0 +1,133 @@
+// Faces in the browser: what kd_loss/detection/finder.py does with the whole picture, without tiles.
+import * as ort from "./ort/ort.wasm.min.mjs";
+
+/** For each of `count` places along a line of `length` pixels: which pixels it is the weighted mean of. */
+function weightsAlong(length, count) {
+  const step = length / count;
+  return Array.from({ length: count }, (_, i) => {
+    if (step <= 1) { // enlarged: between two neighbours
+      const at = (i + 0.5) * step - 0.5, left = Math.floor(at), share = at - left;
+      const inside = (p) => Math.max(0, Math.min(length - 1, p));
+      return [[inside(left), 1 - share], [inside(left + 1), share]];
+    }
+    const [start, end] = [i * step, Math.min(length, (i + 1) * step)], parts = [];
+    for (let p = Math.floor(start); p < end; p++) parts.push([p, (Math.min(p + 1, end) - Math.max(p, start)) / (end - start)]);
+    return parts;
+  });
+}
+
+/** An ImageData in the upper left corner of a black square of `size`, as RGB 0…255; its width and height there. */
+export function letterbox(picture, size) {
+  const scale = size / Math.max(picture.width, picture.height);
+  const [width, height] = [picture.width, picture.height].map((side) => Math.max(1, Math.round(scale * side)));
+  const [across, down] = [weightsAlong(picture.width, width), weightsAlong(picture.height, height)];
+  const pixels = new Float32Array(size * size * 3);
+  const line = new Float32Array(picture.width * 3);
+  for (let y = 0; y < height; y++) {
+    line.fill(0);
+    for (const [row, weight] of down[y]) {
+      for (let x = 0, from = 4 * row * picture.width, to = 0; x < picture.width; x++, from += 4, to += 3) {
+        for (let c = 0; c < 3; c++) line[to + c] += weight * picture.data[from + c];
+      }
+    }
+    for (let x = 0; x < width; x++) {
+      for (const [column, weight] of across[x]) {
+        for (let c = 0; c < 3; c++) pixels[3 * (y * size + x) + c] += weight * line[3 * column + c];
+      }
+    }
+  }
+  return { pixels: pixels.map(Math.round), width, height, scale };
+}
+
+/** Intersection over union of two squares [x, y, side]. */
+export function overlap(a, b) {
+  const common = [0, 1].map((i) => Math.max(0, Math.min(a[i] + a[2], b[i] + b[2]) - Math.max(a[i], b[i])));
+  const both = common[0] * common[1];
+  return both / (a[2] ** 2 + b[2] ** 2 - both);
+}
+
+/** Answers about one face become one: their mean weighted by score, and the best score. */
+function merge(answers, limit) {
+  const left = [...answers].sort((a, b) => b.score - a.score), merged = [];
+  while (left.length) {
+    const same = left.filter((one, i) => !i || overlap(left[0].box, one.box) > limit);
+    const whole = same.reduce((sum, one) => sum + one.score, 0);
+    const box = [0, 1, 2].map((i) => same.reduce((sum, one) => sum + (one.score / whole) * one.box[i], 0));
+    merged.push({ box, score: left[0].score });
+    left.splice(0, left.length, ...left.filter((one) => !same.includes(one)));
+  }
+  return merged;
+}
+
+/** Standard deviation of the grey levels of about 32 × 32 pixels in a square: walls and skies have none. */
+function contrast(picture, [x, y, side]) {
+  const step = Math.max(1, Math.floor(side / 32)), greys = [];
+  for (let row = Math.max(0, Math.trunc(y)); row < Math.min(picture.height, Math.trunc(y + side)); row += step) {
+    for (let column = Math.max(0, Math.trunc(x)); column < Math.min(picture.width, Math.trunc(x + side)); column += step) {
+      const at = 4 * (row * picture.width + column);
+      greys.push((picture.data[at] + picture.data[at + 1] + picture.data[at + 2]) / 3);
+    }
+  }
+  const mean = greys.reduce((a, b) => a + b, 0) / greys.length;
+  return Math.sqrt(greys.reduce((sum, grey) => sum + (grey - mean) ** 2, 0) / greys.length);
+}
+
+export class FaceFinder {
+  /** The finder of a page; undefined where the page has none. */
+  static async load(folder = new URL("./", import.meta.url)) {
+    const answer = await fetch(new URL("finder.json", folder));
+    if (!answer.ok) return undefined;
+    const finder = new FaceFinder();
+    finder.card = await answer.json();
+    const model = await (await fetch(new URL("finder.onnx", folder))).arrayBuffer();
+    finder.session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
+    return finder;
+  }
+
+  /**
+   * The faces of an ImageData, the largest first: { box: [x, y, side], score }, the box of 300W's 68 landmarks.
+   * `ease` times the least scores are enough.
+   */
+  async find(picture, ease = 1) {
+    const { size, strides, min_scores, channels, largest, least_contrast, same } = this.card;
+    const { pixels, width, height, scale } = letterbox(picture, size);
+    const input = new ort.Tensor("float32", pixels, [1, size, size, 3]);
+    const outputs = Object.values(await this.session.run({ [this.session.inputNames[0]]: input }));
+    const maps = outputs.sort((a, b) => b.dims[1] - a.dims[1]);
+    const answers = [];
+    maps.forEach((map, level) => {
+      const [stride, cells, values] = [strides[level], map.dims[1], map.data];
+      for (let cell = 0; cell < cells * cells; cell++) {
+        const at = channels * cell, score = 1 / (1 + Math.exp(-values[at]));
+        if (score < ease * min_scores[level]) continue;
+        const side = 4 * stride * Math.exp(Math.max(-5, Math.min(5, values[at + 3])));
+        if (side > largest * Math.min(width, height)) continue;
+        const centre = [cell % cells, Math.floor(cell / cells)].map(
+          (i, axis) => (i + 0.5) * stride - 0.5 + 4 * stride * values[at + 1 + axis]);
+        const corner = centre.map((c) => (c - side / 2 + 0.5) / scale - 0.5);
+        answers.push({ box: [...corner, side / scale], score });
+      }
+    });
+    const faces = merge(answers, same).filter((face) => contrast(picture, face.box) >= least_contrast);
+    return faces.sort((a, b) => b.box[2] - a.box[2]);
+  }
+}
+
+/** Whether the finder, looking closely and content with less, sees a face about where a square [x, y, side] is. */
+export async function holdsFace(finder, picture, [x, y, side]) {
+  const low = [x, y].map((v) => Math.max(0, Math.floor(v - side / 2)));
+  const [width, height] = [picture.width, picture.height].map(
+    (length, i) => Math.min(length, Math.ceil([x, y][i] + 1.5 * side)) - low[i]);
+  if (Math.min(width, height) < 2) return false;
+  const region = new OffscreenCanvas(width, height).getContext("2d");
+  region.putImageData(picture, -low[0], -low[1]);
+  const found = await finder.find(region.getImageData(0, 0, width, height), 0.7);
+  return found.some(({ box }) => overlap([box[0] + low[0], box[1] + low[1], box[2]], [x, y, side]) > 0.2);
+}
+
+/** A finder's box as the square to crop: where the landmarks of a scheme lie in it was measured, see `calibration`. */
+export function squareOfFace([x, y, side], calibration, margin) {
+  const { x: right = 0, y: down = 0, side: share = 1 } = calibration;
+  const whole = side * share * (1 + 2 * margin);
+  return [x + side / 2 + right * side - whole / 2, y + side / 2 + down * side - whole / 2, whole];
+}

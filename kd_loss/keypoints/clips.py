@@ -1,0 +1,215 @@
+"""Clips: a few frames of one scene each, and pairs of them in batches."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+
+from kd_loss.datasets.drawn_clips import draw_clip
+from kd_loss.errors import UserError
+from kd_loss.keypoints.warp import CONTROL, draw_warps
+
+PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+#: clips of drawn faces
+DRAWN = 300
+#: a frame's name: what comes before the last digit is the clip's, and before the last number the person's
+_NAME = re.compile(r"(?P<person>.*?)_?(?P<clip>\d*)(?P<frame>\d)")
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Frames (N, S, S, 3) uint8 RGB, the clip that each belongs to (N,), and the person of each clip by name."""
+
+    frames: np.ndarray
+    clip: np.ndarray
+    names: list[str]
+    persons: list[str]
+    left_out: int = 0
+
+    def split(self, share: float) -> tuple[np.ndarray, np.ndarray]:
+        """The clips' numbers for training and for validation: about `share` of the persons, chosen by their names."""
+        held = np.array([zlib.crc32(person.encode()) % 1000 < 1000 * share for person in self.persons])
+        if held.all() or (share and not held.any()):
+            held = np.arange(len(held)) < max(1, round(share * len(held)))
+        return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def _grouped(folder: Path) -> dict[str, list[Path]]:
+    """Clip -> its frames: the folders within `folder`, or by the names of the pictures in it."""
+    if not folder.is_dir():
+        raise UserError(f"no such folder of clips: {folder}")
+    inner = folder / "images" if (folder / "images").is_dir() else folder
+    clips: dict[str, list[Path]] = {}
+    for path in sorted(inner.rglob("*")):
+        if path.suffix.lower() not in PICTURES:
+            continue
+        if path.parent != inner:
+            name = str(path.parent.relative_to(inner))
+        else:
+            found = _NAME.fullmatch(path.stem)
+            name = path.stem[:-1] if found else path.stem
+        clips.setdefault(name, []).append(path)
+    if not clips:
+        raise UserError(
+            f"{folder} holds no pictures; clips are folders of frames, or frames named person_<clip><frame>.jpg"
+        )
+    return clips
+
+
+def _person(clip: str) -> str:
+    return clip.partition("/")[0].rpartition("_")[0] or clip
+
+
+def read_pictures(folder: Path, size: int, crop: float = 1.0) -> Clips:
+    """All pictures of a folder, whether pairs can be made of them or not; otherwise as `read_clips`."""
+    if str(folder) == "synthetic" and not folder.exists():
+        return drawn_clips(DRAWN, size)
+    groups = _grouped(folder)
+    files = [(number, path) for number, paths in enumerate(groups.values()) for path in paths]
+    frames = np.stack([square(read_picture(path), size, crop) for _, path in files])
+    return Clips(frames, np.array([number for number, _ in files]), list(groups), [_person(name) for name in groups])
+
+
+def drawn_clips(count: int, size: int, frames: int = 4) -> Clips:
+    """Clips of drawn faces, each a person of its own."""
+    pictures = np.concatenate([draw_clip(size, 0, index, frames) for index in range(count)])
+    names = [f"drawn{index}" for index in range(count)]
+    return Clips(pictures, np.repeat(np.arange(count), frames), names, names)
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """A picture (H, W, 3) uint8 RGB; a `UserError` where it is none."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise UserError(f"{path} is no picture that can be read")
+    return image[:, :, ::-1]
+
+
+def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:
+    """All clips of two frames or more, as squares of `size` pixels from the middle of the frames.
+
+    `synthetic` in the place of a folder, and none of that name: drawn faces.
+
+    Args:
+        crop: the central share of a frame's shorter side that is taken.
+
+    Raises:
+        UserError: no pictures, no clip with two frames, a picture that cannot be read, frames of a clip that differ
+            in size.
+    """
+    if str(folder) == "synthetic" and not folder.exists():
+        return drawn_clips(DRAWN, size)
+    groups = _grouped(folder)
+    long = {name: paths for name, paths in groups.items() if len(paths) > 1}
+    if not long:
+        raise UserError(
+            f"no pair can be made in {folder}: each of its {len(groups)} clips has one frame; frames of one clip "
+            f"are named person_<clip><frame>.jpg or lie in a folder of their own"
+        )
+    frames, clip = [], []
+    for number, paths in enumerate(long.values()):
+        first = None
+        for path in paths:
+            image = read_picture(path)
+            first = first or (path, image.shape)
+            if image.shape != first[1]:
+                raise UserError(
+                    f"the frames of a clip differ in size: {first[0].name} has {first[1][1]} × {first[1][0]} pixels, "
+                    f"{path.name} has {image.shape[1]} × {image.shape[0]}"
+                )
+            frames.append(square(image, size, crop))
+            clip.append(number)
+    names = list(long)
+    return Clips(np.stack(frames), np.array(clip), names, [_person(n) for n in names], len(groups) - len(long))
+
+
+def square(image: np.ndarray, size: int, crop: float) -> np.ndarray:
+    """The middle of a picture (H, W, 3) as (size, size, 3), averaged where it shrinks."""
+    height, width = image.shape[:2]
+    side = max(2, round(min(height, width) * crop))
+    top, left = (height - side) // 2, (width - side) // 2
+    part = np.ascontiguousarray(image[top : top + side, left : left + side])
+    return cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_LINEAR)
+
+
+class PairLoader(keras.utils.PyDataset):
+    """Two different frames of each chosen clip, in random order, with a random warp each.
+
+    Every random number comes from (seed, epoch, batch). A batch: `source`, `driving` (B, S, S, 3) uint8, `affine`
+    (B, 2, 3), `plate` (B, 25, 2), beside zeros that stand for a target.
+    """
+
+    def __init__(self, clips: Clips, chosen: np.ndarray, batch_size: int, seed: int, train: bool = True):
+        super().__init__(workers=1)
+        self.clips, self.chosen, self.batch_size = clips, chosen, min(batch_size, len(chosen))
+        self.seed, self.train, self.epoch = seed, train, 0
+        self._frames = [np.flatnonzero(clips.clip == number) for number in range(len(clips.names))]
+
+    def __len__(self) -> int:
+        return len(self.chosen) // self.batch_size
+
+    def __getitem__(self, batch: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        epoch = self.epoch + 1 if self.train else 0
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.chosen) if self.train else self.chosen
+        rng = np.random.default_rng((self.seed, epoch, batch + 1))
+        rows = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+        pairs = np.array([rng.choice(self._frames[row], 2, replace=False) for row in rows])
+        images = self.clips.frames[pairs]
+        if self.train:
+            mirrored = rng.random(len(rows)) < 0.5
+            images[mirrored] = images[mirrored, :, :, ::-1]
+        affine, plate = draw_warps(rng, len(rows))
+        named = {"source": images[:, 0], "driving": images[:, 1], "affine": affine, "plate": plate}
+        return named, np.zeros(len(rows), np.float32)
+
+
+class PictureLoader(keras.utils.PyDataset):
+    """Single pictures in random order, mirrored half of the time, with a random warp each; none of it in validation.
+
+    A batch: `image` (B, S, S, 3) uint8, `affine` (B, 2, 3), `plate` (B, 25, 2), beside zeros that stand for a target.
+    """
+
+    def __init__(self, pictures: Clips, chosen: np.ndarray, batch_size: int, seed: int, train: bool = True):
+        super().__init__(workers=1)
+        self.frames = pictures.frames
+        self.rows = np.flatnonzero(np.isin(pictures.clip, chosen))
+        self.batch_size = min(batch_size, len(self.rows))
+        self.seed, self.train, self.epoch = seed, train, 0
+
+    def __len__(self) -> int:
+        return len(self.rows) // self.batch_size
+
+    def __getitem__(self, batch: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        part = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+        if not self.train:
+            images = self.frames[self.rows[part]]
+            still = np.tile(np.eye(2, 3, dtype=np.float32), (len(images), 1, 1))
+            flat = np.zeros((len(images), CONTROL**2, 2), np.float32)
+            return {"image": images, "affine": still, "plate": flat}, np.zeros(len(images), np.float32)
+        rows = np.random.default_rng((self.seed, self.epoch + 1)).permutation(self.rows)[part]
+        rng = np.random.default_rng((self.seed, self.epoch + 1, batch + 1))
+        images = self.frames[rows]
+        mirrored = rng.random(len(rows)) < 0.5
+        images[mirrored] = images[mirrored, :, ::-1]
+        affine, plate = draw_warps(rng, len(rows))
+        return {"image": images, "affine": affine, "plate": plate}, np.zeros(len(rows), np.float32)
+
+
+class DetectorPictures:
+    """The pictures of a loader's batches that a detector sees, for `training.statistics`: (pictures, {})."""
+
+    def __init__(self, loader: PairLoader | PictureLoader):
+        self.loader = loader
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __getitem__(self, batch: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        named = self.loader[batch][0]
+        return np.concatenate([value for name, value in named.items() if name not in ("affine", "plate")]), {}

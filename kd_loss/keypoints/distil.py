@@ -1,0 +1,136 @@
+"""The command `distil-keypoints`: a small detector from the answers of a large one, and no truth anywhere."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import ops
+
+from kd_loss.configuration import to_plain
+from kd_loss.errors import UserError, choose
+from kd_loss.files import sha256
+from kd_loss.keypoints import losses
+from kd_loss.keypoints.clips import PictureLoader, read_pictures
+from kd_loss.keypoints.command import compile_for, fit, sheet
+from kd_loss.keypoints.options import LOSSES, KeypointDistillationOptions
+from kd_loss.keypoints.warp import warp_images
+from kd_loss.networks.keypoint_detector import (
+    KeypointCard,
+    KeypointDetector,
+    build_detector,
+    load_detector,
+    load_start,
+    save_detector,
+    take_trunk,
+)
+from kd_loss.training.run import open_run
+
+Tensor = Any
+
+
+class KeypointDistiller(keras.Model):
+    """Trains a student by `fit` on batches of `clips.PictureLoader`; the teacher sees the same warped pictures.
+
+    L1 = MSE(kp) + MSE(J); L2 = L1 + the heatmaps' difference; L3 = L2 + that of the attention of both encoders'
+    outputs, the student's through a 1 × 1 convolution and max-pooling to the teacher's shape. Metrics: the terms, AKD.
+
+    Args:
+        loss: one of `LOSSES`; letter: see `losses.heatmap_term` and `losses.attention_term`; power: of the attention.
+    """
+
+    def __init__(
+        self,
+        student: KeypointDetector,
+        teacher: KeypointDetector,
+        loss: str = "L1",
+        letter: bool = False,
+        power: float = 2.0,
+    ):
+        super().__init__(name="keypoint_distiller")
+        self.student = student.with_encoder()
+        asked = teacher.with_encoder()
+        asked.trainable = False
+        self._ask = [lambda images: asked(images, training=False)]  # out of Keras's sight
+        self.letter, self.power = letter, power
+        self.terms = ["value", *(["heatmaps"] if loss != "L1" else []), *(["attention"] if loss == "L3" else [])]
+        mine, theirs = (model.output["encoder"].shape for model in (self.student, asked))
+        if loss == "L3":
+            if theirs[1] * theirs[2] == 1:
+                raise UserError("the teacher's encoder ends in one cell, where attention says nothing: --loss L2")
+            self.connector = keras.layers.Conv2D(theirs[-1], 1, name="connector")
+            self.connector.build((None, None, None, mine[-1]))
+            self._pool = max(1, mine[1] // theirs[1])
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in [*self.terms, "akd"]}
+        self.built = True
+
+    def call(self, batch: dict[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
+        """The student's outputs about the warped pictures, and these (B, S, S, 3)."""
+        images = warp_images(batch["affine"], batch["plate"], ops.cast(batch["image"], "float32"))
+        return {**self.student(images, training=training), "image": images}
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
+        """The sum of the terms."""
+        told = {name: ops.stop_gradient(value) for name, value in self._ask[0](y_pred["image"]).items()}
+        values = {"value": losses.value_and_slope(y_pred, told)}
+        if "heatmaps" in self.terms:
+            values["heatmaps"] = losses.heatmap_term(y_pred["heatmaps"], told["heatmaps"], self.letter)
+        if "attention" in self.terms:
+            mine = self.connector(y_pred["encoder"])
+            mine = ops.max_pool(mine, self._pool, self._pool) if self._pool > 1 else mine
+            values["attention"] = losses.attention_term(mine, told["encoder"], self.power, self.letter)
+        akd = losses.average_keypoint_distance(y_pred["keypoints"], told["keypoints"])
+        for name, value in {**values, "akd": akd}.items():
+            self.trackers[name].update_state(value)
+        return ops.mean(sum(values.values()))
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """The terms and AKD, as `compute_loss` recorded them."""
+        return self.get_metrics_result()
+
+
+def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
+    """Train a student; its run folder, with `best.h5` (by AKD on persons held out), its card and `sheet.png`."""
+    teacher = load_detector(Path(options.teacher))
+    card = teacher.card
+    pictures = read_pictures(Path(options.data), card.size, card.crop)
+    train, held = pictures.split(options.validation)
+    loader = PictureLoader(pictures, train, options.batch_size, options.seed)
+    validation = PictureLoader(pictures, held, options.batch_size, options.seed, train=False) if len(held) else None
+    loss = choose(options.loss, LOSSES, "loss")
+    training = {
+        "teacher": sha256(Path(options.teacher)),
+        "loss": loss + (" to the letter" if options.letter else ""),
+        "init": Path(options.init).name,
+        "epochs": options.epochs,
+        "seed": options.seed,
+        "pictures": len(loader.rows),
+    }
+    student = build_detector(
+        KeypointCard(options.arch, options.width, card.points, card.size, card.crop, options.stride, training=training),
+        options.seed,
+    )
+    if options.init:
+        print(take_trunk(student, load_start(Path(options.init)).model))
+    distiller = KeypointDistiller(student, teacher, loss, options.letter, options.power)
+    compile_for(distiller, options.learning_rate, len(loader) * options.epochs)
+    settings = {**to_plain(options), "arch": student.card.arch}
+    folder = open_run(options.runs / "keypoints", options.name, f"student-{loss}", settings, options.resume)
+
+    def save_best(logs: dict[str, float]) -> None:
+        metrics = {key: value for key, value in logs.items() if key.startswith("val_")}
+        best = KeypointDetector(student.model, dataclasses.replace(student.card, metrics=metrics))
+        save_detector(best, folder / "best.h5")
+        sheet(student, pictures, held if len(held) else train, folder / "sheet.png")
+
+    print(
+        f"{folder}: {student.card.arch}, {student.model.count_params():,} parameters, teacher {card.arch} with "
+        f"{teacher.model.count_params():,}, {len(loader.rows)} pictures, {len(loader) * options.epochs} steps"
+    )
+    print("objective: " + " + ".join(distiller.terms))
+    fit(distiller, student.model, loader, validation, options, folder, save_best, "val_akd")
+    return folder

@@ -1,0 +1,106 @@
+"""The losses of keypoints that nobody annotated, and of students of their detector; pure functions.
+
+Keypoints (B, K, 2) in −1…1, Jacobians (B, K, 2, 2), heatmaps (B, h, w, K) that sum to 1 over the cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from keras import ops
+
+from kd_loss.distillation.base import match_size, per_sample
+from kd_loss.keypoints.warp import warp_jacobian, warp_points
+
+Tensor = Any
+
+#: how near keypoints count as one, for `separation`
+APART = 0.15
+#: what a determinant is kept away from 0 by
+_LEAST = 1e-4
+
+
+def inverse(matrices: Tensor) -> Tensor:
+    """The inverses of 2 × 2 matrices (…, 2, 2); a determinant nearer to 0 than 1e-4 counts as that."""
+    a, b, c, d = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 1, 0], matrices[..., 1, 1]
+    determinant = a * d - b * c
+    least = ops.where(determinant < 0, -_LEAST, _LEAST)
+    determinant = ops.where(ops.abs(determinant) < _LEAST, least, determinant)
+    rows = [ops.stack([d, -b], axis=-1), ops.stack([-c, a], axis=-1)]
+    return ops.stack(rows, axis=-2) / determinant[..., None, None]
+
+
+def equivariance_value(affine: Tensor, plate: Tensor, keypoints: Tensor, warped: Tensor) -> Tensor:
+    """mean |kp(D) − T(kp(T∘D))| of keypoints (B, K, 2) and those of the warped picture, (B,)."""
+    return per_sample(ops.abs(keypoints - warp_points(affine, plate, warped)))
+
+
+def equivariance_jacobian(affine: Tensor, plate: Tensor, jacobians: Tensor, warped: Tensor, at: Tensor) -> Tensor:
+    """mean |I − J_D⁻¹ (∂T · J_{T∘D})|, (B,); ∂T at the warped picture's keypoints `at` (B, K, 2)."""
+    carried = ops.matmul(warp_jacobian(affine, plate, at), warped)
+    return per_sample(ops.abs(ops.eye(2) - ops.matmul(inverse(jacobians), carried)))
+
+
+def separation(keypoints: Tensor) -> Tensor:
+    """The mean over pairs of exp(−|kp_k − kp_l|² / (2·0.15²)), (B,): 1 where all coincide, 0 where they are far apart.
+
+    After Zhang et al., "Unsupervised Discovery of Object Landmarks", CVPR 2018; no part of the published detector.
+    """
+    count = keypoints.shape[1]
+    squared = ops.sum(ops.square(keypoints[:, :, None] - keypoints[:, None]), axis=-1)
+    near = ops.exp(-squared / (2 * APART**2))
+    return (ops.sum(near, axis=(1, 2)) - count) / (count * (count - 1))
+
+
+def pyramid_l1(picture: Tensor, wanted: Tensor, levels: int = 4) -> Tensor:
+    """The mean absolute difference of pictures (B, S, S, C) over `levels` resolutions, each half of the last, (B,)."""
+    total = ops.zeros(())
+    for level in range(levels):
+        if level:
+            picture, wanted = (ops.average_pool(image, 2, 2) for image in (picture, wanted))
+        total = total + per_sample(ops.abs(picture - wanted))
+    return total / levels
+
+
+def feature_l1(mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
+    """The mean over feature maps of mean |f − g| / mean |g|, (B,)."""
+    shares = [per_sample(ops.abs(f - g)) / (per_sample(ops.abs(g)) + 1e-3) for f, g in zip(mine, theirs, strict=True)]
+    return sum(shares) / len(shares)
+
+
+def value_and_slope(student: dict[str, Tensor], teacher: dict[str, Tensor]) -> Tensor:
+    """L1 = MSE(kp) + MSE(J), (B,)."""
+    return sum(per_sample(ops.square(student[name] - teacher[name])) for name in ("keypoints", "jacobians"))
+
+
+def heatmap_term(mine: Tensor, theirs: Tensor, letter: bool = False) -> Tensor:
+    """What L2 adds: the squared difference of heatmaps after the softmax, (B,).
+
+    The sum over cells and mean over keypoints; with `letter` the mean over both, as written, which is smaller by the
+    number of cells. A teacher's finer maps are averaged to the student's cells and sum to 1 again.
+    """
+    if tuple(mine.shape[1:3]) != tuple(theirs.shape[1:3]):
+        theirs = ops.maximum(match_size(theirs, mine), 0.0)
+        theirs = theirs / (ops.sum(theirs, axis=(1, 2), keepdims=True) + 1e-9)
+    cells = 1 if letter else mine.shape[1] * mine.shape[2]
+    return cells * per_sample(ops.square(mine - theirs))
+
+
+def attention_term(mine: Tensor, theirs: Tensor, power: float = 2.0, letter: bool = False) -> Tensor:
+    """What L3 adds: the squared difference of Σ_c |A|^p of two encoders' outputs (B, h, w, C), (B,).
+
+    Each map is brought to length 1 first (Zagoruyko & Komodakis, ICLR 2017) and the squares are added; with `letter`
+    the mean of the squares as it is written, in units of the features.
+    """
+    maps = [ops.sum(ops.power(ops.abs(a) + 1e-6, power), axis=-1) for a in (mine, theirs)]
+    flat = [ops.reshape(a, (ops.shape(a)[0], -1)) for a in maps]
+    if letter:
+        return per_sample(ops.square(flat[0] - flat[1]))
+    unit = [a / (ops.norm(a, axis=1, keepdims=True) + 1e-9) for a in flat]
+    return ops.sum(ops.square(unit[0] - unit[1]), axis=1)
+
+
+def average_keypoint_distance(mine: Tensor, theirs: Tensor) -> Tensor:
+    """AKD: 1/K Σ ‖kp_s − kp_t‖ in units of the −1…1 grid, (B,)."""
+    return per_sample(ops.norm(mine - theirs, axis=-1))

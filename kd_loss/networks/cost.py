@@ -1,0 +1,23 @@
+"""What a network computes, counted from the shapes of its layers."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+
+
+def multiply_adds(model: keras.Model) -> int:
+    """Multiply-add operations for one picture: those of convolutions and dense layers, as is usual.
+
+    Transposed convolutions are counted at their input (each pixel meets the whole kernel), fixed layers too.
+    """
+    return sum(_of_layer(layer) for layer in model.layers)
+
+
+def _of_layer(layer: keras.Layer) -> int:
+    if isinstance(layer, keras.layers.DepthwiseConv2D | keras.layers.Conv2D | keras.layers.Dense):
+        return math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        return math.prod(layer.input.shape[1:-1]) * math.prod(layer.kernel.shape)
+    return 0

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from kd_loss.datasets.synthetic import draw_face
+from kd_loss.errors import UserError
+from kd_loss.export import keypoints
+from kd_loss.export.keypoints import KeypointExportOptions, by_shape, run_export_keypoints
+from kd_loss.networks.keypoint_detector import KeypointCard, build_detector, save_detector
+from kd_loss.runtimes.files import embedded_card, open_runtime
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("detector") / "best.h5"
+    detector = build_detector(KeypointCard("tiny", 1.0, 4, 64))
+    rng = np.random.default_rng(0)
+    for name in ("keypoint_maps", "jacobian_maps"):
+        layer = detector.model.get_layer(name)
+        kernel, bias = layer.get_weights()
+        layer.set_weights([rng.normal(0, 0.01, kernel.shape), bias])
+    save_detector(detector, path)
+    return path, detector
+
+
+def test_files_find_the_same_keypoints_and_jacobians(weights):
+    pytest.importorskip("tf2onnx")
+    path, detector = weights
+    written = run_export_keypoints(KeypointExportOptions(weights=str(path)))
+    assert sorted(file.name for file in written) == ["best-fp32.onnx", "best-fp32.tflite"]
+    faces = np.stack([draw_face(64, 3, i) for i in range(2)]).astype(np.float32)
+    wanted = detector.model.predict(faces, verbose=0)
+    for file in written:
+        found = by_shape(open_runtime(file)(faces), 4)
+        assert found[0] == pytest.approx(wanted["keypoints"], abs=1e-3)
+        assert found[1] == pytest.approx(wanted["jacobians"], abs=1e-3)
+        assert embedded_card(file)["kind"] == "keypoints"
+
+
+def test_a_file_that_differs_is_not_left_behind(weights, tmp_path, monkeypatch):
+    monkeypatch.setitem(keypoints.TOLERANCE, "fp32", -1.0)
+    with pytest.raises(UserError, match=r"refused and not written: the keypoints of best-fp32.tflite differ"):
+        run_export_keypoints(KeypointExportOptions(weights=str(weights[0]), format=["litert"], output=str(tmp_path)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_are_checked():
+    with pytest.raises(UserError, match="give the weights"):
+        KeypointExportOptions().check()
+    with pytest.raises(UserError, match="unknown format"):
+        KeypointExportOptions(weights="x", format=["core"]).check()

@@ -1,0 +1,89 @@
+"""Clips: what belongs together, pairs, and bad input in one line."""
+
+import cv2
+import numpy as np
+import pytest
+
+from kd_loss.errors import UserError
+from kd_loss.keypoints.clips import PairLoader, read_clips
+
+
+def write(path, value=0, shape=(20, 30, 3)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full(shape, value, np.uint8))
+
+
+def folder(tmp_path, persons=6):
+    for person in range(persons):
+        for clip in range(2):
+            for frame in range(3):
+                write(tmp_path / f"some_one{person}_{clip}{frame}.png", 30 * person + 10 * clip + frame)
+    return tmp_path
+
+
+def test_names_say_clip_and_person(tmp_path):
+    clips = read_clips(folder(tmp_path), 16)
+    assert clips.frames.shape == (36, 16, 16, 3)
+    assert clips.names[:2] == ["some_one0_0", "some_one0_1"]
+    assert clips.persons[:3] == ["some_one0", "some_one0", "some_one1"]
+    assert (clips.frames[:, 0, 0, 0] // 10 * 10 == np.repeat(np.arange(12) // 2 * 30 + np.arange(12) % 2 * 10, 3)).all()
+
+
+def test_a_folder_of_frames_is_a_clip(tmp_path):
+    for clip in ("cat", "dog"):
+        for frame in range(12):
+            write(tmp_path / clip / f"{frame:04d}.png")
+    clips = read_clips(tmp_path, 16)
+    assert clips.names == ["cat", "dog"]
+    assert np.bincount(clips.clip).tolist() == [12, 12]
+
+
+def test_persons_are_never_in_both_parts(tmp_path):
+    clips = read_clips(folder(tmp_path), 16)
+    train, held = clips.split(0.3)
+    assert len(held)
+    assert sorted([*train, *held]) == list(range(12))
+    assert not {clips.persons[i] for i in train} & {clips.persons[i] for i in held}
+    assert len(clips.split(0.0)[1]) == 0
+
+
+def test_pairs_are_two_frames_of_one_clip_and_repeat_by_epoch(tmp_path):
+    clips = read_clips(folder(tmp_path), 16)
+    loader = PairLoader(clips, np.arange(12), 4, seed=3)
+    batches = [loader[i][0] for i in range(len(loader))]
+    levels = np.concatenate([[b["source"][:, 0, 0, 0], b["driving"][:, 0, 0, 0]] for b in batches], axis=1)
+    assert (levels[0] // 10 == levels[1] // 10).all()
+    assert (levels[0] != levels[1]).all()
+    assert sorted(levels[0] // 10) == sorted(np.arange(12) // 2 * 3 + np.arange(12) % 2)
+    again = PairLoader(clips, np.arange(12), 4, seed=3)
+    assert all((again[1][0][name] == batches[1][name]).all() for name in batches[1])
+    again.epoch = 1
+    assert (again[1][0]["affine"] != batches[1]["affine"]).any()
+
+
+def test_the_middle_is_taken(tmp_path):
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[10:30, 30:50] = 255
+    for frame in range(2):
+        cv2.imwrite(str(tmp_path / f"a_0{frame}.png"), image)
+    assert (read_clips(tmp_path, 8, crop=0.5).frames == 255).all()
+    assert (read_clips(tmp_path, 8).frames[:, 0] == 0).all()
+
+
+def test_bad_input_is_one_line(tmp_path):
+    with pytest.raises(UserError, match="no such folder of clips"):
+        read_clips(tmp_path / "none", 16)
+    with pytest.raises(UserError, match="holds no pictures"):
+        read_clips(tmp_path, 16)
+    write(tmp_path / "a_00.png")
+    write(tmp_path / "b_00.png")
+    with pytest.raises(UserError, match="no pair can be made in .*each of its 2 clips has one frame"):
+        read_clips(tmp_path, 16)
+    write(tmp_path / "a_01.png")
+    assert read_clips(tmp_path, 16).left_out == 1
+    write(tmp_path / "a_02.png", shape=(20, 31, 3))
+    with pytest.raises(UserError, match="a_00.png has 30 × 20 pixels, a_02.png has 31 × 20"):
+        read_clips(tmp_path, 16)
+    (tmp_path / "a_02.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="a_02.png is no picture"):
+        read_clips(tmp_path, 16)

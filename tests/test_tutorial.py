@@ -1,0 +1,41 @@
+"""The commands of docs/tutorial.md, one after the other; fewer cats, two epochs and a smaller backbone, for speed."""
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from kd_loss.cli import execute_command
+from kd_loss.datasets.prepared import open_dataset
+
+PAGE = (Path(__file__).parents[1] / "docs" / "tutorial.md").read_text(encoding="utf-8")
+LATER = {"--epochs 30": "--epochs 2 --batch-size 8 --arch tiny"}
+
+
+def test_the_tutorial(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    [code] = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+    exec(compile(code.replace("CATS = 400", "CATS = 40"), "cats.py", "exec"), {})
+    assert cv2.imread("cats/039.png").shape == (200, 200, 3)
+    [spec] = re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)
+    Path("cat.json").write_text(spec)
+    commands = re.findall(r"^kd-loss (.*)$", PAGE, flags=re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["prepare", "train-student", "test", "predict", "export"]
+    for command in commands:
+        for given, used in LATER.items():
+            command = command.replace(given, used)
+        name, *argv = shlex.split(command)
+        execute_command(name, argv, f"kd-loss {name}")
+    split = open_dataset("cat", Path("data")).split("train")
+    assert (len(split), split.landmarks.shape[1:]) == (36, (9, 2))
+    # mirrored cats are cats: each point of the mean shape lies near that of its partner on the other side
+    mean = split.landmarks.mean(axis=0)
+    np.testing.assert_allclose(mean[split.spec.flip_index] * [-1, 1], mean, atol=0.05)
+    assert Path("data/cat/crops.png").is_file()
+    assert Path("runs/cat/small/report.html").is_file()
+    [face] = json.loads(Path("predictions/000.json").read_text())["faces"]
+    assert len(face["landmarks"]) == 9
+    assert {p.name for p in Path("runs/cat/small/export").glob("best*.*")} >= {"best-fp32.tflite", "best-fp32.onnx"}
