@@ -181,7 +181,7 @@ def test_training_with_teachers_asked_once(options):
 
 def test_ways_of_asking_that_cannot_be(options):
     for changes, message in (
-        ({"teachers": "lazy"}, "unknown way to ask teachers 'lazy'"),
+        ({"teachers": "lazy"}, "unknown teachers 'lazy'"),
         ({"teachers": "cached", "method": ["srrl"]}, "embedding do not travel with a picture"),
         ({"teacher_views": -1}, "--teacher-views -1"),
         ({"cache_limit": 0.0}, "--cache-limit 0"),

@@ -246,7 +246,7 @@ def test_teachers_are_not_part_of_the_distiller(synthetic):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"epochs": 0}, "--epochs 0 is not a sensible"),
+        ({"epochs": 0}, "--epochs 0 is out of range"),
         ({"arch": "mobilenetV3"}, "did you mean 'mobileNetV2'"),
         ({"method": ["kdloss"]}, "did you mean 'kd_loss'"),
         ({"dataset": "sinthetic"}, "did you mean 'synthetic'"),
