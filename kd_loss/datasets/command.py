@@ -183,10 +183,10 @@ def draw_sheets(folder: Path, manifest: dict[str, Any]) -> None:
     """Draw the training faces, so that a wrong scheme is seen before a training; see `kd-loss show`."""
     from kd_loss.datasets.contact_sheets import write_sheets
     from kd_loss.datasets.prepared import PreparedDataset
-    from kd_loss.schemes.spec import DatasetSpec
+    from kd_loss.schemes.kinds import scheme_of
 
-    spec = DatasetSpec.from_dict(manifest["spec"], str(folder))
-    write_sheets(PreparedDataset(folder, manifest, spec).split("train"), folder)
+    scheme = scheme_of(manifest["spec"], str(folder))
+    write_sheets(PreparedDataset(folder, manifest, scheme).split("train"), folder)
 
 
 def calibration_line(calibration: dict[str, Any]) -> str:

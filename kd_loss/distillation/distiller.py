@@ -142,7 +142,7 @@ class Distiller(keras.Model):
     @property
     def terms_in_order(self) -> list[str]:
         """The names of the terms as the objective has them."""
-        return [name for name in self.trackers if name != "nme"]
+        return [name for name in self.trackers if name != self.metric]
 
     def call(self, images: Tensor, training: bool | None = None) -> Taps:
         """The student's taps."""

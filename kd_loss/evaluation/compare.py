@@ -196,7 +196,7 @@ def write_comparison(
     header, rows = _rows(summary, spec.metric, SHARES[type(first)], list(first.more()))
     title = f"{spec.metric_words}, {spec.name}"
     title += f", normalised by {describe(spec.default_normaliser)}" if isinstance(spec, DatasetSpec) else ""
-    print_table(title, header, rows, turned=False)
+    print_table(title, header, rows, turned=bool(first.more()))  # a column a method where there are many figures
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
     curves = ced_plot(errors, words=spec.metric_words)
     size = first.network["size"]

@@ -31,8 +31,10 @@ class OrderedProgress(keras.callbacks.ProgbarLogger):
         super().on_epoch_end(epoch, in_order(logs or {}, self.order))
 
 
-def stalled(history: Sequence[Mapping[str, float]], patience: int) -> bool:
+def stalled(history: Sequence[Mapping[str, float]], patience: int, monitor: str | None = "val_nme") -> bool:
     """Whether the last `patience` epochs of a history were none better than the best before; 0: never.
+
+    `monitor` is the column that counts; None, of a training without faces held out: never.
 
     It follows from the history alone, so that a resumed run stops where one that was not interrupted does.
 
@@ -40,8 +42,10 @@ def stalled(history: Sequence[Mapping[str, float]], patience: int) -> bool:
     >>> stalled(epochs, 2), stalled(epochs, 3), stalled(epochs[:3], 2)
     (True, False, False)
     """
-    errors = [row["val_nme"] for row in history]
-    return bool(patience and errors and len(errors) - 1 - errors.index(min(errors)) >= patience)
+    if not patience or monitor is None:
+        return False
+    errors = [row[monitor] for row in history]
+    return bool(errors and len(errors) - 1 - errors.index(min(errors)) >= patience)
 
 
 class Patience(keras.callbacks.Callback):
@@ -52,7 +56,7 @@ class Patience(keras.callbacks.Callback):
         self.checkpoint, self.patience = checkpoint, patience
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if stalled(self.checkpoint.history, self.patience):
+        if stalled(self.checkpoint.history, self.patience, self.checkpoint.monitor):
             self.model.stop_training = True
 
 

@@ -222,9 +222,9 @@ class Training:
         for name, value in self.record.items():
             note(f"{name}: {readable(value)}")
         note(f"objective: {distiller.objective}" + (f"; {done} epochs done before" if done else ""))
-        order = ["loss", *distiller.terms_in_order, "nme"]
+        order = ["loss", *distiller.terms_in_order, scheme.metric]
         checkpoint.order = order
-        if done < options.epochs and not stalled(checkpoint.history, options.patience):
+        if done < options.epochs and not stalled(checkpoint.history, options.patience, checkpoint.monitor):
             verbose = 0 if self.processes.index else 1 if sys.stdout.isatty() else 2
             with fused_batch_normalization(note):
                 distiller.fit(
@@ -250,7 +250,7 @@ class Training:
                 self._judge_spread(folder / "best.h5", faces, note)
         draw(folder / "curves.png", checkpoint.history)
         write_json(folder / "finished.json", {"epochs": len(checkpoint.history), "best": checkpoint.best})
-        if stalled(checkpoint.history, options.patience):
+        if stalled(checkpoint.history, options.patience, checkpoint.monitor):
             note(f"stopped after epoch {len(checkpoint.history)}: no better one in {options.patience}")
         if checkpoint.best is not None:
             words = scheme.metric_words.partition(" in ")[0]

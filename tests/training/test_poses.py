@@ -227,3 +227,11 @@ def test_a_head_is_cropped_where_training_saw_it(student):
     assert face.plausible()
     assert not dataclasses.replace(face, box=(60, -10, side, side)).plausible()
     assert to_vectors(face.rotation).max() == 0
+
+
+def test_a_training_without_faces_held_out_and_one_that_waits_for_a_better_epoch(options):
+    """No column counts, or that of poses."""
+    folder = train_student(dataclasses.replace(options, method=["none"], validation=0.0), tell=silent)
+    assert "val_degrees" not in read_history(folder / "history.csv")[0]
+    patient = dataclasses.replace(options, method=["none"], epochs=3, patience=1, learning_rate=1e-9)
+    assert 1 < len(read_history(train_student(patient, tell=silent) / "history.csv")) <= 3
