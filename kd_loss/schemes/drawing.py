@@ -95,8 +95,9 @@ def label(image: np.ndarray, text: str, strip: int = 0) -> np.ndarray:
     height, width = picture.shape[:2]
     strip = strip or max(14, height // 12)
     picture[height - strip :] = picture[height - strip :] // 4
+    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts have no other; half a character ends the process
     cv2.putText(
-        picture, text, (4, height - strip // 4), cv2.FONT_HERSHEY_SIMPLEX, strip / 34, (255, 255, 255), 1, cv2.LINE_AA
+        picture, plain, (4, height - strip // 4), cv2.FONT_HERSHEY_SIMPLEX, strip / 34, (255, 255, 255), 1, cv2.LINE_AA
     )
     return picture[:, :width]
 
