@@ -19,6 +19,8 @@ from kd_loss.errors import UserError
 
 #: faces that tell a calibration: fewer are chance, more are not needed
 FEWEST, ENOUGH = 8, 200
+#: the least share of the faces looked at that a detector has to find: on others' objects (cats) it finds some by chance
+SHARE = 1 / 3
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def measure(
             annotated.
 
     Returns:
-        None where too few faces were found.
+        None where too few faces were found, or too small a share of them.
     """
     found: list[tuple[float, float, float, float]] = []
     boxes: list[np.ndarray] = []
@@ -109,7 +111,8 @@ def measure(
         if len(here) == 1:
             found.append(here[0])
             boxes.append(geometry.landmark_box(known))
-    return (BoxCalibration.fit(found, boxes) if len(found) >= FEWEST else None), looked
+    known_to_it = len(found) >= max(FEWEST, SHARE * looked)
+    return (BoxCalibration.fit(found, boxes) if known_to_it else None), looked
 
 
 def _inside(point: np.ndarray, face: Detection) -> bool:

@@ -67,3 +67,8 @@ def test_too_few_faces_tell_nothing():
     two_at_once = [Detection((20, 30, 40, 40), 1.0), Detection((25, 35, 40, 40), 1.0)]
     assert measure(faces(20), lambda image: two_at_once) == (None, 20)
     assert measure(faces(FEWEST - 1), lambda image: two_at_once[:1]) == (None, FEWEST - 1)
+
+
+def test_what_a_detector_finds_by_chance_tells_nothing():
+    answers = iter(([[Detection((20, 30, 40, 40), 1.0)]] + [[]] * 3) * 15)
+    assert measure(faces(60), lambda image: next(answers)) == (None, 60)
