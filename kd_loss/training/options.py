@@ -11,7 +11,7 @@ from kd_loss.configuration import check_values, option
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.errors import UserError
 
-HEADS = ("heatmap", "pooled")
+HEADS = ("heatmap", "likelihood", "pooled")
 CUTS = ("P3", "P4", "P5")
 #: the methods of this package, for help that does not wait for Keras; `distillation.METHODS` are all there are
 METHOD_NAMES = (
