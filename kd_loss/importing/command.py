@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -56,7 +57,7 @@ def run_import(options: ImportOptions) -> Path:
     file = read_old_file(path)
     target = options.output or path.with_name(f"{path.stem}-native.h5")
     for taken in (target, target.with_suffix(".json")):
-        if taken.exists():
+        if os.path.lexists(taken):
             raise UserError(f"{taken} is there already; give another --output")
     parts = recognise(file)
     card = _card(options, path, file, parts, convention)

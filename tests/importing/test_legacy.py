@@ -197,6 +197,13 @@ def test_options_that_do_not_fit_are_refused(old, tmp_path, options, more, messa
     assert not list(tmp_path.iterdir())
 
 
+def test_a_link_to_nothing_is_not_replaced(old, tmp_path):
+    (tmp_path / "new.h5").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"new.h5 is there already; give another --output"):
+        run_import(old / "student.h5", tmp_path / "new.h5")
+    assert (tmp_path / "new.h5").is_symlink()
+
+
 def test_nothing_is_overwritten(old, tmp_path):
     (tmp_path / "new.json").write_text("mine")
     with pytest.raises(UserError, match=r"new.json is there already; give another --output"):
