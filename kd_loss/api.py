@@ -106,6 +106,36 @@ def train_finder(**options: Any) -> Path:
     return _run("train-finder", (), options)
 
 
+@_documented("train-keypoints")
+def train_keypoints(**options: Any) -> Path:
+    """Train a detector of keypoints that nobody annotated; returns its run folder."""
+    return _run("train-keypoints", (), options)
+
+
+@_documented("distil-keypoints")
+def distil_keypoints(**options: Any) -> Path:
+    """Train a small detector on the answers of another; returns its run folder."""
+    return _run("distil-keypoints", (), options)
+
+
+@_documented("test-keypoints")
+def test_keypoints(*weights: Any, **options: Any) -> list[dict[str, Any]]:
+    """Judge detectors by the landmarks that can be read from their keypoints; returns a row for each."""
+    return _run("test-keypoints", weights, options)
+
+
+@_documented("export-keypoints")
+def export_keypoints(*weights: Any, **options: Any) -> dict[Path, float]:
+    """Export a detector of keypoints for other runtimes; returns each file and how far its answers are from Keras's."""
+    return _run("export-keypoints", weights, options)
+
+
+@_documented("animate-keypoints")
+def animate_keypoints(*weights: Any, **options: Any) -> Path:
+    """Move a picture by the keypoints of a clip; returns the .gif's path."""
+    return _run("animate-keypoints", weights, options)
+
+
 @_documented("test")
 def test(**options: Any) -> dict[str, Any]:
     """Test networks on a prepared dataset, write the report; returns what is in `metrics.json`."""

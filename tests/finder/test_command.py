@@ -106,8 +106,8 @@ def test_the_command(sources, capsys):
     [
         ([], "give --faces FOLDER… and --backgrounds FOLDER"),
         (["--faces", "a", "--backgrounds", "b", "--size", "100"], "--size 100 is not a multiple of 32"),
-        (["--faces", "a", "--backgrounds", "b", "--input-size", "0"], "--input-size 0 is not"),
-        (["--faces", "a", "--backgrounds", "b", "--steps", "3"], "--steps has to be at least 20"),
+        (["--faces", "a", "--backgrounds", "b", "--input-size", "0"], "--input-size 0 is out of range"),
+        (["--faces", "a", "--backgrounds", "b", "--steps", "3"], "--steps 3 is out of range: 20 or more"),
         (["--faces", "nowhere", "--backgrounds", "b"], "nowhere"),
     ],
 )
