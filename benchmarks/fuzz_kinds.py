@@ -116,10 +116,11 @@ def of_file(folder: Path, sound: bytes, name: str, read: Callable[[], object]) -
 
 def kind_of(name: str, folder: Path) -> Kind:
     """Make the sound inputs of a kind; the imports are part of it, so that they do not count as memory."""
-    from kd_loss.datasets import cofw, pts, spec, wflw
+    from kd_loss.datasets import cofw, pts, wflw
     from kd_loss.datasets import folder as folders
     from kd_loss.datasets.prepared import open_dataset
     from kd_loss.datasets.synthetic import draw_face, face_landmarks
+    from kd_loss.schemes import spec
 
     rng0 = np.random.default_rng(0)
     points = face_landmarks("w300", 60, 0, 0)
