@@ -11,12 +11,12 @@ from kd_loss.configuration import check_values, option
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.errors import UserError
 
-HEADS = ("heatmap", "likelihood", "pooled")
+HEADS = ("heatmap", "pooled")
 CUTS = ("P3", "P4", "P5")
 #: the methods of this package, for help that does not wait for Keras; `distillation.METHODS` are all there are
 METHOD_NAMES = (
-    *("none", "kd_loss", "kd", "pseudo", "heatmap", "auxiliary", "min", "imitation", "bound", "pil", "ail", "aht"),
-    *("fitnet", "attention", "srrl", "rkd", "pkt"),
+    *("none", "kd_loss", "kd", "pseudo", "heatmap", "likelihood", "auxiliary", "min", "imitation", "bound", "pil"),
+    *("ail", "aht", "fitnet", "attention", "srrl", "rkd", "pkt"),
 )
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
