@@ -21,7 +21,7 @@ from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.errors import UserError
 from kd_loss.networks import load_network
 from kd_loss.training.history import read_history
-from kd_loss.training.options import TrainingOptions
+from kd_loss.training.options import TrainingOptions, checked
 from kd_loss.training.processes import Processes, join
 
 pytest.importorskip("jax")
@@ -153,9 +153,10 @@ def test_options_that_cannot_be(monkeypatch):
     for changes, message in (
         ({"distributed": "somewhere"}, "is not host:port"),
         ({"distributed": "a:1", "processes": 2, "process": 2}, r"--process 2 is not in 0…1"),
-        ({"devices": "some"}, "unknown choice of devices"),
     ):
         with pytest.raises(UserError, match=message):
             join(dataclasses.replace(TrainingOptions(), **changes))
+    with pytest.raises(UserError, match="unknown devices 'some'"):
+        checked(TrainingOptions(devices="some"))
     with pytest.raises(UserError, match="--batch-size 9 is not a multiple of the 2 devices"):
         Processes(0, 2, 2).check_batch(9)

@@ -117,7 +117,7 @@ def test_bad_folders(options, tmp_path, photographs, monkeypatch):
         ({"unlabelled": str(broken)}, "none of its 1 pictures can be read"),
         ({"unlabelled": str(photographs)}, "no face was found in its 9 readable pictures"),
         ({"unlabelled": str(photographs), "method": ["none"]}, "not --method none"),
-        ({"unlabelled": str(photographs), "mix_weight": -1.0}, "--mix-weight -1.0"),
+        ({"unlabelled": str(photographs), "mix_weight": -1.0}, "--mix-weight -1 is out of range"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(options, **changes), tell=silent)
