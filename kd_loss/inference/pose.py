@@ -15,7 +15,7 @@ from kd_loss import geometry
 from kd_loss.crop import crop_face
 from kd_loss.detection import BoxCalibration
 from kd_loss.errors import UserError
-from kd_loss.inference.predictor import Detector, LandmarkPredictor, check_picture
+from kd_loss.inference.predictor import Detector, LandmarkPredictor, squares_of
 from kd_loss.inference.smoothing import RotationFilter
 from kd_loss.runtimes.crops import CropNetwork, open_network
 from kd_loss.schemes.drawing import draw_axes
@@ -129,15 +129,7 @@ class PosePredictor:
         self, images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None = None
     ) -> list[FacePose]:
         """One head per picture; `boxes` as `LandmarkPredictor.predict_many` has them."""
-        squares = []
-        for image, box in zip(images, boxes or [None] * len(images), strict=True):
-            check_picture(image)
-            if box is None:
-                height, width = image.shape[:2]
-                squares.append(geometry.square_crop((-0.5, -0.5, width - 0.5, height - 0.5), 0.0))
-            else:
-                x, y, width, height = np.asarray(box, np.float64)
-                squares.append(geometry.square_crop((x, y, x + width, y + height), self.card.margin))
+        squares = squares_of(images, boxes, self.card.margin)
         crops = np.stack([crop_face(i, s, self.card.size) for i, s in zip(images, squares, strict=True)])
         targets = np.asarray(self.network.run(crops), np.float64)
         if not np.isfinite(targets).all():

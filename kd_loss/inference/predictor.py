@@ -37,6 +37,22 @@ def check_picture(image: np.ndarray) -> None:
         raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")
 
 
+def squares_of(
+    images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None, margin: float
+) -> list[np.ndarray]:
+    """The crop of each picture: around its box `(x, y, width, height)` with the margin, or all of it without a box."""
+    squares = []
+    for image, box in zip(images, boxes or [None] * len(images), strict=True):
+        check_picture(image)
+        if box is None:
+            height, width = image.shape[:2]
+            squares.append(geometry.square_crop((-0.5, -0.5, width - 0.5, height - 0.5), 0.0))
+        else:
+            x, y, width, height = np.asarray(box, np.float64)
+            squares.append(geometry.square_crop((x, y, x + width, y + height), margin))
+    return squares
+
+
 class LandmarkPredictor:
     """Finds faces in photographs, and their landmarks.
 
@@ -149,15 +165,7 @@ class LandmarkPredictor:
         `boxes` are landmark boxes `(x, y, width, height)` in pixels, or None for a picture that is one cropped face.
         A `UserError` for a picture or a box of another form.
         """
-        squares = []
-        for image, box in zip(images, boxes or [None] * len(images), strict=True):
-            check_picture(image)
-            if box is None:
-                height, width = image.shape[:2]
-                squares.append(geometry.square_crop((-0.5, -0.5, width - 0.5, height - 0.5), 0.0))
-            else:
-                x, y, width, height = np.asarray(box, np.float64)
-                squares.append(geometry.square_crop((x, y, x + width, y + height), self.card.margin))
+        squares = squares_of(images, boxes, self.card.margin)
         return self._in_squares(images, squares)
 
     def detect(self, image: np.ndarray, detector: Detector, refine: int = 1) -> list[FaceLandmarks]:
