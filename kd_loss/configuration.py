@@ -29,7 +29,7 @@ _OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
 
 def option(
     default: Any, help: str, *, positional: bool = False, flag: str = "", also: str = "", choices: Sequence[str] = (),
-    within: tuple[float, float] | None = None, above: float | None = None,
+    within: tuple[float, float] | None = None, above: float | None = None, below: float | None = None,
 ) -> Any:  # fmt: skip
     """A field of an options class.
 
@@ -38,11 +38,11 @@ def option(
         also: an older name of it.
         choices: the texts that it may be, beside an empty default; for a list, each of its entries.
         within: the least and the largest number that it may be, the last perhaps infinite.
-        above: a number that it has to exceed.
+        above, below: numbers that it may not reach.
     """
     metadata = {
         **{"help": help, "positional": positional, "flag": flag, "also": also},
-        **{"choices": tuple(choices), "within": within, "above": above},
+        **{"choices": tuple(choices), "within": within, "above": above, "below": below},
     }
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
@@ -101,10 +101,12 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
 
 def _range_of(metadata: Mapping[str, Any]) -> str:
     """What numbers an option takes, in words; empty where any."""
+    words = []
     if metadata["within"]:
         low, high = metadata["within"]
-        return f"{low:g} or more" if high == math.inf else f"{low:g}…{high:g}"
-    return "" if metadata["above"] is None else f"above {metadata['above']:g}"
+        words.append(f"{low:g} or more" if high == math.inf else f"{low:g}…{high:g}")
+    words += [f"{side} {metadata[side]:g}" for side in ("above", "below") if metadata[side] is not None]
+    return ", ".join(words)
 
 
 def check_values(options: T) -> T:
@@ -128,9 +130,11 @@ def check_values(options: T) -> T:
 
 
 def _check_number(value: float, field: dataclasses.Field[Any]) -> None:
-    low, high = field.metadata["within"] or (-math.inf, math.inf)
-    above = field.metadata["above"]
-    if not math.isfinite(value) or not low <= value <= high or (above is not None and value <= above):
+    metadata = field.metadata
+    low, high = metadata["within"] or (-math.inf, math.inf)
+    above, below = (metadata[side] for side in ("above", "below"))
+    out = not low <= value <= high or (above is not None and value <= above) or (below is not None and value >= below)
+    if out or not math.isfinite(value):
         flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
         raise UserError(f"{flag} {value:g} is out of range: {_range_of(field.metadata) or 'a finite number'}")
 

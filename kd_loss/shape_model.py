@@ -59,9 +59,7 @@ class ShapeModel:
             seen = ~np.isnan(shapes[row])
             # a breath of the prior keeps b finite where few points are seen
             basis, prior = self.components[:, seen], 1e-4 / np.maximum(self.variances, 1e-9)
-            parameters[row] = np.linalg.solve(
-                basis @ basis.T + np.diag(prior), basis @ (shapes[row] - self.mean)[seen]
-            )
+            parameters[row] = np.linalg.solve(basis @ basis.T + np.diag(prior), basis @ (shapes[row] - self.mean)[seen])
         soft = self.mean + np.clip(parameters, -limit, limit) @ self.components
         soft[np.isnan(shapes)] = np.nan
         return soft.reshape(np.shape(landmarks)).astype(np.float32)

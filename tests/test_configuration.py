@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from kd_loss.configuration import option, parse, to_plain
+from kd_loss.cli import resolve
+from kd_loss.configuration import check_values, option, parse, to_plain
 from kd_loss.errors import UserError
 
 
@@ -94,3 +95,83 @@ def test_an_option_called_as_what_a_run_records_is_read(tmp_path):
 
     (tmp_path / "c.json").write_text('{"role": "tough", "decided_by": {}}')
     assert parse(Roles, ["--config", str(tmp_path / "c.json")]).role == "tough"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """Options that say what they may be."""
+
+    head: str = option("heatmap", "head", choices=("heatmap", "pooled"))
+    formats: list[str] = option(["onnx"], "formats", choices=("onnx", "lite_rt"))
+    cut: str = option("", "cut", choices=("P3", "P4"))
+    share: float = option(0.5, "share", within=(0, 1), below=1)
+    rate: float | None = option(None, "rate", above=0)
+    threads: list[int] = option([1], "threads", within=(1, float("inf")))
+    config: str = option("", "file")
+
+
+def test_choices_are_found_whatever_their_case_and_named_once():
+    got = parse(Declared, ["--head", "Pooled", "--formats", "LITE-RT", "lite_rt"])
+    assert (got.head, got.formats, got.cut) == ("pooled", ["lite_rt"], "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--head", "heatmaps"], "unknown head 'heatmaps': did you mean 'heatmap'"),
+        (["--formats", "onnx", "pdf"], "unknown formats 'pdf'"),
+        (["--cut", "P9"], "unknown cut 'P9'"),
+        (["--share", "1"], "--share 1 is out of range: 0…1, below 1"),
+        (["--share", "-0.1"], "--share -0.1 is out of range"),
+        (["--share", "nan"], "--share nan is out of range"),
+        (["--rate", "0"], "--rate 0 is out of range: above 0"),
+        (["--rate", "inf"], "--rate inf is out of range"),
+        (["--threads", "2", "0"], "--threads 0 is out of range: 1 or more"),
+    ],
+)
+def test_what_is_not_declared_is_refused(argv, message):
+    with pytest.raises(UserError, match=message):
+        parse(Declared, argv)
+
+
+def test_the_ends_of_a_range_are_in_it():
+    for share in (0.0, 0.999):
+        assert check_values(Declared(share=share)).share == share
+
+
+def test_help_shows_choices_and_ranges(capsys):
+    with pytest.raises(SystemExit):
+        parse(Declared, ["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "--head {heatmap,pooled}" in text
+    assert "(0…1, below 1; default 0.5)" in text
+
+
+@pytest.mark.parametrize(
+    ("place", "values"),
+    [
+        ("kd_loss.datasets.command:PrepareOptions", {"test_fraction": 0.0}),
+        ("kd_loss.datasets.command:PrepareOptions", {"test_fraction": 1.0}),
+        ("kd_loss.inference.options:PredictOptions", {"smooth": 1000.0}),
+        ("kd_loss.speed.options:BenchmarkOptions", {"seconds": 1000.0}),
+        ("kd_loss.training.options:StudentOptions", {"learning_rate": 1e9}),
+        ("kd_loss.training.options:StudentOptions", {"mix_weight": 1e6}),
+        ("kd_loss.training.options:StudentOptions", {"dropout": 1.0}),
+        ("kd_loss.evaluation.options:CurvesOptions", {"tough": -0.1}),
+        ("kd_loss.keypoints.options:KeypointOptions", {"validation": 1.0}),
+        ("kd_loss.keypoints.options:KeypointOptions", {"crop": 0.05}),
+        ("kd_loss.keypoints.options:KeypointTestOptions", {"jitter": 0.6}),
+    ],
+)
+def test_bounds_of_the_commands(place, values):
+    options = resolve(place)
+    with pytest.raises(UserError, match="is out of range"):
+        check_values(options(**values))
+
+
+def test_what_the_bounds_leave():
+    options = resolve("kd_loss.training.options:StudentOptions")
+    assert check_values(options(mix_alpha=0.0, dropout=0.995, extra_share=0.999)).mix_alpha == 0
+    assert check_values(resolve("kd_loss.evaluation.options:CurvesOptions")(tough=0.0)).tough == 0
+    with pytest.raises(UserError, match="give --threads"):
+        resolve("kd_loss.speed.options:BenchmarkOptions")(weights=["a.h5"], threads=[]).check()

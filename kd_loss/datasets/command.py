@@ -44,8 +44,10 @@ class PrepareOptions:
     also: list[str] = option(
         [], "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or spec.json=FOLDER"
     )
-    variance: float = option(0.90, "share of the variance that the soft landmarks keep", within=(0, 1))
-    test_fraction: float = option(0.1, "share of photographs for testing, where the source has no split", within=(0, 1))
+    variance: float = option(0.90, "share of the variance that the soft landmarks keep", above=0, below=1)
+    test_fraction: float = option(
+        0.1, "share of photographs for testing, where the source has no split", above=0, below=1
+    )
     skip_bad: bool = option(False, "leave bad samples out instead of refusing the whole")
     count: int = option(
         2000, "faces to draw for training (synthetic); a quarter more for testing", within=(4, math.inf)

@@ -8,8 +8,8 @@ import matplotlib
 import numpy as np
 from keras import ops
 
+from kd_loss.configuration import check_values
 from kd_loss.distillation.kd_loss import VARIANTS, KDLoss, kd_loss_terms
-from kd_loss.errors import UserError
 from kd_loss.evaluation.options import CurvesOptions
 from kd_loss.files import atomic_file
 from kd_loss.ownership import claim
@@ -20,8 +20,7 @@ from matplotlib.figure import Figure
 
 def run_curves(options: CurvesOptions) -> Path:
     """Write the picture: a column per variant; value above, slope of the whole below."""
-    if options.tough < 0 or options.tolerant < 0:
-        raise UserError("the errors of the teachers must not be negative")
+    options = check_values(options)
     limit = 2.5 * max(options.tough, options.tolerant, 0.01)
     error = np.linspace(-limit, limit, 2001).astype("float32")[:, None]
     truth, tough, tolerant = (np.full_like(error, v) for v in (0.0, options.tough, options.tolerant))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.evaluation.metrics import worst
+from kd_loss.evaluation.metrics import part_errors, worst
 from kd_loss.evaluation.pictures import result_sheet, soft_sheet
 from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
 from kd_loss.evaluation.pose_result import PoseResult
@@ -39,7 +39,7 @@ def tables_of(results: Sequence[Result], official: bool) -> list[dict[str, Any]]
         title = f"NME in %, {spec.name}, normalised by {describe(normaliser)}"
         tables.append({"title": title, "header": header, "rows": rows})
     if spec.parts:
-        parts = [result.summary()["parts"] for result in results]
+        parts = [part_errors(result.errors(spec.default_normaliser), spec) for result in results]
         rows = [[r.name, *(f"{p[part]:.2f}" for part in spec.parts)] for r, p in zip(results, parts, strict=True)]
         header = ["network", *spec.parts]
         tables.append({"title": "Error per facial part, in %", "header": header, "rows": rows})
@@ -47,7 +47,7 @@ def tables_of(results: Sequence[Result], official: bool) -> list[dict[str, Any]]
 
 
 def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]) -> list[Picture]:
-    """The pictures of a network: error curves, faces with its landmarks, and its training where that is known."""
+    """The pictures of a network: error per landmark, faces with its landmarks, and its training where that is known."""
     split, spec, name = first.split, first.spec, first.name
     bad = worst(first.nme, min(worst_count, len(split)))
     typical = np.linspace(0, len(split) - 1, min(10, len(split))).astype(int).tolist()

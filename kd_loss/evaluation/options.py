@@ -38,8 +38,8 @@ class EvaluationOptions:
 class CurvesOptions:
     """Draw the terms of KD-Loss and their sum against the student's error, for both variants."""
 
-    tough: float = option(0.02, "error of the tough teacher, in normalised units", above=0)
-    tolerant: float = option(0.04, "error of the tolerant teacher", above=0)
+    tough: float = option(0.02, "error of the tough teacher, in normalised units", within=(0, math.inf))
+    tolerant: float = option(0.04, "error of the tolerant teacher", within=(0, math.inf))
     output: Path = option(Path("kd_loss.png"), "the picture to write")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
 

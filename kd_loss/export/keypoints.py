@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.configuration import option
+from kd_loss.configuration import check_values, option
 from kd_loss.datasets.synthetic import draw_face
-from kd_loss.errors import UserError, choose
+from kd_loss.errors import UserError
 from kd_loss.export import convert
 from kd_loss.files import atomic_file
 from kd_loss.networks.keypoint_detector import load_detector
@@ -29,18 +29,15 @@ class KeypointExportOptions:
     """A keypoint detector for other runtimes, compared with itself on drawn faces."""
 
     weights: str = option("", "detector (.h5)", positional=True)
-    format: list[str] = option(["litert", "onnx"], "litert, onnx")
-    precision: str = option("fp32", "fp32 or fp16")
+    format: list[str] = option(["litert", "onnx"], "of the files", choices=tuple(FORMATS))
+    precision: str = option("fp32", "of the weights", choices=tuple(TOLERANCE))
     output: str = option("", "folder of the files; export beside the weights if left out")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
-        """Refuse a missing file and unknown formats."""
+        """Refuse a missing file."""
         if not self.weights:
             raise UserError("give the weights of a detector: kd-loss export-keypoints runs/keypoints/detector/best.h5")
-        choose(self.precision, TOLERANCE, "precision")
-        for name in self.format:
-            choose(name, FORMATS, "format")
 
 
 def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
@@ -50,6 +47,7 @@ def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
     Raises:
         UserError: a file's keypoints differ by more than the tolerance; it is not left behind.
     """
+    options = check_values(options)
     convert.require_tensorflow()
     weights = Path(options.weights)
     detector: Any = load_detector(weights)
@@ -58,7 +56,7 @@ def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
     wanted = detector.find(faces)
     folder = Path(options.output) if options.output else weights.parent / "export"
     written = {}
-    for name in dict.fromkeys(choose(name, FORMATS, "format") for name in options.format):
+    for name in options.format:
         path = folder / f"{weights.stem}-{options.precision}{FORMATS[name]}"
         with atomic_file(path, FORMATS[name]) as temporary, quiet_stderr():
             to_file = convert.to_litert if name == "litert" else convert.to_onnx

@@ -30,6 +30,7 @@ from kd_loss.wording import counted
 
 Predictor = LandmarkPredictor | PosePredictor
 
+
 def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
     """A path without suffix for each source's results: its stem, or its whole name where stems collide.
 

@@ -36,7 +36,10 @@ class PredictOptions:
         1, "how often a face that was found is cropped again from the landmarks found in it", within=(0, 10)
     )
     smooth: float = option(
-        0.0, "videos: one-euro filter with this cutoff in Hz for a face at rest, e.g. 1; 0: none", within=(0, math.inf)
+        0.0,
+        "videos: one-euro filter with this cutoff in Hz for a face at rest, e.g. 1; 0: none",
+        within=(0, math.inf),
+        below=1e3,
     )
     every: int = option(
         10, "videos: the detector looks at every so many frames; faces are followed in between", within=(1, math.inf)

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.configuration import to_plain
+from kd_loss.configuration import check_values, to_plain
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_file, write_json
 from kd_loss.keypoints.clips import Clips, DetectorPictures, PairLoader, read_clips
@@ -33,6 +33,7 @@ FEATURE_TAPS = ("P2", "P3")
 
 def run_train_keypoints(options: KeypointOptions) -> Path:
     """Train a detector; its run folder, with `best.h5`, its card, the animator's weights and `sheet.png`."""
+    options = check_values(options)
     clips = read_clips(Path(options.data), options.size, options.crop)
     if clips.left_out:
         print(f"{clips.left_out} clips of one frame are left out: no pair can be made of them")

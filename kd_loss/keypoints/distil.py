@@ -9,13 +9,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from kd_loss.configuration import to_plain
-from kd_loss.errors import UserError, choose
+from kd_loss.configuration import check_values, to_plain
+from kd_loss.errors import UserError
 from kd_loss.files import sha256
 from kd_loss.keypoints import losses
 from kd_loss.keypoints.clips import PictureLoader, read_pictures
 from kd_loss.keypoints.command import compile_for, fit, sheet
-from kd_loss.keypoints.options import LOSSES, KeypointDistillationOptions
+from kd_loss.keypoints.options import KeypointDistillationOptions
 from kd_loss.keypoints.warp import warp_images
 from kd_loss.networks.keypoint_detector import (
     KeypointCard,
@@ -95,16 +95,16 @@ class KeypointDistiller(keras.Model):
 
 def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
     """Train a student; its run folder, with `best.h5` (by AKD on persons held out), its card and `sheet.png`."""
+    options = check_values(options)
     teacher = load_detector(Path(options.teacher))
     card = teacher.card
     pictures = read_pictures(Path(options.data), card.size, card.crop)
     train, held = pictures.split(options.validation)
     loader = PictureLoader(pictures, train, options.batch_size, options.seed)
     validation = PictureLoader(pictures, held, options.batch_size, options.seed, train=False) if len(held) else None
-    loss = choose(options.loss, LOSSES, "loss")
     training = {
         "teacher": sha256(Path(options.teacher)),
-        "loss": loss + (" to the letter" if options.letter else ""),
+        "loss": options.loss + (" to the letter" if options.letter else ""),
         "init": Path(options.init).name,
         "epochs": options.epochs,
         "seed": options.seed,
@@ -116,10 +116,10 @@ def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
     )
     if options.init:
         print(take_trunk(student, load_start(Path(options.init)).model))
-    distiller = KeypointDistiller(student, teacher, loss, options.letter, options.power)
+    distiller = KeypointDistiller(student, teacher, options.loss, options.letter, options.power)
     compile_for(distiller, options.learning_rate, len(loader) * options.epochs)
     settings = {**to_plain(options), "arch": student.card.arch}
-    folder = open_run(options.runs / "keypoints", options.name, f"student-{loss}", settings, options.resume)
+    folder = open_run(options.runs / "keypoints", options.name, f"student-{options.loss}", settings, options.resume)
 
     def save_best(logs: dict[str, float]) -> None:
         metrics = {key: value for key, value in logs.items() if key.startswith("val_")}

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.errors import UserError
 from kd_loss.evaluation.report import print_table
@@ -21,6 +22,7 @@ from kd_loss.networks.keypoint_detector import KeypointDetector, build_detector,
 
 def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
     """Print and return the rows of the table; `keypoints.json` and `faces.png` go beside the first weights."""
+    options = check_values(options)
     detectors = [load_detector(Path(path)) for path in options.weights]
     teacher = load_detector(Path(options.teacher)) if options.teacher else None
     dataset = open_dataset(options.dataset, options.data)

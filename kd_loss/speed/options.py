@@ -16,7 +16,7 @@ class BenchmarkOptions:
 
     weights: list[str] = option([], "networks: .h5, .keras, .onnx, .tflite", positional=True)
     threads: list[int] = option([1, 2], "numbers of threads to measure with", within=(1, 1024))
-    seconds: float = option(2.0, "how long each figure is measured, per round", above=0)
+    seconds: float = option(2.0, "how long each figure is measured, per round", above=0, below=1e3)
     rounds: int = option(3, "how often all networks take turns; the best round of each counts", within=(1, math.inf))
     peer: list[str] = option(
         [],
@@ -40,3 +40,5 @@ class BenchmarkOptions:
         """Refuse what nothing can be measured of."""
         if not self.weights and not self.training:
             raise UserError("give networks, e.g. kd-loss benchmark student.h5 student.tflite; or --training")
+        if not self.training and not self.threads:
+            raise UserError("give --threads, e.g. --threads 1 2")

@@ -8,9 +8,7 @@ from typing import Any
 from kd_loss.evaluation.plots import new_axes, to_png
 
 
-def plane_plot(
-    rows: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any]], words: str = "NME in %"
-) -> bytes:
+def plane_plot(rows: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any]], words: str = "NME in %") -> bytes:
     """A PNG: NME (or what `words` say) over the median time of one face, the fastest number of threads of each."""
     figure, axes = new_axes(7.5, 4.5)
     fastest: dict[str, dict[str, Any]] = {}

@@ -96,8 +96,8 @@ def measure_training(*, size: int, batch_size: int, faces: int, rounds: int, ref
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError("--training is measured under TensorFlow: leave KERAS_BACKEND out")
-    if faces < batch_size:
-        raise UserError(f"{faces} faces in batches of {batch_size}: at least one batch")
+    if batch_size < 1 or faces < batch_size or rounds < 1:
+        raise UserError(f"{faces} faces in batches of {batch_size}, {rounds} times: at least one batch, once")
     clock = Clock()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

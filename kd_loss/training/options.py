@@ -26,9 +26,11 @@ class TrainingOptions:
     """What teachers and students have in common."""
 
     dataset: str = option("w300", "prepared dataset: w300, cofw, wflw, synthetic or your own")
-    epochs: int = option(150, "passes over the training faces", within=(1, 1e9))
-    batch_size: int = option(32, "faces per step", within=(1, 1e9))
-    learning_rate: float = option(1e-3, "largest learning rate of Adam: linear warm-up, then cosine decay", above=0)
+    epochs: int = option(150, "passes over the training faces", above=0, below=1e9)
+    batch_size: int = option(32, "faces per step", above=0, below=1e9)
+    learning_rate: float = option(
+        1e-3, "largest learning rate of Adam: linear warm-up, then cosine decay", above=0, below=1e9
+    )
     seed: int = option(0, "of weights, order and augmentation", within=(0, 2**32 - 1))
     size: int | None = option(
         None, "side of the network's input in pixels; that of the prepared crops if left out", within=(32, 1024)
@@ -42,18 +44,22 @@ class TrainingOptions:
         "none", "weights of the backbone that others trained", choices=("none", "imagenet", "noisy-student")
     )
     dropout: float | None = option(
-        None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out", within=(0, 0.99)
+        None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out", within=(0, 1), below=1
     )
     validation: float = option(
-        0.05, "share of the training photographs held out to choose the best epoch; 0: the last", within=(0, 0.99)
+        0.05, "share of the training photographs held out to choose the best epoch; 0: the last", within=(0, 1), below=1
     )
     patience: int = option(
-        0, "stop when so many epochs on end were no better on the faces held out; 0: never", within=(0, 1e6)
+        0,
+        "stop when so many epochs on end were no better on the faces held out; 0: never",
+        within=(0, math.inf),
+        below=1e6,
     )
     extra_share: float | None = option(
         None,
         "share of each epoch that faces of other archives (prepare --also) have; all of them if left out",
-        within=(0, 0.99),
+        within=(0, 1),
+        below=1,
     )
     augment: float = option(
         1.0, "strength of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring", within=(0, 3)
@@ -125,11 +131,18 @@ class DistillationOptions(TrainingOptions):
     teacher_mirror: bool = option(False, "teachers answer with the mean about the face and its mirror image")
     cache_limit: float = option(4.0, "the most that one teacher's cached answers may take, in GB", above=0)
     unlabelled: str = option("", "folder of photographs without landmarks, on which the teachers' predictions count")
-    unlabelled_weight: float = option(1.0, "weight of the distilling terms on unlabelled faces", within=(0, math.inf))
-    mix_weight: float = option(
-        1.0, "weight of the error on mixtures of annotated and unlabelled faces; 0: none", within=(0, math.inf)
+    unlabelled_weight: float = option(
+        1.0, "weight of the distilling terms on unlabelled faces", within=(0, math.inf), below=1e6
     )
-    mix_alpha: float = option(0.75, "of the Beta distribution that mixes them", above=0)
+    mix_weight: float = option(
+        1.0,
+        "weight of the error on mixtures of annotated and unlabelled faces; 0: none",
+        within=(0, math.inf),
+        below=1e6,
+    )
+    mix_alpha: float = option(
+        0.75, "of the Beta distribution that mixes them; 0: none are mixed", within=(0, math.inf), below=1e6
+    )
     freeze: str = option("", "keep everything up to this tap as --init has it: P2…P5 or embedding")
 
 

@@ -33,9 +33,7 @@ def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: boo
         )
 
 
-def predict_split(
-    network: CropNetwork, split: PreparedSplit, batch_size: int
-) -> tuple[np.ndarray, np.ndarray | None]:
+def predict_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Targets (N, …) of all faces in the card's scheme, and the spread of heatmaps (N, K), None without."""
     loader = FaceLoader(split, np.arange(len(split)), size=network.card.size, batch_size=batch_size, workers=1)
     answers = [network.ask(loader[i][0]) for i in range(len(loader))]

@@ -82,9 +82,7 @@ class TrueStatistics(keras.callbacks.Callback):
         super().__init__()
         self.batches = _Few(loader, max(1, min(MOST, len(loader) // 8)))
         self.layers = [
-            layer
-            for layer in network.layers
-            if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
+            layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
         ]
         self._pass = _TrainingPass(network, self.layers)
         self._done = False

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 
+from kd_loss.configuration import check_values
 from kd_loss.datasets.drawn_clips import draw_clip
 from kd_loss.errors import UserError
 from kd_loss.keypoints.command import run_train_keypoints
@@ -137,17 +138,17 @@ def test_starts_are_taken_by_name(run):
 def test_options_that_cannot_be_meant_are_one_line():
     for options, said in (
         (KeypointOptions(), "give --data"),
-        (KeypointOptions(data="x", points=1), "--points 1 is not"),
-        (KeypointOptions(data="x", width=3.0), "--width 3.0 is not"),
+        (KeypointOptions(data="x", points=1), "--points 1 is out of range"),
+        (KeypointOptions(data="x", width=3.0), "--width 3 is out of range"),
         (KeypointOptions(data="x", size=80), "--size 80 is not a multiple of 64"),
-        (KeypointOptions(data="x", crop=2.0), "--crop 2.0"),
-        (KeypointOptions(data="x", stride=3), "--stride 3"),
-        (KeypointOptions(data="x", epochs=0), "--epochs 0"),
-        (KeypointOptions(data="x", validation=1.0), "--validation 1.0"),
+        (KeypointOptions(data="x", crop=2.0), "--crop 2 is out of range"),
+        (KeypointOptions(data="x", stride=3), "--stride 3 is out of range"),
+        (KeypointOptions(data="x", epochs=0), "--epochs 0 is out of range"),
+        (KeypointOptions(data="x", validation=1.0), "--validation 1 is out of range"),
         (KeypointDistillationOptions(data="x"), "give --teacher"),
         (KeypointDistillationOptions(data="x", teacher="t", loss="L5"), "unknown loss 'L5'"),
         (KeypointTestOptions(), "give the weights"),
-        (KeypointTestOptions(weights=["x"], context=9.0), "--context has to be"),
+        (KeypointTestOptions(weights=["x"], context=9.0), "--context 9 is out of range"),
     ):
         with pytest.raises(UserError, match=said):
-            options.check()
+            check_values(options).check()

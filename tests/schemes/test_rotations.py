@@ -31,7 +31,8 @@ def test_rotation_vectors_are_opencvs(angles):
     matrix = from_angles(*angles)
     vector = to_vectors(matrix)
     # OpenCV takes a sine below 1e-5 for 0
-    np.testing.assert_allclose(vector, cv2.Rodrigues(matrix)[0][:, 0], atol=2e-5)
+    if np.linalg.norm(vector) > 1.1e-5:
+        np.testing.assert_allclose(vector, cv2.Rodrigues(matrix)[0][:, 0], atol=1e-7)
     np.testing.assert_allclose(to_matrices(vector), matrix, atol=1e-12)
     q = quaternions(matrix)
     assert np.linalg.norm(q) == pytest.approx(1)
