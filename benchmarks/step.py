@@ -25,9 +25,11 @@ from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.synthetic import draw_archive
+from kd_loss.datasets.view import View
 from kd_loss.distillation import RecordedTeacher
 from kd_loss.speed.ways import ROLES, Clock, ours
 
@@ -54,9 +56,8 @@ def run_step(folder: Path, size: int, batch: int, steps: int) -> tuple[Callable[
     prepare(archive, folder / "synthetic", size=size, tell=lambda _: None)
     split = open_dataset("synthetic", folder).split("train")
     answers = {role: Answers({"landmarks": np.array(split.landmarks)[None] + 0.01}) for role in ROLES}
-    loader = FaceLoader(
-        split, np.arange(len(split)), size=size, batch_size=batch, augmentation=Augmentation(), answers=answers
-    )
+    order, view = FaceOrder(split, shuffled=True), View(size, Augmentation())
+    loader = FaceLoader(order, view, batch_size=batch, answers=answers)
     clock = Clock()
     teachers = {role: RecordedTeacher(role, answers[role]) for role in ROLES}
     return ours(loader, teachers, "kd_loss", clock=clock), clock

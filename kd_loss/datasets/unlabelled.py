@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from kd_loss.datasets.loader import FaceLoader, cycled
+from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import cycled
 
 
 class MixedLoader(keras.utils.PyDataset):
@@ -56,8 +57,7 @@ class MixedLoader(keras.utils.PyDataset):
 
     def _unlabelled_rows(self, batch: int, count: int) -> np.ndarray:
         """The faces of one batch: those of epoch after epoch in one long row, each pass in an order of its own."""
-        faces = self.unlabelled.indices
-        return cycled(faces, (self.epoch * len(self) + batch) * count, count, self.seed, 2)
+        return cycled(self.unlabelled.order.indices, (self.epoch * len(self) + batch) * count, count, self.seed, 2)
 
 
 def _blend(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:

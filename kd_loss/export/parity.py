@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.datasets.synthetic import draw_face
+from kd_loss.datasets.view import View
 from kd_loss.evaluation.metrics import normalising_distance, point_errors
 from kd_loss.networks.card import Card
 from kd_loss.schemes.base import Scheme
@@ -44,7 +46,7 @@ def difference(scheme: Scheme, reference: np.ndarray, other: np.ndarray, size: i
 
 def crops_of(split: PreparedSplit, size: int, indices: np.ndarray) -> np.ndarray:
     """Crops (N, size, size, 3) of the named faces, as a network of that size sees them."""
-    loader = FaceLoader(split, indices, size=size, batch_size=64, workers=1)
+    loader = FaceLoader(FaceOrder(split, indices), View(size), batch_size=64, workers=1)
     return np.concatenate([loader[i][0] for i in range(len(loader))])
 
 

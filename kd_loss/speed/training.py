@@ -19,9 +19,11 @@ import numpy as np
 
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.synthetic import draw_archive
+from kd_loss.datasets.view import View
 from kd_loss.errors import UserError
 from kd_loss.evaluation.plots import bar_plot
 from kd_loss.evaluation.report import print_table
@@ -71,7 +73,8 @@ def loader_rate(folder: Path, faces: int = 256, rounds: int = 5) -> float:
     """
     prepare(draw_archive("synthetic", faces, STORED, 0.15, 0), folder / "loader", size=STORED, tell=lambda _: None)
     split = open_dataset("loader", folder).split("train")
-    loader = FaceLoader(split, np.arange(faces), size=LOADED, batch_size=32, augmentation=Augmentation())
+    order = FaceOrder(split, np.arange(faces), shuffled=True)
+    loader = FaceLoader(order, View(LOADED, Augmentation()), batch_size=32)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     seconds = []

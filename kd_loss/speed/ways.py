@@ -19,7 +19,9 @@ import numpy as np
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit
+from kd_loss.datasets.view import View
 from kd_loss.distillation import Distiller, LiveTeacher, RecordedTeacher, get_method
 from kd_loss.errors import UserError
 from kd_loss.networks import Card, LandmarkNet, build_network
@@ -92,7 +94,7 @@ def bare(split: PreparedSplit, size: int, batch: int, fused: bool) -> Callable[[
 
 def ours(loader: FaceLoader, teachers: dict, method: str, fused: bool = True, clock: Clock | None = None) -> Callable:
     """An epoch of this package's training, as `train-student` runs it."""
-    student = random_network("mobileNetV2", loader.size)
+    student = random_network("mobileNetV2", loader.view.size)
     distiller = Distiller(student=student, methods={get_method(method): 1.0}, teachers=teachers, spec=W300)
     distiller.compile(optimizer="adam", jit_compile=False)
     if clock:
@@ -122,9 +124,9 @@ def all_ways(
 ) -> dict[str, Callable[[], None]]:
     """Name -> epoch. Every epoch sees the same number of pictures; `clock` watches the recorded teachers."""
     answers = {role: Answers({"landmarks": np.array(split.landmarks)[None] + 0.01}) for role in ROLES}
-    common: dict[str, Any] = {"size": size, "batch_size": batch, "augmentation": Augmentation()}
-    faces = np.arange(len(split))
-    plain, told = FaceLoader(split, faces, **common), FaceLoader(split, faces, answers=answers, **common)
+    order, view = FaceOrder(split, shuffled=True), View(size, Augmentation())
+    plain = FaceLoader(order, view, batch_size=batch)
+    told = FaceLoader(order, view, batch_size=batch, answers=answers)
     recorded = {role: RecordedTeacher(role, answers[role]) for role in ROLES}
     teachers = {role: random_network("efficientNet", size) for role in ROLES}
     live = {role: LiveTeacher(network) for role, network in teachers.items()}

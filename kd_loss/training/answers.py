@@ -20,9 +20,11 @@ import numpy as np
 
 from kd_loss import geometry
 from kd_loss.datasets.answers import Answers
-from kd_loss.datasets.augment import Augmentation
+from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit
+from kd_loss.datasets.view import View
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_folder, one_at_a_time, read_json, reserve, sha256, write_json
 
@@ -101,17 +103,11 @@ def _record(
     ask: Ask, split: PreparedSplit, folder: Path, taps: list[str], size: int, views: Views, limit: float
 ) -> None:
     count = max(1, views.count)
-    loader = FaceLoader(
-        split,
-        np.arange(len(split)),
-        size=size,
-        batch_size=BATCH,
-        seed=views.seed,
-        augmentation=views.augmentation if views.count else None,
-        ordered=True,
-        look=None if views.count else geometry.similarity(0.0, 1 / views.context, (0, 0), views.mirror),
-        views=views.count,
-    )
+    if views.count:
+        seen = View(size, views.augmentation or NO_AUGMENTATION, count=views.count)
+    else:
+        seen = View(size, look=geometry.similarity(0.0, 1 / views.context, (0, 0), views.mirror))
+    loader = FaceLoader(FaceOrder(split, seed=views.seed), seen, batch_size=BATCH)
     arrays: dict[str, np.ndarray] = {}
     for view in range(count):
         loader.epoch = view

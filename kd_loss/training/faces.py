@@ -11,8 +11,10 @@ import numpy as np
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit, holdout
 from kd_loss.datasets.unlabelled import MixedLoader
+from kd_loss.datasets.view import View
 from kd_loss.training.options import TrainingOptions
 from kd_loss.training.processes import Processes
 
@@ -68,15 +70,18 @@ class TrainingFaces:
         self.chosen, self.held = holdout(split, options.validation, options.seed)
         self.size = options.size or split.size
         views = {answer.views for answer in answers.values()} or {0}
-        common: dict[str, Any] = {
-            "size": self.size, "batch_size": options.batch_size, "seed": options.seed, "workers": options.workers,
-            "augmentation": augmentation_of(options), "views": max(views), "shard": (processes.index, processes.count),
-        }  # fmt: skip
-        faces = FaceLoader(split, self.chosen, soft=soft, answers=answers, extra_share=options.extra_share, **common)
+        view = View(self.size, augmentation_of(options), soft, max(views))
+        shared: dict[str, Any] = {"batch_size": options.batch_size, "shard": (processes.index, processes.count)}
+        training: dict[str, Any] = {**shared, "workers": options.workers}
+        order = FaceOrder(split, self.chosen, shuffled=True, seed=options.seed, extra_share=options.extra_share)
+        faces = FaceLoader(order, view, answers=answers, **training)
         self.loader: FaceLoader | MixedLoader = faces
         if unlabelled:
-            more = FaceLoader(unlabelled.split, np.arange(len(unlabelled.split)), answers=unlabelled.answers, **common)
+            others = FaceOrder(unlabelled.split, shuffled=True, seed=options.seed)
+            more = FaceLoader(others, dataclasses.replace(view, soft=False), answers=unlabelled.answers, **training)
             self.loader = MixedLoader(faces, more, unlabelled.mix_alpha if unlabelled.mixed else 0.0, options.seed)
-        alone = {**common, "augmentation": None, "views": 0, "workers": 1}
-        self.validation = FaceLoader(split, self.held, soft=soft, **alone) if len(self.held) else None
-        self.mean_shape = np.nanmean(faces.targets[self.chosen], axis=0)
+        still = View(self.size, soft=soft)
+        self.validation = (
+            FaceLoader(FaceOrder(split, self.held), still, workers=1, **shared) if len(self.held) else None
+        )
+        self.mean_shape = np.nanmean(view.targets_of(split)[self.chosen], axis=0)

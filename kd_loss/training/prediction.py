@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
+from kd_loss.datasets.view import View
 from kd_loss.errors import UserError
 from kd_loss.networks.card import Card
 from kd_loss.runtimes.crops import CropNetwork
@@ -35,7 +37,7 @@ def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: boo
 
 def predict_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Targets (N, …) of all faces in the card's scheme, and the spread of heatmaps (N, K), None without."""
-    loader = FaceLoader(split, np.arange(len(split)), size=network.card.size, batch_size=batch_size, workers=1)
+    loader = FaceLoader(FaceOrder(split), View(network.card.size), batch_size=batch_size, workers=1)
     answers = [network.ask(loader[i][0]) for i in range(len(loader))]
     spreads = [spread for _, spread in answers if spread is not None]
     return np.concatenate([landmarks for landmarks, _ in answers]), np.concatenate(spreads) if spreads else None

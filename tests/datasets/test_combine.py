@@ -8,8 +8,10 @@ from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.combine import add_faces, translate
 from kd_loss.datasets.command import PrepareOptions, run_prepare
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import holdout, open_dataset
 from kd_loss.datasets.sample import Archive
+from kd_loss.datasets.view import View
 from kd_loss.errors import UserError
 from kd_loss.schemes.spec import CFP30, W300, WFLW, DatasetSpec
 
@@ -93,13 +95,13 @@ def test_extra_faces_are_never_held_out_and_can_have_a_share(joined):
     assert not split.extra[held].any()
     assert set(np.flatnonzero(split.extra)) <= set(chosen)
     own = int((~split.extra[chosen]).sum())
-    loader = FaceLoader(split, chosen, size=32, batch_size=4, extra_share=0.25, augmentation=Augmentation())
+    faces = FaceOrder(split, chosen, shuffled=True, extra_share=0.25)
+    loader = FaceLoader(faces, View(32, Augmentation()), batch_size=4)
     share = round(own / 3)
     assert len(loader) == (own + share) // 4
     seen = []
     for epoch in range(20 // share):
-        loader.epoch = epoch
-        order = loader.order()
+        order = faces.of(epoch)
         assert len(order) == own + share
         assert split.extra[order].sum() == share
         seen += [i for i in order if split.extra[i]]

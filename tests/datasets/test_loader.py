@@ -3,16 +3,20 @@ import pytest
 
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
+from kd_loss.datasets.view import View
 from kd_loss.errors import UserError
 
+PLAIN, MOVED = View(32), View(32, Augmentation())
 
-def make(split, **options):
-    return FaceLoader(split, np.arange(len(split)), **{"size": 32, "batch_size": 12, **options})
+
+def make(split, view=PLAIN, batch_size=12, **order):
+    return FaceLoader(FaceOrder(split, **order), view, batch_size=batch_size)
 
 
 def test_evaluation_keeps_order_and_every_face(synthetic):
     split = synthetic.split("train")
-    loader = make(split, size=48)
+    loader = make(split, View(48))
     batches = [loader[i] for i in range(len(loader))]
     assert [len(images) for images, _ in batches] == [12, 12, 12, 4]
     np.testing.assert_array_equal(np.concatenate([b[0] for b in batches]), np.stack([split.crop(i) for i in range(40)]))
@@ -20,14 +24,14 @@ def test_evaluation_keeps_order_and_every_face(synthetic):
 
 
 def test_training_drops_the_small_last_batch_and_sees_each_face_once(synthetic):
-    loader = make(synthetic.split("train"), augmentation=Augmentation())
+    loader = make(synthetic.split("train"), MOVED, shuffled=True)
     assert len(loader) == 3
-    assert sorted(loader.order()) == list(range(40))
+    assert sorted(loader.order.of(0)) == list(range(40))
 
 
 def test_a_batch_depends_on_seed_epoch_and_index_alone(synthetic):
     split = synthetic.split("train")
-    a, b = (make(split, augmentation=Augmentation(), seed=3) for _ in "ab")
+    a, b = (make(split, MOVED, shuffled=True, seed=3) for _ in "ab")
     first = a[1]
     b[0], b[2]
     np.testing.assert_array_equal(first[0], b[1][0])
@@ -39,7 +43,7 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone(synthetic):
 
 def test_soft_targets(synthetic):
     split = synthetic.split("train")
-    np.testing.assert_allclose(make(split, soft=True)[0][1]["landmarks"], split.soft[:12], atol=1e-6)
+    np.testing.assert_allclose(make(split, View(32, soft=True))[0][1]["landmarks"], split.soft[:12], atol=1e-6)
 
 
 def test_bad_options(synthetic):
@@ -47,4 +51,4 @@ def test_bad_options(synthetic):
     with pytest.raises(UserError, match="--batch-size 0"):
         make(split, batch_size=0)
     with pytest.raises(UserError, match="no face"):
-        FaceLoader(split, [], size=32, batch_size=4)
+        FaceOrder(split, [])

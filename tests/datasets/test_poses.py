@@ -8,9 +8,11 @@ from scipy.io import savemat
 from kd_loss import geometry
 from kd_loss.datasets.command import PrepareOptions, read_archive, run_prepare
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.pts import format_pts
 from kd_loss.datasets.synthetic import face_landmarks
+from kd_loss.datasets.view import View
 from kd_loss.errors import UserError
 from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH
 from kd_loss.schemes.pose import POSES
@@ -163,8 +165,7 @@ def test_the_pose_follows_the_picture_through_augmentation(annotated):
 
     poses, points = (open_dataset(name, annotated).split("train") for name in ("pose_w300", "w300"))
     batches = [
-        FaceLoader(split, np.arange(6), size=48, batch_size=6, seed=5, augmentation=Augmentation(), ordered=True)[0]
-        for split in (poses, points)
+        FaceLoader(FaceOrder(split, seed=5), View(48, Augmentation()), batch_size=6)[0] for split in (poses, points)
     ]
     np.testing.assert_array_equal(batches[0][0], batches[1][0])
     scheme = poses.spec

@@ -4,18 +4,22 @@ import pytest
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.unlabelled import MixedLoader
+from kd_loss.datasets.view import View
 
 
 def make(synthetic, alpha=0.75, augmentation=NO_AUGMENTATION):
     annotated, unlabelled = synthetic.split("train"), synthetic.split("test")
     loaders = [
         FaceLoader(
-            split, np.arange(len(split)), size=48, batch_size=6, augmentation=augmentation,
+            FaceOrder(split, shuffled=True),
+            View(48, augmentation),
+            batch_size=6,
             answers={"tough": Answers({"landmarks": split.landmarks[None] + 0.25})},
         )
         for split in (annotated, unlabelled)
-    ]  # fmt: skip
+    ]
     return MixedLoader(*loaders, alpha, seed=5)
 
 
@@ -68,20 +72,18 @@ def test_answers_come_with_the_faces(synthetic, views):
     split = synthetic.split("train")
     landmarks = np.broadcast_to(split.landmarks, (max(1, views), *split.landmarks.shape))
     numbered = landmarks + np.arange(max(1, views))[:, None, None, None]
-    loader = FaceLoader(
-        split, np.arange(40), size=32, batch_size=8, augmentation=Augmentation(), views=views,
-        answers={"t": Answers({"landmarks": numbered}, views)},
-    )  # fmt: skip
+    faces, view = FaceOrder(split, shuffled=True), View(32, Augmentation(), count=views)
+    loader = FaceLoader(faces, view, batch_size=8, answers={"t": Answers({"landmarks": numbered}, views)})
     for epoch in range(4):
         loader.epoch = epoch
         _, targets = loader[0]
         if views:  # as they were recorded, of the view whose turn it is
-            chosen = loader.order()[:8]
+            chosen = faces.of(epoch)[:8]
             np.testing.assert_allclose(targets["t/landmarks"], numbered[epoch % 3][chosen])
         else:  # moved as the truth is
             np.testing.assert_allclose(targets["t/landmarks"], targets["landmarks"], atol=1e-5)
     if views:  # view 0 comes back after three epochs, in another order
-        loader.epoch, face = 0, int(loader.order()[0])
+        loader.epoch, face = 0, int(faces.of(0)[0])
         first = loader.rows(np.array([face]))[0]
         loader.epoch = 3
         np.testing.assert_array_equal(first, loader.rows(np.array([face]))[0])
@@ -93,5 +95,8 @@ def test_answers_of_other_views_are_refused(synthetic):
     split = synthetic.split("train")
     with pytest.raises(ValueError, match="0 views, not 2"):
         FaceLoader(
-            split, [0], size=32, batch_size=1, views=2, answers={"t": Answers({"landmarks": split.landmarks[None]})}
+            FaceOrder(split, [0]),
+            View(32, count=2),
+            batch_size=1,
+            answers={"t": Answers({"landmarks": split.landmarks[None]})},
         )

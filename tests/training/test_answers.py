@@ -10,6 +10,8 @@ import pytest
 
 from kd_loss.datasets.augment import Augmentation, warp
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
+from kd_loss.datasets.view import View
 from kd_loss.distillation import LiveTeacher, RecordedTeacher
 from kd_loss.errors import UserError
 from kd_loss.networks import load_network
@@ -56,7 +58,7 @@ def test_a_teacher_is_asked_once(synthetic, tmp_path):
     assert ask.faces == 40
     assert seconds > 0
     assert answers.landmarks.shape == (1, 40, 68, 2)
-    images = FaceLoader(split, np.arange(40), size=24, batch_size=40)[0][0]
+    images = FaceLoader(FaceOrder(split), View(24), batch_size=40)[0][0]
     np.testing.assert_array_equal(answers.landmarks[0], quadrants(images)["landmarks"])
     again, seconds = record(split, tmp_path, ask=ask)
     assert ask.faces == 40
@@ -148,10 +150,8 @@ def test_recorded_views_are_what_the_live_teacher_says(options, synthetic, tmp_p
     key = answers_key("w", "d", ["landmarks", "embedding"], 32, views)
     ask = lambda images: {name: np.asarray(v) for name, v in live.model.predict_on_batch(images).items()}  # noqa: E731
     answers, _ = recorded_answers(ask, split, tmp_path, key, size=32, views=views, limit=1.0)
-    loader = FaceLoader(
-        split, np.arange(40), size=32, batch_size=8, seed=4, augmentation=Augmentation(), views=2,
-        answers={"tough": answers},
-    )  # fmt: skip
+    order = FaceOrder(split, shuffled=True, seed=4)
+    loader = FaceLoader(order, View(32, Augmentation(), count=2), batch_size=8, answers={"tough": answers})
     recorded = RecordedTeacher("tough", answers, network)
     for loader.epoch in range(3):
         images, targets = loader[1]

@@ -17,7 +17,9 @@ import pytest
 
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.unlabelled import MixedLoader
+from kd_loss.datasets.view import View
 from kd_loss.errors import UserError
 from kd_loss.networks import load_network
 from kd_loss.training.history import read_history
@@ -122,9 +124,10 @@ def test_the_others_survive_a_death(data_folder, tmp_path):
 def test_shards_are_the_whole_batch(synthetic):
     def make(shard):
         split = synthetic.split("train")
-        options = {"size": 32, "batch_size": 8, "augmentation": Augmentation(), "shard": shard}
-        annotated = FaceLoader(split, np.arange(30), **options)
-        return annotated, MixedLoader(annotated, FaceLoader(split, np.arange(30, 40), **options), 0.75, seed=1)
+        view, options = View(32, Augmentation()), {"batch_size": 8, "shard": shard}
+        first, last = (FaceOrder(split, part, shuffled=True) for part in (np.arange(30), np.arange(30, 40)))
+        annotated = FaceLoader(first, view, **options)
+        return annotated, MixedLoader(annotated, FaceLoader(last, view, **options), 0.75, seed=1)
 
     (whole, mixed), *parts = (make(shard) for shard in ((0, 1), (0, 2), (1, 2)))
     for shard, (part, mixed_part) in enumerate(parts):
@@ -137,7 +140,7 @@ def test_shards_are_the_whole_batch(synthetic):
 
 def test_shards_of_an_evaluation_are_equally_long(synthetic):
     split = synthetic.split("train")
-    parts = [FaceLoader(split, np.arange(11), size=32, batch_size=8, shard=(i, 2)) for i in range(2)]
+    parts = [FaceLoader(FaceOrder(split, np.arange(11)), View(32), batch_size=8, shard=(i, 2)) for i in range(2)]
     kinds = [np.concatenate([part[b][1]["kind"] for b in range(len(part))]) for part in parts]
     assert [len(k) for k in kinds] == [8, 8]
     assert sum((k == 0).sum() for k in kinds) == 11

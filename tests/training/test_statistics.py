@@ -2,6 +2,8 @@ import keras
 import numpy as np
 
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
+from kd_loss.datasets.view import View
 from kd_loss.networks import Card, build_network
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.training.statistics import TrueStatistics
@@ -11,7 +13,7 @@ def test_the_averages_become_those_of_the_batches(synthetic):
     """One batch: inference then computes what training computed on it."""
     spec = DatasetSpec("five", 5)
     network = build_network(Card("tiny", 1.0, "five", spec.to_dict(), 32, "student", 0.15))
-    loader = FaceLoader(synthetic.split("train"), np.arange(16), size=32, batch_size=16, workers=1)
+    loader = FaceLoader(FaceOrder(synthetic.split("train"), np.arange(16)), View(32), batch_size=16, workers=1)
     images = loader[0][0].astype(np.float32)
     # before: moving variances of 1, far from the truth
     training = keras.ops.convert_to_numpy(network.model(images, training=True))
@@ -29,7 +31,7 @@ def test_the_averages_become_those_of_the_batches(synthetic):
 def test_several_batches_are_averaged_by_hand(synthetic):
     spec = DatasetSpec("five", 5)
     network = build_network(Card("tiny", 1.0, "five", spec.to_dict(), 32, "student", 0.15))
-    loader = FaceLoader(synthetic.split("train"), np.arange(32), size=32, batch_size=2, workers=1)
+    loader = FaceLoader(FaceOrder(synthetic.split("train"), np.arange(32)), View(32), batch_size=2, workers=1)
     assert len(loader) == 16
     callback = TrueStatistics(network.model, loader)
     assert len(callback.batches) == 2
@@ -47,7 +49,7 @@ def test_frozen_layers_keep_theirs(synthetic):
     network = build_network(Card("tiny", 1.0, "five", spec.to_dict(), 32, "student", 0.15))
     frozen = network.model.get_layer("bn1")
     frozen.trainable = False
-    loader = FaceLoader(synthetic.split("train"), np.arange(16), size=32, batch_size=16, workers=1)
+    loader = FaceLoader(FaceOrder(synthetic.split("train"), np.arange(16)), View(32), batch_size=16, workers=1)
     TrueStatistics(network.model, loader).update()
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(frozen.moving_variance), 1)
     assert np.abs(keras.ops.convert_to_numpy(network.model.get_layer("bn2").moving_mean)).max() > 0

@@ -15,6 +15,8 @@ import pytest
 
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.order import FaceOrder
+from kd_loss.datasets.view import View
 from kd_loss.distillation import Distiller, LiveTeacher, get_method
 from kd_loss.errors import UserError
 from kd_loss.networks import Card, build_network, load_network
@@ -227,7 +229,7 @@ def test_teachers_are_not_part_of_the_distiller(synthetic):
     distiller = Distiller(student=student, methods={get_method("kd_loss"): 1.0}, teachers=teachers, spec=synthetic.spec)
     assert len(distiller.weights) == len(student.model.weights)
     split = synthetic.split("train")
-    loader = FaceLoader(split, range(8), size=32, batch_size=8, augmentation=Augmentation())
+    loader = FaceLoader(FaceOrder(split, range(8), shuffled=True), View(32, Augmentation()), batch_size=8)
     images, targets = loader[0]
     values = distiller.compute_loss(images, targets, distiller(images), training=True)
     assert np.isfinite(float(values))

@@ -1,0 +1,76 @@
+"""Which faces an epoch has, and in what order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from kd_loss.datasets.prepared import PreparedSplit
+from kd_loss.errors import UserError
+
+
+def cycled(indices: np.ndarray, start: int, count: int, seed: int, stream: int) -> np.ndarray:
+    """The places `start` … of an endless row in which all indices follow again and again, each time shuffled anew."""
+    places = np.arange(start, start + count)
+    rows = np.empty(count, indices.dtype)
+    for turn in np.unique(places // len(indices)):
+        order = np.random.default_rng((seed, int(turn), stream)).permutation(indices)
+        here = places // len(indices) == turn
+        rows[here] = order[places[here] % len(indices)]
+    return rows
+
+
+class FaceOrder:
+    """Faces of a split, in their own order every epoch, or shuffled anew for each.
+
+    Args:
+        split: the faces; indices: which of them, all if left out.
+        shuffled: as a training sees them; depends on (seed, epoch) alone.
+        extra_share: of shuffled faces, the share of an epoch that those of other archives have, which then take
+            turns; None: all of them in every epoch.
+
+    Raises:
+        UserError: there is no face, or none of the dataset itself beside a share of others.
+    """
+
+    def __init__(
+        self,
+        split: PreparedSplit,
+        indices: Sequence[int] | np.ndarray | None = None,
+        *,
+        shuffled: bool = False,
+        seed: int = 0,
+        extra_share: float | None = None,
+    ):
+        self.split, self.shuffled, self.seed = split, shuffled, seed
+        self.indices = np.arange(len(split)) if indices is None else np.asarray(indices)
+        if not len(self.indices):
+            raise UserError(f"no face to read in {split.folder}")
+        extra = np.zeros(len(split), bool) if split.extra is None else np.asarray(split.extra)
+        self._own, self._extra = self.indices[~extra[self.indices]], self.indices[extra[self.indices]]
+        if extra_share is None or not shuffled or not len(self._extra):
+            self._own, self._extra, extra_share = self.indices, self.indices[:0], 0.0
+        if not len(self._own):
+            raise UserError("every training face is one of another archive (--also): a share of them means nothing")
+        self._extra_count = round(len(self._own) * extra_share / (1 - extra_share))
+        self._drawn: tuple[int, np.ndarray] = (-1, self.indices)
+
+    def __len__(self) -> int:
+        """Faces of an epoch."""
+        return len(self._own) + self._extra_count
+
+    def of(self, epoch: int) -> np.ndarray:
+        """The faces of an epoch, as indices into the split."""
+        if not self.shuffled:
+            return self.indices
+        drawn, order = self._drawn
+        if drawn != epoch:  # drawn once an epoch: once a batch, the time would be quadratic in the faces
+            chosen = np.concatenate([self._own, self._turn(epoch)]) if self._extra_count else self._own
+            order = np.random.default_rng((self.seed, epoch)).permutation(chosen)
+            self._drawn = epoch, order
+        return order
+
+    def _turn(self, epoch: int) -> np.ndarray:
+        """The faces of other archives in an epoch: their whole number in an order of its own, again and again."""
+        return cycled(self._extra, epoch * self._extra_count, self._extra_count, self.seed, 3)

@@ -1,0 +1,68 @@
+"""How a network sees the faces of a prepared split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kd_loss.datasets.answers import Answers
+from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment, warp
+from kd_loss.datasets.prepared import PreparedSplit
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Pictures and targets of faces, as a network of some size is shown them.
+
+    Attributes:
+        size: side of the network's input, which may differ from that of the stored crops.
+        augmentation: how they are changed at random; not at all if left out.
+        soft: whether the targets are the soft landmarks.
+        count: 0, or the number of fixed augmentations of each face, which take turns from epoch to epoch.
+        look: a map of normalised points (2, 3) through which every face is seen, instead of augmentation; the
+            targets stay as they are.
+    """
+
+    size: int
+    augmentation: Augmentation = NO_AUGMENTATION
+    soft: bool = False
+    count: int = 0
+    look: np.ndarray | None = None
+
+    def targets_of(self, split: PreparedSplit) -> np.ndarray:
+        """The targets (N, …) of all faces, before anything moves them."""
+        return split.soft if self.soft else split.landmarks
+
+    def rows(
+        self, split: PreparedSplit, chosen: np.ndarray, answers: Mapping[str, Answers], seed: int, epoch: int
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Pictures and targets of the named faces in an epoch; of these, the seed and the face alone they depend."""
+        turn = epoch % self.count if self.count else epoch
+        augmentation = self.augmentation if split.spec.mirrors else replace(self.augmentation, flip=0.0)
+        every = self.targets_of(split)
+        images = np.empty((len(chosen), self.size, self.size, 3), np.uint8)
+        travelling = [] if self.count else list(answers)
+        points = np.empty((1 + len(travelling), len(chosen), *split.spec.shape), np.float32)
+        for row, index in enumerate(chosen):
+            if self.look is not None:
+                images[row] = warp(split.images[index], self.look, self.size, split.border)
+                points[:, row] = every[index]
+                continue
+            images[row], points[:, row] = augment(
+                split.images[index],
+                np.stack([every[index], *(answers[role].landmarks[0, index] for role in travelling)]),
+                self.size,
+                augmentation,
+                split.spec,
+                np.random.default_rng((seed, turn, int(index))),
+                split.border,
+            )
+        targets = {"landmarks": points[0]}
+        for number, role in enumerate(travelling, 1):
+            targets[f"{role}/landmarks"] = points[number]
+        for role, answer in answers.items() if self.count else ():
+            for tap, values in answer.taps.items():
+                targets[f"{role}/{tap}"] = np.asarray(values[turn, chosen])
+        return images, targets
