@@ -64,11 +64,16 @@ def read_archive(options: PrepareOptions) -> Any:
     from kd_loss.schemes.spec import DatasetSpec
 
     spec = chosen_scheme(options.dataset, options.spec)
-    if isinstance(spec, PoseScheme):
-        from kd_loss.datasets.poses import read_poses
+    return {PoseScheme: _read_poses, DatasetSpec: _read_landmarks}[type(spec)](options, spec)
 
-        return read_poses(spec, options, read_archive)
-    assert isinstance(spec, DatasetSpec)
+
+def _read_poses(options: PrepareOptions, scheme: Any) -> Any:
+    from kd_loss.datasets.poses import read_poses
+
+    return read_poses(scheme, options, read_archive)
+
+
+def _read_landmarks(options: PrepareOptions, spec: Any) -> Any:
     if options.spec:
         from kd_loss.datasets.folder import read_folder
 
@@ -99,10 +104,10 @@ def read_archive(options: PrepareOptions) -> Any:
 def _with_others(archive: Any, options: PrepareOptions) -> Any:
     """The archive with the training faces of those that `--also` names."""
     from kd_loss.datasets.combine import add_faces
-    from kd_loss.schemes.spec import DatasetSpec
+    from kd_loss.schemes.kinds import landmark_scheme
 
-    if options.also and not isinstance(archive.spec, DatasetSpec):
-        raise UserError("--also adds faces with landmarks: not to a dataset of poses")
+    if options.also:
+        landmark_scheme(archive.spec, f"--also adds faces with landmarks: not to a dataset of a {archive.spec.noun}")
     for text in options.also:
         scheme, equals, folder = text.partition("=")
         if not equals or not scheme or not folder:

@@ -7,6 +7,7 @@ training sees them; the first point of each pair is red and the second blue in e
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,14 +92,22 @@ def paired(image: np.ndarray, points: np.ndarray, spec: DatasetSpec) -> np.ndarr
     return _dots(draw_landmarks(image, points, lines, TRUTH, radius=2), points, spec, 4)
 
 
+def _head(crop: np.ndarray, target: np.ndarray, scheme: PoseScheme) -> np.ndarray:
+    picture, _ = enlarge(crop, np.zeros((1, 2)), SMALL)
+    return draw_head(picture, scheme.raw(target[None])[0])
+
+
+def _points(crop: np.ndarray, target: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+    face, at = enlarge(crop, geometry.denormalise(target, crop.shape[0]), SMALL)
+    return _dots(face, at, spec, 1.5)
+
+
+#: kind of scheme -> a small picture of a crop with what its target (N, C) says
+DRAWINGS: dict[type, Callable[..., np.ndarray]] = {DatasetSpec: _points, PoseScheme: _head}
+
+
 def _face(crop: np.ndarray, target: np.ndarray, split: PreparedSplit) -> np.ndarray:
-    """A small picture of a crop with what its target (N, C) says."""
-    if isinstance(split.spec, PoseScheme):
-        picture, _ = enlarge(crop, np.zeros((1, 2)), SMALL)
-        return draw_head(picture, split.spec.raw(target[None])[0])
-    assert isinstance(split.spec, DatasetSpec)
-    face, at = enlarge(crop, geometry.denormalise(target, split.size), SMALL)
-    return _dots(face, at, split.spec, 1.5)
+    return DRAWINGS[type(split.spec)](crop, target, split.spec)
 
 
 def _large(split: PreparedSplit, index: int) -> list[np.ndarray]:

@@ -13,8 +13,8 @@ import numpy as np
 from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.errors import UserError
-from kd_loss.evaluation import findings, pose_findings
 from kd_loss.evaluation.findings import lines_of, metrics_of
+from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.options import EvaluationOptions
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.published import is_official
@@ -33,8 +33,6 @@ BESIDE = {
     "student, KD-Loss": ("student", "kd_loss"),
 }
 
-#: what the results of each kind of target are found to be
-FINDINGS = {Result: findings, PoseResult: pose_findings}
 #: what a test leaves in its folder
 FILES = (
     *("metrics.json", "report.html", "predictions.npz"),
@@ -124,11 +122,11 @@ def write_results(
     folder, if there is one, by default).
     """
     first = results[0]
-    found: Any = FINDINGS[type(first)]
-    tables = found.tables_of(results, official)
+    found = findings_of(first.split.spec)
+    tables = found.tables(results, official)
     print_table(tables[0]["title"], tables[0]["header"], tables[0]["rows"])
     history = _history(curves or folder / "history.csv")
-    pictures = [found.error_curves(results), *found.pictures_of(first, worst_count, history)]
+    pictures = [found.error_curves(results), *found.pictures(first, worst_count, history)]
     config = folder / "config.json"
     page = render_html(
         title=f"{first.name} on {first.split.spec.name}",

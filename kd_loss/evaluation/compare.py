@@ -19,15 +19,15 @@ import numpy as np
 from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
 from kd_loss.errors import UserError
+from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.metrics import Score, holm, seeds_and_faces
 from kd_loss.evaluation.options import CompareOptions
 from kd_loss.evaluation.plots import ced_plot
 from kd_loss.evaluation.pose_result import PoseResult
-from kd_loss.evaluation.report import describe, print_table, render_html
+from kd_loss.evaluation.report import print_table, render_html
 from kd_loss.evaluation.result import Result, test_network
 from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.ownership import claim
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.training.history import read_history
 from kd_loss.training.methods import load_plugins, parse_methods, split_method
 from kd_loss.training.options import StudentOptions
@@ -38,8 +38,6 @@ AnyResult = Result | PoseResult
 BASELINE = "none"
 #: the row of the network that all students start from (`--init`)
 START = "start"
-#: what the share of failures and the area under the curve are called
-SHARES = {Result: ("FR@0.10", "AUC@0.10"), PoseResult: ("over 10°, %", "AUC@10°")}
 
 
 def student_options(options: CompareOptions, method: str, seed: int, folder: str) -> StudentOptions:
@@ -193,9 +191,9 @@ def write_comparison(
     """Print the table; write `compare.json`, `ced.png` and `report.html`."""
     first = next(iter(results.values()))[0]
     spec = first.split.spec
-    header, rows = _rows(summary, spec.metric, SHARES[type(first)], list(first.more()))
-    title = f"{spec.metric_words}, {spec.name}"
-    title += f", normalised by {describe(spec.default_normaliser)}" if isinstance(spec, DatasetSpec) else ""
+    found = findings_of(spec)
+    header, rows = _rows(summary, spec.metric, found.shares, list(first.more()))
+    title = found.title(spec)
     print_table(title, header, rows, turned=bool(first.more()))  # a column a method where there are many figures
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
     curves = ced_plot(errors, words=spec.metric_words)

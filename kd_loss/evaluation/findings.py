@@ -15,10 +15,12 @@ from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.report import describe, subset_table
 from kd_loss.evaluation.result import Result
 from kd_loss.schemes.drawing import encode_png
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.training.history import history_plot
 from kd_loss.wording import counted
 
 COLOURS = "green: annotated, red: predicted"
+SHARES = ("FR@0.10", "AUC@0.10")
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,17 @@ class Picture:
     png: bytes
 
 
+def title_of(spec: DatasetSpec, normaliser: str = "") -> str:
+    """What the errors of a table are, by the default normaliser or another."""
+    return f"NME in %, {spec.name}, normalised by {describe(normaliser or spec.default_normaliser)}"
+
+
 def tables_of(results: Sequence[Result], official: bool) -> list[dict[str, Any]]:
     """NME per subset for every normaliser, the default one first, and the error per facial part."""
     spec, tables = results[0].spec, []
     for normaliser in [*spec.normalisers, "box"]:
         header, rows = subset_table(list(results), normaliser, official)
-        title = f"NME in %, {spec.name}, normalised by {describe(normaliser)}"
-        tables.append({"title": title, "header": header, "rows": rows})
+        tables.append({"title": title_of(spec, normaliser), "header": header, "rows": rows})
     if spec.parts:
         parts = [part_errors(result.errors(spec.default_normaliser), spec) for result in results]
         rows = [[r.name, *(f"{p[part]:.2f}" for part in spec.parts)] for r, p in zip(results, parts, strict=True)]

@@ -50,10 +50,11 @@ class PoseResult:
         weights: str,
         network: Mapping[str, Any],
         split: PreparedSplit,
-        scheme: PoseScheme,
         targets: np.ndarray,
     ) -> PoseResult:
         """From the standardised targets (N, 2, 3) that a network gave."""
+        scheme = split.spec
+        assert isinstance(scheme, PoseScheme)
         return cls(name, weights, network, split, scheme, scheme.raw(targets), scheme.raw(split.landmarks))
 
     @cached_property

@@ -36,6 +36,19 @@ class Result:
     truth: np.ndarray
     spread: np.ndarray | None = None
 
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        weights: str,
+        network: Mapping[str, Any],
+        split: PreparedSplit,
+        targets: np.ndarray,
+        spread: np.ndarray | None = None,
+    ) -> Result:
+        """From the normalised landmarks (N, K, 2) that a network gave."""
+        return cls(name, weights, network, split, split.to_source(targets), split.to_source(split.landmarks), spread)
+
     def errors(self, normaliser: str) -> np.ndarray:
         """Errors (N, K) in % of a normalising distance, measured in the source pictures; NaN: not annotated."""
         return point_errors(self.predicted, self.truth, normalising_distance(self.truth, self.spec, normaliser))
@@ -87,6 +100,10 @@ def face_means(errors: np.ndarray) -> np.ndarray:
     return np.where(count > 0, np.nansum(errors, axis=1) / np.maximum(count, 1), np.nan)
 
 
+#: kind of scheme -> what a test of its targets gives
+RESULTS: dict[type, type[Result] | type[PoseResult]] = {DatasetSpec: Result, PoseScheme: PoseResult}
+
+
 def test_network(
     path: Path, name: str, dataset: PreparedDataset, split: PreparedSplit, batch_size: int
 ) -> Result | PoseResult:
@@ -104,16 +121,8 @@ def test_network(
         "runtime": network.runtime,
         "parameters": network.parameters,
     }
-    if isinstance(split.spec, PoseScheme):
-        read = predicted if split.spec.agrees(other) else split.spec.read(predicted, other)
-        assert read is not None  # `check_fit` has asked
-        return PoseResult.of(name, str(path), facts, split, split.spec, read)
-    return Result(
-        name=name,
-        weights=str(path),
-        network=facts,
-        split=split,
-        predicted=split.to_source(predicted),
-        truth=split.to_source(split.landmarks),
-        spread=spread,
+    read = predicted if split.spec.agrees(other) else split.spec.read(predicted, other)
+    assert read is not None  # `check_fit` has asked
+    return RESULTS[type(split.spec)].of(
+        name, str(path), facts, split, read, **({} if spread is None else {"spread": spread})
     )

@@ -25,7 +25,6 @@ from kd_loss.networks import Card, LandmarkNet, load_network
 from kd_loss.ownership import check_replaceable, claim
 from kd_loss.quiet import quiet_stderr
 from kd_loss.runtimes.crops import CropNetwork, open_network
-from kd_loss.schemes.spec import DatasetSpec
 
 SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
 
@@ -78,7 +77,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
             rows.append(_row(path.name, kind, precision, path, predicted, reference, faces, network.card))
     _report(rows, faces, folder, network.card)
     if refused:
-        what = "landmarks" if _unit(network.card) == "px" else "poses"
+        what = network.card.scheme().predicted
         raise UserError(f"refused and not written, {what} differ too much: {'; '.join(refused)}")
     return rows
 
@@ -108,12 +107,7 @@ class _Refused(Exception):
 def _check(predicted: np.ndarray, card: Card, reference: np.ndarray, limit: float) -> None:
     _, mean = difference(card.scheme(), reference, predicted, card.size)
     if not mean <= limit:
-        raise _Refused(f"mean {mean:.3f} {_unit(card)}, allowed {limit:g}")
-
-
-def _unit(card: Card) -> str:
-    """Of the differences between networks of that card."""
-    return "px" if isinstance(card.scheme(), DatasetSpec) else "°"
+        raise _Refused(f"mean {mean:.3f} {card.scheme().apart_unit}, allowed {limit:g}")
 
 
 @contextmanager
@@ -191,8 +185,8 @@ def _row(
 
 
 def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, card: Card) -> None:
-    unit = _unit(card)
-    error = "NME %" if unit == "px" else "error, °"
+    scheme = card.scheme()
+    unit, error = scheme.apart_unit, scheme.metric_words
     header = ["file", "format", "precision", "MB", f"largest difference, {unit}", f"mean, {unit}", error]
     cells = [
         [

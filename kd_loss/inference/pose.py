@@ -22,6 +22,7 @@ from kd_loss.schemes.drawing import draw_axes
 from kd_loss.schemes.head_pose import HeadPose, camera_matrix
 from kd_loss.schemes.pose import MOST_YAW, PoseScheme
 from kd_loss.schemes.rotations import to_angles, to_matrices
+from kd_loss.schemes.spec import DatasetSpec
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,14 @@ class PosePredictor:
         return [replace(face, score=one.score) for face, one in zip(faces, found, strict=True)]
 
 
+#: kind of scheme -> what predicts its targets in photographs
+PREDICTORS: dict[type, type[LandmarkPredictor] | type[PosePredictor]] = {
+    DatasetSpec: LandmarkPredictor,
+    PoseScheme: PosePredictor,
+}
+
+
 def load_predictor(path: str | Path, threads: int | None = None) -> LandmarkPredictor | PosePredictor:
     """The predictor for a weights file, by its card."""
     network = open_network(Path(path), threads)
-    kind = PosePredictor if isinstance(network.card.scheme(), PoseScheme) else LandmarkPredictor
-    return kind(network)
+    return PREDICTORS[type(network.card.scheme())](network)

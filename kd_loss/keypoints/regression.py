@@ -15,7 +15,7 @@ from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import bootstrap_interval, normalising_distance, point_errors
 from kd_loss.networks.point_map import fit_point_map
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.kinds import landmark_scheme
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,8 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
 
 def judge(predicted: np.ndarray, split: PreparedSplit, faces: Faces) -> dict[str, float]:
     """NME in % of the spec's distance and its 95 % interval over the faces."""
-    spec = split.spec
-    if not isinstance(spec, DatasetSpec):
-        raise UserError(f"landmarks are read from keypoints; {spec.name} is a dataset of a {spec.noun}")
+    asked = split.spec
+    spec = landmark_scheme(asked, f"landmarks are read from keypoints; {asked.name} is a dataset of a {asked.noun}")
     errors = point_errors(
         predicted, faces.landmarks, normalising_distance(faces.landmarks, spec, spec.default_normaliser)
     )

@@ -9,7 +9,7 @@ from typing import Any
 from kd_loss.errors import UserError
 from kd_loss.files import read_json, write_json
 from kd_loss.schemes.base import Scheme
-from kd_loss.schemes.kinds import scheme_of
+from kd_loss.schemes.kinds import landmark_scheme, scheme_of
 from kd_loss.schemes.spec import DatasetSpec
 
 #: the metric that says whether a wide heatmap means a large error: their rank correlation on the faces held out
@@ -61,9 +61,7 @@ class Card:
     def dataset_spec(self) -> DatasetSpec:
         """The scheme of the network's landmarks; a `UserError` for a network that gives something else."""
         scheme = self.scheme()
-        if not isinstance(scheme, DatasetSpec):
-            raise UserError(f"a network of {self.dataset} gives a {scheme.noun}; landmarks are wanted here")
-        return scheme
+        return landmark_scheme(scheme, f"a network of {self.dataset} gives a {scheme.noun}; landmarks are wanted here")
 
     @property
     def confident(self) -> bool:

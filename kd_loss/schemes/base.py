@@ -39,6 +39,7 @@ class Scheme(Protocol):
         name: of the dataset; noun: what is predicted, in words.
         shape: (N, C).
         outputs: what the numbers mean, for cards.
+        predicted: what its targets are called, several of them; apart_unit: of `apart`.
         metric: the column of a history with the error of training; metric_words, unit: of that error.
         furthest: no number of a target lies further from 0.
         mirrors: whether a mirrored face is a face of the scheme.
@@ -59,6 +60,10 @@ class Scheme(Protocol):
     def metric_words(self) -> str: ...
     @property
     def unit(self) -> str: ...
+    @property
+    def predicted(self) -> str: ...
+    @property
+    def apart_unit(self) -> str: ...
     @property
     def furthest(self) -> float: ...
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kd_loss.errors import choose
+from kd_loss.errors import UserError, choose
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.pose import POSES, PoseScheme
 from kd_loss.schemes.spec import SPECS, DatasetSpec, chosen_spec
@@ -19,6 +19,13 @@ def scheme_of(values: Mapping[str, Any], where: str) -> Scheme:
     if isinstance(values, Mapping) and values.get("kind") == "pose":
         return PoseScheme.from_dict(values, where)
     return DatasetSpec.from_dict(values, where)
+
+
+def landmark_scheme(scheme: Scheme, refusal: str) -> DatasetSpec:
+    """The scheme where it is one of landmarks, a `UserError` with the refusal where it is not."""
+    if not isinstance(scheme, DatasetSpec):
+        raise UserError(refusal)
+    return scheme
 
 
 def chosen_scheme(name: str, file: str) -> Scheme:

@@ -21,6 +21,8 @@ class LandmarkTargets:
     metric: ClassVar[str] = "nme"
     metric_words: ClassVar[str] = "NME in %"
     unit: ClassVar[str] = "%"
+    predicted: ClassVar[str] = "landmarks"
+    apart_unit: ClassVar[str] = "px"
     #: normalised landmarks lie within half a crop of its centre, those of other faces a little further out
     furthest: ClassVar[float] = 10.0
     if TYPE_CHECKING:

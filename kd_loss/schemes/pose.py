@@ -58,6 +58,8 @@ class PoseScheme:
     metric: ClassVar[str] = "degrees"
     metric_words: ClassVar[str] = "geodesic error in degrees"
     unit: ClassVar[str] = "°"
+    predicted: ClassVar[str] = "poses"
+    apart_unit: ClassVar[str] = "°"
     furthest: ClassVar[float] = 100.0
     mirrors: ClassVar[bool] = True
     official: ClassVar[Mapping[str, int]] = {}

@@ -22,7 +22,7 @@ from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import normalising_distance, point_errors
 from kd_loss.networks.point_map import fit_point_map
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.kinds import landmark_scheme
 
 KNOWN = {name: Path(__file__).with_name(f"peer_{name}.py") for name in ("mediapipe", "dlib", "kd_loss")}
 
@@ -106,8 +106,7 @@ def measure_peer(text: str, dataset: PreparedDataset, source: Path) -> dict[str,
     """
     name, command = parse_peer(text)
     train, test = dataset.split("train"), dataset.split("test")
-    if not isinstance(test.spec, DatasetSpec):
-        raise UserError(f"peers find landmarks: {test.spec.name} has none")
+    spec = landmark_scheme(test.spec, f"peers find landmarks: {test.spec.name} has none")
     known, _ = _ask_split(command, train, source)
     found, times = _ask_split(command, test, source)
     usable, seen = (
@@ -120,7 +119,7 @@ def measure_peer(text: str, dataset: PreparedDataset, source: Path) -> dict[str,
     frames = own_frames(found[seen])
     predicted = _move([geometry.invert(frame) for frame in frames], fitted(_move(frames, found[seen])))
     truth = test.to_source(test.landmarks)[seen]
-    distance = normalising_distance(truth, test.spec, test.spec.default_normaliser)
+    distance = normalising_distance(truth, spec, spec.default_normaliser)
     return {
         "name": name,
         "points": int(found.shape[1]),

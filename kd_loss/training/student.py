@@ -16,7 +16,7 @@ from kd_loss.errors import UserError, choose
 from kd_loss.files import atomic_file
 from kd_loss.networks import ARCHITECTURES, load_network
 from kd_loss.networks.landmark_net import TAPS
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.kinds import landmark_scheme
 from kd_loss.training.answers import Views
 from kd_loss.training.faces import Unlabelled, augmentation_of
 from kd_loss.training.methods import load_plugins, name_of, parse_methods, split_method
@@ -103,8 +103,7 @@ def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[Distil
         if not Path(text).is_file() and not Path(text.partition(":")[0]).is_file():
             raise UserError(f"no such weights: {text}")
     if options.unlabelled:
-        if not isinstance(dataset.spec, DatasetSpec):
-            raise UserError(f"--unlabelled crops faces by their landmarks: not for a {dataset.spec.noun}")
+        landmark_scheme(dataset.spec, f"--unlabelled crops faces by their landmarks: not for a {dataset.spec.noun}")
         if not any(method.any_teachers or method.teacher_roles for method in methods):
             raise UserError(
                 "--unlabelled wants a teacher, whose predictions stand for the landmarks: not --method none"
