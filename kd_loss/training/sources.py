@@ -19,9 +19,9 @@ from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.networks.point_map import PointMap
 from kd_loss.runtimes.teacher import RuntimeTeacher, in_other_runtime, open_teacher
 from kd_loss.schemes.base import Scheme
-from kd_loss.training.answers import Ask
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.prediction import check_fit
+from kd_loss.training.recording import Ask
 from kd_loss.training.run import find_teacher
 
 Tell = Callable[[str], None]

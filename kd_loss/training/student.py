@@ -17,14 +17,7 @@ from kd_loss.files import atomic_file
 from kd_loss.networks import ARCHITECTURES, load_network
 from kd_loss.networks.landmark_net import TAPS
 from kd_loss.schemes.kinds import landmark_scheme
-from kd_loss.training.answers import Views
-from kd_loss.training.faces import Unlabelled, augmentation_of
-from kd_loss.training.methods import load_plugins, name_of, parse_methods, split_method
-from kd_loss.training.options import StudentOptions, checked
-from kd_loss.training.processes import join
-from kd_loss.training.run import has_run
-from kd_loss.training.sources import Source, open_sources, teacher_files, with_start
-from kd_loss.training.teachers import (
+from kd_loss.training.asking import (
     LIVE,
     RECORDED,
     answers_about,
@@ -33,6 +26,13 @@ from kd_loss.training.teachers import (
     make_teachers,
     measure_errors,
 )
+from kd_loss.training.faces import Unlabelled, augmentation_of
+from kd_loss.training.methods import load_plugins, name_of, parse_methods, split_method
+from kd_loss.training.options import StudentOptions, checked
+from kd_loss.training.processes import join
+from kd_loss.training.recording import Views
+from kd_loss.training.run import has_run
+from kd_loss.training.sources import Source, open_sources, teacher_files, with_start
 from kd_loss.training.train import Tell, Training
 from kd_loss.training.unlabelled import photographs, unlabelled_split
 

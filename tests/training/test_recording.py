@@ -15,14 +15,14 @@ from kd_loss.datasets.view import View
 from kd_loss.distillation import LiveTeacher, RecordedTeacher
 from kd_loss.errors import UserError
 from kd_loss.networks import load_network
-from kd_loss.training.answers import Views, answers_key, recorded_answers
+from kd_loss.training.asking import answers_about
 from kd_loss.training.history import read_history
 from kd_loss.training.methods import parse_methods
 from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.recording import Views, answers_key, recorded_answers
 from kd_loss.training.sources import open_sources
 from kd_loss.training.student import train_student
 from kd_loss.training.teacher import train_teachers
-from kd_loss.training.teachers import answers_about
 
 IDENTITY = np.array([[1.0, 0, 0], [0, 1, 0]])
 

@@ -16,9 +16,9 @@ from kd_loss.errors import UserError
 from kd_loss.networks.point_map import fit_point_map
 from kd_loss.runtimes.crops import CropNetwork
 from kd_loss.schemes.base import Scheme
-from kd_loss.training.answers import Views, answers_key, recorded_answers
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.prediction import predict_split
+from kd_loss.training.recording import Views, answers_key, recorded_answers
 from kd_loss.training.sources import Source, Tell
 
 LIVE, RECORDED = "live", "recorded"
