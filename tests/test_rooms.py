@@ -6,10 +6,10 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "kd_loss"
 #: modules and packages directly under `kd_loss`, a row a storey; those of one storey do not import each other
 STOREYS = (
-    ("errors", "quiet", "terminal", "wording", "versions", "geometry", "shipped"),
+    ("errors", "quiet", "terminal", "wording", "versions", "geometry"),
     ("configuration", "crop", "hdf5", "ownership", "shape_model"),
     ("files",),
-    ("schemes",),
+    ("schemes", "shipped"),
     ("networks",),
     ("runtimes",),
     ("detection",),

@@ -1,0 +1,37 @@
+import shutil
+from pathlib import Path
+
+from kd_loss.files import read_json, sha256
+from kd_loss.runtimes import trial
+from kd_loss.shipped import PACKAGE, SUMS, came_along
+
+MODELS = PACKAGE.parent / "models"
+
+
+def test_the_list_is_of_the_files_that_are_there():
+    """After a network is exported anew: `sha256sum`, and its line in models/sums.json."""
+    files = [path for path in MODELS.rglob("*") if path.suffix in (".tflite", ".onnx")]
+    assert read_json(MODELS / SUMS, "") == {path.relative_to(MODELS).as_posix(): sha256(path) for path in files}
+
+
+def test_what_came_along_is_not_tried(monkeypatch):
+    monkeypatch.setattr(trial, "_trial", lambda *_: "was tried")
+    trial.check_trial(MODELS / "detectors" / "finder.tflite")
+
+
+def test_copies_and_changed_files_are_tried(tmp_path, monkeypatch):
+    """Neither a file elsewhere, nor one of that name and place with other bytes."""
+    copy = tmp_path / "finder.tflite"
+    shutil.copy(MODELS / "detectors" / "finder.tflite", copy)
+    assert came_along(MODELS / "detectors" / "finder.tflite")
+    assert not came_along(copy)
+    monkeypatch.setattr("kd_loss.shipped.PACKAGE", tmp_path / "kd_loss")
+    place = tmp_path / "models" / "detectors" / "finder.tflite"
+    place.parent.mkdir(parents=True)
+    shutil.copy(MODELS / SUMS, tmp_path / "models")
+    shutil.copy(copy, place)
+    assert came_along(place)
+    place.write_bytes(place.read_bytes() + b"\0")
+    assert not came_along(place)
+    (tmp_path / "models" / SUMS).unlink()
+    assert not came_along(Path(tmp_path / "models" / "other.tflite"))
