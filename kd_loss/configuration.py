@@ -30,6 +30,7 @@ _OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
 def option(
     default: Any, help: str, *, positional: bool = False, flag: str = "", also: str = "", choices: Sequence[str] = (),
     within: tuple[float, float] | None = None, above: float | None = None, below: float | None = None,
+    group: str = "",
 ) -> Any:  # fmt: skip
     """A field of an options class.
 
@@ -39,10 +40,11 @@ def option(
         choices: the texts that it may be, beside an empty default; for a list, each of its entries.
         within: the least and the largest number that it may be, the last perhaps infinite.
         above, below: numbers that it may not reach.
+        group: heading in `--help` of this option and of those after it.
     """
     metadata = {
         **{"help": help, "positional": positional, "flag": flag, "also": also},
-        **{"choices": tuple(choices), "within": within, "above": above, "below": below},
+        **{"choices": tuple(choices), "within": within, "above": above, "below": below, "group": group},
     }
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
@@ -72,9 +74,13 @@ def _base_type(annotation: Any) -> tuple[type, bool]:
 
 
 def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
-    """Add one option per field of a dataclass."""
+    """Add one option per field of a dataclass, under the headings that they name."""
     hints = typing.get_type_hints(cls)
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    place: argparse.ArgumentParser | argparse._ArgumentGroup = parser
     for field in dataclasses.fields(cls):
+        if title := field.metadata["group"]:
+            place = groups[title] = groups.get(title) or parser.add_argument_group(title)
         kind, many = _base_type(hints[field.name])
         factory = field.default_factory
         default = field.default if factory is dataclasses.MISSING else factory()
@@ -90,13 +96,16 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
         names = [flag, *([field.metadata["also"]] if field.metadata["also"] else [])]
         options: dict[str, Any] = {"dest": field.name, "help": text, "default": argparse.SUPPRESS}
         if kind is bool:
-            parser.add_argument(*names, action=argparse.BooleanOptionalAction if default else "store_true", **options)
+            place.add_argument(*names, action=argparse.BooleanOptionalAction if default else "store_true", **options)
         else:
             choices = field.metadata["choices"]
             metavar = "{" + ",".join(choices) + "}" if choices else flag.lstrip("-").upper().replace("-", "_")
             if many:  # given once with several values, or several times
                 options |= {"nargs": "+", "action": "extend"}
-            parser.add_argument(*names, type=kind, metavar=metavar, **options)
+            place.add_argument(*names, type=kind, metavar=metavar, **options)
+    if groups:  # a list of sixty options before their headings helps nobody
+        positional = [field.name for field in dataclasses.fields(cls) if field.metadata["positional"]]
+        parser.usage = " ".join(["%(prog)s", "[options]", *(f"[{name} …]" for name in positional)])
 
 
 def _range_of(metadata: Mapping[str, Any]) -> str:

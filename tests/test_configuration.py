@@ -147,6 +147,26 @@ def test_help_shows_choices_and_ranges(capsys):
     assert "(0…1, below 1; default 0.5)" in text
 
 
+def test_help_has_headings_and_a_short_usage(capsys):
+    @dataclass(frozen=True)
+    class Grouped:
+        """Options under headings."""
+
+        source: str = option("", "what", positional=True)
+        first: int = option(1, "one", group="numbers")
+        second: int = option(2, "two")
+        third: str = option("", "three", group="texts")
+        fourth: int = option(4, "four", group="numbers")
+
+    with pytest.raises(SystemExit):
+        parse(Grouped, ["--help"])
+    text = capsys.readouterr().out
+    assert "[options] [source …]" in text
+    numbers, texts = text.split("numbers:")[1].split("texts:")
+    assert [name in numbers for name in ("--first", "--second", "--third", "--fourth")] == [True, True, False, True]
+    assert "--third" in texts
+
+
 @pytest.mark.parametrize(
     ("place", "values"),
     [

@@ -34,7 +34,7 @@ class PrepareOptions:
     format: str = option(
         "auto", "auto; or folder: images with one .npy or .pts each, or one CSV", choices=("auto", "folder")
     )
-    size: int = option(224, "side of a crop in pixels", within=(16, 1024))
+    size: int = option(224, "side of a crop in pixels", within=(16, 1024), group="crops")
     margin: float = option(
         0.15, "added to each side of the landmark box, as a fraction of its longer side", within=(0, 2)
     )
@@ -42,7 +42,9 @@ class PrepareOptions:
         0.25, "photograph kept on each side of a crop, for augmentation, as a share of its side", within=(0, 1)
     )
     also: list[str] = option(
-        [], "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or spec.json=FOLDER"
+        [],
+        "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or spec.json=FOLDER",
+        group="faces",
     )
     variance: float = option(0.90, "share of the variance that the soft landmarks keep", above=0, below=1)
     test_fraction: float = option(
@@ -50,10 +52,13 @@ class PrepareOptions:
     )
     skip_bad: bool = option(False, "leave bad samples out instead of refusing the whole")
     count: int = option(
-        2000, "faces to draw for training (synthetic); a quarter more for testing", within=(4, math.inf)
+        2000,
+        "faces to draw for training (synthetic); a quarter more for testing",
+        within=(4, math.inf),
+        group="drawn faces",
     )
     seed: int = option(0, "of the drawn faces", within=(0, 2**32 - 1))
-    data: Path = option(Path("data"), "folder of the prepared datasets")
+    data: Path = option(Path("data"), "folder of the prepared datasets", group="results")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
 
 

@@ -48,7 +48,7 @@ class CurvesOptions:
 class CompareOptions(DistillationOptions):
     """Train a student by each method with the same seeds, epochs and data, and compare them on the test faces."""
 
-    methods: list[str] = option(["none", "kd_loss"], "methods; a combination as kd_loss+srrl:0.1")
+    methods: list[str] = option(["none", "kd_loss"], "methods; a combination as kd_loss+srrl:0.1", group="methods")
     seeds: int = option(3, "students per method; their seeds count up from --seed", within=(1, 1000))
 
 

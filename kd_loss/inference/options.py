@@ -23,6 +23,7 @@ class PredictOptions:
         "finder",
         "finder (shipped), haar (comes with OpenCV), yunet, blazeface, or none: a picture is one cropped face",
         choices=DETECTORS,
+        group="faces",
     )
     detector_model: str = option("", "the detector's file; yunet and blazeface need theirs, and say where it is from")
     min_score: float | None = option(None, "leave out faces with a smaller score; the detector's own if left out")
@@ -37,19 +38,18 @@ class PredictOptions:
     )
     smooth: float = option(
         0.0,
-        "videos: one-euro filter with this cutoff in Hz for a face at rest, e.g. 1; 0: none",
+        "one-euro filter with this cutoff in Hz for a face at rest, e.g. 1; 0: none",
+        group="videos and cameras",
         within=(0, math.inf),
         below=1e3,
     )
     every: int = option(
-        10, "videos: the detector looks at every so many frames; faces are followed in between", within=(1, math.inf)
+        10, "the detector looks at every so many frames; faces are followed in between", within=(1, math.inf)
     )
-    frames: int = option(
-        0, "videos and cameras: stop after so many frames; 0: at the end, or with Ctrl-C", within=(0, math.inf)
-    )
-    video_pts: bool = option(False, "videos: a .pts for each face of each frame too")
-    draw_pose: bool = option(False, "draw the axes of the head")
-    show: bool = option(False, "show the frames of a video or camera in a window; q closes it")
+    frames: int = option(0, "stop after so many frames; 0: at the end, or with Ctrl-C", within=(0, math.inf))
+    video_pts: bool = option(False, "a .pts for each face of each frame too")
+    show: bool = option(False, "show the frames in a window; q closes it")
+    draw_pose: bool = option(False, "draw the axes of the head", group="results")
     output: Path = option(Path("predictions"), "folder of the results")
     batch_size: int = option(32, "cropped faces per batch", within=(1, math.inf))
     config: str = option("", "JSON or TOML file with options; those of the command line win")

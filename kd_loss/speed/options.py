@@ -22,18 +22,19 @@ class BenchmarkOptions:
         [],
         "from photograph to landmarks in a Python of its own: mediapipe=/path/to/bin/python, dlib=…, kd_loss=… (this "
         "package itself), or python:script.py",
+        group="peers and errors",
     )
-    source: str = option("", "peers: folder of the dataset's archive, whose photographs they are given")
+    source: str = option("", "folder of the dataset's archive, whose photographs they are given")
     dataset: str = option("", "prepared dataset for the NME; the first card's if left out")
     data: Path = option(Path("data"), "folder of the prepared datasets")
-    training: bool = option(False, "measure training instead: recorded and live teachers, bare fit, reference way")
-    size: int = option(224, "training: side of the input in pixels", within=(32, 1024))
-    batch_size: int = option(16, "training: faces per step", within=(1, math.inf))
-    faces: int = option(96, "training: faces per epoch", within=(1, math.inf))
-    reference: str = option(
-        "", "training: file with the reference way; benchmarks/reference.py of the checkout if left out"
+    training: bool = option(
+        False, "measure training instead: recorded and live teachers, bare fit, reference way", group="training"
     )
-    output: Path = option(Path("benchmark"), "folder of the results: benchmark.json, benchmark.png")
+    size: int = option(224, "side of the input in pixels", within=(32, 1024))
+    batch_size: int = option(16, "faces per step", within=(1, math.inf))
+    faces: int = option(96, "faces per epoch", within=(1, math.inf))
+    reference: str = option("", "file with the reference way; benchmarks/reference.py of the checkout if left out")
+    output: Path = option(Path("benchmark"), "folder of the results: benchmark.json, benchmark.png", group="results")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:

@@ -25,29 +25,42 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 class TrainingOptions:
     """What teachers and students have in common."""
 
-    dataset: str = option("w300", "prepared dataset: w300, cofw, wflw, synthetic or your own")
-    epochs: int = option(150, "passes over the training faces", above=0, below=1e9)
-    batch_size: int = option(32, "faces per step", above=0, below=1e9)
-    learning_rate: float = option(
-        1e-3, "largest learning rate of Adam: linear warm-up, then cosine decay", above=0, below=1e9
+    dataset: str = option("w300", "prepared dataset: w300, cofw, wflw, synthetic or your own", group="data")
+    data: Path = option(Path("data"), "folder of the prepared datasets")
+    extra_share: float | None = option(
+        None,
+        "share of each epoch that faces of other archives (prepare --also) have; all of them if left out",
+        within=(0, 1),
+        below=1,
     )
-    seed: int = option(0, "of weights, order and augmentation", within=(0, 2**32 - 1))
+    validation: float = option(
+        0.05, "share of the training photographs held out to choose the best epoch; 0: the last", within=(0, 1), below=1
+    )
     size: int | None = option(
-        None, "side of the network's input in pixels; that of the prepared crops if left out", within=(32, 1024)
+        None,
+        "side of the network's input in pixels; that of the prepared crops if left out",
+        within=(32, 1024),
+        group="network",
     )
     head: str = option(
         "heatmap", "heatmap: a map per landmark and a soft-argmax; pooled: as in the paper", choices=HEADS
     )
     cut: str = option("", "where the backbone ends: P3, P4 or P5, the whole; P4 for heatmaps if left out", choices=CUTS)
     alpha: float = option(1.0, "width multiplier, for architectures that have one", within=(0.1, 2))
-    pretrained: str = option(
-        "none", "weights of the backbone that others trained", choices=("none", "imagenet", "noisy-student")
-    )
     dropout: float | None = option(
         None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out", within=(0, 1), below=1
     )
-    validation: float = option(
-        0.05, "share of the training photographs held out to choose the best epoch; 0: the last", within=(0, 1), below=1
+    pretrained: str = option(
+        "none", "weights of the backbone that others trained", choices=("none", "imagenet", "noisy-student")
+    )
+    init: str = option(
+        "", "weights to start from, of another size, head, cut or dataset: what the two have in common is taken; "
+        "teacher: those of a student's tough teacher",
+    )  # fmt: skip
+    epochs: int = option(150, "passes over the training faces", above=0, below=1e9, group="training")
+    batch_size: int = option(32, "faces per step", above=0, below=1e9)
+    learning_rate: float = option(
+        1e-3, "largest learning rate of Adam: linear warm-up, then cosine decay", above=0, below=1e9
     )
     patience: int = option(
         0,
@@ -55,12 +68,7 @@ class TrainingOptions:
         within=(0, math.inf),
         below=1e6,
     )
-    extra_share: float | None = option(
-        None,
-        "share of each epoch that faces of other archives (prepare --also) have; all of them if left out",
-        within=(0, 1),
-        below=1,
-    )
+    seed: int = option(0, "of weights, order and augmentation", within=(0, 2**32 - 1))
     augment: float = option(
         1.0, "strength of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring", within=(0, 3)
     )
@@ -71,18 +79,15 @@ class TrainingOptions:
     scale: float | None = option(
         None, "largest relative change of its scale; 12 % times --augment if left out", within=(0, 0.5)
     )
-    init: str = option(
-        "", "weights to start from, of another size, head, cut or dataset: what the two have in common is taken; "
-        "teacher: those of a student's tough teacher",
-    )  # fmt: skip
     workers: int = option(2, "threads that make batches", within=(1, 256))
     precision: str = option("float32", "of the arithmetic; mixed where the device gains from it", choices=PRECISIONS)
-    devices: str = option("one", "all of this machine want the JAX backend", choices=("one", "all"))
+    devices: str = option(
+        "one", "all of this machine want the JAX backend", choices=("one", "all"), group="several devices and machines"
+    )
     distributed: str = option("", "host:port of the first process, or auto under Slurm and MPI (JAX backend)")
     process: int = option(0, "with --distributed: the index of this process", within=(0, 1e6))
     processes: int = option(1, "with --distributed: how many processes there are", within=(1, 1e6))
-    data: Path = option(Path("data"), "folder of the prepared datasets")
-    runs: Path = option(Path("runs"), "folder of the runs")
+    runs: Path = option(Path("runs"), "folder of the runs", group="run")
     name: str = option("", "name of the run; a free one if left out")
     resume: bool = option(False, "continue the run of that name where it stopped")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
@@ -98,20 +103,22 @@ class TeacherOptions(TrainingOptions):
 
     teacher: str = option(
         "both", "which to train, both one after the other", flag="--role", also="--teacher",
-        choices=("tough", "tolerant", "both"),
+        choices=("tough", "tolerant", "both"), group="teachers",
     )  # fmt: skip
-    arch: str = option("efficientNet", "backbone; efficientNet is B3; also efficientNetB0…B7, mobileNetV2")
-    loss: str = option("l1", "mse is that of the reference code", choices=("l1", "mse"))
+    arch: str = option(
+        "efficientNet", "backbone; efficientNet is B3; also efficientNetB0…B7, mobileNetV2", group="network"
+    )
+    loss: str = option("l1", "mse is that of the reference code", choices=("l1", "mse"), group="training")
 
 
 @dataclass(frozen=True)
 class DistillationOptions(TrainingOptions):
     """What students and comparisons of students have in common."""
 
-    arch: str = option("mobileNetV2", "backbone of the student: mobileNetV2 or any of the teachers'")
-    plugin: list[str] = option([], "Python files with methods of your own")
+    arch: str = option("mobileNetV2", "backbone of the student: mobileNetV2 or any of the teachers'", group="network")
+    plugin: list[str] = option([], "Python files with methods of your own", group="methods")
     set: list[str] = option([], "parameters of the methods, e.g. kd_loss.variant=code srrl.beta=0.5")
-    tough: str = option("", "weights of the tough teacher; found by itself if left out")
+    tough: str = option("", "weights of the tough teacher; found by itself if left out", group="teachers")
     tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")
     teacher: list[str] = option(
         [], "teachers of methods that take any: name=weights[:weight], a .h5, .onnx, .tflite or file.py:function; "
@@ -130,7 +137,11 @@ class DistillationOptions(TrainingOptions):
     )
     teacher_mirror: bool = option(False, "teachers answer with the mean about the face and its mirror image")
     cache_limit: float = option(4.0, "the most that one teacher's cached answers may take, in GB", above=0)
-    unlabelled: str = option("", "folder of photographs without landmarks, on which the teachers' predictions count")
+    unlabelled: str = option(
+        "",
+        "folder of photographs without landmarks, on which the teachers' predictions count",
+        group="faces without landmarks",
+    )
     unlabelled_weight: float = option(
         1.0, "weight of the distilling terms on unlabelled faces", within=(0, math.inf), below=1e6
     )
@@ -143,7 +154,7 @@ class DistillationOptions(TrainingOptions):
     mix_alpha: float = option(
         0.75, "of the Beta distribution that mixes them; 0: none are mixed", within=(0, math.inf), below=1e6
     )
-    freeze: str = option("", "keep everything up to this tap as --init has it: P2…P5 or embedding")
+    freeze: str = option("", "keep everything up to this tap as --init has it: P2…P5 or embedding", group="network")
 
 
 @dataclass(frozen=True)
@@ -152,7 +163,7 @@ class StudentOptions(DistillationOptions):
 
     method: list[str] = option(
         ["kd_loss"], f"{', '.join(METHOD_NAMES)} (see kd-loss methods), or one of --plugin; several with weights, "
-        "kd_loss:1 srrl:0.1; @ says whom one listens to: srrl@tough:0.1",
+        "kd_loss:1 srrl:0.1; @ says whom one listens to: srrl@tough:0.1", group="methods",
     )  # fmt: skip
     stages: list[str] = option(
         [],
