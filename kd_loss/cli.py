@@ -25,11 +25,15 @@ from kd_loss.terminal import at_once, catch_interrupts, finish, interruptible, o
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command's options class and function live, as `module:name`, and its one line of help."""
+    """Where a command's options class and function live, as `module:name`, and its one line of help.
+
+    `light`: Keras computes with NumPy in it, which starts at once; it builds no network.
+    """
 
     options: str
     function: str
     help: str
+    light: bool = False
 
 
 COMMANDS = {
@@ -52,6 +56,7 @@ COMMANDS = {
         "kd_loss.evaluation.options:MethodsOptions",
         "kd_loss.evaluation.methods_table:run_methods",
         "the distillation methods: objective, teachers, parameters, source",
+        light=True,
     ),
     "train-student": Command(
         "kd_loss.training.options:StudentOptions",
@@ -170,7 +175,10 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     options = build(options_class, vars(parser.parse_args(argv)))
     if hasattr(options, "check"):
         options.check()  # what can be said before the imports, which take seconds
-    if os.environ.get("KERAS_BACKEND") == "jax" and name not in ("export", "benchmark"):
+    if command.light and "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "numpy"
+        sys.meta_path.insert(0, WithoutTensorFlow())
+    elif os.environ.get("KERAS_BACKEND") == "jax" and name not in ("export", "benchmark"):
         sys.meta_path.insert(0, WithoutTensorFlow())
     with quiet_stderr(), at_once():
         function = resolve(command.function)

@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "kd_loss"
 #: modules and packages directly under `kd_loss`, a row a storey; those of one storey do not import each other
 STOREYS = (
-    ("errors", "quiet", "terminal", "wording", "versions", "geometry"),
+    ("assistive", "errors", "quiet", "terminal", "wording", "versions", "geometry"),
     ("configuration", "crop", "hdf5", "ownership", "shape_model"),
     ("files",),
     ("schemes", "shipped"),

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from keras import ops
 
+from kd_loss.assistive import VARIANTS, WEIGHTS, coordinate_terms
 from kd_loss.configuration import check_values
-from kd_loss.distillation.kd_loss import VARIANTS, KDLoss, kd_loss_terms
 from kd_loss.evaluation.options import CurvesOptions
 from kd_loss.files import atomic_file
 from kd_loss.ownership import claim
@@ -22,19 +21,19 @@ def run_curves(options: CurvesOptions) -> Path:
     """Write the picture: a column per variant; value above, slope of the whole below."""
     options = check_values(options)
     limit = 2.5 * max(options.tough, options.tolerant, 0.01)
-    error = np.linspace(-limit, limit, 2001).astype("float32")[:, None]
-    truth, tough, tolerant = (np.full_like(error, v) for v in (0.0, options.tough, options.tolerant))
+    error = np.linspace(-limit, limit, 2001).astype("float32")
+    tough, tolerant = (np.full_like(error, value) for value in (options.tough, options.tolerant))
     figure = Figure(figsize=(11, 6.5))
     axes = figure.subplots(2, 2, sharex=True)
     for column, variant in enumerate(VARIANTS):
-        weights = KDLoss(variant=variant).weights_of_terms
-        terms = {k: ops.convert_to_numpy(v) for k, v in kd_loss_terms(truth, error, tough, tolerant, variant).items()}
+        terms = coordinate_terms(np.abs(error), tough, tolerant, variant)
+        weights = dict(zip(terms, WEIGHTS, strict=True))
         upper, lower = axes[0, column], axes[1, column]
         for name, values in terms.items():
             upper.plot(error, weights[name] * values, label=f"{weights[name]:g} · {name}")
         total = sum(weights[name] * values for name, values in terms.items())
         upper.plot(error, total, "k", label="sum")
-        lower.plot(error[:, 0], np.gradient(total, error[:, 0]), "k")
+        lower.plot(error, np.gradient(total, error), "k")
         for axis in (upper, lower):
             for value, style in ((options.tough, "--"), (options.tolerant, ":")):
                 axis.axvline(value, color="grey", linewidth=0.8, linestyle=style)
