@@ -22,8 +22,9 @@ class DistillationMethod(keras.layers.Layer):
     A subclass names the teachers and taps that it needs, and returns its terms; `call` adds them up
     with their weights. It is a float32 layer, also under mixed precision, and may own trainable
     connectors, which compute in float32 too. Its constructor takes its parameters as keywords, numbers, names,
-    booleans or lists, with or without defaults, and hands them to `get_config` so that the method can be saved and
-    made again. What it returns is checked on two faces before a training begins (`distillation.check`).
+    booleans or lists, with or without defaults, and calls `super().__init__(**kwargs)`. `get_config` is for those who
+    save the layer with Keras; trainings keep the parameters in their options. What it returns is checked on two faces
+    before a training begins (`distillation.check`).
 
     Attributes:
         name_on_command_line: set by `register`.
@@ -61,11 +62,23 @@ class DistillationMethod(keras.layers.Layer):
         return roles if self.any_teachers and roles else self.teacher_roles
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
-        """Called once before training with the networks: check them, build connectors."""
+        """Called once before training with the networks: check them, make and build connectors.
+
+        Call `super().attach` in a subclass of `TeacherMean`: it remembers the teachers' weights. A connector has to
+        be built here (`connector.build((None, None, None, student.channels("P4")))`): a step is compiled as a whole.
+
+        Args:
+            student: `networks.LandmarkNet`: `channels(tap)`, `head_weights()`, `card`.
+            teachers: role -> `distillation.teacher.Teacher`, those that it listens to: `channels(tap)`,
+                `tap_shape(tap)` (without the batch), `head_weights()`, `weight`; of taps in `teacher_taps` alone.
+        """
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
-        """Term name -> its weight in the objective; a term that is not named weighs 1."""
+        """Term name -> its weight in the objective; a term that is not named weighs 1.
+
+        A property where a weight is a parameter; else a dictionary of the class will do.
+        """
         return {}
 
     @property
@@ -173,7 +186,10 @@ def get_method(name: str, parameters: Mapping[str, Any] | None = None) -> Distil
     for key, (_, default) in valid.items():
         if default is inspect.Parameter.empty and key not in given:
             raise UserError(f"the method {name} wants its parameter: --set {name}.{key}=…")
-    return cls(**given)
+    made = cls(**given)
+    if "listens" not in vars(made):
+        raise UserError(f"the method {name} does not call super().__init__(**kwargs) in its constructor")
+    return made
 
 
 def per_sample(values: Tensor) -> Tensor:
@@ -193,7 +209,7 @@ def relative_distance(mine: Tensor, theirs: Tensor) -> Tensor:
     """Squared distance of features (B, …) in units of the teacher's own mean square on that face, (B,).
 
     Without the unit a term is as large as a teacher's features happen to be, an order of magnitude above the error of
-    landmarks; with it, a connector that knows nothing starts near 1.
+    landmarks; with it, a connector that answers 0 has 1, and one of random weights begins between 1 and 2.
     """
     theirs = ops.cast(theirs, "float32")
     return per_sample(ops.square(theirs - mine)) / (per_sample(ops.square(theirs)) + 1e-3)

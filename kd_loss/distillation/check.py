@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -32,12 +37,36 @@ def check_names(method: DistillationMethod) -> None:
             raise UserError(f"the method {name} has no term '{term}', which its distilling_terms name")
 
 
+@contextmanager
+def somebodys_code(method: DistillationMethod, when: str, hint: str = "") -> Iterator[None]:
+    """What a method's own code raises as one line, with the line of its file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:160]
+        file = inspect.getsourcefile(type(method))
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        where = f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
+        kind = type(error).__name__
+        reason = f"{kind}: {text}" if text else kind
+        told = f"; {hint}" if hint and isinstance(error, KeyError) else ""
+        raise UserError(f"the method {method.name_on_command_line} fails {when}{where}: {reason}{told}") from error
+
+
+def attach(method: DistillationMethod, student: Any, teachers: Mapping[str, Any]) -> None:
+    """Give a method the networks; a `UserError` for what its own code raises."""
+    with somebodys_code(method, "in attach"):
+        method.attach(student, teachers)
+
+
 def check_terms(
     method: DistillationMethod, shape: tuple[int, int], student: Shapes, teachers: Mapping[str, Shapes]
 ) -> None:
     """Ask a method about two faces with targets (N, C) of `shape` and taps of the given shapes, all made up.
 
-    The shapes are without the batch.
+    Then it is compiled as in a training. The shapes are without the batch.
 
     Raises:
         UserError: it raises, or returns other terms than it names, or something else than one finite value a face.
@@ -45,20 +74,16 @@ def check_terms(
     name = method.name_on_command_line
     rng = np.random.default_rng(0)
 
-    def made_up(shapes: Shapes) -> dict[str, object]:
-        return {
-            tap: ops.convert_to_tensor(rng.uniform(-0.3, 0.3, (2, *shape)).astype(np.float32))
-            for tap, shape in shapes.items()
-        }
+    def numbers(shape: tuple[int, ...]) -> Any:
+        return ops.convert_to_tensor(rng.uniform(-0.3, 0.3, (2, *shape)).astype(np.float32))
 
-    truth = ops.convert_to_tensor(rng.uniform(-0.3, 0.3, (2, *shape)).astype(np.float32))
-    try:
-        values = method.terms(truth, made_up(student), {role: made_up(taps) for role, taps in teachers.items()})
-    except UserError:
-        raise
-    except Exception as error:  # somebody's own code
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise UserError(f"the method {name} fails on two faces: {type(error).__name__}: {reason}") from error
+    def faces(made: Any) -> tuple[Any, dict[str, Any], dict[str, dict[str, Any]]]:
+        told = {role: {tap: made(shape) for tap, shape in taps.items()} for role, taps in teachers.items()}
+        return made(shape), {tap: made(shape) for tap, shape in student.items()}, told
+
+    there = "; ".join(f"{who}: {', '.join(taps)}" for who, taps in {"student": student, **teachers}.items())
+    with somebodys_code(method, "on two faces", f"the taps that it names are {there}"):
+        values = method.terms(*faces(numbers))
     if not isinstance(values, Mapping) or set(values) != set(method.term_names):
         given = ", ".join(values) if isinstance(values, Mapping) else type(values).__name__
         raise UserError(f"the method {name} returns {given}; its term_names are: {', '.join(method.term_names)}")
@@ -70,3 +95,5 @@ def check_terms(
             )
         if not np.isfinite(keras.ops.convert_to_numpy(value)).all():
             raise UserError(f"the method {name} returns a '{term}' that is not finite")
+    with somebodys_code(method, "when it is compiled"):
+        method.compute_output_spec(*faces(lambda shape: keras.KerasTensor((2, *shape), "float32")))

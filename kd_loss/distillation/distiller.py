@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from kd_loss.distillation.base import DistillationMethod, Taps, Tensor
-from kd_loss.distillation.check import check_names, check_terms
+from kd_loss.distillation.check import attach, check_names, check_terms
 from kd_loss.distillation.teacher import RecordedTeacher, Teacher
 from kd_loss.errors import UserError
 from kd_loss.networks.landmark_net import LandmarkNet
@@ -75,7 +75,7 @@ class Distiller(keras.Model):
         keras.mixed_precision.set_global_policy("float32")  # connectors too compute in float32
         try:
             for method in methods:
-                method.attach(student, self._heard_by(method, teachers))
+                attach(method, student, self._heard_by(method, teachers))
         finally:
             keras.mixed_precision.set_global_policy(policy)
         if keras.distribution.distribution() is None:  # weights spread over processes answer to no one alone

@@ -88,7 +88,10 @@ class RecordedTeacher(Teacher):
     def tap_shape(self, tap: str) -> tuple[int, ...]:
         """Of the recorded tap."""
         if tap not in self.answers.taps:
-            raise UserError(f"the {self.role} teacher has no tap '{tap}'; it has: {', '.join(self.answers.taps)}")
+            asked = ", ".join(self.answers.taps)
+            raise UserError(
+                f"the {self.role} teacher was asked for {asked}, not for '{tap}' (teacher_taps of a method)"
+            )
         return tuple(self.answers.taps[tap].shape[2:])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:

@@ -62,7 +62,9 @@ def teacher_files(
             own = "; ".join(
                 f"{m.name_on_command_line} listens to {', '.join(m.listens) or 'no teacher'}" for m in methods
             )
-            raise UserError(f"nobody listens to the {role} teacher: {own}; leave it out, or name it --{role}")
+            roles = " or ".join(f"--{name}" for name in given if name in listened)
+            better = f", or give it as {roles}" if roles else ""
+            raise UserError(f"nobody listens to the {role} teacher: {own}; leave it out{better}")
     return files
 
 

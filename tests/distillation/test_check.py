@@ -63,6 +63,20 @@ class Broken(Sound):
         return {"main": student["P9"]}
 
 
+class Attach(Sound):
+    def attach(self, student, teachers):
+        student.chanels("P4")
+
+
+class NotInGraph(Sound):
+    """Right as long as its values can be read."""
+
+    def terms(self, y_true, student, teachers):
+        if ops.max(y_true) > 1:
+            y_true = y_true / 2
+        return super().terms(y_true, student, teachers)
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -72,7 +86,9 @@ class Broken(Sound):
         (Metric, "calls a term 'nme', which means something else"),
         (Scalar, r"returns \(\) for 'main' of two faces"),
         (Infinite, "returns a 'main' that is not finite"),
-        (Broken, "fails on two faces: KeyError"),
+        (Broken, r"on two faces \(test_check.py, line \d+\): KeyError: 'P9'; the taps that it names are student"),
+        (Attach, r"fails in attach \(test_check.py, line \d+\): AttributeError: .*'chanels'"),
+        (NotInGraph, r"fails when it is compiled \(test_check.py, line \d+\): "),
     ],
 )
 def test_a_method_is_checked_once_on_two_faces(kind, message, student):
@@ -207,3 +223,19 @@ def test_a_relational_method_sees_one_kind_of_faces_at_a_time(student):
     # asked about two faces each time; mixtures get nothing
     np.testing.assert_array_equal(ops.convert_to_numpy(values), [0, 2, 2, 2, 2, 0])
     assert images.shape[0] == len(kind)
+
+
+def test_a_plugin_that_registers_nothing_is_one_line(tmp_path):
+    (tmp_path / "forgot.py").write_text("from kd_loss.distillation import register\n")
+    with pytest.raises(UserError, match=r"forgot.py registers no method: is there a class with @register"):
+        load_plugins([str(tmp_path / "forgot.py")])
+
+
+def test_a_constructor_that_forgets_the_layers_own(monkeypatch):
+    class Forgetful(Sound):
+        def __init__(self, share: float = 0.5):
+            self.share = share
+
+    monkeypatch.setitem(METHODS, "forgetful", Forgetful)
+    with pytest.raises(UserError, match=r"forgetful does not call super\(\).__init__"):
+        get_method("forgetful")
