@@ -20,7 +20,7 @@ from kd_loss.networks import load_network
 def demo(tmp_path_factory):
     """A demonstration of 64 faces of 32 px and one epoch, with the smallest of networks."""
     root = tmp_path_factory.mktemp("demo") / "runs"
-    run_demo(DemoOptions(faces=64, size=32, epochs=1, student_epochs=1, teacher="tiny", student="tiny", output=root))
+    run_demo(DemoOptions(faces=64, size=32, epochs=1, student_epochs=1, arch="tiny", output=root))
     return root
 
 
@@ -29,7 +29,8 @@ def test_the_demo_leaves_a_report_and_what_it_is_made_of(demo):
     assert names >= {"report.html", "metrics.json", "worst.png", "ced.png", "soft.png", "curves.png", "predictions"}
     metrics = json.loads((demo / "metrics.json").read_text())
     assert [n["name"] for n in metrics["networks"]] == [
-        "student, KD-Loss", "student alone", "tough teacher", "tolerant teacher"
+        "student, KD-Loss, from the teacher's trunk", "student alone, from the teacher's trunk", "student alone",
+        "tough teacher", "tolerant teacher",
     ]  # fmt: skip
     score = metrics["networks"][0]["scores"]["inter_ocular"]["full"]
     assert 0 < score["low"] < score["nme"] < score["high"]

@@ -1,6 +1,7 @@
 """Closed streams, native libraries that talk, and Ctrl-C at any moment: one line and the right exit code."""
 
 import json
+import functools
 import os
 import signal
 import struct
@@ -193,7 +194,10 @@ def interrupted(line, cwd, delay):
     """Exit code, error and seconds of a command that gets Ctrl-C after a delay."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, *line.split()]
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # what a shell starts with & ignores it
+    process = subprocess.Popen(
+        command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, preexec_fn=heed
+    )
     time.sleep(delay)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=120)

@@ -62,19 +62,21 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
     say("prepare: draw faces")
     run_prepare(PrepareOptions(dataset=DATASET, count=options.faces, size=options.size, seed=options.seed, data=data))
     say("teachers: tough on the landmarks, tolerant on the soft landmarks")
-    tough, tolerant = train_teachers(TeacherOptions(arch=options.teacher, epochs=options.epochs, **common))
-    student = StudentOptions(
-        arch=options.student, alpha=options.alpha, epochs=options.student_epochs, teachers="cached", **common
-    )
+    common |= {"arch": options.arch, "alpha": options.alpha}
+    tough, tolerant = train_teachers(TeacherOptions(epochs=options.epochs, **common))
+    student = StudentOptions(head="pooled", epochs=options.student_epochs, teachers="cached", **common)
+    say("student alone, from the tough teacher's trunk")
+    begun = train_student(dataclasses.replace(student, method=["none"], init="teacher", name="student-trunk"))
     say("student alone")
-    alone = train_student(dataclasses.replace(student, method=["none"]))
-    say("student distilled by KD-Loss")
-    distilled = train_student(student)
+    alone = train_student(dataclasses.replace(student, method=["none"]))  # the newest, which `test` puts beside others
+    say("student distilled by KD-Loss, from the tough teacher's trunk")
+    distilled = train_student(dataclasses.replace(student, init="teacher"))
     say("test")
     dataset = open_dataset(DATASET, data)
     split = dataset.split("test")
     names = {
-        distilled: "student, KD-Loss",
+        distilled: "student, KD-Loss, from the teacher's trunk",
+        begun: "student alone, from the teacher's trunk",
         alone: "student alone",
         tough: "tough teacher",
         tolerant: "tolerant teacher",
@@ -82,10 +84,10 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
     results = [test_network(folder / "best.h5", name, dataset, split, 32) for folder, name in names.items()]
     minutes = (time.perf_counter() - started) / 60
     note = (
-        f"A demonstration: {options.faces} drawn faces of {options.size} px, {options.teacher} "
-        f"teachers of {options.epochs} epochs, asked once, and a {options.student} student of width "
-        f"{options.alpha:g} and {options.student_epochs} epochs, to fit a small "
-        f"machine ({minutes:.0f} minutes here). Real work takes photographs, EfficientNet-B3 and 150 epochs."
+        f"A demonstration: {options.faces} drawn faces of {options.size} px; {options.arch} of width "
+        f"{options.alpha:g} throughout: teachers with heatmaps and {options.epochs} epochs, asked once; students with "
+        f"a pooled head, as in the paper, and {options.student_epochs} epochs, to fit a small "
+        f"machine ({minutes:.0f} minutes here). Real work takes photographs, wider teachers and 150 epochs."
     )
     metrics = write_results(root, results, False, notes=[note], curves=distilled / "history.csv")
     say("predict: a drawn face")
