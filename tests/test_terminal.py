@@ -1,7 +1,7 @@
 """Closed streams, native libraries that talk, and Ctrl-C at any moment: one line and the right exit code."""
 
-import json
 import functools
+import json
 import os
 import signal
 import struct

@@ -1,42 +1,45 @@
 // Faces in the browser: what kd_loss/detection/finder.py does with the whole picture, without tiles.
 import * as ort from "./ort/ort.wasm.min.mjs";
 
-/** For each of `count` places along a line of `length` pixels: which pixels it is the weighted mean of. */
-function weightsAlong(length, count) {
-  const step = length / count;
+/** For each of `count` places along a line of `length` pixels: the two that it lies between, and the second one's share. */
+function between(length, count) {
+  const inside = (p) => Math.max(0, Math.min(length - 1, p));
   return Array.from({ length: count }, (_, i) => {
-    if (step <= 1) { // enlarged: between two neighbours
-      const at = (i + 0.5) * step - 0.5, left = Math.floor(at), share = at - left;
-      const inside = (p) => Math.max(0, Math.min(length - 1, p));
-      return [[inside(left), 1 - share], [inside(left + 1), share]];
-    }
-    const [start, end] = [i * step, Math.min(length, (i + 1) * step)], parts = [];
-    for (let p = Math.floor(start); p < end; p++) parts.push([p, (Math.min(p + 1, end) - Math.max(p, start)) / (end - start)]);
-    return parts;
+    const at = ((i + 0.5) * length) / count - 0.5, first = Math.floor(at);
+    return [inside(first), inside(first + 1), at - first];
   });
+}
+
+/** Pixels of RGB or, with `channels` 4, RGBA, interpolated to another size as RGB, in whole numbers as in Python. */
+function interpolated({ data, width, height }, channels, newWidth, newHeight) {
+  const across = between(width, newWidth), result = new Uint8ClampedArray(newWidth * newHeight * 3);
+  let to = 0;
+  for (const [above, below, down] of between(height, newHeight)) {
+    for (const [left, right, aside] of across) {
+      for (let c = 0; c < 3; c++, to++) {
+        const at = (row, column) => data[channels * (row * width + column) + c];
+        const upper = at(above, left) * (1 - aside) + at(above, right) * aside;
+        const lower = at(below, left) * (1 - aside) + at(below, right) * aside;
+        result[to] = Math.round(upper * (1 - down) + lower * down);
+      }
+    }
+  }
+  return { data: result, width: newWidth, height: newHeight };
 }
 
 /** An ImageData in the upper left corner of a black square of `size`, as RGB 0…255; its width and height there. */
 export function letterbox(picture, size) {
   const scale = size / Math.max(picture.width, picture.height);
   const [width, height] = [picture.width, picture.height].map((side) => Math.max(1, Math.round(scale * side)));
-  const [across, down] = [weightsAlong(picture.width, width), weightsAlong(picture.height, height)];
-  const pixels = new Float32Array(size * size * 3);
-  const line = new Float32Array(picture.width * 3);
-  for (let y = 0; y < height; y++) {
-    line.fill(0);
-    for (const [row, weight] of down[y]) {
-      for (let x = 0, from = 4 * row * picture.width, to = 0; x < picture.width; x++, from += 4, to += 3) {
-        for (let c = 0; c < 3; c++) line[to + c] += weight * picture.data[from + c];
-      }
-    }
-    for (let x = 0; x < width; x++) {
-      for (const [column, weight] of across[x]) {
-        for (let c = 0; c < 3; c++) pixels[3 * (y * size + x) + c] += weight * line[3 * column + c];
-      }
-    }
+  let [small, channels] = [picture, 4];
+  while (small.width >= 2 * width && small.height >= 2 * height) { // the mean of each 2 × 2 pixels
+    small = interpolated(small, channels, Math.floor(small.width / 2), Math.floor(small.height / 2));
+    channels = 3;
   }
-  return { pixels: pixels.map(Math.round), width, height, scale };
+  small = interpolated(small, channels, width, height);
+  const pixels = new Float32Array(size * size * 3);
+  for (let y = 0; y < height; y++) pixels.set(small.data.subarray(3 * y * width, 3 * (y + 1) * width), 3 * y * size);
+  return { pixels, width, height, scale };
 }
 
 /** Intersection over union of two squares [x, y, side]. */
