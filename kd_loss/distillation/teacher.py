@@ -74,7 +74,7 @@ class RecordedTeacher(Teacher):
     """A teacher that was asked once; its answers come with each batch, as `role/tap`.
 
     Args:
-        answers: of the training faces; network: the one that gave them, None for a foreign one.
+        answers: of the training faces; network: the one that gave them, None for one of another runtime.
     """
 
     def __init__(self, role: str, answers: Answers, network: LandmarkNet | None = None, weight: float = 1.0):
@@ -95,7 +95,7 @@ class RecordedTeacher(Teacher):
         return tuple(self.answers.taps[tap].shape[2:])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of its network; a `UserError` for a foreign teacher, whose head is not known."""
+        """Of its network; a `UserError` for one of another runtime, whose head is not known."""
         if self.network is None:
             raise UserError(f"the {self.role} teacher is of another runtime: its head is not known")
         return self.network.head_weights()

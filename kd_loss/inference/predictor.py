@@ -139,10 +139,6 @@ class LandmarkPredictor:
         """A filter for one face of a video."""
         return OneEuroFilter(cutoff, rate)
 
-    def predict_crops(self, crops: np.ndarray) -> np.ndarray:
-        """Normalised landmarks (N, K, 2) of crops (N, S, S, 3) uint8, RGB 0…255, S the network's size."""
-        return self._ask(crops)[0]
-
     def _ask(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         landmarks, spread = self.network.ask(crops)
         if not np.isfinite(landmarks).all():

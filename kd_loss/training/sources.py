@@ -86,7 +86,7 @@ class Source:
     """A network that teaches, before it is decided how it is asked; several of one role are one teacher.
 
     Attributes:
-        network: of a Keras file; foreign: of another runtime; one of the two is there.
+        network: of a Keras file; other: one of another runtime; one of the two is there.
         file: the weights; checksum: what decides its answers.
     """
 
@@ -95,18 +95,18 @@ class Source:
     file: Path
     checksum: str
     network: LandmarkNet | None = None
-    foreign: RuntimeTeacher | None = None
+    other: RuntimeTeacher | None = None
     map: PointMap | None = None
 
     @property
     def size(self) -> int | None:
         """The side of its input; None where it takes any."""
-        return self.network.card.size if self.network else self.foreign.size if self.foreign else None
+        return self.network.card.size if self.network else self.other.size if self.other else None
 
     @property
     def context(self) -> float:
         """How many times wider than a crop it wants to see a face."""
-        return self.foreign.context if self.foreign else 1.0
+        return self.other.context if self.other else 1.0
 
     @property
     def scheme(self) -> Scheme | None:
@@ -115,8 +115,8 @@ class Source:
 
     def ask(self, taps: Sequence[str]) -> Ask:
         """A function from pictures to the named taps, in NumPy."""
-        if self.foreign:
-            return self.foreign
+        if self.other:
+            return self.other
         assert self.network is not None
         model = self.network.tap_model(taps)
         return lambda images: {name: np.asarray(v) for name, v in model.predict_on_batch(images).items()}
@@ -141,11 +141,11 @@ def open_sources(
     files = teacher_files(options, methods, dataset.folder.name)
     for role, text, weight in ((role, text, weight) for role, (texts, weight) in files.items() for text in texts):
         if in_other_runtime(text):
-            foreign = open_teacher(text, dataset.spec.shape[1])
-            digest = sha256(foreign.source)
-            card = foreign.source.with_suffix(".json")
-            digest += sha256(card) if foreign.source.suffix != ".py" else text.partition(":")[2]
-            sources.append(Source(role, weight, foreign.source, digest, foreign=foreign))
+            other = open_teacher(text, dataset.spec.shape[1])
+            digest = sha256(other.source)
+            card = other.source.with_suffix(".json")
+            digest += sha256(card) if other.source.suffix != ".py" else text.partition(":")[2]
+            sources.append(Source(role, weight, other.source, digest, other=other))
             continue
         path = Path(text)
         network = load_network(path)

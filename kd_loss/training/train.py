@@ -20,6 +20,7 @@ from kd_loss.errors import choose, disk_error
 from kd_loss.files import write_json
 from kd_loss.networks import ARCHITECTURES, Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.card import SPREAD_CORRELATION
+from kd_loss.networks.cost import multiply_adds
 from kd_loss.networks.keypoint_detector import load_start
 from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runtimes.crops import CropNetwork
@@ -217,7 +218,7 @@ class Training:
         steps = len(faces.loader) * options.epochs
         note(
             f"{folder}: {self.role} {card.arch}, {card.head} head, {network.model.count_params():,} parameters, "
-            f"{len(faces.chosen)} faces, {len(faces.held)} held out, {faces.size} px, {steps} steps"
+            f"{multiply_adds(network.model) / 1e6:.1f} M multiply-adds; {len(faces.chosen)} faces, {len(faces.held)} held out, {faces.size} px, {steps} steps"
         )
         for name, value in self.record.items():
             note(f"{name}: {readable(value)}")
