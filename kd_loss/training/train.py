@@ -218,7 +218,8 @@ class Training:
         steps = len(faces.loader) * options.epochs
         note(
             f"{folder}: {self.role} {card.arch}, {card.head} head, {network.model.count_params():,} parameters, "
-            f"{multiply_adds(network.model) / 1e6:.1f} M multiply-adds; {len(faces.chosen)} faces, {len(faces.held)} held out, {faces.size} px, {steps} steps"
+            f"{multiply_adds(network.model) / 1e6:.1f} M multiply-adds; {len(faces.chosen)} faces, "
+            f"{len(faces.held)} held out, {faces.size} px, {steps} steps"
         )
         for name, value in self.record.items():
             note(f"{name}: {readable(value)}")
