@@ -26,7 +26,7 @@ def options(data_folder, synthetic, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export")
     mean = synthetic.split("train").landmarks.mean(axis=0)
     network = build_network(
-        Card("mobileNetV2", 0.35, "synthetic", W300.to_dict(), 48, "student", 0.15), mean_shape=mean
+        Card("tiny", 1.0, "synthetic", W300.to_dict(), 48, "student", 0.15), mean_shape=mean
     )
     network.model.compile("sgd", "mse")
     split = synthetic.split("train")
