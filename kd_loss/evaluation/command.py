@@ -92,7 +92,12 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     folder = output_folder(options, paths[0])
     if not is_run(folder):
         check_free(folder, FILES)
-    results = [test_network(path, run_name(path), dataset, split, options.batch_size) for path in paths]
+    ways = (True, False) if options.mirror else (False,)
+    results = [
+        test_network(path, run_name(path), dataset, split, options.batch_size, mirror)
+        for path in paths
+        for mirror in ways
+    ]
     beside = find_beside(options.runs, dataset.folder.name, paths) if options.beside else {}
     for path, name in beside.items():
         try:

@@ -76,8 +76,9 @@ def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]
     ]
     if first.spread is not None:
         plot = confidence_plot(errors, first.spread)
-        title = f"What a heatmap's spread says: {name}"
-        pictures.append(Picture("confidence", title, "landmarks in ten groups, from the surest on", plot))
+        title = f"What the spread says: {name}"
+        text = "of heatmaps or, mirrored, of two answers; landmarks in ten groups, from the surest on"
+        pictures.append(Picture("confidence", title, text, plot))
     if history:
         pictures.append(Picture("curves", "The training", "per epoch", history_plot(history)))
     return pictures

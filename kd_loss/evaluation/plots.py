@@ -63,7 +63,7 @@ def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
 
 
 def confidence_plot(errors: np.ndarray, spread: np.ndarray) -> bytes:
-    """Mean error of ten equally large groups of landmarks, from the most concentrated heatmaps to the widest.
+    """Mean error of ten equally large groups of landmarks, from those of the smallest spread on.
 
     `errors` (N, K) in %, `spread` (N, K) in crop sides.
     """
@@ -76,7 +76,7 @@ def confidence_plot(errors: np.ndarray, spread: np.ndarray) -> bytes:
     axes.bar_label(bars, fmt="%.1f", padding=2)
     axes.set(
         ylabel="mean error in %",
-        xlabel="spread of the heatmap, mean of each tenth of the landmarks, in % of the crop",
+        xlabel="spread, mean of each tenth of the landmarks, in % of the crop",
         xticks=range(10),
         xticklabels=[f"{100 * width.mean():.1f}" for width in widths],
     )

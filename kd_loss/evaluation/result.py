@@ -15,7 +15,7 @@ from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import Score, mean_of_known, normalising_distance, part_errors, point_errors
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.networks.card import SPREAD_CORRELATION
-from kd_loss.runtimes.crops import open_network
+from kd_loss.runtimes.crops import mirrored, open_network
 from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.training.prediction import check_fit, predict_split, rank_correlation
@@ -105,10 +105,20 @@ RESULTS: dict[type, type[Result] | type[PoseResult]] = {DatasetSpec: Result, Pos
 
 
 def test_network(
-    path: Path, name: str, dataset: PreparedDataset, split: PreparedSplit, batch_size: int
+    path: Path,
+    name: str,
+    dataset: PreparedDataset,
+    split: PreparedSplit,
+    batch_size: int,
+    mirror: bool = False,  # noqa: PT028 (it is no test of pytest's)
 ) -> Result | PoseResult:
-    """Load, check and run one network on a split of a dataset, whose scheme may read those of others."""
+    """Load, check and run one network on a split of a dataset, whose scheme may read those of others.
+
+    `mirror`: with the mean about each face and its mirror image.
+    """
     network = open_network(path)
+    if mirror:
+        network, name = mirrored(network), f"{name}, mirrored"
     other = network.card.scheme()
     check_fit(network.card, dataset, path, any_points=split.spec.reads(other))
     predicted, spread = predict_split(network, split, batch_size)

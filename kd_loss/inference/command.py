@@ -101,7 +101,7 @@ def run_predict(options: PredictOptions) -> list[Face]:
     fast = without_keras(weights)
     if fast == weights and weights.suffix in (".h5", ".keras"):
         print(f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once")
-    predictor = load_predictor(fast)
+    predictor = load_predictor(fast, mirror=options.mirror)
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
     claim(options.output, _files(pairs, isinstance(predictor, LandmarkPredictor)))

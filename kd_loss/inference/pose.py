@@ -17,7 +17,7 @@ from kd_loss.detection import BoxCalibration
 from kd_loss.errors import UserError
 from kd_loss.inference.predictor import Detector, LandmarkPredictor, squares_of
 from kd_loss.inference.smoothing import RotationFilter
-from kd_loss.runtimes.crops import CropNetwork, open_network
+from kd_loss.runtimes.crops import CropNetwork, mirrored, open_network
 from kd_loss.schemes.drawing import draw_axes
 from kd_loss.schemes.head_pose import HeadPose, camera_matrix
 from kd_loss.schemes.pose import MOST_YAW, PoseScheme
@@ -168,7 +168,10 @@ PREDICTORS: dict[type, type[LandmarkPredictor] | type[PosePredictor]] = {
 }
 
 
-def load_predictor(path: str | Path, threads: int | None = None) -> LandmarkPredictor | PosePredictor:
-    """The predictor for a weights file, by its card."""
+def load_predictor(
+    path: str | Path, threads: int | None = None, mirror: bool = False
+) -> LandmarkPredictor | PosePredictor:
+    """The predictor for a weights file, by its card; `mirror`: see `runtimes.crops.mirrored`."""
     network = open_network(Path(path), threads)
+    network = mirrored(network) if mirror else network
     return PREDICTORS[type(network.card.scheme())](network)

@@ -19,7 +19,7 @@ from kd_loss.inference.result import FaceLandmarks, confidence_of
 from kd_loss.inference.smoothing import OneEuroFilter
 from kd_loss.inference.sources import read_picture
 from kd_loss.inference.weights import default_weights, without_keras
-from kd_loss.runtimes.crops import CropNetwork, open_network
+from kd_loss.runtimes.crops import CropNetwork, mirrored, open_network
 
 #: a photograph (H, W, 3) uint8 RGB -> its faces
 Detector = Callable[[np.ndarray], list[Detection]]
@@ -83,6 +83,7 @@ class LandmarkPredictor:
         *,
         detector: str | Detector = "finder",
         refine: int = 1,
+        mirror: bool = False,
     ) -> LandmarkPredictor:
         """Open weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; the shipped student if left out.
 
@@ -90,12 +91,15 @@ class LandmarkPredictor:
             path: see `open_network`; threads: of the runtime, its own choice if left out.
             detector: a name of `detection.DETECTORS` that needs no file, or what `open_detector` gives.
             refine: how often a face is cropped again from the landmarks found in it, 0…10.
+            mirror: answers are the mean about a face and its mirror image, and have a confidence
+                (`runtimes.crops.mirrored`).
 
         Raises:
             UserError: no such file, or one that is no network of this package; a `refine` out of range.
         """
         weights = without_keras(Path(default_weights())) if path is None else Path(path)
-        return cls(open_network(weights, threads), detector, refine)
+        network = open_network(weights, threads)
+        return cls(mirrored(network) if mirror else network, detector, refine)
 
     @property
     def detector(self) -> Detector:
@@ -131,9 +135,7 @@ class LandmarkPredictor:
     def columns(self) -> list[str]:
         """Columns of `FaceLandmarks.cells`: coordinates, and confidences where the network gives them."""
         points = range(self.spec.points)
-        return [f"{axis}{i}" for i in points for axis in "xy"] + [
-            f"confidence{i}" for i in points if self.card.confident
-        ]
+        return [f"{axis}{i}" for i in points for axis in "xy"] + [f"confidence{i}" for i in points if self.network.half]
 
     def smoother(self, cutoff: float, rate: float) -> OneEuroFilter:
         """A filter for one face of a video."""
@@ -205,7 +207,8 @@ class LandmarkPredictor:
             points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), normalised)
             box = (square[0], square[1], square[2], square[2])
             where = tuple(float(v) for v in box)
-            confidence = None if wide is None or not self.card.confident else confidence_of(wide)
+            half = self.network.half
+            confidence = None if wide is None or half is None else confidence_of(wide, half)
             faces.append(
                 FaceLandmarks(points, where, self.spec, picture=image.shape[:2], confidence=confidence)  # type: ignore[arg-type]
             )

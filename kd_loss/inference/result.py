@@ -15,19 +15,16 @@ from kd_loss.schemes.drawing import draw_landmarks, draw_pose
 from kd_loss.schemes.head_pose import HeadPose, head_pose
 from kd_loss.schemes.spec import DatasetSpec
 
-#: the spread of a heatmap, in crop sides, at which a landmark's confidence is one half
-HALF_CONFIDENT = 0.05
 
+def confidence_of(spread: np.ndarray, half: float) -> np.ndarray:
+    """Confidence 0…1 from a network's spread in crop sides: `1 / (1 + (spread / half)²)`.
 
-def confidence_of(spread: np.ndarray) -> np.ndarray:
-    """Confidence 0…1 from the spread of heatmaps in crop sides: `1 / (1 + (spread / 0.05)²)`.
+    A monotone reading of how concentrated a map is, or how well two answers agree, not a probability.
 
-    A monotone reading of how concentrated the map is, not a probability.
-
-    >>> confidence_of(np.array([0.0, 0.05])).tolist()
+    >>> confidence_of(np.array([0.0, 0.05]), 0.05).tolist()
     [1.0, 0.5]
     """
-    return np.asarray(1 / (1 + np.square(np.asarray(spread, np.float64) / HALF_CONFIDENT)))
+    return np.asarray(1 / (1 + np.square(np.asarray(spread, np.float64) / half)))
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kd_loss import geometry
 from kd_loss.errors import UserError
 from kd_loss.networks.card import Card
 from kd_loss.quiet import quiet_stderr
@@ -17,6 +18,9 @@ from kd_loss.terminal import at_once
 
 if TYPE_CHECKING:
     from kd_loss.networks.landmark_net import LandmarkNet
+
+#: the spread of a heatmap, and that of two answers, in crop sides, at which a landmark's confidence is one half
+HALF_OF_MAPS, HALF_OF_ANSWERS = 0.05, 0.03
 
 
 @dataclass(frozen=True)
@@ -27,14 +31,18 @@ class CropNetwork:
         card: what the network expects.
         runtime: `keras`, `onnxruntime` or `litert`.
         ask: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2), or the targets of
-            the card's scheme, float32, and the spread of their heatmaps (N, K) in crop sides, None without heatmaps.
+            the card's scheme, float32, and their spread (N, K) in crop sides: that of heatmaps, or see `mirrored`;
+            None without.
         parameters: their number, None where the file does not tell.
+        half: the spread at which a landmark's confidence is one half; None where its card says that the
+            spread of its heatmaps does not tell how sure it is.
     """
 
     card: Card
     runtime: str
     ask: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
     parameters: int | None = None
+    half: float | None = None
 
     @classmethod
     def of(cls, network: LandmarkNet) -> CropNetwork:
@@ -45,11 +53,42 @@ class CropNetwork:
             answer = model.predict_on_batch(crops)
             return (np.asarray(answer[0]), np.asarray(answer[1])) if several else (np.asarray(answer), None)
 
-        return cls(network.card, "keras", ask, network.model.count_params())
+        return cls(network.card, "keras", ask, network.model.count_params(), half_of(network.card))
 
     def run(self, crops: np.ndarray) -> np.ndarray:
         """Crops (N, S, S, 3) uint8 RGB -> normalised landmarks (N, K, 2), or the targets of the card's scheme."""
         return self.ask(crops)[0]
+
+
+def half_of(card: Card) -> float | None:
+    """`CropNetwork.half` of a network's own spread."""
+    return HALF_OF_MAPS if card.confident else None
+
+
+def mirrored(network: CropNetwork) -> CropNetwork:
+    """The network that answers with the mean about a crop and its mirror image, at twice the cost.
+
+    The spread (N, K) of landmarks is how far the two answers lie apart, the point's own distance and the mean one of
+    its face added up: where they disagree the network errs more, also where the spread of its heatmaps says nothing.
+
+    Raises:
+        UserError: a mirrored face is none of the network's scheme.
+    """
+    scheme = network.card.scheme()
+    if not scheme.mirrors:
+        raise UserError(f"--mirror: the mirror image of a face is no face of {network.card.dataset}")
+    turned = geometry.similarity(0.0, 1.0, (0, 0), True)
+
+    def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        answers = np.asarray(network.run(np.concatenate([crops, crops[:, :, ::-1]])), np.float64)
+        first, second = answers[: len(crops)], scheme.move(answers[len(crops) :], turned, True)
+        mean = ((first + second) / 2).astype(np.float32)
+        if scheme.shape[1] != 2:
+            return mean, None
+        apart = np.linalg.norm(first - second, axis=-1)
+        return mean, (apart + apart.mean(axis=1, keepdims=True)).astype(np.float32)
+
+    return replace(network, ask=ask, half=HALF_OF_ANSWERS)
 
 
 def read_card(path: Path) -> Card:
@@ -88,6 +127,6 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
             raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card says {shape[0]} points")
         return landmarks, spread
 
-    network = CropNetwork(card, "onnxruntime" if path.suffix == ".onnx" else "litert", ask)
+    network = CropNetwork(card, "onnxruntime" if path.suffix == ".onnx" else "litert", ask, half=half_of(card))
     ask(np.zeros((1, card.size, card.size, 3), np.uint8))
     return network

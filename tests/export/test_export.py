@@ -25,9 +25,7 @@ def options(data_folder, synthetic, tmp_path_factory):
     """A network of random weights for 48-px crops of the drawn faces, whose predictions vary."""
     folder = tmp_path_factory.mktemp("export")
     mean = synthetic.split("train").landmarks.mean(axis=0)
-    network = build_network(
-        Card("tiny", 1.0, "synthetic", W300.to_dict(), 48, "student", 0.15), mean_shape=mean
-    )
+    network = build_network(Card("tiny", 1.0, "synthetic", W300.to_dict(), 48, "student", 0.15), mean_shape=mean)
     network.model.compile("sgd", "mse")
     split = synthetic.split("train")
     images = np.stack([split.crop(i) for i in range(32)])

@@ -209,6 +209,24 @@ def test_no_face_is_an_empty_list_and_a_hint(weights, tmp_path, capsys):
     assert "--detector none" in capsys.readouterr().out
 
 
+def test_mirrored_answers_have_a_confidence(weights, tmp_path):
+    cv2.imwrite(str(tmp_path / "face.png"), np.full((64, 64, 3), 200, np.uint8))
+    files = {"sources": [str(tmp_path / "face.png")], "weights": str(weights), "detector": "none"}
+    [once] = run_predict(PredictOptions(**files, output=tmp_path / "once"))
+    [twice] = run_predict(PredictOptions(**files, output=tmp_path / "twice", mirror=True))
+    assert once.confidence is None
+    # the network answers the same whatever it sees: its answers agree where its points are symmetrical
+    turned = POINTS[W300.flip_index] * (-1, 1)
+    apart = np.linalg.norm(POINTS - turned, axis=1)
+    np.testing.assert_allclose(twice.confidence, 1 / (1 + ((apart + apart.mean()) / 0.03) ** 2), rtol=1e-3)
+    middle = (once.landmarks + (once.landmarks[W300.flip_index] * (-1, 1) + (63, 0))) / 2
+    np.testing.assert_allclose(twice.landmarks, middle, atol=1e-2)
+    [told] = json.loads((tmp_path / "twice" / "face.json").read_text())["faces"]
+    assert len(told["confidence"]) == 68
+    header = (tmp_path / "twice" / "faces.csv").read_text().splitlines()[0].split(",")
+    assert "confidence67" in header
+
+
 def test_cropped_faces_and_boxes(predictor):
     """A crop as in training is the square around the picture; a box is that of the landmarks."""
     image = np.zeros((60, 100, 3), np.uint8)
