@@ -36,7 +36,7 @@ BESIDE = {
 #: what a test leaves in its folder
 FILES = (
     *("metrics.json", "report.html", "predictions.npz"),
-    *("ced.png", "points.png", "sample.png", "worst.png", "soft.png", "curves.png"),
+    *("ced.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png", "curves.png"),
 )
 
 
