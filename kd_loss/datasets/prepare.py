@@ -13,8 +13,9 @@ import hashlib
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,17 +37,30 @@ SPLITS = ("train", "test")
 FORMAT = 2
 
 
+@dataclass(frozen=True)
+class _Crop:
+    """Side of a crop in pixels, margin around the landmark box, pixels stored on each side."""
+
+    size: int
+    margin: float
+    border: int
+
+    @property
+    def stored(self) -> int:
+        """Side of what is stored."""
+        return self.size + 2 * self.border
+
+
 class _Split:
     """One split on its way to disk; `images_sha256` is None where it is not known without reading the file."""
 
     def __init__(
-        self, folder: Path, samples: Sequence[Sample], size: int, margin: float, border: int,
-        completion: ShapeCompletion | None, scheme: Scheme,
-    ):  # fmt: skip
-        self.folder, self.samples, self.size, self.margin = folder, samples, size, margin
-        self.border, self.completion, self.scheme = border, completion, scheme
+        self, folder: Path, samples: Sequence[Sample], crop: _Crop, completion: ShapeCompletion | None, scheme: Scheme
+    ):
+        self.folder, self.samples, self.crop = folder, samples, crop
+        self.completion, self.scheme = completion, scheme
         folder.mkdir()
-        shape = (len(samples), size + 2 * border, size + 2 * border, 3)
+        shape = (len(samples), crop.stored, crop.stored, 3)
         self.images = np.lib.format.open_memmap(folder / "images.npy", "w+", np.uint8, shape)
         reserve(folder / "images.npy")
         self.images_sha256: str | None = None
@@ -69,10 +83,9 @@ class _Split:
             return f"{sample.name}: no landmark lies in the picture ({width} × {height})"
         self.outside[index] = (low < -0.5).any() or (high > (width - 0.5, height - 0.5)).any()
         whole = sample.landmarks if self.completion is None else self.completion(sample.landmarks)
-        square = geometry.square_crop(geometry.landmark_box(whole), self.margin)
-        stored = self.size + 2 * self.border
-        self.images[index] = crop_face(image, geometry.widen(square, stored / self.size), stored)
-        self.affine[index] = geometry.crop_affine(square, self.size)
+        crop, square = self.crop, geometry.square_crop(geometry.landmark_box(whole), self.crop.margin)
+        self.images[index] = crop_face(image, geometry.widen(square, crop.stored / crop.size), crop.stored)
+        self.affine[index] = geometry.crop_affine(square, crop.size)
         affine = geometry.normalised_affine(square)
         try:
             self.landmarks[index] = self.scheme.target(geometry.apply(affine, sample.landmarks), sample.place, affine)
@@ -168,25 +181,10 @@ def prepare(
     for warning in archive.warnings:
         tell(f"warning: {warning}")
     with atomic_folder(target) as folder:
-        problems = list(archive.problems)
-        splits: dict[str, _Split] = {}
-        outside = 0
-        border, scheme = round(size * room), archive.spec
-        completion = ShapeCompletion.of([s.landmarks for s in archive.samples if s.split == "train"])
-        for name in SPLITS:
-            samples = [s for s in archive.samples if s.split == name]
-            if not samples:
-                continue
-            split = splits[name] = _Split(folder / name, samples, size, margin, border, completion, scheme)
-            results = split.write(progress)
-            bad = {i for i, problem in enumerate(results) if problem}
-            if name == "train" and len(bad) < len(samples):
-                good = np.setdiff1d(np.arange(len(samples)), sorted(bad))
-                scheme = split.scheme = scheme.fitted(split.landmarks[good])
-            problems += [results[i] for i in sorted(bad)]
-            outside += int(split.outside.sum())
-            split.finish(bad)
+        crop = _Crop(size, margin, round(size * room))
+        splits, scheme, problems = _write_splits(archive, folder, crop, progress)
         _judge(problems, archive, skip_bad, tell)
+        outside = sum(int(split.outside.sum()) for split in splits.values())
         for name in [name for name, split in splits.items() if not split.samples]:
             shutil.rmtree(splits.pop(name).folder)
             tell(f"warning: no good {name} face is left")
@@ -198,30 +196,59 @@ def prepare(
         model.save(folder / "shape_model.npz")
         for split in splits.values():
             np.save(split.folder / "soft.npy", model.soften(split.landmarks))
-        known = {s.folder / "images.npy": s.images_sha256 for s in splits.values()}
-        files = sorted(folder.rglob("*.np[yz]"))
         manifest = {
             "format": FORMAT,
             "spec": scheme.to_dict(),
             "size": size,
-            "crop": {"rule": "square around the landmark box", "margin": margin, "border": border},
+            "crop": {"rule": "square around the landmark box", "margin": margin, "border": crop.border},
             "counts": {k: dict(Counter(s.subset for s in v.samples)) for k, v in splits.items()},
             "skipped": len(problems),
             "landmarks_outside": outside,
             "calibration": calibrate(splits["train"].samples),
             "shape_model": {"variance": variance, "kept": model.kept, "components": len(model.variances)},
-            "versions": {
-                "kd_loss": kd_loss.__version__,
-                "numpy": np.__version__,
-                "opencv": cv2.__version__,
-                "python": platform.python_version(),
-            },
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "sha256": {p.relative_to(folder).as_posix(): known.get(p) or sha256(p) for p in files},
+            **_origin(folder, splits.values()),
         }
         write_json(folder / "manifest.json", manifest)
         draw(folder, manifest)
     return manifest
+
+
+def _write_splits(
+    archive: Archive, folder: Path, crop: _Crop, progress: Callable[[Any, int], Any]
+) -> tuple[dict[str, _Split], Scheme, list[str]]:
+    """Crop the faces of each split; the scheme with what it takes from the training faces; all problems."""
+    problems, scheme = list(archive.problems), archive.spec
+    splits: dict[str, _Split] = {}
+    completion = ShapeCompletion.of([s.landmarks for s in archive.samples if s.split == "train"])
+    for name in SPLITS:
+        samples = [s for s in archive.samples if s.split == name]
+        if not samples:
+            continue
+        split = splits[name] = _Split(folder / name, samples, crop, completion, scheme)
+        results = split.write(progress)
+        bad = {i for i, problem in enumerate(results) if problem}
+        if name == "train" and len(bad) < len(samples):
+            good = np.setdiff1d(np.arange(len(samples)), sorted(bad))
+            scheme = split.scheme = scheme.fitted(split.landmarks[good])
+        problems += [text for text in results if text]
+        split.finish(bad)
+    return splits, scheme, problems
+
+
+def _origin(folder: Path, splits: Iterable[_Split]) -> dict[str, Any]:
+    """When and by what a dataset was written, and the checksums of its files."""
+    known = {s.folder / "images.npy": s.images_sha256 for s in splits}
+    files = sorted(folder.rglob("*.np[yz]"))
+    return {
+        "versions": {
+            "kd_loss": kd_loss.__version__,
+            "numpy": np.__version__,
+            "opencv": cv2.__version__,
+            "python": platform.python_version(),
+        },
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "sha256": {p.relative_to(folder).as_posix(): known.get(p) or sha256(p) for p in files},
+    }
 
 
 def _judge(problems: list[str], archive: Archive, skip_bad: bool, tell: Callable[[str], None]) -> None:
