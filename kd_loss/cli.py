@@ -175,7 +175,7 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     options = build(options_class, vars(parser.parse_args(argv)))
     if hasattr(options, "check"):
         options.check()  # what can be said before the imports, which take seconds
-    if command.light and "keras" not in sys.modules:
+    if command.light and not getattr(options, "plugin", []) and "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "numpy"
         sys.meta_path.insert(0, WithoutTensorFlow())
     elif os.environ.get("KERAS_BACKEND") == "jax" and name not in ("export", "benchmark"):

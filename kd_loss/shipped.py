@@ -8,7 +8,7 @@ from pathlib import Path
 from kd_loss.errors import UserError
 from kd_loss.files import read_json, sha256
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).resolve().parent
 #: file -> SHA-256 of the networks for other runtimes that come along, beside them
 SUMS = "sums.json"
 

@@ -38,21 +38,24 @@ def check_names(method: DistillationMethod) -> None:
 
 
 @contextmanager
-def somebodys_code(method: DistillationMethod, when: str, hint: str = "") -> Iterator[None]:
+def somebodys_code(method: DistillationMethod, when: str, hint: str = "", compiled: bool = False) -> Iterator[None]:
     """What a method's own code raises as one line, with the line of its file."""
     try:
         yield
     except UserError:
         raise
-    except Exception as error:
+    except Exception as raised:
+        error: BaseException = raised
+        while compiled and error.__context__ is not None:  # Keras hides what the method raised behind its own words
+            error = error.__context__
         text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:160]
-        file = inspect.getsourcefile(type(method))
+        file = inspect.unwrap(type(method).terms).__code__.co_filename
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-        where = f" ({Path(file).name}, line {lines[-1]})" if file and lines else ""
+        where = f" ({Path(file).name}, line {lines[-1]})" if lines else ""
         kind = type(error).__name__
         reason = f"{kind}: {text}" if text else kind
         told = f"; {hint}" if hint and isinstance(error, KeyError) else ""
-        raise UserError(f"the method {method.name_on_command_line} fails {when}{where}: {reason}{told}") from error
+        raise UserError(f"the method {method.name_on_command_line} fails {when}{where}: {reason}{told}") from raised
 
 
 def attach(method: DistillationMethod, student: Any, teachers: Mapping[str, Any]) -> None:
@@ -95,5 +98,5 @@ def check_terms(
             )
         if not np.isfinite(keras.ops.convert_to_numpy(value)).all():
             raise UserError(f"the method {name} returns a '{term}' that is not finite")
-    with somebodys_code(method, "when it is compiled"):
+    with somebodys_code(method, "when it is compiled", compiled=True):
         method.compute_output_spec(*faces(lambda shape: keras.KerasTensor((2, *shape), "float32")))

@@ -51,8 +51,13 @@ class PoseResult:
         network: Mapping[str, Any],
         split: PreparedSplit,
         targets: np.ndarray,
+        spread: np.ndarray | None = None,
     ) -> PoseResult:
-        """From the standardised targets (N, 2, 3) that a network gave."""
+        """From the standardised targets (N, 2, 3) that a network gave, or that were read from its landmarks.
+
+        The spread of landmarks says nothing of a pose.
+        """
+        del spread
         scheme = split.spec
         assert isinstance(scheme, PoseScheme)
         return cls(name, weights, network, split, scheme, scheme.raw(targets), scheme.raw(split.landmarks))

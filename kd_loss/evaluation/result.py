@@ -133,6 +133,4 @@ def test_network(
     }
     read = predicted if split.spec.agrees(other) else split.spec.read(predicted, other)
     assert read is not None  # `check_fit` has asked
-    return RESULTS[type(split.spec)].of(
-        name, str(path), facts, split, read, **({} if spread is None else {"spread": spread})
-    )
+    return RESULTS[type(split.spec)].of(name, str(path), facts, split, read, spread)

@@ -39,7 +39,7 @@ class FaceLandmarks:
         picture: height and width of the picture.
         number: of the face in a video, the same from frame to frame; None in a photograph.
         confidence: (K,) 0…1 per landmark, see `confidence_of`; None from a network without heatmaps, and from one
-            whose heatmaps' spread says nothing about its errors (`networks.card.MEANINGFUL`).
+            whose heatmaps' spread says nothing about its errors (`networks.card.MEANINGFUL`), unless mirrored.
     """
 
     landmarks: np.ndarray

@@ -41,7 +41,7 @@ def load_plugins(files: Iterable[str]) -> None:
             raise UserError(f"--plugin {text}: no such Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        known = set(METHODS)
+        known = dict(METHODS)
         try:
             spec.loader.exec_module(module)
         except BaseException as error:
@@ -50,7 +50,7 @@ def load_plugins(files: Iterable[str]) -> None:
                 raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
             raise UserError(f"--plugin {text} does not import: {type(error).__name__}: {reason}") from None
-        if known == set(METHODS):
+        if known == METHODS:
             del sys.modules[name]
             raise UserError(f'--plugin {text} registers no method: is there a class with @register("name")?')
 

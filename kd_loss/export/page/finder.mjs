@@ -27,10 +27,16 @@ function interpolated({ data, width, height }, channels, newWidth, newHeight) {
   return { data: result, width: newWidth, height: newHeight };
 }
 
+/** To the nearest whole number, halves to the even one, as Python rounds. */
+function rounded(value) {
+  const low = Math.floor(value);
+  return value - low === 0.5 ? low + (low % 2) : Math.round(value);
+}
+
 /** An ImageData in the upper left corner of a black square of `size`, as RGB 0…255; its width and height there. */
 export function letterbox(picture, size) {
   const scale = size / Math.max(picture.width, picture.height);
-  const [width, height] = [picture.width, picture.height].map((side) => Math.max(1, Math.round(scale * side)));
+  const [width, height] = [picture.width, picture.height].map((side) => Math.max(1, rounded(scale * side)));
   let [small, channels] = [picture, 4];
   while (small.width >= 2 * width && small.height >= 2 * height) { // the mean of each 2 × 2 pixels
     small = interpolated(small, channels, Math.floor(small.width / 2), Math.floor(small.height / 2));
