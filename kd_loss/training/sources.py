@@ -133,6 +133,12 @@ class Source:
         }
 
 
+def shares_trunk(source: Source, options: StudentOptions) -> bool:
+    """Whether a teacher has the backbone of the student that the options ask for, in its width."""
+    card = source.network.card if source.network else None
+    return card is not None and (card.arch.lower(), card.alpha) == (options.arch.lower(), options.alpha)
+
+
 def open_sources(
     options: StudentOptions, methods: Iterable[DistillationMethod], dataset: PreparedDataset, tell: Tell
 ) -> list[Source]:

@@ -32,7 +32,7 @@ from kd_loss.training.options import StudentOptions, checked
 from kd_loss.training.processes import join
 from kd_loss.training.recording import Views
 from kd_loss.training.run import has_run
-from kd_loss.training.sources import Source, open_sources, teacher_files, with_start
+from kd_loss.training.sources import Source, open_sources, shares_trunk, teacher_files, with_start
 from kd_loss.training.train import Tell, Training
 from kd_loss.training.unlabelled import photographs, unlabelled_split
 
@@ -122,6 +122,8 @@ def _train_stage(
     tell = tell if not processes.index else lambda _: None
     options = with_start(options, methods, dataset.folder.name)
     sources = open_sources(options, methods, dataset, tell)
+    if not options.init and not options.resume and any(shares_trunk(source, options) for source in sources):
+        tell("hint: a teacher has the student's backbone; --init teacher starts from its trunk, which gains most")
     asking = choose_asking(options, sources, taps, dataset.spec) if sources else RECORDED
     augmentation = augmentation_of(options)
     with processes.first_before_the_others():

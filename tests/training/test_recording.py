@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.view import View
 from kd_loss.distillation import LiveTeacher, RecordedTeacher
 from kd_loss.errors import UserError
-from kd_loss.networks import load_network
+from kd_loss.networks import Card, load_network
+from kd_loss.schemes.spec import W300
 from kd_loss.training.asking import answers_about
 from kd_loss.training.history import read_history
 from kd_loss.training.methods import parse_methods
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.recording import Views, answers_key, recorded_answers
-from kd_loss.training.sources import open_sources
+from kd_loss.training.sources import Source, open_sources, shares_trunk
 from kd_loss.training.student import train_student
 from kd_loss.training.teacher import train_teachers
 
@@ -264,6 +266,15 @@ def test_a_student_starts_from_its_tough_teachers_trunk(options):
     np.testing.assert_allclose(
         student.get_layer("conv1").get_weights()[0], teacher.get_layer("conv1").get_weights()[0], atol=1e-6
     )
+
+
+def test_a_teacher_of_the_same_backbone_and_width_is_seen():
+    card = Card("tiny", 0.5, "synthetic", W300.to_dict(), 32, "tough", 0.15)
+    source = Source("tough", 1.0, Path("t.h5"), "", SimpleNamespace(card=card))
+    assert shares_trunk(source, StudentOptions(arch="Tiny", alpha=0.5))
+    assert not shares_trunk(source, StudentOptions(arch="tiny", alpha=1.0))
+    assert not shares_trunk(source, StudentOptions(arch="mobileNetV2", alpha=0.5))
+    assert not shares_trunk(Source("tough", 1.0, Path("t.onnx"), ""), StudentOptions(arch="tiny", alpha=0.5))
 
 
 def test_stages_follow_each_other(options):
