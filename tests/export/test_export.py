@@ -20,12 +20,10 @@ from kd_loss.runtimes.files import embed_card, embedded_card
 from kd_loss.schemes.spec import W300
 
 
-@pytest.fixture(scope="module")
-def options(data_folder, synthetic, tmp_path_factory):
+def make(arch, alpha, data_folder, synthetic, folder):
     """A network of random weights for 48-px crops of the drawn faces, whose predictions vary."""
-    folder = tmp_path_factory.mktemp("export")
     mean = synthetic.split("train").landmarks.mean(axis=0)
-    network = build_network(Card("tiny", 1.0, "synthetic", W300.to_dict(), 48, "student", 0.15), mean_shape=mean)
+    network = build_network(Card(arch, alpha, "synthetic", W300.to_dict(), 48, "student", 0.15), mean_shape=mean)
     network.model.compile("sgd", "mse")
     split = synthetic.split("train")
     images = np.stack([split.crop(i) for i in range(32)])
@@ -34,6 +32,12 @@ def options(data_folder, synthetic, tmp_path_factory):
         network.model(images.astype(np.float32), training=True)
     save_network(network, folder / "best.h5")
     return ExportOptions(weights=str(folder / "best.h5"), data=data_folder, calibration=16)
+
+
+@pytest.fixture(scope="module")
+def options(data_folder, synthetic, tmp_path_factory):
+    """Such a network, quick to convert."""
+    return make("tiny", 1.0, data_folder, synthetic, tmp_path_factory.mktemp("export"))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +57,17 @@ def test_every_format_agrees(rows, options):
     assert sizes["int8"] < 0.75 * sizes["fp16"] < 0.5 * sizes["fp32"]
     written = json.loads((read_folder(options) / "export.json").read_text())
     assert {file["name"] for file in written["files"]} >= {"best-int8.tflite", "best-fp32.onnx", "best-fp32"}
+
+
+def test_the_students_backbone_agrees_too(data_folder, synthetic, tmp_path):
+    """Depthwise convolutions and linear bottlenecks, which the tiny network has not."""
+    options = make("mobileNetV2", 0.35, data_folder, synthetic, tmp_path)
+    every = dataclasses.replace(options, format=["litert", "onnx"], precision=["fp32", "fp16", "int8"], tolerance=3.0)
+    rows = {(row["format"], row["precision"]): row for row in run_export(every)}
+    assert len(rows) == 7
+    for (kind, precision), row in rows.items():
+        assert row["max"] < {"fp32": 1e-3, "fp16": 0.1, "int8": 5}[precision], (kind, row)
+        assert row["nme"] == pytest.approx(rows["keras", "fp32"]["nme"], rel={"int8": 0.1}.get(precision, 1e-3))
 
 
 def read_folder(options):

@@ -85,10 +85,11 @@ def alone(data_folder, tmp_path_factory):
     return read_history(runs / "synthetic" / "one" / "history.csv")
 
 
-def test_several_processes_are_one(data_folder, tmp_path, alone):
-    first, *others = finish(start(data_folder, tmp_path, "several", 2))
+@pytest.mark.parametrize("count", [2, 4])
+def test_several_processes_are_one(data_folder, tmp_path, alone, count):
+    first, *others = finish(start(data_folder, tmp_path, "several", count))
     assert len(first) == 3
-    assert len(others) == 1
+    assert len(others) == count - 1
     assert all(other == first for other in others), "the weights differ between the processes"
     run = tmp_path / "synthetic" / "several"
     # rounding grows from step to step, Adam divides small gradients by their size
