@@ -27,7 +27,7 @@ from kd_loss.terminal import at_once, catch_interrupts, finish, interruptible, o
 class Command:
     """Where a command's options class and function live, as `module:name`, and its one line of help.
 
-    `light`: Keras computes with NumPy in it, which starts at once; it builds no network.
+    `light`: it builds no network; Keras computes with NumPy in it, so that TensorFlow is not imported.
     """
 
     options: str

@@ -44,23 +44,15 @@ class PoseResult:
     truth: np.ndarray
 
     @classmethod
-    def of(
-        cls,
-        name: str,
-        weights: str,
-        network: Mapping[str, Any],
-        split: PreparedSplit,
-        targets: np.ndarray,
-        spread: np.ndarray | None = None,
-    ) -> PoseResult:
+    def of(cls, split: PreparedSplit, targets: np.ndarray, _spread: np.ndarray | None, **about: Any) -> PoseResult:
         """From the standardised targets (N, 2, 3) that a network gave, or that were read from its landmarks.
 
-        The spread of landmarks says nothing of a pose.
+        The spread of landmarks says nothing of a pose. `about`: `name`, `weights`, `network`.
         """
-        del spread
         scheme = split.spec
         assert isinstance(scheme, PoseScheme)
-        return cls(name, weights, network, split, scheme, scheme.raw(targets), scheme.raw(split.landmarks))
+        predicted, truth = scheme.raw(targets), scheme.raw(split.landmarks)
+        return cls(split=split, scheme=scheme, predicted=predicted, truth=truth, **about)
 
     @cached_property
     def rotations(self) -> tuple[np.ndarray, np.ndarray]:

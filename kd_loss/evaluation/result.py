@@ -37,17 +37,10 @@ class Result:
     spread: np.ndarray | None = None
 
     @classmethod
-    def of(
-        cls,
-        name: str,
-        weights: str,
-        network: Mapping[str, Any],
-        split: PreparedSplit,
-        targets: np.ndarray,
-        spread: np.ndarray | None = None,
-    ) -> Result:
-        """From the normalised landmarks (N, K, 2) that a network gave."""
-        return cls(name, weights, network, split, split.to_source(targets), split.to_source(split.landmarks), spread)
+    def of(cls, split: PreparedSplit, targets: np.ndarray, spread: np.ndarray | None, **about: Any) -> Result:
+        """From the normalised landmarks (N, K, 2) that a network gave; `about`: `name`, `weights`, `network`."""
+        predicted, truth = split.to_source(targets), split.to_source(split.landmarks)
+        return cls(split=split, predicted=predicted, truth=truth, spread=spread, **about)
 
     def errors(self, normaliser: str) -> np.ndarray:
         """Errors (N, K) in % of a normalising distance, measured in the source pictures; NaN: not annotated."""
@@ -104,6 +97,11 @@ def face_means(errors: np.ndarray) -> np.ndarray:
 RESULTS: dict[type, type[Result] | type[PoseResult]] = {DatasetSpec: Result, PoseScheme: PoseResult}
 
 
+def mean_error(split: PreparedSplit, targets: np.ndarray) -> float:
+    """The mean over a split's faces of the error by which methods are compared, of normalised targets (N, …)."""
+    return float(np.nanmean(RESULTS[type(split.spec)].of(split, targets, None, name="", weights="", network={}).values))
+
+
 def test_network(
     path: Path,
     name: str,
@@ -133,4 +131,5 @@ def test_network(
     }
     read = predicted if split.spec.agrees(other) else split.spec.read(predicted, other)
     assert read is not None  # `check_fit` has asked
-    return RESULTS[type(split.spec)].of(name, str(path), facts, split, read, spread)
+    kind = RESULTS[type(split.spec)]
+    return kind.of(split, read, spread, name=name, weights=str(path), network=facts)

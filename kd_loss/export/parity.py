@@ -12,7 +12,7 @@ from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.datasets.synthetic import draw_face
 from kd_loss.datasets.view import View
-from kd_loss.evaluation.result import RESULTS
+from kd_loss.evaluation.result import mean_error
 from kd_loss.networks.card import Card
 from kd_loss.schemes.base import Scheme
 from kd_loss.training.prediction import check_fit
@@ -29,7 +29,7 @@ class Faces:
         """The mean error of targets (N, …) as `test` has it: NME in %, of poses the angle in degrees."""
         if self.split is None:
             return None
-        return float(np.nanmean(RESULTS[type(self.split.spec)].of("", "", {}, self.split, predicted).values))
+        return mean_error(self.split, predicted)
 
 
 def difference(scheme: Scheme, reference: np.ndarray, other: np.ndarray, size: int) -> tuple[float, float]:
