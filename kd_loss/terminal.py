@@ -12,6 +12,8 @@ from typing import Any, NoReturn
 #: set to anything to see what C++ libraries write to the error descriptor
 SHOW = "KD_LOSS_NATIVE_MESSAGES"
 _opened: list[bool] = []
+#: a descriptor of the user's error stream that nobody mutes while modules are imported
+_last_word: list[int] = []
 _interrupts = {"pressed": 0, "at once": 0}
 
 
@@ -41,6 +43,8 @@ def open_streams() -> None:
             os.dup2(nowhere.fileno(), 2)
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")
+    with contextlib.suppress(OSError, ValueError):
+        _last_word.append(os.dup(sys.stderr.fileno()))
 
 
 def catch_interrupts() -> None:
@@ -97,7 +101,7 @@ def stop() -> NoReturn:
     """One line, exit code 130, and nothing of a library's own ending."""
     heard()
     with contextlib.suppress(OSError, ValueError, RuntimeError):
-        os.write(sys.stderr.fileno(), b"stopped\n")
+        os.write(_last_word[0] if _last_word else sys.stderr.fileno(), b"stopped\n")
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         sys.stdout.flush()
     os._exit(130)

@@ -214,6 +214,21 @@ def test_ctrl_c_in_the_first_seconds(tmp_path, data_folder, delay):
     assert interrupted(line, ROOT, delay) == (130, "stopped\n")
 
 
+def test_ctrl_c_is_told_while_the_error_stream_is_muted(tmp_path):
+    """As it is while the modules of a command are imported."""
+    script = tmp_path / "muted.py"
+    script.write_text(
+        "import os, signal, time\n"
+        "from kd_loss.quiet import quiet_stderr\n"
+        "from kd_loss.terminal import at_once, catch_interrupts, interruptible, open_streams\n"
+        "catch_interrupts(), open_streams(), interruptible()\n"
+        "with quiet_stderr(), at_once():\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(60)\n"
+    )
+    assert interrupted(str(script), tmp_path, 0.5) == (130, "stopped\n")
+
+
 def test_ctrl_c_leaves_nothing_half_written(tmp_path):
     line = f"-m kd_loss prepare --dataset synthetic --count 3000 --size 128 --data {tmp_path}"
     code, error = interrupted(line, tmp_path, 2.5)
