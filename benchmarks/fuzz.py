@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 import tempfile
@@ -20,6 +22,7 @@ import traceback
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -49,6 +52,37 @@ def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
+def _child(module: str, arguments: list[str], told: str) -> None:
+    """A trial's own main, with what it says in a file."""
+    os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    sys.argv = [module, *arguments]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def fork_trials() -> None:
+    """Trials as they are (`kd_loss.trial`), but forked from a process that has imported everything: 20 times faster."""
+    from kd_loss import trial
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["onnxruntime", "ai_edge_litert.interpreter", "h5py", "kd_loss.runtimes.files"])
+    told = Path(tempfile.mkdtemp()) / "told"
+
+    def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
+        module, *arguments = command[command.index("-m") + 1 :]
+        child = context.Process(target=_child, args=(module, arguments, str(told)))
+        child.start()
+        child.join(trial.SECONDS)
+        if child.exitcode is None:
+            child.kill()
+            raise subprocess.TimeoutExpired(command, trial.SECONDS)
+        return subprocess.CompletedProcess(command, child.exitcode, told.read_bytes() if told.is_file() else b"")
+
+    trial.subprocess = SimpleNamespace(  # type: ignore[assignment]
+        run=run, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired
+    )
+
+
 def worker(name: str, seed: int, start: int, count: int, keep: Path) -> None:
     """Try inputs `start` to `count`; a line of JSON for each that is not an answer or one line of ours."""
     import resource
@@ -57,6 +91,7 @@ def worker(name: str, seed: int, start: int, count: int, keep: Path) -> None:
     from kd_loss.errors import UserError
     from kd_loss.quiet import quiet_stderr
 
+    fork_trials()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         with quiet_stderr():

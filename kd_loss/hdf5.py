@@ -1,16 +1,84 @@
-"""HDF5 files of strangers: sizes are counted before anything is read, and nothing outside of the file is."""
+"""HDF5 files of strangers: sizes are counted before anything is read, and nothing outside of the file is.
+
+HDF5 itself can be held for ever by a few damaged bytes (a heap of names that points into itself): a file is read in a
+process of its own first.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import sys
+import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 
+from kd_loss import trial
 from kd_loss.errors import UserError
 
 #: more groups than any file here has; a MATLAB file has one for each cell at most
 MOST_GROUPS = 20_000
+#: the network's weights in a `.keras` file
+PACKED = "model.weights.h5"
+#: seconds that the trial gives to an entry's attributes and to its array, and after which it takes the rest for sound
+NAMES, ARRAY, ALL_READS = 3, 30, 60
+#: bytes of an array that the trial reads; of a larger one its names only
+MOST_READ = 1 << 28
+
+
+@contextlib.contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """A file open for reading, or what a `.keras` file packs; `UserError` where it did not survive its trial."""
+    trial.check_trial(path, __name__)
+    with _opened(path) as file:
+        yield file
+
+
+def trust(path: Path) -> None:
+    """A file that this process has just written needs no trial."""
+    trial.trust(path, __name__)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    if path.suffix == ".keras":
+        with zipfile.ZipFile(path) as archive, archive.open(PACKED) as packed, h5py.File(packed, "r") as file:
+            yield file
+    else:
+        with h5py.File(path, "r") as file:
+            yield file
+
+
+def _read_all(path: Path) -> None:
+    """Read every attribute and array; what HDF5 raises is left to the one who opens the file, memory apart."""
+    trial.limit_memory()
+    end = time.monotonic() + ALL_READS
+    with _reading(), _opened(path) as file:
+        for entry in (file, *_entries(path, file)):
+            signal.alarm(NAMES)
+            for name in entry.attrs:
+                with _reading():
+                    entry.attrs[name]
+            if isinstance(entry, h5py.Dataset) and int(entry.size or 0) * entry.dtype.itemsize <= MOST_READ:
+                signal.alarm(ARRAY)
+                with _reading():
+                    entry[()]
+            if time.monotonic() > end:
+                break
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:  # HDF5 and zip files break in many ways
+        if trial.out_of_memory(error):
+            raise
 
 
 def check_dataset(path: Path, entry: object, most_bytes: int) -> h5py.Dataset:
@@ -57,6 +125,10 @@ def check_dataset_inside(path: Path, entry: h5py.Dataset) -> None:
 
 
 def _datasets(path: Path, file: h5py.Group) -> Iterator[h5py.Dataset]:
+    return (entry for entry in _entries(path, file) if isinstance(entry, h5py.Dataset))
+
+
+def _entries(path: Path, file: h5py.Group) -> Iterator[h5py.Group | h5py.Dataset]:
     groups, seen = [file], 0
     while groups:
         group = groups.pop()
@@ -67,5 +139,9 @@ def _datasets(path: Path, file: h5py.Group) -> Iterator[h5py.Dataset]:
                 seen += 1
                 if seen > MOST_GROUPS:
                     raise UserError(f"{path} holds more groups than any network here")
-            elif isinstance(entry, h5py.Dataset):
+            if isinstance(entry, h5py.Group | h5py.Dataset):
                 yield entry
+
+
+if __name__ == "__main__":
+    trial.answer(lambda: _read_all(Path(sys.argv[1])))

@@ -7,8 +7,8 @@ PACKAGE = Path(__file__).parents[1] / "kd_loss"
 #: modules and packages directly under `kd_loss`, a row a storey; those of one storey do not import each other
 STOREYS = (
     ("assistive", "errors", "quiet", "terminal", "wording", "versions", "geometry"),
-    ("configuration", "crop", "hdf5", "ownership", "shape_model"),
-    ("files",),
+    ("configuration", "crop", "ownership", "shape_model", "trial"),
+    ("files", "hdf5"),
     ("schemes", "shipped"),
     ("networks",),
     ("runtimes",),

@@ -1,5 +1,6 @@
 import shutil
 
+from kd_loss import trial as trials
 from kd_loss.files import read_json, sha256
 from kd_loss.runtimes import trial
 from kd_loss.shipped import PACKAGE, SUMS, _sums, came_along
@@ -14,7 +15,7 @@ def test_the_list_is_of_the_files_that_are_there():
 
 
 def test_what_came_along_is_not_tried(monkeypatch):
-    monkeypatch.setattr(trial, "_trial", lambda *_: "was tried")
+    monkeypatch.setattr(trials, "_trial", lambda *_: "was tried")
     trial.check_trial(MODELS / "detectors" / "finder.tflite")
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from kd_loss.datasets.sample import (
@@ -22,7 +21,7 @@ from kd_loss.datasets.sample import (
     missing_parts,
 )
 from kd_loss.errors import UserError
-from kd_loss.hdf5 import check_dataset, entry_of
+from kd_loss.hdf5 import check_dataset, entry_of, open_hdf5
 from kd_loss.schemes.spec import COFW
 
 #: bytes that a picture may have, and the numbers or cells of a whole file
@@ -36,7 +35,7 @@ _FILES = {
 def _load(path: Path, variable: str, index: int) -> np.ndarray:
     """Picture `index` of a `.mat` file as (H, W, 3) uint8 RGB."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             cells = check_dataset(path, entry_of(path, file, variable), MOST_NUMBERS)
             picture = check_dataset(path, file[cells[()].reshape(-1)[index]], MOST_PICTURE)
             data = np.asarray(picture) if picture.dtype == np.uint8 else np.empty(0)
@@ -53,7 +52,7 @@ def _load(path: Path, variable: str, index: int) -> np.ndarray:
 def _annotations(path: Path, images: str, phis: str) -> np.ndarray:
     """(N, 87) float64 with N checked against the number of pictures."""
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             numbers = check_dataset(path, entry_of(path, file, phis), MOST_NUMBERS)
             cells = check_dataset(path, entry_of(path, file, images), MOST_NUMBERS)
             if numbers.dtype.kind not in "fiu":

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 
 from kd_loss.errors import UserError
+from kd_loss.hdf5 import open_hdf5
 
 #: more than three times the largest network there is a backbone for; a small file can claim any size
 MAX_BYTES = 1 << 30
@@ -86,7 +87,7 @@ def read_old_file(path: Path) -> OldFile:
         raise UserError(f"cannot read {path}: {error.strerror}") from None
     if not start.startswith(b"\x89HDF\r\n\x1a\n"):
         raise UserError(f"{path} is {describe(path, start)}, not an HDF5 file of Keras")
-    with _damage(path), h5py.File(path, "r") as file:
+    with _damage(path), open_hdf5(path) as file:
         group = file.get("model_weights", file)
         if not isinstance(group, h5py.Group) or not _names(group, "layer_names"):
             raise UserError(f"{path} is {_describe_hdf5(file)}, not a file of Keras 2")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import h5py
 import numpy as np
 from keras import ops
 from PIL import Image
@@ -17,7 +16,7 @@ from kd_loss.configuration import option
 from kd_loss.datasets.drawn_clips import draw_clip
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_file
-from kd_loss.hdf5 import check_tree
+from kd_loss.hdf5 import check_tree, open_hdf5
 from kd_loss.keypoints.clips import PICTURES, read_picture, square
 from kd_loss.keypoints.losses import inverse
 from kd_loss.keypoints.motion import Animator
@@ -54,7 +53,7 @@ def load_animator(path: Path, detector: KeypointDetector) -> Animator:
         raise UserError(f"no such weights: {path}; train-keypoints writes them beside its detector")
     animator = Animator(detector.card.size, detector.card.points)
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             check_tree(path, file, 1 << 28)
         animator.load_weights(path)
     except UserError:

@@ -14,6 +14,7 @@ import numpy as np
 
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_file, check_room
+from kd_loss.hdf5 import trust
 from kd_loss.networks.backbones import ARCHITECTURES, FEATURE_MAPS, build_backbone, last_maps, stage_outputs
 from kd_loss.networks.card import Card
 from kd_loss.networks.heads import heatmap_head, own_maps_head, pooled_head, spread
@@ -186,6 +187,7 @@ def save_network(network: LandmarkNet, path: Path) -> None:
             network.model.save(temporary, include_optimizer=False)
     finally:
         absl.logging.set_verbosity(level)
+    trust(path)
     network.card.write(path)
 
 

@@ -13,10 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import h5py
-
 from kd_loss.errors import UserError
-from kd_loss.hdf5 import check_tree
+from kd_loss.hdf5 import check_tree, open_hdf5
 
 #: more than three times the largest backbone's weights
 MOST_BYTES = 1 << 30
@@ -50,7 +48,7 @@ def check_model_file(path: Path) -> None:
 
 
 def _h5_config(path: Path) -> str:
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
         if "model_config" not in file.attrs:
             raise UserError(
                 f"{path} does not load as a Keras model: it has no architecture; for weights alone: kd-loss import"
@@ -65,9 +63,10 @@ def _keras_config(path: Path) -> str:
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
         if sum(sizes.values()) > MOST_BYTES or sizes.get("config.json", 0) > 1 << 24:
             raise UserError(f"{path} unpacks to more than {MOST_BYTES >> 20} MiB; no network here is that large")
-        with archive.open("model.weights.h5") as packed, h5py.File(packed, "r") as file:
-            check_tree(path, file, MOST_BYTES)
-        return archive.read("config.json").decode()
+        config = archive.read("config.json").decode()
+    with open_hdf5(path) as file:
+        check_tree(path, file, MOST_BYTES)
+    return config
 
 
 def _parts(path: Path, config: Any) -> Iterator[dict[str, Any]]:
