@@ -29,7 +29,8 @@ class PredictOptions:
     min_score: float | None = option(None, "leave out faces with a smaller score; the detector's own if left out")
     smallest: float = option(
         0.0,
-        "finder: side in pixels of the smallest faces to look for, in tiles; 0: a 25th of the picture",
+        "finder: side in pixels of the smallest faces to look for, in tiles; 0: a 25th of the picture, half "
+        "of that where faces are small",
         within=(0, math.inf),
     )
     box: str = option("", "x,y,width,height of the landmarks of one face, in place of a detector")

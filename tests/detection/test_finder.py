@@ -122,6 +122,18 @@ def test_small_faces_in_tiles(white):
         FinderDetector(white, smallest=0.5)(image)
 
 
+def test_one_small_face_is_seldom_alone(white):
+    """8 white pixels of 256 are 4 of the input, too few; the 16 beside them are 8, a face of an eighth of the side."""
+    small = (208, 64, 8)
+    assert FinderDetector(white)(picture(256, 256, small)) == []
+    found = FinderDetector(white)(picture(256, 256, (80, 160, 16), small))
+    centres = [(face.box[0] + face.box[2] / 2, face.box[1] + face.box[3] / 2) for face in found]
+    assert any(np.hypot(x - 211.5, y - 67.5) < 6 for x, y in centres)
+    # and where the only face is large, nothing else is looked for
+    alone = write_white_finder(white.with_name("large.onnx"), side=30.0)
+    assert len(FinderDetector(alone)(picture(256, 256, (80, 160, 16), small))) == 1
+
+
 def test_the_last_level_is_that_of_the_smallest(white):
     for smallest in np.linspace(8.1, 23.7, 40):  # 10 / smallest · smallest is not always 10
         FinderDetector(white, smallest=float(smallest))(np.zeros((300, 200, 3), np.uint8))

@@ -1,4 +1,4 @@
-// Faces in the browser: what kd_loss/detection/finder.py does with the whole picture, without tiles.
+// Faces in the browser: what kd_loss/detection/finder.py does with the whole picture, without tiles and second looks.
 import * as ort from "./ort/ort.wasm.min.mjs";
 
 /** For each of `count` places along a line of `length` pixels: the two that it lies between, and the second one's share. */
