@@ -179,7 +179,7 @@ def _predict_pictures(
     if empty:
         of = counted(len(pictures), "picture")
         print(
-            f"no face in {empty} of {of}; try --smallest 10 or --detector haar; for faces already cropped: --detector none"
+            f"no face in {empty} of {of}; try --smallest 10 or --detector haar; for cropped faces: --detector none"
         )
     return faces
 
