@@ -60,13 +60,12 @@ def _child(module: str, arguments: list[str], told: str) -> None:
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def fork_trials() -> None:
-    """Trials as they are (`kd_loss.trial`), but forked from a process that has imported everything: 20 times faster."""
+def fork_trials(told: Path) -> None:
+    """Trials as they are (`kd_loss.trial`), but forked from a process that has imported everything; `told`: a scratch file."""
     from kd_loss import trial
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["onnxruntime", "ai_edge_litert.interpreter", "h5py", "kd_loss.runtimes.files"])
-    told = Path(tempfile.mkdtemp()) / "told"
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
         module, *arguments = command[command.index("-m") + 1 :]
@@ -91,9 +90,9 @@ def worker(name: str, seed: int, start: int, count: int, keep: Path) -> None:
     from kd_loss.errors import UserError
     from kd_loss.quiet import quiet_stderr
 
-    fork_trials()
-    with tempfile.TemporaryDirectory() as temporary:
+    with tempfile.TemporaryDirectory() as temporary, tempfile.TemporaryDirectory() as apart:
         folder = Path(temporary)
+        fork_trials(Path(apart) / "told")
         with quiet_stderr():
             kind = kind_of(name, folder)
         most = (memory("VmSize") + ROOM) << 20

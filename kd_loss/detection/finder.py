@@ -37,6 +37,7 @@ SAME = 0.35
 OF_GROUPS = 0.15
 #: no more tiles than this; a photograph of 100 megapixels has as many at its full size
 MOST_TILES = 4000
+_View = tuple[np.ndarray, np.ndarray, float, bool]
 
 
 def shipped_finder() -> Path:
@@ -81,17 +82,20 @@ class FinderDetector:
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """The faces of a picture (H, W, 3) uint8 RGB, the largest first."""
-        faces = self._faces(image, self.smallest)
+        faces = self._faces(image, self._views(image, self.smallest))
         longest = max(image.shape[:2])
         if not self.smallest and any(face.box[2] < OF_GROUPS * longest for face in faces):
-            more = self._faces(image, LEAST * longest / (2 * self.size))
-            new = [face for face in more if not any(_shares_a_centre(face, known) for known in faces)]
+            tiles = self._views(image, LEAST * longest / (2 * self.size))
+            next(tiles)  # the whole, which has been seen
+            new = [
+                face for face in self._faces(image, tiles) if not any(_shares_a_centre(face, known) for known in faces)
+            ]
             faces = largest_first([*faces, *new])
         return faces
 
-    def _faces(self, image: np.ndarray, smallest: float) -> list[Detection]:
+    def _faces(self, image: np.ndarray, views: Iterator[_View]) -> list[Detection]:
         boxes, scores = [np.zeros((0, 4))], [np.zeros(0)]
-        for corner, part, scale, whole in self._views(image, smallest):
+        for corner, part, scale, whole in views:
             found, sure = self._look(part)
             keep = found[:, 2] <= (LARGEST * min(part.shape[:2]) if whole else OF_TILES)
             found, sure = found[keep], sure[keep]
@@ -103,7 +107,7 @@ class FinderDetector:
         faces = [square_at(box[:2] + box[2:] / 2, box[2], score) for box, score in merged]
         return largest_first([face for face in faces if _contrast(image, face) >= CONTRAST])
 
-    def _views(self, image: np.ndarray, smallest: float) -> Iterator[tuple[np.ndarray, np.ndarray, float, bool]]:
+    def _views(self, image: np.ndarray, smallest: float) -> Iterator[_View]:
         """Parts of a picture no larger than the input: upper left corner, pixels, scale, whether it is the whole."""
         longest = max(image.shape[:2])
         scale = self.size / longest
