@@ -61,7 +61,7 @@ def _child(module: str, arguments: list[str], told: str) -> None:
 
 
 def fork_trials(told: Path) -> None:
-    """Trials as they are (`kd_loss.trial`), but forked from a process that has imported everything; `told`: a scratch file."""
+    """Trials as they are (`kd_loss.trial`), but forked from a process with all imports; `told`: a scratch file."""
     from kd_loss import trial
 
     context = multiprocessing.get_context("forkserver")
