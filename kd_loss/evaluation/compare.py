@@ -29,10 +29,10 @@ from kd_loss.evaluation.result import Result, test_network
 from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.ownership import claim
 from kd_loss.training.history import read_history
-from kd_loss.training.methods import load_plugins, parse_methods, split_method
+from kd_loss.training.methods import load_plugins, parse_methods, read_method, split_methods
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.same_run import check_same
-from kd_loss.training.student import check_student, train_student
+from kd_loss.training.student import check_student, named_stages, parse_stages, train_student
 
 AnyResult = Result | PoseResult
 BASELINE = "none"
@@ -40,24 +40,44 @@ BASELINE = "none"
 START = "start"
 
 
+def _stages(method: str) -> list[str]:
+    """The stages of `aht(alpha=0)=20/ail=20@P5`; none of a method that is trained at once."""
+    return method.split("/") if re.search(r"=\d+(@\w+)?$", method) else []
+
+
+def _trained_at_once(method: str) -> list[list[str]]:
+    """The methods of each stage, or of the one training."""
+    stages = [re.sub(r"=\d+(@\w*)?$", "", stage) for stage in _stages(method)] or [method]
+    return [split_methods(stage) for stage in stages]
+
+
 def student_options(options: CompareOptions, method: str, seed: int, folder: str) -> StudentOptions:
     """One student of a comparison; the settings of other methods are left out."""
-    names = [split_method(part)[0] for part in method.split("+")]
+    trainings = _trained_at_once(method)
+    names = [read_method(part, "--methods").name for parts in trainings for part in parts]
     shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions)}
     del shared["methods"], shared["seeds"]
     shared["set"] = [text for text in options.set if text.partition(".")[0] in names]
-    made = parse_methods(method.split("+"), shared["set"])
     given = [text.partition("=")[0] for text in options.teacher]
-    heard = {role for one in made for role in one.heard(given)}
+    heard: set[str] = set()
+    for parts in trainings:
+        own = {read_method(part).name for part in parts}
+        made = parse_methods(parts, [text for text in shared["set"] if text.partition(".")[0] in own])
+        heard.update(role for one in made for role in one.heard(given))
     # the others' teachers
     shared["teacher"] = [text for text in options.teacher if text.partition("=")[0] in heard]
     shared["tough"] = options.tough if "tough" in heard or options.init == "teacher" else ""
     shared["tolerant"] = options.tolerant if "tolerant" in heard else ""
-    if not heard:  # nobody reads the landmarks of unlabelled faces
-        shared["unlabelled"] = ""
-    name = f"{folder}/{re.sub('[:@,]', '-', method)}-seed{seed}"
-    started = (options.runs / options.dataset / name / "config.json").is_file()
-    return StudentOptions(**{**shared, "method": method.split("+"), "seed": seed, "name": name, "resume": started})
+    if not heard:  # nobody reads the landmarks of unlabelled faces, and there is nobody to ask
+        defaults = StudentOptions()
+        asking = ("unlabelled", "teachers", "teacher_views", "teacher_mirror", "map_points")
+        shared.update({name: getattr(defaults, name) for name in asking})
+    name = f"{folder}/{re.sub('[^A-Za-z0-9_+.-]+', '-', method).strip('-')}-seed{seed}"
+    own_way: dict[str, Any] = {"stages": _stages(method)} if _stages(method) else {"method": trainings[0]}
+    student = StudentOptions(**{**shared, **own_way, "seed": seed, "name": name})
+    parent = options.runs / options.dataset
+    started = any((parent / stage.name / "config.json").is_file() for stage in named_stages(student))
+    return dataclasses.replace(student, resume=started)
 
 
 def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
@@ -66,15 +86,19 @@ def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
     if len(set(options.methods)) != len(options.methods):
         raise UserError("--methods names a method twice")
     load_plugins(options.plugin)
-    owners = {split_method(part)[0] for method in options.methods for part in method.split("+")}
+    trainings = [parts for method in options.methods for parts in _trained_at_once(method)]
+    owners = {read_method(part, "--methods").name for parts in trainings for part in parts}
     for text in options.set:
         if text.partition(".")[0] not in owners:
             raise UserError(f"--set {text}: no such method among {', '.join(sorted(owners))}")
     dataset = open_dataset(options.dataset, options.data)
     for method in options.methods:
-        check_student(student_options(options, method, options.seed, folder))
         for seed in range(options.seed, options.seed + options.seeds):
-            check_same(student_options(options, method, seed, folder), dataset)
+            student = student_options(options, method, seed, folder)
+            for stage in parse_stages(student) or [student]:
+                check_student(stage)
+            for stage in named_stages(student):
+                check_same(stage, dataset)
     place = options.runs / options.dataset / folder
     if not _is_comparison(place):
         claim(place, ["compare.json", "report.html", "ced.png"])

@@ -49,7 +49,10 @@ class CurvesOptions:
 class CompareOptions(DistillationOptions):
     """Train a student by each method with the same seeds, epochs and data, and compare them on the test faces."""
 
-    methods: list[str] = option(["none", "kd_loss"], "methods; a combination as kd_loss+srrl:0.1", group="methods")
+    methods: list[str] = option(
+        ["none", "kd_loss"], "methods, with settings of their own in parentheses: 'kd(imitation=0.5)'; a combination "
+        "as kd_loss+srrl:0.1; stages, one after the other, as 'aht(alpha=0)=20/ail=20@P5'", group="methods",
+    )  # fmt: skip
     seeds: int = option(3, "students per method; their seeds count up from --seed", within=(1, 1000))
 
 

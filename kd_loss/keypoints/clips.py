@@ -139,14 +139,17 @@ def square(image: np.ndarray, size: int, crop: float) -> np.ndarray:
 
 
 class PairLoader(keras.utils.PyDataset):
-    """Two different frames of each chosen clip, in random order, with a random warp each.
+    """Two different frames of each chosen clip, in random order, with a random warp each (`warp`: its strength).
 
     Every random number comes from (seed, epoch, batch). A batch: `source`, `driving` (B, S, S, 3) uint8, `affine`
     (B, 2, 3), `plate` (B, 25, 2), beside zeros that stand for a target.
     """
 
-    def __init__(self, clips: Clips, chosen: np.ndarray, batch_size: int, seed: int, train: bool = True):
+    def __init__(
+        self, clips: Clips, chosen: np.ndarray, batch_size: int, seed: int, train: bool = True, warp: float = 1.0
+    ):
         super().__init__(workers=1)
+        self.warp = warp
         self.clips, self.chosen, self.batch_size = clips, chosen, min(batch_size, len(chosen))
         self.seed, self.train, self.epoch = seed, train, 0
         self._frames = [np.flatnonzero(clips.clip == number) for number in range(len(clips.names))]
@@ -164,7 +167,7 @@ class PairLoader(keras.utils.PyDataset):
         if self.train:
             mirrored = rng.random(len(rows)) < 0.5
             images[mirrored] = images[mirrored, :, :, ::-1]
-        affine, plate = draw_warps(rng, len(rows))
+        affine, plate = draw_warps(rng, len(rows), self.warp)
         named = {"source": images[:, 0], "driving": images[:, 1], "affine": affine, "plate": plate}
         return named, np.zeros(len(rows), np.float32)
 

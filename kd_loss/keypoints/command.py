@@ -38,8 +38,10 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
     if clips.left_out:
         print(f"{clips.left_out} clips of one frame are left out: no pair can be made of them")
     train, held = clips.split(options.validation)
-    loader = PairLoader(clips, train, options.batch_size, options.seed)
-    validation = PairLoader(clips, held, options.batch_size, options.seed, train=False) if len(held) else None
+    loader = PairLoader(clips, train, options.batch_size, options.seed, warp=options.warp)
+    validation = (
+        PairLoader(clips, held, options.batch_size, options.seed, train=False, warp=options.warp) if len(held) else None
+    )
     card = KeypointCard(
         options.arch,
         options.width,
@@ -54,6 +56,7 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
             "held_out": len(held),
             "features": Path(options.features).name,
             "separation": options.separation,
+            "warp": options.warp,
         },
     )
     detector = build_detector(card, options.seed)

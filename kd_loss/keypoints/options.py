@@ -52,6 +52,9 @@ class KeypointOptions(_TrainingOptions):
     points: int = option(10, "keypoints", within=(2, 100))
     size: int = option(64, "side of the pictures in pixels, a multiple of 64", within=(64, 512))
     crop: float = option(1.0, "central share of a frame's shorter side that is used", within=(0.1, 1))
+    warp: float = option(
+        1.0, "size of the random warps, in units of the published one", within=(0, 10), above=0
+    )
     features: str = option("", "a student (.h5) whose feature maps compare pictures beside their pixels")
     separation: float = option(
         0.0, "weight of a term that keeps keypoints apart; the published training has none", within=(0, math.inf),

@@ -19,10 +19,14 @@ AFFINE_DEVIATION, PLATE_DEVIATION = 0.05, 0.005
 Tensor = Any
 
 
-def draw_warps(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Affine matrices I + N(0, 0.05), (count, 2, 3), and weights N(0, 0.005) of a thin plate, (count, 25, 2)."""
-    affine = np.eye(2, 3) + rng.normal(0, AFFINE_DEVIATION, (count, 2, 3))
-    return affine.astype(np.float32), rng.normal(0, PLATE_DEVIATION, (count, CONTROL**2, 2)).astype(np.float32)
+def draw_warps(rng: np.random.Generator, count: int, strength: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Affine matrices I + N(0, 0.05), (count, 2, 3), and weights N(0, 0.005) of a thin plate, (count, 25, 2).
+
+    Both deviations are multiplied by `strength`.
+    """
+    affine = np.eye(2, 3) + strength * rng.normal(0, AFFINE_DEVIATION, (count, 2, 3))
+    plate = strength * rng.normal(0, PLATE_DEVIATION, (count, CONTROL**2, 2))
+    return affine.astype(np.float32), plate.astype(np.float32)
 
 
 def _from_control(points: Tensor) -> tuple[Tensor, Tensor]:

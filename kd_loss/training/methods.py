@@ -4,29 +4,49 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kd_loss.configuration import weighted
 from kd_loss.distillation import METHODS, DistillationMethod, get_method
 from kd_loss.errors import UserError, choose
 
 
-def split_method(text: str, what: str = "--method") -> tuple[str, tuple[str, ...], float]:
-    """`srrl@tough,tolerant:0.1` -> its name, the roles that it listens to (none: its own choice), its weight."""
-    named, weight = weighted(text, what)
+class Asked(NamedTuple):
+    """A method as it is asked for: its name, settings, the roles that it listens to (none: its own choice), weight."""
+
+    name: str
+    settings: tuple[str, ...]
+    listens: tuple[str, ...]
+    weight: float
+
+
+def read_method(text: str, what: str = "--method") -> Asked:
+    """`srrl(alpha=0,beta=2)@tough,tolerant:0.1` -> name, ("alpha=0", "beta=2"), ("tough", "tolerant"), 0.1."""
+    head, opened, rest = text.partition("(")
+    inner, closed, tail = rest.rpartition(")")
+    named, weight = weighted(head + tail, what)
     name, at, roles = named.partition("@")
     listens = tuple(role for role in roles.split(",") if role)
     if at and not listens:
         raise UserError(f"{what} {text}: no teacher is named behind the @, e.g. srrl@tough:0.1")
-    return name, listens, weight
+    settings = tuple(setting.strip() for setting in inner.split(","))
+    if (opened and not (closed and all("=" in setting for setting in settings))) or ")" in head + tail:
+        raise UserError(f"{what} {text}: settings stand behind the name, e.g. 'srrl(alpha=0,beta=2)@tough:0.1'")
+    return Asked(name, settings if opened else (), listens, weight)
+
+
+def split_methods(text: str) -> list[str]:
+    """`"kd_loss+srrl(beta=1e+1):0.1"` -> its methods; a + within parentheses belongs to a number."""
+    return re.split(r"\+(?![^(]*\))", text)
 
 
 def name_of(methods: Sequence[str]) -> str:
     """What a run of these methods is called."""
-    return "+".join(split_method(text)[0] for text in methods)
+    return "+".join(read_method(text).name for text in methods)
 
 
 def load_plugins(files: Iterable[str]) -> None:
@@ -59,14 +79,16 @@ def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> dict[Disti
     """`["kd_loss", "srrl@tough:0.1"]` and `["srrl.beta=0.5"]` -> method -> weight."""
     weights: dict[str, float] = {}
     listening: dict[str, tuple[str, ...]] = {}
+    own: list[str] = []
     for text in methods:
-        name, listens, weight = split_method(text)
-        name = choose(name, METHODS, "method")
+        asked = read_method(text)
+        name = choose(asked.name, METHODS, "method")
         if name in weights:
             raise UserError(f"--method {name} is given twice")
-        weights[name], listening[name] = weight, listens
+        weights[name], listening[name] = asked.weight, asked.listens
+        own += [f"{name}.{setting}" for setting in asked.settings]
     parameters: dict[str, dict[str, Any]] = {name: {} for name in weights}
-    for text in settings:
+    for text in [*settings, *own]:  # a method's own settings win
         key, equals, value = text.partition("=")
         owner, dot, parameter = key.partition(".")
         if not equals or not dot or owner not in weights:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from kd_loss.training.asking import (
     measure_errors,
 )
 from kd_loss.training.faces import Unlabelled, augmentation_of
-from kd_loss.training.methods import load_plugins, name_of, parse_methods, split_method
+from kd_loss.training.methods import load_plugins, name_of, parse_methods, read_method, split_methods
 from kd_loss.training.options import StudentOptions, checked
 from kd_loss.training.processes import join
 from kd_loss.training.recording import Views
@@ -36,28 +37,38 @@ from kd_loss.training.sources import Source, open_sources, shares_trunk, teacher
 from kd_loss.training.train import Tell, Training
 from kd_loss.training.unlabelled import photographs, unlabelled_split
 
+_STAGE = re.compile(r"(?P<methods>.+)=(?P<epochs>0*[1-9]\d*)(@(?P<freeze>\w*))?")
+
 
 def parse_stages(options: StudentOptions) -> list[StudentOptions]:
     """One options object per stage; the settings of other stages' methods are left out of each."""
-    stages = []
+    stages, named = [], set()
     for text in options.stages:
-        names, equals, rest = text.partition("=")
-        epochs, _, freeze = rest.partition("@")
-        if not equals or not names or not epochs.isdigit() or int(epochs) < 1:
+        found = _STAGE.fullmatch(text)
+        if not found:
             raise UserError(
                 f"--stages {text} is not of the form methods=epochs[@tap], e.g. aht=20 or aht+pkt:0.1=20@P5"
             )
-        methods = names.split("+")
-        owners = [split_method(method, "--stages")[0] for method in methods]
+        methods = split_methods(found["methods"])
+        owners = [read_method(method, "--stages").name for method in methods]
+        named.update(owners)
         own = [setting for setting in options.set if setting.partition(".")[0] in owners]
-        stages.append(
-            dataclasses.replace(options, stages=[], method=methods, epochs=int(epochs), set=own, freeze=freeze)
-        )
-    owners = [split_method(method, "--stages")[0] for stage in stages for method in stage.method]
+        epochs, freeze = int(found["epochs"]), found["freeze"] or ""
+        stages.append(dataclasses.replace(options, stages=[], method=methods, epochs=epochs, set=own, freeze=freeze))
     for setting in options.set:
-        if stages and setting.partition(".")[0] not in owners:
+        if stages and setting.partition(".")[0] not in named:
             raise UserError(f"--set {setting}: no such method in --stages {' '.join(options.stages)}")
     return stages
+
+
+def named_stages(options: StudentOptions) -> list[StudentOptions]:
+    """The trainings of a run that has a name, each with its own name and the weights that it starts from."""
+    stages, init = [], options.init
+    for number, stage in enumerate(parse_stages(options), 1):
+        name = options.name if number == len(options.stages) else f"{options.name}-stage{number}"
+        stages.append(dataclasses.replace(stage, name=name, init=init))
+        init = str(options.runs / options.dataset / name / "last.h5")
+    return stages or [options]
 
 
 def train_student(

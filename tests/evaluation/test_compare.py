@@ -10,6 +10,7 @@ from kd_loss.evaluation import compare
 from kd_loss.evaluation.compare import run_compare, student_options
 from kd_loss.evaluation.options import CompareOptions
 from kd_loss.training.options import TeacherOptions
+from kd_loss.training.student import named_stages
 from kd_loss.training.teacher import train_teachers
 
 
@@ -49,6 +50,32 @@ def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeyp
     difference = again["methods"]["kd"]["nme"]["full"]["mean"] - again["methods"]["none"]["nme"]["full"]["mean"]
     assert gain["mean"] == pytest.approx(difference)
     assert gain["low"] <= gain["mean"] <= gain["high"]
+
+
+def test_stages_and_settings_stand_in_the_table(options):
+    staged = "srrl(beta=2.0)=1/kd=1@embedding"
+    mine = dataclasses.replace(options, methods=[staged, "kd(imitation=3.0)"], name="staged")
+    student = student_options(mine, staged, 0, "staged")
+    first, second = named_stages(student)
+    assert (first.name, first.method, first.init) == (f"{student.name}-stage1", ["srrl(beta=2.0)"], "")
+    assert (second.name, second.freeze) == (student.name, "embedding")
+    assert second.init == str(options.runs / "synthetic" / first.name / "last.h5")
+    summary = run_compare(mine)
+    assert (list(summary["methods"]), summary["failures"]) == ([staged, "kd(imitation=3.0)"], {})
+    # a run that stopped between the stages goes on, and what is there is not trained again
+    shutil.rmtree(options.runs / "synthetic" / student.name)
+    before = (options.runs / "synthetic" / first.name / "last.h5").stat().st_mtime_ns
+    assert run_compare(mine)["methods"][staged]["nme"] == summary["methods"][staged]["nme"]
+    assert (options.runs / "synthetic" / first.name / "last.h5").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match="-stage1 was trained with other options: learning_rate"):
+        run_compare(dataclasses.replace(mine, learning_rate=0.5))
+
+
+def test_who_has_no_teacher_is_not_told_how_to_ask_one(options):
+    mine = dataclasses.replace(options, teacher_mirror=True, teachers="cached")
+    alone, distilled = (student_options(mine, method, 0, "folder") for method in ("none", "kd"))
+    assert (alone.teacher_mirror, alone.teachers) == (False, "auto")
+    assert (distilled.teacher_mirror, distilled.teachers) == (True, "cached")
 
 
 def test_other_options_are_not_answered_with_old_figures(options, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 from kd_loss.errors import UserError
 from kd_loss.files import write_json
 from kd_loss.training.history import read_history, write_history
-from kd_loss.training.methods import parse_methods
+from kd_loss.training.methods import parse_methods, read_method, split_methods
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.run import find_teacher, finished_runs, open_run, readable
 from kd_loss.training.sources import teacher_files
@@ -64,9 +64,21 @@ def test_methods_with_weights_and_settings():
     assert (kd.variant, kd_weight, srrl.beta, srrl_weight) == ("paper", 1.0, 0.5, 0.1)
 
 
+def test_a_method_with_settings_of_its_own():
+    asked = read_method("srrl(alpha=0, beta=1e+1)@tough,tolerant:0.1")
+    assert asked == ("srrl", ("alpha=0", "beta=1e+1"), ("tough", "tolerant"), 0.1)
+    assert split_methods("kd+srrl(beta=1e+1):0.1") == ["kd", "srrl(beta=1e+1):0.1"]
+    [srrl] = parse_methods(["srrl(beta=2.0)"], ["srrl.beta=0.5", "srrl.alpha=3.0"])
+    assert (srrl.alpha, srrl.beta) == (3.0, 2.0)  # its own win
+
+
 @pytest.mark.parametrize(
     ("methods", "settings", "message"),
     [
+        (["srrl(beta)"], [], r"settings stand behind the name, e.g. 'srrl\(alpha=0,beta=2\)"),
+        (["srrl(beta=1"], [], "settings stand behind"),
+        (["srrl)"], [], "settings stand behind"),
+        (["srrl(gamma=1)"], [], "unknown parameter of srrl 'gamma'"),
         (["kd_loss"], ["variant=paper"], "not of the form method.parameter=value, method one of kd_loss"),
         (["kd_loss"], ["srrl.beta=1"], "method one of kd_loss"),
         (["kd_loss"], ["kd_loss.beta=1"], "unknown parameter of kd_loss 'beta'"),
