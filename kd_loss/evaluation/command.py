@@ -13,13 +13,13 @@ import numpy as np
 from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.errors import UserError
-from kd_loss.evaluation.findings import lines_of, metrics_of
+from kd_loss.evaluation.findings import TO_TEACHER, lines_of, metrics_of
 from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.options import EvaluationOptions
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.published import is_official
 from kd_loss.evaluation.report import print_table, render_html
-from kd_loss.evaluation.result import Result, test_network
+from kd_loss.evaluation.result import Result, test_network, with_teacher
 from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.ownership import check_free, claim
 from kd_loss.training.history import read_history
@@ -104,6 +104,9 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
             results.append(test_network(path, name, dataset, split, options.batch_size))
         except UserError as error:
             print(f"warning: left out: {error}")
+    if options.teacher:
+        teacher = test_network(Path(options.teacher), "teacher", dataset, split, options.batch_size)
+        results = [*with_teacher(results, teacher, options.teacher), teacher]
     if not is_run(folder):
         claim(folder, FILES)
     official = is_official(split.spec.name, dict(Counter(split.subset.tolist())), dict(split.spec.official))
@@ -129,7 +132,8 @@ def write_results(
     first = results[0]
     found = findings_of(first.split.spec)
     tables = found.tables(results, official)
-    print_table(tables[0]["title"], tables[0]["header"], tables[0]["rows"])
+    for table in (t for t in tables if t is tables[0] or t["title"] == TO_TEACHER):
+        print_table(table["title"], table["header"], table["rows"])
     history = _history(curves or folder / "history.csv")
     pictures = [found.error_curves(results), *found.pictures(first, worst_count, history)]
     config = folder / "config.json"

@@ -6,8 +6,6 @@ on where it was, and a method that fails does not take the others with it.
 
 from __future__ import annotations
 
-import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,21 +15,22 @@ import keras
 import numpy as np
 
 from kd_loss.configuration import check_values
-from kd_loss.datasets.prepared import PreparedDataset, open_dataset
+from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, open_dataset
 from kd_loss.errors import UserError
+from kd_loss.evaluation.competitors import student_options, trainings_of
 from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.metrics import Score, holm, seeds_and_faces
 from kd_loss.evaluation.options import CompareOptions
 from kd_loss.evaluation.plots import ced_plot
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.report import print_table, render_html
-from kd_loss.evaluation.result import Result, test_network
+from kd_loss.evaluation.result import Result, test_network, with_teacher
 from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.ownership import claim
 from kd_loss.training.history import read_history
-from kd_loss.training.methods import load_plugins, parse_methods, read_method, split_methods
-from kd_loss.training.options import StudentOptions
+from kd_loss.training.methods import load_plugins, parse_methods, read_method
 from kd_loss.training.same_run import check_same
+from kd_loss.training.sources import teacher_files
 from kd_loss.training.student import check_student, named_stages, parse_stages, train_student
 
 AnyResult = Result | PoseResult
@@ -40,53 +39,13 @@ BASELINE = "none"
 START = "start"
 
 
-def _stages(method: str) -> list[str]:
-    """The stages of `aht(alpha=0)=20/ail=20@P5`; none of a method that is trained at once."""
-    return method.split("/") if re.search(r"=\d+(@\w+)?$", method) else []
-
-
-def _trained_at_once(method: str) -> list[list[str]]:
-    """The methods of each stage, or of the one training."""
-    stages = [re.sub(r"=\d+(@\w*)?$", "", stage) for stage in _stages(method)] or [method]
-    return [split_methods(stage) for stage in stages]
-
-
-def student_options(options: CompareOptions, method: str, seed: int, folder: str) -> StudentOptions:
-    """One student of a comparison; the settings of other methods are left out."""
-    trainings = _trained_at_once(method)
-    names = [read_method(part, "--methods").name for parts in trainings for part in parts]
-    shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions)}
-    del shared["methods"], shared["seeds"]
-    shared["set"] = [text for text in options.set if text.partition(".")[0] in names]
-    given = [text.partition("=")[0] for text in options.teacher]
-    heard: set[str] = set()
-    for parts in trainings:
-        own = {read_method(part).name for part in parts}
-        made = parse_methods(parts, [text for text in shared["set"] if text.partition(".")[0] in own])
-        heard.update(role for one in made for role in one.heard(given))
-    # the others' teachers
-    shared["teacher"] = [text for text in options.teacher if text.partition("=")[0] in heard]
-    shared["tough"] = options.tough if "tough" in heard or options.init == "teacher" else ""
-    shared["tolerant"] = options.tolerant if "tolerant" in heard else ""
-    if not heard:  # nobody reads the landmarks of unlabelled faces, and there is nobody to ask
-        defaults = StudentOptions()
-        asking = ("unlabelled", "teachers", "teacher_views", "teacher_mirror", "map_points")
-        shared.update({name: getattr(defaults, name) for name in asking})
-    name = f"{folder}/{re.sub('[^A-Za-z0-9_+.-]+', '-', method).strip('-')}-seed{seed}"
-    own_way: dict[str, Any] = {"stages": _stages(method)} if _stages(method) else {"method": trainings[0]}
-    student = StudentOptions(**{**shared, **own_way, "seed": seed, "name": name})
-    parent = options.runs / options.dataset
-    started = any((parent / stage.name / "config.json").is_file() for stage in named_stages(student))
-    return dataclasses.replace(student, resume=started)
-
-
 def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
     """Refuse what is wrong with the methods, their settings and teachers before any training."""
     check_values(options)
     if len(set(options.methods)) != len(options.methods):
         raise UserError("--methods names a method twice")
     load_plugins(options.plugin)
-    trainings = [parts for method in options.methods for parts in _trained_at_once(method)]
+    trainings = [parts for method in options.methods for parts in trainings_of(method)]
     owners = {read_method(part, "--methods").name for parts in trainings for part in parts}
     for text in options.set:
         if text.partition(".")[0] not in owners:
@@ -143,9 +102,30 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
             results = {START: [test_network(Path(options.init), START, dataset, split, 32)], **results}
         except UserError as error:  # of another scheme: it has no landmarks to compare
             print(f"the start is not in the table: {error}")
+    results = _with_teacher(options, results, dataset, split)
     summary = summarise(results, seconds, failures)
     write_comparison(options.runs / options.dataset / folder_name, options, results, summary)
     return summary
+
+
+def _with_teacher(
+    options: CompareOptions, results: dict[str, list[AnyResult]], dataset: PreparedDataset, split: PreparedSplit
+) -> dict[str, list[AnyResult]]:
+    """The results with their distance to the first teacher of the comparison; without, where that has no landmarks."""
+    if not isinstance(next(iter(results.values()))[0], Result):
+        return results
+    for method in options.methods:
+        student = student_options(options, method, options.seed, "")
+        for stage in parse_stages(student) or [student]:
+            files = teacher_files(stage, parse_methods(stage.method, stage.set), dataset.folder.name)
+            for role, (texts, _) in files.items():
+                try:
+                    told = test_network(Path(texts[0]), role, dataset, split, 32)
+                    return {name: with_teacher(runs, told, texts[0]) for name, runs in results.items()}
+                except UserError as error:  # of another runtime, or another scheme
+                    print(f"no distance to the teacher: {error}")
+                    return results
+    return results
 
 
 def summarise(
@@ -199,7 +179,7 @@ def _rows(
         for name in names:
             spread = entry[metric][name]["std"]
             cells.append(f"{entry[metric][name]['mean']:.2f}" + (f" ± {spread:.2f}" if spread is not None else ""))
-        cells += [f"{entry[name]:.2f}" for name in more]
+        cells += [f"{entry[name]:.4f}" if name == "akd" else f"{entry[name]:.2f}" for name in more]
         gain = entry.get("against_none")
         paired = f"{gain['mean']:+.2f} ({gain['low']:+.2f}…{gain['high']:+.2f})" if gain else "–"
         p = f"{gain['p']:.3f}" if gain else "–"
@@ -218,7 +198,7 @@ def write_comparison(
     found = findings_of(spec)
     header, rows = _rows(summary, spec.metric, found.shares, list(first.more()))
     title = found.title(spec)
-    print_table(title, header, rows, turned=bool(first.more()))  # a column a method where there are many figures
+    print_table(title, header, rows, turned=len(first.more()) > 1)  # a column a method where there are many figures
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
     curves = ced_plot(errors, words=spec.metric_words)
     size = first.network["size"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.evaluation.metrics import part_errors, worst
+from kd_loss.evaluation.metrics import bootstrap_interval, part_errors, worst
 from kd_loss.evaluation.pictures import result_sheet, soft_sheet
 from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
 from kd_loss.evaluation.pose_result import PoseResult
@@ -21,6 +21,7 @@ from kd_loss.wording import counted
 
 COLOURS = "green: annotated, red: predicted"
 SHARES = ("FR@0.10", "AUC@0.10")
+TO_TEACHER = "Mean distance to the teacher's landmarks (AKD), in units of the −1…1 grid"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,14 @@ def tables_of(results: Sequence[Result], official: bool) -> list[dict[str, Any]]
         rows = [[r.name, *(f"{p[part]:.2f}" for part in spec.parts)] for r, p in zip(results, parts, strict=True)]
         header = ["network", *spec.parts]
         tables.append({"title": "Error per facial part, in %", "header": header, "rows": rows})
+    told = [(result.name, result.akd) for result in results if result.akd is not None]
+    if told:
+        ends = [bootstrap_interval(akd) for _, akd in told]
+        rows = [
+            [name, f"{akd.mean():.4f}", f"{low:.4f}…{high:.4f}"]
+            for (name, akd), (low, high) in zip(told, ends, strict=True)
+        ]
+        tables.append({"title": TO_TEACHER, "header": ["network", "AKD", "95 %"], "rows": rows})
     return tables
 
 

@@ -20,6 +20,7 @@ class EvaluationOptions:
     dataset: str = option("w300", "prepared dataset")
     split: str = option("test", "test or train", choices=("test", "train"))
     beside: bool = option(True, "test the dataset's newest teachers and students alone and distilled beside it")
+    teacher: str = option("", "a network to whose landmarks the mean distance (AKD) of the others is told")
     mirror: bool = option(False, "test the weights with the mean about each face and its mirror image first")
     worst: int = option(20, "how many of the worst faces to draw", within=(1, math.inf))
     batch_size: int = option(32, "faces per step", within=(1, math.inf))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from kd_loss.training.prediction import check_fit, predict_split, rank_correlati
 class Result:
     """Predictions (N, K, 2), in source pixels, of one network on a split, and their errors.
 
-    `spread` (N, K), of its heatmaps in crop sides, is None for a network without.
+    `spread` (N, K), of its heatmaps in crop sides, is None for a network without. `normalised` (N, K, 2) are the
+    landmarks as the network gave them, and `told` those of the teacher to whom its distance is asked for.
     """
 
     name: str
@@ -34,13 +35,15 @@ class Result:
     split: PreparedSplit
     predicted: np.ndarray
     truth: np.ndarray
+    normalised: np.ndarray
     spread: np.ndarray | None = None
+    told: np.ndarray | None = None
 
     @classmethod
     def of(cls, split: PreparedSplit, targets: np.ndarray, spread: np.ndarray | None, **about: Any) -> Result:
         """From the normalised landmarks (N, K, 2) that a network gave; `about`: `name`, `weights`, `network`."""
         predicted, truth = split.to_source(targets), split.to_source(split.landmarks)
-        return cls(split=split, predicted=predicted, truth=truth, spread=spread, **about)
+        return cls(split=split, predicted=predicted, truth=truth, normalised=targets, spread=spread, **about)
 
     def errors(self, normaliser: str) -> np.ndarray:
         """Errors (N, K) in % of a normalising distance, measured in the source pictures; NaN: not annotated."""
@@ -62,9 +65,16 @@ class Result:
         """The error of each face by which methods are compared, (N,): `nme`."""
         return self.nme
 
+    @property
+    def akd(self) -> np.ndarray | None:
+        """AKD (N,) = 1/K Σ ‖S_k − T_k‖ to a teacher's landmarks, in units of the grid −1…1 across the crop."""
+        if self.told is None:
+            return None
+        return 2 * np.linalg.norm(self.normalised - self.told, axis=-1).mean(axis=1)
+
     def more(self) -> dict[str, float]:
-        """Further columns of a comparison: none."""
-        return {}
+        """Further columns of a comparison: the distance to a teacher, where one is given."""
+        return {} if self.akd is None else {"akd": float(self.akd.mean())}
 
     def scores(self, normaliser: str = "") -> dict[str, Score]:
         """Report row -> score by a normaliser, or the default one; rows without a face are left out."""
@@ -81,6 +91,7 @@ class Result:
             "weights": self.weights,
             **self.network,
             "scores": {n: {r: asdict(s) for r, s in self.scores(n).items()} for n in normalisers},
+            **self.more(),
             "parts": part_errors(errors, self.spec),
             **({} if self.spread is None else {SPREAD_CORRELATION: rank_correlation(self.spread, errors)}),
             "points": [None if np.isnan(e).all() else round(mean_of_known(e), 4) for e in errors.T],
@@ -133,3 +144,12 @@ def test_network(
     assert read is not None  # `check_fit` has asked
     kind = RESULTS[type(split.spec)]
     return kind.of(split, read, spread, name=name, weights=str(path), network=facts)
+
+
+def with_teacher(
+    results: Sequence[Result | PoseResult], teacher: Result | PoseResult, weights: str
+) -> list[Result | PoseResult]:
+    """The results with their distance to a teacher's landmarks; a `UserError` where it has none."""
+    if not isinstance(teacher, Result):
+        raise UserError(f"--teacher {weights}: the distance is one of landmarks, not of a {teacher.scheme.noun}")
+    return [replace(result, told=teacher.normalised) if isinstance(result, Result) else result for result in results]

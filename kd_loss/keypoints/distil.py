@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from kd_loss.configuration import check_values, to_plain
+from kd_loss.distillation.keypoints import attention_term, heatmap_term, pooled_to
 from kd_loss.errors import UserError
 from kd_loss.files import sha256
 from kd_loss.keypoints import losses
@@ -38,7 +39,7 @@ class KeypointDistiller(keras.Model):
     outputs, the student's through a 1 × 1 convolution and max-pooling to the teacher's shape. Metrics: the terms, AKD.
 
     Args:
-        loss: one of `LOSSES`; letter: see `losses.heatmap_term` and `losses.attention_term`; power: of the attention.
+        loss: one of `LOSSES`; letter: see `distillation.keypoints`; power: of the attention.
     """
 
     def __init__(
@@ -62,7 +63,6 @@ class KeypointDistiller(keras.Model):
                 raise UserError("the teacher's encoder ends in one cell, where attention says nothing: --loss L2")
             self.connector = keras.layers.Conv2D(theirs[-1], 1, name="connector")
             self.connector.build((None, None, None, mine[-1]))
-            self._pool = max(1, mine[1] // theirs[1])
         self.trackers = {name: keras.metrics.Mean(name=name) for name in [*self.terms, "akd"]}
         self.built = True
 
@@ -78,11 +78,10 @@ class KeypointDistiller(keras.Model):
         told = {name: ops.stop_gradient(value) for name, value in self._ask[0](y_pred["image"]).items()}
         values = {"value": losses.value_and_slope(y_pred, told)}
         if "heatmaps" in self.terms:
-            values["heatmaps"] = losses.heatmap_term(y_pred["heatmaps"], told["heatmaps"], self.letter)
+            values["heatmaps"] = heatmap_term(y_pred["heatmaps"], told["heatmaps"], self.letter)
         if "attention" in self.terms:
-            mine = self.connector(y_pred["encoder"])
-            mine = ops.max_pool(mine, self._pool, self._pool) if self._pool > 1 else mine
-            values["attention"] = losses.attention_term(mine, told["encoder"], self.power, self.letter)
+            mine = pooled_to(self.connector(y_pred["encoder"]), told["encoder"].shape[1])
+            values["attention"] = attention_term(mine, told["encoder"], self.power, self.letter)
         akd = losses.average_keypoint_distance(y_pred["keypoints"], told["keypoints"])
         for name, value in {**values, "akd": akd}.items():
             self.trackers[name].update_state(value)

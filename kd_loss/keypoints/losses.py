@@ -10,7 +10,7 @@ from typing import Any
 
 from keras import ops
 
-from kd_loss.distillation.base import match_size, per_sample
+from kd_loss.distillation.base import per_sample
 from kd_loss.keypoints.warp import warp_jacobian, warp_points
 
 Tensor = Any
@@ -72,33 +72,6 @@ def feature_l1(mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
 def value_and_slope(student: dict[str, Tensor], teacher: dict[str, Tensor]) -> Tensor:
     """L1 = MSE(kp) + MSE(J), (B,)."""
     return sum(per_sample(ops.square(student[name] - teacher[name])) for name in ("keypoints", "jacobians"))
-
-
-def heatmap_term(mine: Tensor, theirs: Tensor, letter: bool = False) -> Tensor:
-    """What L2 adds: the squared difference of heatmaps after the softmax, (B,).
-
-    The sum over cells and mean over keypoints; with `letter` the mean over both, as written, which is smaller by the
-    number of cells. A teacher's finer maps are averaged to the student's cells and sum to 1 again.
-    """
-    if tuple(mine.shape[1:3]) != tuple(theirs.shape[1:3]):
-        theirs = ops.maximum(match_size(theirs, mine), 0.0)
-        theirs = theirs / (ops.sum(theirs, axis=(1, 2), keepdims=True) + 1e-9)
-    cells = 1 if letter else mine.shape[1] * mine.shape[2]
-    return cells * per_sample(ops.square(mine - theirs))
-
-
-def attention_term(mine: Tensor, theirs: Tensor, power: float = 2.0, letter: bool = False) -> Tensor:
-    """What L3 adds: the squared difference of Σ_c |A|^p of two encoders' outputs (B, h, w, C), (B,).
-
-    Each map is brought to length 1 first (Zagoruyko & Komodakis, ICLR 2017) and the squares are added; with `letter`
-    the mean of the squares as it is written, in units of the features.
-    """
-    maps = [ops.sum(ops.power(ops.abs(a) + 1e-6, power), axis=-1) for a in (mine, theirs)]
-    flat = [ops.reshape(a, (ops.shape(a)[0], -1)) for a in maps]
-    if letter:
-        return per_sample(ops.square(flat[0] - flat[1]))
-    unit = [a / (ops.norm(a, axis=1, keepdims=True) + 1e-9) for a in flat]
-    return ops.sum(ops.square(unit[0] - unit[1]), axis=1)
 
 
 def average_keypoint_distance(mine: Tensor, theirs: Tensor) -> Tensor:

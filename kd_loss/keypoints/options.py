@@ -9,6 +9,7 @@ from pathlib import Path
 from kd_loss.configuration import option
 from kd_loss.errors import UserError
 
+#: `distillation.keypoints.LOSSES`, for help that does not wait for Keras
 LOSSES = ("L1", "L2", "L3")
 
 

@@ -16,7 +16,7 @@ CUTS = ("P3", "P4", "P5")
 #: the methods of this package, for help that does not wait for Keras; `distillation.METHODS` are all there are
 METHOD_NAMES = (
     *("none", "kd_loss", "kd", "pseudo", "heatmap", "likelihood", "auxiliary", "min", "imitation", "bound", "pil"),
-    *("ail", "aht", "fitnet", "attention", "srrl", "rkd", "pkt"),
+    *("ail", "aht", "fitnet", "attention", "srrl", "rkd", "pkt", "keypoints"),
 )
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 

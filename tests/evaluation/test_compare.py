@@ -7,7 +7,8 @@ import pytest
 
 from kd_loss.errors import UserError
 from kd_loss.evaluation import compare
-from kd_loss.evaluation.compare import run_compare, student_options
+from kd_loss.evaluation.compare import run_compare
+from kd_loss.evaluation.competitors import student_options
 from kd_loss.evaluation.options import CompareOptions
 from kd_loss.training.options import TeacherOptions
 from kd_loss.training.student import named_stages
@@ -50,6 +51,11 @@ def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeyp
     difference = again["methods"]["kd"]["nme"]["full"]["mean"] - again["methods"]["none"]["nme"]["full"]["mean"]
     assert gain["mean"] == pytest.approx(difference)
     assert gain["low"] <= gain["mean"] <= gain["high"]
+    # all are told their distance to the teacher, those that never heard it as well
+    told = {method: again["methods"][method]["akd"] for method in ("none", "kd")}
+    assert told["none"] == pytest.approx(0, abs=1e-6)  # the teacher's own training: same network, seed and loss
+    assert 0 < told["kd"] < 2
+    assert "akd" in (folder / "report.html").read_text()
 
 
 def test_stages_and_settings_stand_in_the_table(options):

@@ -34,6 +34,22 @@ def test_foreign_files_in_the_folder_of_the_results(options, tmp_path, capsys):
     assert run_test(dataclasses.replace(options, output=str(tmp_path)))["faces"] == 10  # its own are replaced
 
 
+def test_the_distance_to_a_teacher(options, tmp_path, capsys):
+    """A network is 0 away from itself; one whose bias is 0.05 larger on both axes: √2 · 0.05 of a crop, twice."""
+    network = build_network(Card("tiny", 1.0, "synthetic", W300.to_dict(), 32, "student", 0.15))
+    head = network.model.get_layer("head")
+    kernel, bias = head.get_weights()
+    head.set_weights([kernel, bias + 0.05])
+    save_network(network, tmp_path / "moved.h5")
+    weights = [*options.weights, str(tmp_path / "moved.h5")]
+    mine = dataclasses.replace(options, weights=weights, teacher=weights[0], output=str(tmp_path / "out"))
+    own, moved, teacher = run_test(mine)["networks"]
+    assert own["akd"] == pytest.approx(0, abs=1e-6)
+    assert moved["akd"] == pytest.approx(2 * 0.05 * 2**0.5, rel=1e-4)
+    assert "akd" not in teacher
+    assert "distance to the teacher" in " ".join(capsys.readouterr().out.split())
+
+
 @pytest.mark.parametrize("name", ["report.html", "metrics.json", "curves.png"])
 def test_a_report_of_the_users_is_not_replaced(options, tmp_path, name):
     (tmp_path / name).write_text("mine")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from kd_loss.distillation.keypoints import attention_term, heatmap_term
 from kd_loss.keypoints import losses
 from kd_loss.keypoints.motion import drawn, sparse_motion
 from kd_loss.keypoints.warp import draw_warps, warp_jacobian, warp_points
@@ -58,8 +59,8 @@ def test_heatmaps_of_two_cells_in_both_readings():
     """All of the mass in one cell of 58² against all of it in another: 2 as a sum, 2 / 3364 to the letter."""
     mine, theirs = np.zeros((2, 1, 58, 58, 3), np.float32)
     mine[0, 3, 4], theirs[0, 9, 9] = 1, 1
-    assert number(losses.heatmap_term(mine, theirs)) == pytest.approx([2])
-    assert number(losses.heatmap_term(mine, theirs, letter=True)) == pytest.approx([2 / 3364])
+    assert number(heatmap_term(mine, theirs)) == pytest.approx([2])
+    assert number(heatmap_term(mine, theirs, letter=True)) == pytest.approx([2 / 3364])
 
 
 def test_a_finer_heatmap_is_brought_to_the_students_cells():
@@ -67,20 +68,20 @@ def test_a_finer_heatmap_is_brought_to_the_students_cells():
     fine[0, 29, 29] = 1
     coarse = number(ops.image.resize(fine, (16, 16), antialias=True))
     coarse = np.maximum(coarse, 0) / np.maximum(coarse, 0).sum()
-    assert number(losses.heatmap_term(coarse, fine)) == pytest.approx([0], abs=1e-6)
-    assert number(losses.heatmap_term(np.roll(coarse, 5, axis=1), fine)) > 0.1
+    assert number(heatmap_term(coarse, fine)) == pytest.approx([0], abs=1e-6)
+    assert number(heatmap_term(np.roll(coarse, 5, axis=1), fine)) > 0.1
 
 
 def test_attention_in_both_readings():
     """Features ten times as large have the same attention of length 1, and another one to the letter."""
     rng = np.random.default_rng(0)
     features = rng.uniform(0.5, 2, (2, 2, 2, 8)).astype(np.float32)
-    assert number(losses.attention_term(10 * features, features)) == pytest.approx(0, abs=1e-5)
-    letter = number(losses.attention_term(10 * features, features, letter=True))
+    assert number(attention_term(10 * features, features)) == pytest.approx(0, abs=1e-5)
+    letter = number(attention_term(10 * features, features, letter=True))
     assert letter == pytest.approx(np.mean((99 * (features**2).sum(-1)).reshape(2, -1) ** 2, axis=1), rel=1e-3)
     one, other = np.zeros((2, 1, 2, 2, 1), np.float32)
     one[0, 0, 0], other[0, 1, 1] = 3, 3
-    assert number(losses.attention_term(one, other)) == pytest.approx([2], abs=1e-3)
+    assert number(attention_term(one, other)) == pytest.approx([2], abs=1e-3)
 
 
 def test_motion_carries_a_keypoint_to_its_place():

@@ -1,0 +1,64 @@
+"""L1 to L3 of landmark networks, on numbers that one can check by hand."""
+
+import numpy as np
+import pytest
+
+from kd_loss.distillation import Distiller, get_method
+from kd_loss.errors import UserError
+from tests.distillation.test_contract import SPEC, TRUTH, student_and_teachers
+
+FAR = -1e4  # before the softmax: no mass
+
+
+def maps(cell):
+    """Heatmaps (1, 2, 2, 1) with all of their mass in one of four cells."""
+    values = np.full((1, 4, 1), FAR, np.float32)
+    values[0, cell] = 0
+    return values.reshape(1, 2, 2, 1)
+
+
+def told(loss, **parameters):
+    method = get_method("keypoints", {"loss": loss, **parameters})
+    method.shares = {"tough": 1.0}
+    return method
+
+
+def test_the_truth_takes_no_part():
+    """A tenth of the crop aside is a fifth of the grid: (0.2² + 0) / 2."""
+    method = told("L1")
+    mine, theirs = ({"landmarks": np.array([[[x, 0.0]]], np.float32)} for x in (0.1, 0.0))
+    for truth in (0.0, 0.4):
+        [(name, value)] = method.terms(np.full((1, 1, 2), truth), mine, {"tough": theirs}).items()
+        assert (name, np.asarray(value)) == ("value", pytest.approx([0.02]))
+    assert method.distilling_terms == method.term_names == ("value",)
+
+
+def test_heatmaps_that_share_no_cell():
+    """1² + 1² over the cells; their mean to the letter; 0 where they agree."""
+    point = np.zeros((1, 1, 2), np.float32)
+    mine, theirs = ({"landmarks": point, "heatmaps": maps(cell)} for cell in (0, 3))
+    for letter, apart in ((False, 2.0), (True, 0.5)):
+        method = told("L2", letter=letter)
+        assert np.asarray(method.terms(point, mine, {"tough": theirs})["heatmaps"]) == pytest.approx([apart])
+        assert np.asarray(method.terms(point, mine, {"tough": mine})["heatmaps"]) == pytest.approx([0])
+
+
+def test_l3_reads_the_encoders_and_trains_its_connector():
+    student, teachers = student_and_teachers(head="heatmap", cut="P4")
+    method = get_method("keypoints", {"loss": "L3", "attention": 3.0})
+    assert method.student_taps == ("landmarks", "heatmaps", "P4")
+    distiller = Distiller(
+        student=student, methods={method: 1.0}, teachers={"tough": teachers["tough"]}, spec=SPEC, kinds=1
+    )
+    assert distiller.objective == "1·value + 1·heatmaps + 3·attention"
+    images = np.random.default_rng(3).integers(0, 256, (4, 32, 32, 3)).astype("float32")
+    distiller.compile(optimizer="adam")
+    before = [np.array(w) for w in method.connectors["tough"].get_weights()]
+    logs = distiller.train_on_batch(images, {"landmarks": TRUTH}, return_dict=True)
+    assert logs["attention"] > 0
+    assert any((a != b).any() for a, b in zip(before, method.connectors["tough"].get_weights(), strict=True))
+
+
+def test_an_unknown_loss():
+    with pytest.raises(UserError, match="unknown keypoints.loss 'L4': valid: L1, L2, L3"):
+        get_method("keypoints", {"loss": "L4"})
