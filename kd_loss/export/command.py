@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
             from kd_loss.export.web import write_page
 
             page = folder / _name(weights, "web", "")
-            with _needed("web"):
+            with convert.needed("web"):
                 write_page(network, page, options.web_runtime, precisions[0], calibration)
             print(f"{page}: a page; look at it: python -m http.server -d {page}, http://localhost:8000")
             continue
@@ -110,16 +109,6 @@ def _check(predicted: np.ndarray, card: Card, reference: np.ndarray, limit: floa
         raise _Refused(f"mean {mean:.3f} {card.scheme().apart_unit}, allowed {limit:g}")
 
 
-@contextmanager
-def _needed(kind: str) -> Iterator[None]:
-    """A package that is not installed as one line."""
-    try:
-        yield
-    except ImportError as error:
-        missing = error.name or str(error).strip().splitlines()[0][:80]
-        raise UserError(f"the format {kind} needs more packages ({missing}): pip install -e '.[export]'") from None
-
-
 def _dataset(network: LandmarkNet, options: ExportOptions) -> PreparedDataset | None:
     name = options.dataset or network.card.dataset
     if not options.dataset and name not in prepared_names(options.data):
@@ -151,7 +140,7 @@ def _write(
             write_json(temporary / "card.json", dataclasses.asdict(network.card))
         return predicted
     with atomic_file(path, SUFFIX[kind]) as temporary, quiet_stderr():
-        with _needed(kind):
+        with convert.needed(kind):
             to_file = convert.to_litert if kind == "litert" else convert.to_onnx
             to_file(network, temporary, precision, calibration)
         predicted = _predict(open_network(temporary), faces.crops)

@@ -9,6 +9,7 @@ floating point, and such a file takes and gives real numbers. `networks.runtimes
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -133,3 +134,13 @@ def require_tensorflow() -> None:
     """A `UserError` on the JAX backend: TensorFlow's converters read TensorFlow's graphs."""
     if keras.backend.backend() != "tensorflow":
         raise UserError("export needs the TensorFlow backend: leave KERAS_BACKEND out, or set it to tensorflow")
+
+
+@contextmanager
+def needed(kind: str) -> Iterator[None]:
+    """A package that is not installed as one line."""
+    try:
+        yield
+    except ImportError as error:
+        missing = error.name or str(error).strip().splitlines()[0][:80]
+        raise UserError(f"the format {kind} needs more packages ({missing}): pip install -e '.[export]'") from None

@@ -1,4 +1,4 @@
-"""The command `export-keypoints`: a detector as a file of LiteRT or ONNX Runtime."""
+"""The command `export-keypoints`: a detector as a file of LiteRT or ONNX Runtime, or as a web page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from kd_loss.configuration import check_values, option
 from kd_loss.datasets.synthetic import draw_face
 from kd_loss.errors import UserError
 from kd_loss.export import convert
+from kd_loss.export.web import write_keypoint_page
 from kd_loss.files import atomic_file
 from kd_loss.networks.keypoint_detector import load_detector
 from kd_loss.quiet import quiet_stderr
@@ -29,8 +30,11 @@ class KeypointExportOptions:
     """A keypoint detector for other runtimes, compared with itself on drawn faces."""
 
     weights: str = option("", "detector (.h5)", positional=True)
-    format: list[str] = option(["litert", "onnx"], "of the files", choices=tuple(FORMATS))
+    format: list[str] = option(
+        ["litert", "onnx"], "litert (.tflite), onnx, web (a page for browsers)", choices=(*FORMATS, "web")
+    )
     precision: str = option("fp32", "of the weights", choices=tuple(TOLERANCE))
+    web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; fetched by npm if left out")
     output: str = option("", "folder of the files; export beside the weights if left out")
     config: str = option("", "JSON or TOML file with options; those of the command line win")
 
@@ -42,7 +46,7 @@ class KeypointExportOptions:
 
 def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
     """Write the files; file -> mean difference of its keypoints. They take RGB 0…255 (B, S, S, 3), LiteRT's one at a
-    time, and give keypoints (B, K, 2) and Jacobians (B, K, 2, 2).
+    time, and give keypoints (B, K, 2) and Jacobians (B, K, 2, 2). A page is a folder, and not among them.
 
     Raises:
         UserError: a file's keypoints differ by more than the tolerance; it is not left behind.
@@ -57,15 +61,17 @@ def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
     folder = Path(options.output) if options.output else weights.parent / "export"
     written = {}
     for name in options.format:
+        if name == "web":
+            page = folder / f"{weights.stem}-web"
+            with convert.needed(name):
+                write_keypoint_page(detector, page, options.web_runtime, options.precision)
+            print(f"{page}: a page; look at it: python -m http.server -d {page}, http://localhost:8000")
+            continue
         path = folder / f"{weights.stem}-{options.precision}{FORMATS[name]}"
         with atomic_file(path, FORMATS[name]) as temporary, quiet_stderr():
             to_file = convert.to_litert if name == "litert" else convert.to_onnx
-            try:
+            with convert.needed(name):
                 to_file(detector, temporary, options.precision, None)
-            except ImportError as error:
-                raise UserError(
-                    f"the format {name} needs more packages ({error.name}): pip install -e '.[export]'"
-                ) from None
             found = by_shape(open_runtime(temporary)(faces), card.points)[0]
             mean = float(np.linalg.norm(found - wanted, axis=-1).mean())
             if not mean <= TOLERANCE[options.precision]:

@@ -1,4 +1,4 @@
-"""A folder that is a web page: student and finder as ONNX, onnxruntime-web, and a page that draws landmarks."""
+"""A folder that is a web page: networks as ONNX, onnxruntime-web, and a page that draws landmarks or keypoints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from kd_loss.errors import UserError
 from kd_loss.export.convert import to_onnx
 from kd_loss.files import atomic_folder, read_json, write_json
 from kd_loss.networks import LandmarkNet
+from kd_loss.networks.keypoint_detector import KeypointDetector
 from kd_loss.quiet import quiet_stderr
 
 #: the npm package that runs the network, in the version that the page is tested with
@@ -36,17 +39,35 @@ def write_page(
     Raises:
         UserError: the package is not there, or lacks a file that the page needs.
     """
-    with tempfile.TemporaryDirectory() as temporary, atomic_folder(folder) as target:
-        package = Path(runtime) if runtime else _fetch(Path(temporary))
-        copy_runtime(package, target / "ort")
-        for name in ("index.html", "landmarks.mjs", "finder.mjs"):
-            shutil.copyfile(PAGE / name, target / name)
+    with atomic_folder(folder) as target:
+        _begin_page(target, runtime, {name: name for name in ("index.html", "landmarks.mjs", "finder.mjs")})
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)
         card, spec = network.card, network.card.dataset_spec()
         page_card = {"size": card.size, "margin": card.margin, "points": spec.points, "edges": spec.edges}
         write_json(target / "card.json", {**page_card, "calibration": dict(card.calibration)})
         copy_finder(target)
+
+
+def write_keypoint_page(detector: KeypointDetector, folder: Path, runtime: str, precision: str) -> None:
+    """The page of a keypoint detector, which looks at the middle of a picture; otherwise as `write_page`."""
+    with atomic_folder(folder) as target:
+        files = {"keypoints.html": "index.html", "keypoints.mjs": "keypoints.mjs", "landmarks.mjs": "landmarks.mjs"}
+        _begin_page(target, runtime, files)
+        network: Any = detector
+        with quiet_stderr():
+            to_onnx(network, target / "model.onnx", precision, None)
+        card = detector.card
+        write_json(target / "card.json", {"size": card.size, "crop": card.crop, "points": card.points})
+
+
+def _begin_page(target: Path, runtime: str, files: Mapping[str, str]) -> None:
+    """What every page has: the runtime, and files of `PAGE` under the names that they get."""
+    with tempfile.TemporaryDirectory() as temporary:
+        package = Path(runtime) if runtime else _fetch(Path(temporary))
+        copy_runtime(package, target / "ort")
+    for source, name in files.items():
+        shutil.copyfile(PAGE / source, target / name)
 
 
 def copy_finder(target: Path) -> None:

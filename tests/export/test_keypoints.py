@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 
@@ -5,8 +7,11 @@ from kd_loss.datasets.synthetic import draw_face
 from kd_loss.errors import UserError
 from kd_loss.export import keypoints
 from kd_loss.export.keypoints import KeypointExportOptions, by_shape, run_export_keypoints
+from kd_loss.keypoints.clips import square
 from kd_loss.networks.keypoint_detector import KeypointCard, build_detector, save_detector
 from kd_loss.runtimes.files import embedded_card, open_runtime
+from kd_loss.schemes.drawing import encode_png
+from tests.export.browser import open_page
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +39,33 @@ def test_files_find_the_same_keypoints_and_jacobians(weights):
         assert found[0] == pytest.approx(wanted["keypoints"], abs=1e-3)
         assert found[1] == pytest.approx(wanted["jacobians"], abs=1e-3)
         assert embedded_card(file)["kind"] == "keypoints"
+
+
+@pytest.fixture(scope="module")
+def page(weights, tmp_path_factory):
+    if shutil.which("npm") is None:
+        pytest.skip("no npm to fetch onnxruntime-web with")
+    folder = tmp_path_factory.mktemp("export")
+    assert run_export_keypoints(KeypointExportOptions(str(weights[0]), ["web"], output=str(folder))) == {}
+    return folder / "best-web"
+
+
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (160, 128)])
+def test_the_page_finds_the_same_keypoints(page, weights, width, height):
+    """In the middle of the picture: the whole of it, and 128 of 160 columns at half the size."""
+    picture = np.zeros((height, width, 3), np.uint8)
+    left = (width - height) // 2
+    picture[:, left : left + height] = draw_face(height, 0, 3)
+    (page / "face.png").write_bytes(encode_png(picture))
+    answer = open_page(page, "picture=face.png", page.parent / "page.png")
+    assert answer["said"].startswith("4 keypoints, ")
+    seen = square(picture, 64, 1.0)
+    wanted = weights[1].model.predict(seen[None].astype(np.float32), verbose=0)
+    pixels = ((wanted["keypoints"][0] + 1) / 2 * 63 + 0.5) * height / 64 - 0.5 + [left, 0]
+    np.testing.assert_allclose(answer["result"]["keypoints"], pixels, atol=0.02 * height / 64)
+    np.testing.assert_allclose(
+        np.reshape(answer["result"]["jacobians"], (4, 2, 2)), wanted["jacobians"][0], atol=1e-3
+    )  # fmt: skip
 
 
 def test_a_file_that_differs_is_not_left_behind(weights, tmp_path, monkeypatch):
