@@ -59,7 +59,7 @@ class Parser(argparse.ArgumentParser):
         prefix = "unrecognized arguments: "
         if message.startswith(prefix):
             word = message.removeprefix(prefix).split()[0]
-            near = difflib.get_close_matches(word, list(self._option_string_actions), n=1)
+            near = difflib.get_close_matches(word, list(self._option_string_actions), n=1, cutoff=0.7)
             message = f"unknown option {word}" + (f": did you mean {near[0]}?" if near else "")
         raise UserError(f"{message} (see {self.prog} --help)")
 

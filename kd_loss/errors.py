@@ -18,8 +18,8 @@ def check_name(name: str, what: str) -> None:
         raise UserError(f"'{name}' cannot name {what}: letters, digits, _, -, + and . only")
 
 
-def choose(value: str, choices: Iterable[str], what: str) -> str:
-    """Return `value` if it is one of `choices`; otherwise raise a `UserError` with the nearest one.
+def choose(value: str, choices: Iterable[str], what: str, more: str = "") -> str:
+    """Return `value` if it is one of `choices`; otherwise raise a `UserError` with the nearest one, and `more`.
 
     Upper and lower case, and `-` against `_`, do not matter (`mobilenetv2` finds `mobileNetV2`).
     """
@@ -33,7 +33,7 @@ def choose(value: str, choices: Iterable[str], what: str) -> str:
         return folded[fold(value)]
     near = difflib.get_close_matches(fold(value), list(folded), n=1)
     hint = f"did you mean '{folded[near[0]]}'? " if near else ""
-    raise UserError(f"unknown {what} '{value}': {hint}valid: {', '.join(names)}")
+    raise UserError(f"unknown {what} '{value}': {hint}valid: {', '.join(names)}{more}")
 
 
 def disk_error(error: OSError, where: Path) -> UserError:

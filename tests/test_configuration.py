@@ -67,6 +67,7 @@ def test_a_bad_file_is_one_line(tmp_path, text, message):
     ("argv", "message"),
     [
         (["--batchsize", "3"], "unknown option --batchsize: did you mean --batch-size"),
+        (["--rush", "3"], r"unknown option --rush \(see"),  # nothing is near enough to be meant
         (["--batch-size", "x"], "invalid int value"),
         (["--config", "nowhere.json"], "cannot read"),
     ],

@@ -14,7 +14,7 @@ from kd_loss.distillation import METHODS, DistillationMethod
 from kd_loss.distillation.base import parameters_of
 from kd_loss.errors import choose
 from kd_loss.evaluation.options import MethodsOptions
-from kd_loss.training.methods import load_plugins
+from kd_loss.training.methods import OF_YOUR_OWN, load_plugins
 
 COLUMNS = ("method", "objective", "teachers", "taps", "parameters", "source")
 LEGEND = "S student, T teacher, y truth, e² a face's mean squared error, A feature maps; |…| is a mean over coordinates"
@@ -63,7 +63,7 @@ def markdown(rows: Iterable[dict[str, str]]) -> str:
 def run_methods(options: MethodsOptions) -> list[dict[str, str]]:
     """Print the table; returns its rows."""
     load_plugins(options.plugin)
-    rows = method_rows([choose(name, METHODS, "method") for name in options.names] or in_order(METHODS))
+    rows = method_rows([choose(name, METHODS, "method", OF_YOUR_OWN) for name in options.names] or in_order(METHODS))
     if options.markdown:
         print(markdown(rows), end="")
         return rows

@@ -99,7 +99,7 @@ def run_predict(options: PredictOptions) -> list[Face]:
         check_display()
     weights = Path(options.weights or default_weights())
     fast = without_keras(weights)
-    if fast == weights and weights.suffix in (".h5", ".keras"):
+    if fast == weights and weights.suffix in (".h5", ".keras") and weights.is_file():
         print(f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once")
     predictor = load_predictor(fast, mirror=options.mirror)
     detector = make_detector(options, predictor.card.margin)

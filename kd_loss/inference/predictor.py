@@ -125,6 +125,9 @@ class LandmarkPredictor:
         """
         if isinstance(source, str | os.PathLike | np.ndarray):
             return self.detect(_picture(source), self.detector, self.refine)
+        if not isinstance(source, Sequence):
+            kinds = "a file, a picture (H, W, 3) uint8 RGB, or a list of either"
+            raise UserError(f"a photograph is {kinds}, not {type(source).__name__}")
         found: list[list[FaceLandmarks]] = []
         for start in range(0, len(source), TOGETHER):
             images = [_picture(one) for one in source[start : start + TOGETHER]]

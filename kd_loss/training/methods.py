@@ -14,6 +14,8 @@ from kd_loss.configuration import weighted
 from kd_loss.distillation import METHODS, DistillationMethod, get_method
 from kd_loss.errors import UserError, choose
 
+OF_YOUR_OWN = "; one of your own is known by --plugin FILE"
+
 
 class Asked(NamedTuple):
     """A method as it is asked for: its name, settings, the roles that it listens to (none: its own choice), weight."""
@@ -82,7 +84,7 @@ def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> dict[Disti
     own: list[str] = []
     for text in methods:
         asked = read_method(text)
-        name = choose(asked.name, METHODS, "method")
+        name = choose(asked.name, METHODS, "method", OF_YOUR_OWN)
         if name in weights:
             raise UserError(f"--method {name} is given twice")
         weights[name], listening[name] = asked.weight, asked.listens

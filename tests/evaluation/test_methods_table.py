@@ -51,5 +51,5 @@ def test_the_command(capsys):
     assert "[e²" in printed  # brackets of a formula are not taken for styles
     run_methods(MethodsOptions(names=["kd"], markdown=True))
     assert r"\|S − y\|" in capsys.readouterr().out
-    with pytest.raises(UserError, match="did you mean 'srrl'"):
+    with pytest.raises(UserError, match="did you mean 'srrl'.* one of your own is known by --plugin FILE"):
         run_methods(MethodsOptions(names=["srll"]))

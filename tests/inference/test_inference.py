@@ -72,6 +72,11 @@ def test_what_is_no_picture_is_refused(predictor, image):
         predictor.predict_crop(image)
 
 
+def test_what_is_no_photograph_is_refused(predictor):
+    with pytest.raises(UserError, match=r"a picture \(H, W, 3\) uint8 RGB, or a list of either, not NoneType"):
+        predictor(None)
+
+
 def test_text_formats():
     face = FaceLandmarks(np.array([[1.0, 2.0], [3.0, 4.5]]), (0, 0, 9, 9), W300)
     assert json.loads(face.to_json())["landmarks"] == [[1, 2], [3, 4.5]]
