@@ -106,7 +106,7 @@ def run_animate_keypoints(options: AnimationOptions) -> Path:
 
 def write_gif(path: Path, frames: list[np.ndarray]) -> None:
     """Pictures (H, W, 3) uint8 as an endless animation, ten a second."""
-    images = [Image.fromarray(frame).quantize(96) for frame in frames]
+    images = [Image.fromarray(frame).quantize(256, Image.Quantize.FASTOCTREE) for frame in frames]
     data = io.BytesIO()
     images[0].save(data, "GIF", save_all=True, append_images=images[1:], duration=100, loop=0)
     with atomic_file(path) as temporary:
