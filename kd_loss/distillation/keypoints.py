@@ -14,7 +14,8 @@ from keras import ops
 
 from kd_loss.distillation.base import Taps, TeacherMean, Tensor, check_positive, match_size, per_sample, register
 from kd_loss.distillation.heatmap import log_probabilities
-from kd_loss.errors import choose
+from kd_loss.errors import UserError, choose
+from kd_loss.networks.backbones import FEATURE_MAPS
 
 LOSSES = ("L1", "L2", "L3")
 
@@ -47,7 +48,7 @@ def attention_term(mine: Tensor, theirs: Tensor, power: float = 2.0, letter: boo
 
 
 def pooled_to(features: Tensor, side: int) -> Tensor:
-    """Feature maps (B, h, w, C), max-pooled to `side` cells where they have a multiple of them."""
+    """Feature maps (B, h, w, C), max-pooled by h // `side` where they are that much finer."""
     factor = features.shape[1] // side
     return ops.max_pool(features, factor, factor) if factor > 1 else features
 
@@ -75,7 +76,10 @@ class KeypointDistillation(TeacherMean):
     ):
         super().__init__(**kwargs)
         self.loss = choose(loss, LOSSES, "keypoints.loss")
-        check_positive("keypoints", heatmaps=heatmaps, attention=attention, power=power)
+        check_positive("keypoints", heatmaps=heatmaps, attention=attention)
+        if power <= 0:
+            raise UserError(f"keypoints.power = {power} is not positive")
+        tap = choose(tap, FEATURE_MAPS, "keypoints.tap")
         self.heatmaps, self.attention, self.power, self.letter, self.tap = heatmaps, attention, power, letter, tap
         more = {"L1": (), "L2": ("heatmaps",), "L3": ("heatmaps", "attention")}[self.loss]
         taps = {"heatmaps": "heatmaps", "attention": tap}

@@ -19,7 +19,7 @@ from kd_loss.evaluation.options import EvaluationOptions
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.published import is_official
 from kd_loss.evaluation.report import print_table, render_html
-from kd_loss.evaluation.result import Result, test_network, with_teacher
+from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.ownership import check_free, claim
 from kd_loss.training.history import read_history
@@ -92,6 +92,10 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     folder = output_folder(options, paths[0])
     if not is_run(folder):
         check_free(folder, FILES)
+    teacher = None
+    if options.teacher:  # first: a wrong one is not to be told after all the others were tested
+        teacher = test_network(Path(options.teacher), "teacher", dataset, split, options.batch_size)
+        mean_teacher([teacher], options.teacher)
     ways = (True, False) if options.mirror else (False,)
     results = [
         test_network(path, run_name(path), dataset, split, options.batch_size, mirror)
@@ -104,9 +108,9 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
             results.append(test_network(path, name, dataset, split, options.batch_size))
         except UserError as error:
             print(f"warning: left out: {error}")
-    if options.teacher:
-        teacher = test_network(Path(options.teacher), "teacher", dataset, split, options.batch_size)
-        results = [*with_teacher(results, teacher, options.teacher), teacher]
+    if teacher:
+        told = mean_teacher([teacher], options.teacher)
+        results = [*(with_teacher(result, told) for result in results), teacher]
     if not is_run(folder):
         claim(folder, FILES)
     official = is_official(split.spec.name, dict(Counter(split.subset.tolist())), dict(split.spec.official))

@@ -7,7 +7,7 @@ on where it was, and a method that fails does not take the others with it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,22 @@ import numpy as np
 from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, open_dataset
 from kd_loss.errors import UserError
-from kd_loss.evaluation.competitors import student_options, trainings_of
+from kd_loss.evaluation.competitors import epochs_of, student_options, trainings_of
 from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.metrics import Score, holm, seeds_and_faces
 from kd_loss.evaluation.options import CompareOptions
 from kd_loss.evaluation.plots import ced_plot
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.report import print_table, render_html
-from kd_loss.evaluation.result import Result, test_network, with_teacher
+from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.ownership import claim
 from kd_loss.training.history import read_history
 from kd_loss.training.methods import load_plugins, parse_methods, read_method
 from kd_loss.training.same_run import check_same
 from kd_loss.training.sources import teacher_files
-from kd_loss.training.student import check_student, named_stages, parse_stages, train_student
+from kd_loss.training.stages import named_stages, parse_stages
+from kd_loss.training.student import check_student, train_student
 
 AnyResult = Result | PoseResult
 BASELINE = "none"
@@ -42,9 +43,12 @@ START = "start"
 def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
     """Refuse what is wrong with the methods, their settings and teachers before any training."""
     check_values(options)
-    if len(set(options.methods)) != len(options.methods):
-        raise UserError("--methods names a method twice")
     load_plugins(options.plugin)
+    names = [student_options(options, method, options.seed, folder).name for method in options.methods]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            first, again = options.methods[names.index(name)], options.methods[number]
+            raise UserError(f"--methods names a method twice, or two whose runs have one name: '{first}' and '{again}'")
     trainings = [parts for method in options.methods for parts in trainings_of(method)]
     owners = {read_method(part, "--methods").name for parts in trainings for part in parts}
     for text in options.set:
@@ -74,6 +78,7 @@ def _is_comparison(folder: Path) -> bool:
 def run_compare(options: CompareOptions) -> dict[str, Any]:
     """Train what is not trained yet, test all, write `compare.json` and `report.html`; returns the former."""
     folder_name = options.name or "compare"
+    options = replace(options, dataset=open_dataset(options.dataset, options.data).folder.name)
     dataset = check_first(options, folder_name)
     split = dataset.split("test")
     results: dict[str, list[AnyResult]] = {}
@@ -93,8 +98,9 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
                 failures[f"{method}, seed {seed}"] = f"{type(error).__name__}: {error}"
                 print(f"failed: {method}, seed {seed}: {error}", flush=True)
                 continue
-            epochs = [row["seconds"] for row in read_history(run / "history.csv")]
-            seconds[method] = float(np.median(epochs))
+            parent = options.runs / options.dataset
+            histories = [read_history(parent / stage.name / "history.csv") for stage in named_stages(student)]
+            seconds[method] = float(np.median([row["seconds"] for history in histories for row in history]))
     if not results:
         raise UserError(f"every method failed; the first: {next(iter(failures.values()))}")
     if options.init and options.init != "teacher":
@@ -102,30 +108,36 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
             results = {START: [test_network(Path(options.init), START, dataset, split, 32)], **results}
         except UserError as error:  # of another scheme: it has no landmarks to compare
             print(f"the start is not in the table: {error}")
-    results = _with_teacher(options, results, dataset, split)
-    summary = summarise(results, seconds, failures)
+    results, told = _with_teacher(options, results, dataset, split)
+    summary = {**summarise(results, seconds, failures), "teacher": told}
     write_comparison(options.runs / options.dataset / folder_name, options, results, summary)
     return summary
 
 
 def _with_teacher(
     options: CompareOptions, results: dict[str, list[AnyResult]], dataset: PreparedDataset, split: PreparedSplit
-) -> dict[str, list[AnyResult]]:
-    """The results with their distance to the first teacher of the comparison; without, where that has no landmarks."""
+) -> tuple[dict[str, list[AnyResult]], str]:
+    """The results with their distance to the first teacher that can be asked, and which that is: `tough: best.h5`."""
     if not isinstance(next(iter(results.values()))[0], Result):
-        return results
+        return results, ""
+    files: dict[str, list[str]] = {}
     for method in options.methods:
         student = student_options(options, method, options.seed, "")
         for stage in parse_stages(student) or [student]:
-            files = teacher_files(stage, parse_methods(stage.method, stage.set), dataset.folder.name)
-            for role, (texts, _) in files.items():
-                try:
-                    told = test_network(Path(texts[0]), role, dataset, split, 32)
-                    return {name: with_teacher(runs, told, texts[0]) for name, runs in results.items()}
-                except UserError as error:  # of another runtime, or another scheme
-                    print(f"no distance to the teacher: {error}")
-                    return results
-    return results
+            found = teacher_files(stage, parse_methods(stage.method, stage.set), dataset.folder.name)
+            files |= {role: texts for role, (texts, _) in found.items() if role not in files}
+    for role, texts in files.items():
+        try:
+            if any(text.partition(":")[0].endswith(".py") for text in texts):
+                raise UserError(f"{role} is a Python function")
+            members = [test_network(Path(text), role, dataset, split, 32) for text in texts]
+            told = mean_teacher(members, "+".join(texts))
+        except UserError as error:  # of another runtime, or another scheme
+            print(f"no distance to the teacher: {error}")
+            continue
+        named = f"{role}: {' + '.join(texts)}"
+        return {name: [with_teacher(run, told) for run in runs] for name, runs in results.items()}, named
+    return results, ""
 
 
 def summarise(
@@ -189,6 +201,16 @@ def _rows(
     return header, rows
 
 
+def unequal(options: CompareOptions) -> list[str]:
+    """A line for each method whose stages are longer or shorter than the other methods' epochs."""
+    lengths = {method: epochs_of(method, options.epochs) for method in options.methods}
+    return [
+        f"{method} has {epochs} epochs in all, the others {options.epochs}."
+        for method, epochs in lengths.items()
+        if epochs != options.epochs
+    ]
+
+
 def write_comparison(
     folder: Path, options: CompareOptions, results: Mapping[str, Sequence[AnyResult]], summary: Mapping[str, Any]
 ) -> None:
@@ -201,13 +223,17 @@ def write_comparison(
     print_table(title, header, rows, turned=len(first.more()) > 1)  # a column a method where there are many figures
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
     curves = ced_plot(errors, words=spec.metric_words)
-    size = first.network["size"]
+    size, told = first.network["size"], summary["teacher"]
+    for line in unequal(options):
+        print(line)
     page = render_html(
         title=f"Methods compared on {spec.name}",
         lines=[
             f"{options.arch}, {size} px, {options.epochs} epochs, batch {options.batch_size}, {options.seeds} seeds.",
+            *unequal(options),
             "± is the standard deviation over seeds; the interval is a paired bootstrap over seeds and faces;",
             "p is that of the bootstrap, corrected for the number of methods (Holm).",
+            *([f"akd: 1/K Σ ‖S − T‖ to the landmarks of {told}, in units of the −1…1 grid."] if told else []),
             *(f"failed: {who}: {why}" for who, why in summary["failures"].items()),
         ],
         tables=[{"title": title, "header": header, "rows": rows}],

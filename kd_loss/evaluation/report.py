@@ -54,10 +54,12 @@ def print_table(
 ) -> None:
     """A table in the terminal, by default turned: a column per network fits where one per subset does not.
 
-    `width` in characters is what it takes at least, on a narrower terminal too.
+    `width` in characters is what it takes at least, on a narrower terminal too; a table that is wider is turned.
     """
     lines = [list(cells) for cells in [header, *rows]]
-    if turned:
+    widths = [max(len(cell) for cell in column) + 3 for column in zip(*lines, strict=True)]
+    if turned or sum(widths) + 1 > max(Console().width, width):
+        turned = True
         lines = [list(cells) for cells in zip(*lines, strict=True)]
         lines[0][0] = ""
     table, longest = Table(), max(len(cells[0]) for cells in lines)

@@ -146,10 +146,16 @@ def test_network(
     return kind.of(split, read, spread, name=name, weights=str(path), network=facts)
 
 
-def with_teacher(
-    results: Sequence[Result | PoseResult], teacher: Result | PoseResult, weights: str
-) -> list[Result | PoseResult]:
-    """The results with their distance to a teacher's landmarks; a `UserError` where it has none."""
-    if not isinstance(teacher, Result):
-        raise UserError(f"--teacher {weights}: the distance is one of landmarks, not of a {teacher.scheme.noun}")
-    return [replace(result, told=teacher.normalised) if isinstance(result, Result) else result for result in results]
+def mean_teacher(members: Sequence[Result | PoseResult], weights: str) -> np.ndarray:
+    """The landmarks (N, K, 2) of a teacher, normalised, of several networks the mean; a `UserError` for poses."""
+    found = []
+    for member in members:
+        if not isinstance(member, Result):
+            raise UserError(f"--teacher {weights}: the distance is one of landmarks, not of a {member.scheme.noun}")
+        found.append(member.normalised)
+    return np.mean(found, axis=0)
+
+
+def with_teacher(result: Result | PoseResult, told: np.ndarray) -> Result | PoseResult:
+    """The result with its distance to a teacher's landmarks."""
+    return replace(result, told=told) if isinstance(result, Result) else result

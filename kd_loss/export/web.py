@@ -52,7 +52,7 @@ def write_page(
 def write_keypoint_page(detector: KeypointDetector, folder: Path, runtime: str, precision: str) -> None:
     """The page of a keypoint detector, which looks at the middle of a picture; otherwise as `write_page`."""
     with atomic_folder(folder) as target:
-        files = {"keypoints.html": "index.html", "keypoints.mjs": "keypoints.mjs", "landmarks.mjs": "landmarks.mjs"}
+        files = {"keypoints.html": "index.html", "keypoints.mjs": "keypoints.mjs"}
         _begin_page(target, runtime, files)
         network: Any = detector
         with quiet_stderr():

@@ -107,6 +107,9 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
         if not all(value == value and abs(value) != float("inf") for value in values.values()):
+            if self._kept:  # a best epoch that was not written
+                _assign(self._variables, self._kept)
+                self.save_best(self._unsaved or {})
             raise UserError(
                 f"the training diverged in epoch {epoch + 1} ({values}); start again with a lower --learning-rate"
             )

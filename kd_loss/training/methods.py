@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import re
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -35,15 +34,34 @@ def read_method(text: str, what: str = "--method") -> Asked:
     listens = tuple(role for role in roles.split(",") if role)
     if at and not listens:
         raise UserError(f"{what} {text}: no teacher is named behind the @, e.g. srrl@tough:0.1")
-    settings = tuple(setting.strip() for setting in inner.split(","))
-    if (opened and not (closed and all("=" in setting for setting in settings))) or ")" in head + tail:
+    pairs = [tuple(part.strip() for part in setting.partition("=")) for setting in split_outside(inner, ",")]
+    if (opened and not (closed and all(key and sign for key, sign, _ in pairs))) or ")" in head + tail:
         raise UserError(f"{what} {text}: settings stand behind the name, e.g. 'srrl(alpha=0,beta=2)@tough:0.1'")
-    return Asked(name, settings if opened else (), listens, weight)
+    if len({key for key, _, _ in pairs}) < len(pairs):
+        raise UserError(f"{what} {text}: a setting is given twice")
+    settings = tuple(f"{key}={value}" for key, _, value in pairs)
+    return Asked(name.strip(), settings if opened else (), listens, weight)
+
+
+def split_outside(text: str, separator: str) -> list[str]:
+    """Split at a character where it stands outside of brackets.
+
+    >>> split_outside("a(x=[1,2],y=1)/b", "/"), split_outside("x=[1,2],y=1", ",")
+    (['a(x=[1,2],y=1)', 'b'], ['x=[1,2]', 'y=1'])
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
 
 
 def split_methods(text: str) -> list[str]:
-    """`"kd_loss+srrl(beta=1e+1):0.1"` -> its methods; a + within parentheses belongs to a number."""
-    return re.split(r"\+(?![^(]*\))", text)
+    """`"kd_loss+srrl(beta=1e+1):0.1"` -> its methods."""
+    return split_outside(text, "+")
 
 
 def name_of(methods: Sequence[str]) -> str:

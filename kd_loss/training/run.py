@@ -66,7 +66,7 @@ def _just_begun(folder: Path) -> bool:
 
 def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
     """What of a run's configuration is not what is asked for now, in words; empty where it is the same run."""
-    before = {"patience": 0, **before}  # runs from before there was one
+    before = {"patience": 0, "warp": 1.0, **before}  # runs from before there was one
     changed = [key for key, value in options.items() if key not in FREE_OPTIONS and before.get(key) != value]
     words = [_change(key, before.get(key), options[key]) for key in changed if key != "decided_by"]
     if "decided_by" not in changed:

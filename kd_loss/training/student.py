@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,47 +27,15 @@ from kd_loss.training.asking import (
     measure_errors,
 )
 from kd_loss.training.faces import Unlabelled, augmentation_of
-from kd_loss.training.methods import load_plugins, name_of, parse_methods, read_method, split_methods
+from kd_loss.training.methods import load_plugins, name_of, parse_methods
 from kd_loss.training.options import StudentOptions, checked
 from kd_loss.training.processes import join
 from kd_loss.training.recording import Views
 from kd_loss.training.run import has_run
 from kd_loss.training.sources import Source, open_sources, shares_trunk, teacher_files, with_start
+from kd_loss.training.stages import parse_stages
 from kd_loss.training.train import Tell, Training
 from kd_loss.training.unlabelled import photographs, unlabelled_split
-
-_STAGE = re.compile(r"(?P<methods>.+)=(?P<epochs>0*[1-9]\d*)(@(?P<freeze>\w*))?")
-
-
-def parse_stages(options: StudentOptions) -> list[StudentOptions]:
-    """One options object per stage; the settings of other stages' methods are left out of each."""
-    stages, named = [], set()
-    for text in options.stages:
-        found = _STAGE.fullmatch(text)
-        if not found:
-            raise UserError(
-                f"--stages {text} is not of the form methods=epochs[@tap], e.g. aht=20 or aht+pkt:0.1=20@P5"
-            )
-        methods = split_methods(found["methods"])
-        owners = [read_method(method, "--stages").name for method in methods]
-        named.update(owners)
-        own = [setting for setting in options.set if setting.partition(".")[0] in owners]
-        epochs, freeze = int(found["epochs"]), found["freeze"] or ""
-        stages.append(dataclasses.replace(options, stages=[], method=methods, epochs=epochs, set=own, freeze=freeze))
-    for setting in options.set:
-        if stages and setting.partition(".")[0] not in named:
-            raise UserError(f"--set {setting}: no such method in --stages {' '.join(options.stages)}")
-    return stages
-
-
-def named_stages(options: StudentOptions) -> list[StudentOptions]:
-    """The trainings of a run that has a name, each with its own name and the weights that it starts from."""
-    stages, init = [], options.init
-    for number, stage in enumerate(parse_stages(options), 1):
-        name = options.name if number == len(options.stages) else f"{options.name}-stage{number}"
-        stages.append(dataclasses.replace(stage, name=name, init=init))
-        init = str(options.runs / options.dataset / name / "last.h5")
-    return stages or [options]
 
 
 def train_student(
@@ -84,6 +51,7 @@ def train_student(
         return _train_stage(options, f"student-{name_of(options.method)}", tell, callbacks)
     for stage in stages:  # refuse what is wrong with a later one before the first is trained
         check_student(stage)
+    options = dataclasses.replace(options, dataset=open_dataset(options.dataset, options.data).folder.name)
     whole = "student-" + "-".join(name_of(stage.method) for stage in stages)
     folder, init = Path(), options.init
     for number, stage in enumerate(stages, 1):

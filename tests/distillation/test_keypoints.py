@@ -59,6 +59,15 @@ def test_l3_reads_the_encoders_and_trains_its_connector():
     assert any((a != b).any() for a, b in zip(before, method.connectors["tough"].get_weights(), strict=True))
 
 
-def test_an_unknown_loss():
-    with pytest.raises(UserError, match="unknown keypoints.loss 'L4': valid: L1, L2, L3"):
-        get_method("keypoints", {"loss": "L4"})
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"loss": "L4"}, "unknown keypoints.loss 'L4': valid: L1, L2, L3"),
+        ({"tap": "embedding"}, "unknown keypoints.tap 'embedding': valid: P2, P3, P4, P5"),
+        ({"power": 0.0}, "keypoints.power = 0.0 is not positive"),
+        ({"heatmaps": -1.0}, "keypoints: heatmaps = -1|keypoints.heatmaps = -1"),
+    ],
+)
+def test_parameters_that_mean_nothing(parameters, message):
+    with pytest.raises(UserError, match=message):
+        get_method("keypoints", parameters)

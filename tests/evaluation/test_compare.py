@@ -11,7 +11,7 @@ from kd_loss.evaluation.compare import run_compare
 from kd_loss.evaluation.competitors import student_options
 from kd_loss.evaluation.options import CompareOptions
 from kd_loss.training.options import TeacherOptions
-from kd_loss.training.student import named_stages
+from kd_loss.training.stages import named_stages
 from kd_loss.training.teacher import train_teachers
 
 
@@ -60,14 +60,19 @@ def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeyp
 
 def test_stages_and_settings_stand_in_the_table(options):
     staged = "srrl(beta=2.0)=1/kd=1@embedding"
-    mine = dataclasses.replace(options, methods=[staged, "kd(imitation=3.0)"], name="staged")
-    student = student_options(mine, staged, 0, "staged")
+    # the name in capitals is found as everywhere
+    mine = dataclasses.replace(options, methods=[staged, "kd(imitation=3.0)"], name="staged", dataset="Synthetic")
+    student = student_options(dataclasses.replace(mine, dataset="synthetic"), staged, 0, "staged")
     first, second = named_stages(student)
     assert (first.name, first.method, first.init) == (f"{student.name}-stage1", ["srrl(beta=2.0)"], "")
     assert (second.name, second.freeze) == (student.name, "embedding")
     assert second.init == str(options.runs / "synthetic" / first.name / "last.h5")
     summary = run_compare(mine)
     assert (list(summary["methods"]), summary["failures"]) == ([staged, "kd(imitation=3.0)"], {})
+    assert summary["teacher"].startswith("tough: ")
+    assert f"{staged} has 2 epochs in all, the others 1." in (
+        options.runs / "synthetic" / "staged" / "report.html"
+    ).read_text()
     # a run that stopped between the stages goes on, and what is there is not trained again
     shutil.rmtree(options.runs / "synthetic" / student.name)
     before = (options.runs / "synthetic" / first.name / "last.h5").stat().st_mtime_ns
@@ -117,6 +122,8 @@ def test_other_options_are_not_answered_with_old_figures(options, tmp_path):
     [
         ({"methods": ["nome"]}, "did you mean 'none'"),
         ({"methods": ["none", "none"]}, "twice"),
+        ({"methods": ["kd:2", "kd=2"]}, "two whose runs have one name: 'kd:2' and 'kd=2'"),
+        ({"methods": ["aht=1/kd"]}, "--methods kd is not of the form methods=epochs"),
         ({"methods": ["kd_loss"]}, "no tolerant teacher"),
         ({"set": ["kd_loss.main=1"]}, "no such method among kd"),
         ({"teacher": ["a=nowhere.h5"]}, "no such weights"),

@@ -48,6 +48,8 @@ def test_the_distance_to_a_teacher(options, tmp_path, capsys):
     assert moved["akd"] == pytest.approx(2 * 0.05 * 2**0.5, rel=1e-4)
     assert "akd" not in teacher
     assert "distance to the teacher" in " ".join(capsys.readouterr().out.split())
+    with pytest.raises(UserError, match="no such weights: nowhere.h5"):
+        run_test(dataclasses.replace(mine, teacher="nowhere.h5", weights=["neither.h5"]))
 
 
 @pytest.mark.parametrize("name", ["report.html", "metrics.json", "curves.png"])

@@ -50,9 +50,9 @@ def page(weights, tmp_path_factory):
     return folder / "best-web"
 
 
-@pytest.mark.parametrize(("width", "height"), [(64, 64), (160, 128)])
+@pytest.mark.parametrize(("width", "height"), [(64, 64), (160, 128), (213, 150), (60, 50)])
 def test_the_page_finds_the_same_keypoints(page, weights, width, height):
-    """In the middle of the picture: the whole of it, and 128 of 160 columns at half the size."""
+    """In the middle of the picture: all of it, 128 of 160 columns at half the size, between two sizes, enlarged."""
     picture = np.zeros((height, width, 3), np.uint8)
     left = (width - height) // 2
     picture[:, left : left + height] = draw_face(height, 0, 3)
@@ -62,10 +62,9 @@ def test_the_page_finds_the_same_keypoints(page, weights, width, height):
     seen = square(picture, 64, 1.0)
     wanted = weights[1].model.predict(seen[None].astype(np.float32), verbose=0)
     pixels = ((wanted["keypoints"][0] + 1) / 2 * 63 + 0.5) * height / 64 - 0.5 + [left, 0]
-    np.testing.assert_allclose(answer["result"]["keypoints"], pixels, atol=0.02 * height / 64)
-    np.testing.assert_allclose(
-        np.reshape(answer["result"]["jacobians"], (4, 2, 2)), wanted["jacobians"][0], atol=1e-3
-    )  # fmt: skip
+    np.testing.assert_allclose(answer["result"]["keypoints"], pixels, atol=0.05 * height / 64)
+    slopes = np.reshape(answer["result"]["jacobians"], (4, 2, 2))
+    np.testing.assert_allclose(slopes, wanted["jacobians"][0], atol=5e-3)
 
 
 def test_a_file_that_differs_is_not_left_behind(weights, tmp_path, monkeypatch):

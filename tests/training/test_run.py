@@ -68,6 +68,7 @@ def test_a_method_with_settings_of_its_own():
     asked = read_method("srrl(alpha=0, beta=1e+1)@tough,tolerant:0.1")
     assert asked == ("srrl", ("alpha=0", "beta=1e+1"), ("tough", "tolerant"), 0.1)
     assert split_methods("kd+srrl(beta=1e+1):0.1") == ["kd", "srrl(beta=1e+1):0.1"]
+    assert read_method("mine( at = [1, 2] ,to=(3,))").settings == ("at=[1, 2]", "to=(3,)")
     [srrl] = parse_methods(["srrl(beta=2.0)"], ["srrl.beta=0.5", "srrl.alpha=3.0"])
     assert (srrl.alpha, srrl.beta) == (3.0, 2.0)  # its own win
 
@@ -78,6 +79,7 @@ def test_a_method_with_settings_of_its_own():
         (["srrl(beta)"], [], r"settings stand behind the name, e.g. 'srrl\(alpha=0,beta=2\)"),
         (["srrl(beta=1"], [], "settings stand behind"),
         (["srrl)"], [], "settings stand behind"),
+        (["srrl(beta=1,beta=2)"], [], "a setting is given twice"),
         (["srrl(gamma=1)"], [], "unknown parameter of srrl 'gamma'"),
         (["kd_loss"], ["variant=paper"], "not of the form method.parameter=value, method one of kd_loss"),
         (["kd_loss"], ["srrl.beta=1"], "method one of kd_loss"),

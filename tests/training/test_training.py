@@ -225,6 +225,12 @@ def test_short_epochs_are_not_written_one_by_one(tmp_path, monkeypatch):
     assert saved == [(5.0, 0.0), (3.0, 1.0)]
     assert float(np.squeeze(kernel)) == 2.0  # the training's own weights are back
     assert (Checkpoint(tmp_path, save, "val_nme").restore(model), float(np.squeeze(kernel))) == (3, 2.0)
+    # what is best so far is not lost where the next epoch diverges
+    kernel.assign([[7.0]])
+    callback.on_epoch_end(3, {"val_nme": 1.0})
+    with pytest.raises(UserError, match="diverged in epoch 5"):
+        callback.on_epoch_end(4, {"val_nme": float("nan")})
+    assert saved[2:] == [(1.0, 7.0)]
 
 
 def test_a_diverged_training_stops_with_one_line(tmp_path):
