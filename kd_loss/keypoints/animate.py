@@ -23,8 +23,8 @@ from kd_loss.keypoints.motion import Animator
 from kd_loss.keypoints.sheet import marked
 from kd_loss.networks.keypoint_detector import KeypointDetector, load_detector
 
-#: seed of the drawn faces, none of which a training has seen, and the clip's frames
-SEED, FRAMES = 1, 24
+#: seed of the drawn faces, none of which a training has seen; which is moved, by which, and that one's frames
+SEED, SOURCE, DRIVING, FRAMES = 1, 10, 2, 16
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,13 @@ def write_gif(path: Path, frames: list[np.ndarray]) -> None:
 
 def _source(name: str, size: int, crop: float) -> np.ndarray:
     if name == "synthetic" and not Path(name).exists():
-        return draw_clip(size, SEED, 0, 2)[0]
+        return draw_clip(size, SEED, SOURCE, 2)[0]
     return square(read_picture(Path(name)), size, crop)
 
 
 def _clip(name: str, size: int, crop: float) -> np.ndarray:
     if name == "synthetic" and not Path(name).exists():
-        return draw_clip(size, SEED, 1, FRAMES)
+        return draw_clip(size, SEED, DRIVING, FRAMES)
     paths = sorted(path for path in Path(name).glob("*") if path.suffix.lower() in PICTURES)
     if len(paths) < 2:
         raise UserError(f"--driving {name}: a folder with two frames of a clip at least")
