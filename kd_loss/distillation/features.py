@@ -21,10 +21,15 @@ from kd_loss.distillation.base import (
 from kd_loss.errors import UserError
 
 
-def attention_map(features: Tensor, power: float) -> Tensor:
-    """Σ_c |A|^p over the channels of (B, h, w, C), flattened and of length 1, (B, h·w)."""
+def attention_sums(features: Tensor, power: float) -> Tensor:
+    """Σ_c |A|^p over the channels of (B, h, w, C), flattened, (B, h·w)."""
     summed = ops.sum(ops.power(ops.abs(features) + 1e-6, power), axis=-1)
-    flat = ops.reshape(summed, (ops.shape(summed)[0], -1))
+    return ops.reshape(summed, (ops.shape(summed)[0], -1))
+
+
+def attention_map(features: Tensor, power: float) -> Tensor:
+    """`attention_sums` of length 1, (B, h·w)."""
+    flat = attention_sums(features, power)
     return flat / (ops.norm(flat, axis=1, keepdims=True) + 1e-9)
 
 

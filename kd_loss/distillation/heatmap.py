@@ -24,6 +24,18 @@ def log_probabilities(heatmaps: Tensor, temperature: float) -> Tensor:
     return flat - ops.logsumexp(flat, axis=1, keepdims=True)
 
 
+def probabilities(heatmaps: Tensor, temperature: float = 1.0) -> Tensor:
+    """Heatmaps before their softmax, (B, h, w, K) -> softmax over the cells, (B, h, w, K)."""
+    _, height, width, points = heatmaps.shape
+    return ops.reshape(ops.exp(log_probabilities(heatmaps, temperature)), (-1, height, width, points))
+
+
+def in_cells_of(mine: Tensor, theirs: Tensor) -> Tensor:
+    """Another network's probabilities (B, H, W, K) in the cells of one's own (B, h, w, K), summing to 1 there."""
+    theirs = ops.maximum(match_size(theirs, mine), 0.0)
+    return theirs / ops.maximum(ops.sum(theirs, axis=(1, 2), keepdims=True), 1e-9)
+
+
 def rendered(landmarks: Tensor, height: int, width: int, sigma: float) -> Tensor:
     """Gaussians of `sigma` crop sides about landmarks (B, K, 2), summing to 1 over the cells, (B, h·w, K)."""
     places = ops.convert_to_tensor(grid(height, width))
@@ -66,10 +78,8 @@ class HeatmapDistillation(TeacherMean):
             if self.sigma:
                 theirs = rendered(taps["landmarks"], height, width, self.sigma)
             else:
-                _, h, w, _ = taps["heatmaps"].shape
-                maps = ops.reshape(ops.exp(log_probabilities(taps["heatmaps"], self.temperature)), (-1, h, w, points))
-                theirs = ops.reshape(match_size(maps, student["heatmaps"]), (-1, height * width, points))
-                theirs = ops.maximum(theirs, 0.0) / ops.maximum(ops.sum(theirs, axis=1, keepdims=True), 1e-9)
+                maps = in_cells_of(student["heatmaps"], probabilities(taps["heatmaps"], self.temperature))
+                theirs = ops.reshape(maps, (-1, height * width, points))
             return ops.mean(ops.sum(theirs * (ops.log(theirs + 1e-9) - mine), axis=1), axis=-1)
 
         return {

@@ -13,7 +13,8 @@ import keras
 from keras import ops
 
 from kd_loss.distillation.base import Taps, TeacherMean, Tensor, check_positive, match_size, per_sample, register
-from kd_loss.distillation.heatmap import log_probabilities
+from kd_loss.distillation.features import attention_map, attention_sums
+from kd_loss.distillation.heatmap import in_cells_of, probabilities
 from kd_loss.errors import UserError, choose
 from kd_loss.networks.backbones import FEATURE_MAPS
 
@@ -26,9 +27,7 @@ def heatmap_term(mine: Tensor, theirs: Tensor, letter: bool = False) -> Tensor:
     The sum over cells and mean over keypoints; with `letter` the mean over both, as written, which is smaller by the
     number of cells. A teacher's finer maps are averaged to the student's cells and sum to 1 again.
     """
-    if tuple(mine.shape[1:3]) != tuple(theirs.shape[1:3]):
-        theirs = ops.maximum(match_size(theirs, mine), 0.0)
-        theirs = theirs / (ops.sum(theirs, axis=(1, 2), keepdims=True) + 1e-9)
+    theirs = in_cells_of(mine, theirs)
     cells = 1 if letter else mine.shape[1] * mine.shape[2]
     return cells * per_sample(ops.square(mine - theirs))
 
@@ -39,12 +38,9 @@ def attention_term(mine: Tensor, theirs: Tensor, power: float = 2.0, letter: boo
     Each map is brought to length 1 first (Zagoruyko & Komodakis, ICLR 2017) and the squares are added; with `letter`
     the mean of the squares as it is written, in units of the features.
     """
-    maps = [ops.sum(ops.power(ops.abs(a) + 1e-6, power), axis=-1) for a in (mine, theirs)]
-    flat = [ops.reshape(a, (ops.shape(a)[0], -1)) for a in maps]
     if letter:
-        return per_sample(ops.square(flat[0] - flat[1]))
-    unit = [a / (ops.norm(a, axis=1, keepdims=True) + 1e-9) for a in flat]
-    return ops.sum(ops.square(unit[0] - unit[1]), axis=1)
+        return per_sample(ops.square(attention_sums(mine, power) - attention_sums(theirs, power)))
+    return ops.sum(ops.square(attention_map(mine, power) - attention_map(theirs, power)), axis=1)
 
 
 def pooled_to(features: Tensor, side: int) -> Tensor:
@@ -108,7 +104,7 @@ class KeypointDistillation(TeacherMean):
             return 4 * per_sample(ops.square(student["landmarks"] - taps["landmarks"]))
 
         def heatmaps(_: str, taps: Taps) -> Tensor:
-            return heatmap_term(_probabilities(student["heatmaps"]), _probabilities(taps["heatmaps"]), self.letter)
+            return heatmap_term(probabilities(student["heatmaps"]), probabilities(taps["heatmaps"]), self.letter)
 
         def attention(role: str, taps: Taps) -> Tensor:
             theirs = taps[self.tap]
@@ -122,9 +118,3 @@ class KeypointDistillation(TeacherMean):
         """The parameters, for saving."""
         names = ("loss", "heatmaps", "attention", "power", "letter", "tap")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
-
-
-def _probabilities(heatmaps: Tensor) -> Tensor:
-    """The softmax over the cells of (B, h, w, K)."""
-    _, height, width, points = heatmaps.shape
-    return ops.reshape(ops.exp(log_probabilities(heatmaps, 1.0)), (-1, height, width, points))

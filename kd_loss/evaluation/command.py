@@ -95,7 +95,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     teacher = None
     if options.teacher:  # first: a wrong one is not to be told after all the others were tested
         teacher = test_network(Path(options.teacher), "teacher", dataset, split, options.batch_size)
-        mean_teacher([teacher], options.teacher)
+        told = mean_teacher([teacher], options.teacher)
     ways = (True, False) if options.mirror else (False,)
     results = [
         test_network(path, run_name(path), dataset, split, options.batch_size, mirror)
@@ -109,7 +109,6 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
         except UserError as error:
             print(f"warning: left out: {error}")
     if teacher:
-        told = mean_teacher([teacher], options.teacher)
         results = [*(with_teacher(result, told) for result in results), teacher]
     if not is_run(folder):
         claim(folder, FILES)

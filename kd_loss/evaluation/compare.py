@@ -31,7 +31,7 @@ from kd_loss.training.history import read_history
 from kd_loss.training.methods import load_plugins, parse_methods, read_method
 from kd_loss.training.same_run import check_same
 from kd_loss.training.sources import teacher_files
-from kd_loss.training.stages import named_stages, parse_stages
+from kd_loss.training.stages import named_stages
 from kd_loss.training.student import check_student, train_student
 
 AnyResult = Result | PoseResult
@@ -40,7 +40,7 @@ BASELINE = "none"
 START = "start"
 
 
-def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
+def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) -> None:
     """Refuse what is wrong with the methods, their settings and teachers before any training."""
     check_values(options)
     load_plugins(options.plugin)
@@ -54,18 +54,15 @@ def check_first(options: CompareOptions, folder: str) -> PreparedDataset:
     for text in options.set:
         if text.partition(".")[0] not in owners:
             raise UserError(f"--set {text}: no such method among {', '.join(sorted(owners))}")
-    dataset = open_dataset(options.dataset, options.data)
     for method in options.methods:
+        for stage in named_stages(student_options(options, method, options.seed, folder)):
+            check_student(stage)
         for seed in range(options.seed, options.seed + options.seeds):
-            student = student_options(options, method, seed, folder)
-            for stage in parse_stages(student) or [student]:
-                check_student(stage)
-            for stage in named_stages(student):
+            for stage in named_stages(student_options(options, method, seed, folder)):
                 check_same(stage, dataset)
     place = options.runs / options.dataset / folder
     if not _is_comparison(place):
         claim(place, ["compare.json", "report.html", "ced.png"])
-    return dataset
 
 
 def _is_comparison(folder: Path) -> bool:
@@ -78,8 +75,9 @@ def _is_comparison(folder: Path) -> bool:
 def run_compare(options: CompareOptions) -> dict[str, Any]:
     """Train what is not trained yet, test all, write `compare.json` and `report.html`; returns the former."""
     folder_name = options.name or "compare"
-    options = replace(options, dataset=open_dataset(options.dataset, options.data).folder.name)
-    dataset = check_first(options, folder_name)
+    dataset = open_dataset(options.dataset, options.data)
+    options = replace(options, dataset=dataset.folder.name)
+    check_first(options, folder_name, dataset)
     split = dataset.split("test")
     results: dict[str, list[AnyResult]] = {}
     seconds: dict[str, float] = {}
@@ -122,8 +120,7 @@ def _with_teacher(
         return results, ""
     files: dict[str, list[str]] = {}
     for method in options.methods:
-        student = student_options(options, method, options.seed, "")
-        for stage in parse_stages(student) or [student]:
+        for stage in named_stages(student_options(options, method, options.seed, "")):
             found = teacher_files(stage, parse_methods(stage.method, stage.set), dataset.folder.name)
             files |= {role: texts for role, (texts, _) in found.items() if role not in files}
     for role, texts in files.items():
@@ -224,13 +221,13 @@ def write_comparison(
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
     curves = ced_plot(errors, words=spec.metric_words)
     size, told = first.network["size"], summary["teacher"]
-    for line in unequal(options):
-        print(line)
+    lengths = unequal(options)
+    print(*lengths, sep="\n", end="\n" * bool(lengths))
     page = render_html(
         title=f"Methods compared on {spec.name}",
         lines=[
             f"{options.arch}, {size} px, {options.epochs} epochs, batch {options.batch_size}, {options.seeds} seeds.",
-            *unequal(options),
+            *lengths,
             "± is the standard deviation over seeds; the interval is a paired bootstrap over seeds and faces;",
             "p is that of the bootstrap, corrected for the number of methods (Holm).",
             *([f"akd: 1/K Σ ‖S − T‖ to the landmarks of {told}, in units of the −1…1 grid."] if told else []),

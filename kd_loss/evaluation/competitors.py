@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from kd_loss.evaluation.options import CompareOptions
-from kd_loss.training.methods import read_method, split_methods
+from kd_loss.training.methods import split_methods
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.stages import heard_by, named_stages, narrowed, read_stage, settings_of, split_stages
 
@@ -26,12 +26,9 @@ def epochs_of(method: str, epochs: int) -> int:
 def student_options(options: CompareOptions, method: str, seed: int, folder: str) -> StudentOptions:
     """One student of a comparison; the settings and the teachers of other methods are left out."""
     trainings = trainings_of(method)
-    parts = [part for training in trainings for part in training]
-    for part in parts:
-        read_method(part, "--methods")
     shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions)}
     del shared["methods"], shared["seeds"]
-    shared["set"] = settings_of(options.set, parts)
+    shared["set"] = settings_of(options.set, [part for training in trainings for part in training])
     name = f"{folder}/{re.sub('[^A-Za-z0-9_+.-]+', '-', method).strip('-')}-seed{seed}"
     stages = split_stages(method)
     own_way: dict[str, Any] = {"stages": stages} if stages else {"method": trainings[0]}

@@ -58,7 +58,8 @@ def print_table(
     """
     lines = [list(cells) for cells in [header, *rows]]
     widths = [max(len(cell) for cell in column) + 3 for column in zip(*lines, strict=True)]
-    if turned or sum(widths) + 1 > max(Console().width, width):
+    console = Console(width=max(Console().width, width))
+    if turned or sum(widths) + 1 > console.width:
         turned = True
         lines = [list(cells) for cells in zip(*lines, strict=True)]
         lines[0][0] = ""
@@ -69,9 +70,8 @@ def print_table(
         )
     for cells in lines[1:]:
         table.add_row(*cells)
-    console = Console()
     print(title)
-    Console(width=max(console.width, width)).print(table)
+    console.print(table)
 
 
 def embed(png: bytes) -> str:

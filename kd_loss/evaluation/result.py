@@ -65,7 +65,7 @@ class Result:
         """The error of each face by which methods are compared, (N,): `nme`."""
         return self.nme
 
-    @property
+    @cached_property
     def akd(self) -> np.ndarray | None:
         """AKD (N,) = 1/K Σ ‖S_k − T_k‖ to a teacher's landmarks, in units of the grid −1…1 across the crop."""
         if self.told is None:

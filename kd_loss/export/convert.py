@@ -12,14 +12,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 
 from kd_loss.errors import UserError
-from kd_loss.networks import LandmarkNet
 from kd_loss.runtimes.files import embed_card
+
+
+class Exportable(Protocol):
+    """A landmark network or a keypoint detector."""
+
+    @property
+    def card(self) -> Any:
+        """A dataclass, which goes into the file."""
+
+    def export_model(self) -> keras.Model:
+        """What the file holds."""
+
 
 #: of LiteRT, in a heatmap head and nowhere else
 HEAD_OPERATIONS = ["SOFTMAX", "FULLY_CONNECTED", "BATCH_MATMUL", "SUB", "SUM", "SQRT", "MAXIMUM", "SQUARE", "MUL"]
@@ -27,12 +38,12 @@ HEAD_OPERATIONS = ["SOFTMAX", "FULLY_CONNECTED", "BATCH_MATMUL", "SUB", "SUM", "
 HEAD_NODES = ("Softmax", "MatMul", "Gemm", "Sub", "ReduceSum", "Sqrt", "Max", "Mul", "Transpose", "Reshape")
 
 
-def to_saved_model(network: LandmarkNet, folder: Path) -> None:
+def to_saved_model(network: Exportable, folder: Path) -> None:
     """TensorFlow's format for servers: float32, any batch, signature `serve`."""
     network.export_model().export(folder, format="tf_saved_model", verbose=False)
 
 
-def to_litert(network: LandmarkNet, path: Path, precision: str, calibration: np.ndarray | None) -> None:
+def to_litert(network: Exportable, path: Path, precision: str, calibration: np.ndarray | None) -> None:
     """A `.tflite` file for one face at a time, with its card inside.
 
     Args:
@@ -76,7 +87,7 @@ def _without_head(converter: Any) -> bytes:
     return debugger.get_nondebug_quantized_model()
 
 
-def to_onnx(network: LandmarkNet, path: Path, precision: str, calibration: np.ndarray | None) -> None:
+def to_onnx(network: Exportable, path: Path, precision: str, calibration: np.ndarray | None) -> None:
     """An `.onnx` file for any batch, with its card inside; float32 goes in and comes out at every precision."""
     import onnx
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -54,7 +53,7 @@ def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
     options = check_values(options)
     convert.require_tensorflow()
     weights = Path(options.weights)
-    detector: Any = load_detector(weights)
+    detector = load_detector(weights)
     card = detector.card
     faces = np.stack([draw_face(card.size, 0, i) for i in range(FACES)]).astype(np.float32)
     wanted = detector.find(faces)

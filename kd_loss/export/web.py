@@ -6,9 +6,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +38,7 @@ def write_page(
         UserError: the package is not there, or lacks a file that the page needs.
     """
     with atomic_folder(folder) as target:
-        _begin_page(target, runtime, {name: name for name in ("index.html", "landmarks.mjs", "finder.mjs")})
+        _begin_page(target, runtime, "index.html", "landmarks.mjs", "finder.mjs")
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)
         card, spec = network.card, network.card.dataset_spec()
@@ -52,22 +50,21 @@ def write_page(
 def write_keypoint_page(detector: KeypointDetector, folder: Path, runtime: str, precision: str) -> None:
     """The page of a keypoint detector, which looks at the middle of a picture; otherwise as `write_page`."""
     with atomic_folder(folder) as target:
-        files = {"keypoints.html": "index.html", "keypoints.mjs": "keypoints.mjs"}
-        _begin_page(target, runtime, files)
-        network: Any = detector
+        _begin_page(target, runtime, "keypoints.html", "keypoints.mjs")
         with quiet_stderr():
-            to_onnx(network, target / "model.onnx", precision, None)
+            to_onnx(detector, target / "model.onnx", precision, None)
         card = detector.card
         write_json(target / "card.json", {"size": card.size, "crop": card.crop, "points": card.points})
 
 
-def _begin_page(target: Path, runtime: str, files: Mapping[str, str]) -> None:
-    """What every page has: the runtime, and files of `PAGE` under the names that they get."""
+def _begin_page(target: Path, runtime: str, page: str, *modules: str) -> None:
+    """What every page has: the runtime, the shared modules, `page` as its index, and modules of its own."""
     with tempfile.TemporaryDirectory() as temporary:
         package = Path(runtime) if runtime else _fetch(Path(temporary))
         copy_runtime(package, target / "ort")
-    for source, name in files.items():
-        shutil.copyfile(PAGE / source, target / name)
+    shutil.copyfile(PAGE / page, target / "index.html")
+    for name in ("network.mjs", "pictures.mjs", *modules):
+        shutil.copyfile(PAGE / name, target / name)
 
 
 def copy_finder(target: Path) -> None:

@@ -102,11 +102,16 @@ def parse_stages(options: StudentOptions) -> list[StudentOptions]:
     return stages
 
 
+def stage_name(name: str, number: int, count: int) -> str:
+    """What the run of a stage is called: the last one as the whole; empty, to be chosen, where that has no name."""
+    return name if number == count or not name else f"{name}-stage{number}"
+
+
 def named_stages(options: StudentOptions) -> list[StudentOptions]:
     """The trainings of a run that has a name, each with its own name and the weights that it starts from."""
     stages, init = [], options.init
     for number, stage in enumerate(parse_stages(options), 1):
-        name = options.name if number == len(options.stages) else f"{options.name}-stage{number}"
+        name = stage_name(options.name, number, len(options.stages))
         stages.append(dataclasses.replace(stage, name=name, init=init))
         init = str(options.runs / options.dataset / name / "last.h5")
     return stages or [options]

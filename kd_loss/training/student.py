@@ -33,7 +33,7 @@ from kd_loss.training.processes import join
 from kd_loss.training.recording import Views
 from kd_loss.training.run import has_run
 from kd_loss.training.sources import Source, open_sources, shares_trunk, teacher_files, with_start
-from kd_loss.training.stages import parse_stages
+from kd_loss.training.stages import parse_stages, stage_name
 from kd_loss.training.train import Tell, Training
 from kd_loss.training.unlabelled import photographs, unlabelled_split
 
@@ -55,9 +55,7 @@ def train_student(
     whole = "student-" + "-".join(name_of(stage.method) for stage in stages)
     folder, init = Path(), options.init
     for number, stage in enumerate(stages, 1):
-        last = number == len(stages)
-        name = options.name if last or not options.name else f"{options.name}-stage{number}"
-        default = whole if last else f"{whole}-stage{number}"
+        name, default = (stage_name(one, number, len(stages)) for one in (options.name, whole))
         parent = options.runs / options.dataset
         resume = options.resume and (number == 1 or has_run(parent, name, default))
         tell(f"stage {number} of {len(stages)}: {options.stages[number - 1]}")

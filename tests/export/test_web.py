@@ -81,7 +81,7 @@ def test_a_real_face_in_a_box(page, real_faces):
 def test_the_page_needs_no_other_host(page):
     folder, _ = page
     assert {p.name for p in (folder / "ort").iterdir()} == set(RUNTIME)
-    for name in ("index.html", "landmarks.mjs", "finder.mjs"):
+    for name in ("index.html", "landmarks.mjs", "finder.mjs", "network.mjs", "pictures.mjs"):
         assert "//" not in (folder / name).read_text().replace("// ", "").replace('"://', "")
     card = json.loads((folder / "card.json").read_text())
     assert (card["size"], card["points"], card["margin"]) == (96, 68, 0.15)

@@ -1,8 +1,5 @@
 // Keypoints in the browser: the middle of a picture, as training cut it, through the network in onnxruntime-web.
-import * as ort from "./ort/ort.wasm.min.mjs";
-
-ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
-ort.env.wasm.numThreads = 1; // more would need a server that isolates the page
+import { loadNetwork, ort } from "./network.mjs";
 
 /** The square [left, top, side] of an ImageData's middle that holds `share` of its shorter side. */
 export function middle(picture, share) {
@@ -51,11 +48,7 @@ export function resized(picture, [left, top, side], size) {
 
 export class KeypointDetector {
   static async load(folder = new URL("./", import.meta.url)) {
-    const detector = new KeypointDetector();
-    detector.card = await (await fetch(new URL("card.json", folder))).json();
-    const model = await (await fetch(new URL("model.onnx", folder))).arrayBuffer();
-    detector.session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
-    return detector;
+    return Object.assign(new KeypointDetector(), await loadNetwork(folder));
   }
 
   /** Keypoints [[x, y], …] in pixels of an ImageData, and a Jacobian [a, b, c, d] of each. */

@@ -1,8 +1,5 @@
 // Landmarks in the browser: the crop is cut as in training, the network runs in onnxruntime-web.
-import * as ort from "./ort/ort.wasm.min.mjs";
-
-ort.env.wasm.wasmPaths = new URL("./ort/", import.meta.url).href;
-ort.env.wasm.numThreads = 1; // more would need a server that isolates the page
+import { loadNetwork, ort } from "./network.mjs";
 
 /** The square [x0, y0, side] around landmarks [[x, y], …], widened by `margin` on each end. */
 export function squareAround(points, margin) {
@@ -77,11 +74,7 @@ export function cropFace(picture, square, size) {
 
 export class LandmarkPredictor {
   static async load(folder = new URL("./", import.meta.url)) {
-    const predictor = new LandmarkPredictor();
-    predictor.card = await (await fetch(new URL("card.json", folder))).json();
-    const model = await (await fetch(new URL("model.onnx", folder))).arrayBuffer();
-    predictor.session = await ort.InferenceSession.create(model, { executionProviders: ["wasm"] });
-    return predictor;
+    return Object.assign(new LandmarkPredictor(), await loadNetwork(folder));
   }
 
   /** Landmarks [[x, y], …] in pixels of an ImageData, of the face in a square [x0, y0, side]. */
