@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,7 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
         f"{len(train)} clips, {len(held)} held out, {options.size} px, {steps} steps"
     )
     print("objective: " + " + ".join(f"{weight:g}·{name}" for name, weight in trainer.weights_of_terms.items()))
-    fit(trainer, [detector.model, trainer.animator], loader, validation, options, folder, save_best)
+    fit(trainer, detector.model, loader, validation, options, folder, save_best)
     return folder
 
 
@@ -92,7 +91,7 @@ def compile_for(model: keras.Model, rate: float, steps: int) -> None:
 
 def fit(
     model: keras.Model,
-    networks: Sequence[keras.Model],
+    detector: keras.Model,
     loader: Any,
     validation: Any,
     options: Any,
@@ -102,11 +101,10 @@ def fit(
 ) -> None:
     """Train with history, the best epoch by `monitor`, and the state to resume from.
 
-    `networks` are those that `save_best` writes. The batch statistics of the first one, the detector, are made anew
-    before every validation and saving.
+    The detector's batch statistics are made anew before every validation and saving.
     """
     pictures: Any = DetectorPictures(loader)
-    checkpoint = Checkpoint(folder, save_best, monitor if validation is not None else None, networks)
+    checkpoint = Checkpoint(folder, save_best, monitor if validation is not None else None)
     done = checkpoint.restore(model) if options.resume else 0
     with fused_batch_normalization():
         model.fit(
@@ -115,7 +113,7 @@ def fit(
             epochs=options.epochs,
             initial_epoch=done,
             shuffle=False,
-            callbacks=[EpochCounter(loader), TrueStatistics(networks[0], pictures), checkpoint],
+            callbacks=[EpochCounter(loader), TrueStatistics(detector, pictures), checkpoint],
             verbose=1 if sys.stdout.isatty() else 2,
         )
     write_json(folder / "finished.json", {"epochs": options.epochs, "best": checkpoint.best})

@@ -131,5 +131,5 @@ def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
         f"{teacher.model.count_params():,}, {len(loader.rows)} pictures, {len(loader) * options.epochs} steps"
     )
     print("objective: " + " + ".join(distiller.terms))
-    fit(distiller, [student.model], loader, validation, options, folder, save_best, "val_akd")
+    fit(distiller, student.model, loader, validation, options, folder, save_best, "val_akd")
     return folder

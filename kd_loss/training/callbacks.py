@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,6 @@ from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.errors import UserError
 from kd_loss.training.history import in_order, write_history
 from kd_loss.training.state import load_state, save_state
-
-#: writing between the epochs takes at most this share of a training's time
-SHARE = 0.05
 
 
 def event_files(folder: Path) -> list[keras.callbacks.Callback]:
@@ -52,40 +49,28 @@ class EpochCounter(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps the best network, the history and the state to resume from.
+    """Keeps the best network, the history and the state to resume from, after every epoch.
 
-    They are written after an epoch, and after every one unless epochs are so short that writing would take more than
-    `SHARE` of the time: then the best weights so far are kept in memory, and a run that is killed repeats the epochs
-    since the last writing. The best value so far is part of the state, so that a resumed run does not take a worse
-    epoch for the best one. Order matters: the state is written last, so that a run killed in between repeats the epoch.
+    The best value so far is part of the state, so that a resumed run does not take a worse epoch for
+    the best one. Order matters: the state is written last, so that a run killed in between repeats
+    the epoch.
 
     Args:
         folder: of the run.
         save_best: writes the student as the best one, given the epoch's logs.
         monitor: the value to make small; None: every epoch is the best so far.
-        networks: those that `save_best` writes, whose weights can be kept; none: it is called after every best epoch.
 
     Attributes:
         order: of the columns of the history.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        save_best: Callable[[dict[str, float]], None],
-        monitor: str | None,
-        networks: Sequence[keras.Model] = (),
-    ):
+    def __init__(self, folder: Path, save_best: Callable[[dict[str, float]], None], monitor: str | None):
         super().__init__()
         self.folder, self.save_best, self.monitor = folder, save_best, monitor
         self.order: list[str] = []
         self.best: float | None = None
         self.history: list[dict[str, float]] = []
-        self._variables = [variable for network in networks for variable in network.variables]
-        self._kept: list[Any] = []  # the best weights, where later ones have taken their place
-        self._unsaved: dict[str, float] | None = None  # the logs of a best epoch that is not written yet
-        self._pending = False
-        self._start = self._not_before = 0.0
+        self._start = 0.0
 
     @property
     def state_file(self) -> Path:
@@ -107,46 +92,16 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
         if not all(value == value and abs(value) != float("inf") for value in values.values()):
-            if self._kept:  # a best epoch that was not written
-                _assign(self._variables, self._kept)
-                self.save_best(self._unsaved or {})
             raise UserError(
                 f"the training diverged in epoch {epoch + 1} ({values}); start again with a lower --learning-rate"
             )
         current = values[self.monitor] if self.monitor else None
-        start = time.perf_counter()
-        due = not self._variables or start >= self._not_before
         if current is None or self.best is None or current < self.best:
-            self.best, self._unsaved = current, values
-            keep = not due and self.monitor is not None
-            self._kept = [keras.ops.copy(variable) for variable in self._variables] if keep else []
+            self.best = current
+            self.save_best(values)
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
         values = {**in_order(values, self.order), "learning_rate": rate}  # that of the next step
         row = {"epoch": epoch + 1, **values, "seconds": time.perf_counter() - self._start}
         self.history.append(row)
         write_history(self.folder / "history.csv", self.history)
-        self._pending = True
-        if due:
-            self._write()
-            end = time.perf_counter()
-            self._not_before = end + (end - start) / SHARE
-
-    def on_train_end(self, logs: Any = None) -> None:
-        if self._pending:
-            self._write()
-
-    def _write(self) -> None:
-        """The best network, if it is not written yet, and the state."""
-        if self._unsaved is not None:
-            now = [keras.ops.copy(variable) for variable in self._variables] if self._kept else []
-            _assign(self._variables, self._kept)
-            self.save_best(self._unsaved)
-            _assign(self._variables, now)
-            self._unsaved, self._kept = None, []
         save_state(self.state_file, self.model, best=self.best, history=self.history)
-        self._pending = False
-
-
-def _assign(variables: Sequence[Any], values: Sequence[Any]) -> None:
-    for variable, value in zip(variables, values, strict=False):  # none where nothing was kept
-        variable.assign(value)

@@ -213,9 +213,7 @@ class Training:
                 LandmarkNet(network.model, dataclasses.replace(network.card, metrics=metrics)), folder / "best.h5"
             )
 
-        # weights that several devices share are dear to set from outside
-        kept = [network.model] if self.processes.devices == 1 else []
-        checkpoint = Checkpoint(folder, save_best, monitor if faces.validation else None, kept)
+        checkpoint = Checkpoint(folder, save_best, monitor if faces.validation else None)
         done = checkpoint.restore(distiller, place) if options.resume else 0
         steps = len(faces.loader) * options.epochs
         note(
