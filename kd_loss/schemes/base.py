@@ -97,6 +97,9 @@ class Scheme(Protocol):
     def stored(self, targets: np.ndarray) -> np.ndarray:
         """Targets (…, N, C) of `target` as the numbers that are learnt."""
 
+    def crop_again(self, square: np.ndarray, seen: np.ndarray, margin: float) -> np.ndarray:
+        """The square (x0, y0, side) that a face wants whose targets (N, C) were seen in the crop of another."""
+
     def rows(self, targets: np.ndarray) -> dict[str, np.ndarray]:
         """Rows of a report that follow from the targets (B, N, C): name -> indices of their faces."""
 

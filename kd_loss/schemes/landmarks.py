@@ -97,6 +97,11 @@ class LandmarkTargets:
         """As they are."""
         return targets
 
+    def crop_again(self, square: np.ndarray, seen: np.ndarray, margin: float) -> np.ndarray:
+        """About the box of the landmarks."""
+        points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), seen)
+        return geometry.square_crop(geometry.landmark_box(points), margin)
+
     def rows(self, targets: np.ndarray) -> dict[str, np.ndarray]:
         """None: a benchmark's rows follow from its subsets and attributes."""
         return {}

@@ -151,6 +151,17 @@ class PoseScheme:
             raise UserError(f"a yaw of {yaw:.0f}° is outside of −{MOST_YAW:g}…{MOST_YAW:g}")
         return raw
 
+    def crop_again(self, square: np.ndarray, seen: np.ndarray, margin: float) -> np.ndarray:
+        """The one in which the head stands where, and is as large as, those of the training faces on the average.
+
+        The margin is theirs.
+        """
+        x0, y0, side = np.asarray(square, np.float64)
+        place, usual = self.raw(seen)[1], np.asarray(self.mean[3:])
+        again = side * math.exp(usual[2] - place[2])
+        corner = np.array([x0, y0]) + side * (place[:2] + 0.5) - again * (usual[:2] + 0.5)
+        return np.array([*corner, again])
+
     def rows(self, targets: np.ndarray) -> dict[str, np.ndarray]:
         """Faces per range of |yaw|, those without any left out."""
         yaw = np.abs(to_angles(to_matrices(self.raw(targets)[:, 0]))[:, 0])

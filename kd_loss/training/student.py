@@ -16,7 +16,6 @@ from kd_loss.errors import UserError, choose
 from kd_loss.files import atomic_file
 from kd_loss.networks import ARCHITECTURES, load_network
 from kd_loss.networks.landmark_net import TAPS
-from kd_loss.schemes.kinds import landmark_scheme
 from kd_loss.training.asking import (
     LIVE,
     RECORDED,
@@ -80,10 +79,10 @@ def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[Distil
         if not Path(text).is_file() and not Path(text.partition(":")[0]).is_file():
             raise UserError(f"no such weights: {text}")
     if options.unlabelled:
-        landmark_scheme(dataset.spec, f"--unlabelled crops faces by their landmarks: not for a {dataset.spec.noun}")
         if not any(method.any_teachers or method.teacher_roles for method in methods):
             raise UserError(
-                "--unlabelled wants a teacher, whose predictions stand for the landmarks: not --method none"
+                f"--unlabelled wants a teacher, whose predictions stand for the {dataset.spec.predicted}: "
+                "not --method none"
             )
         photographs(Path(options.unlabelled))
     return dataset, methods
@@ -170,6 +169,7 @@ def _unlabelled(
                 answers[role] = ask_once(options, members[0], taps, split, checksum, views, tell)
     mean = np.average(predictions, axis=0, weights=[teacher.weight for teacher in teachers.values()]).astype(np.float32)
     split = dataclasses.replace(split, landmarks=mean, soft=mean)
-    tell(f"unlabelled: {len(split)} faces, the mean of {len(teachers)} teachers' predictions as their landmarks")
+    of, targets = f"the mean of {len(teachers)} teachers' predictions", dataset.spec.predicted
+    tell(f"unlabelled: {len(split)} faces, {of} as their {targets}")
     kept = {"faces": len(split), "images_sha256": checksum}
     return Unlabelled(split, answers, options.unlabelled_weight, options.mix_weight, options.mix_alpha), kept

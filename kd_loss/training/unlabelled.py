@@ -15,10 +15,11 @@ from kd_loss.datasets.sample import IMAGE_SUFFIXES, BadSample, read_image
 from kd_loss.detection import open_detector
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_folder, one_at_a_time, sha256, write_json
+from kd_loss.schemes.base import Scheme
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.sources import Source, Tell
 
-#: how often a crop is taken again from the landmarks that the teacher finds in it
+#: how often a crop is taken again from what the teacher sees in it
 ROUNDS = 2
 #: surroundings stored on each side of a crop, as a share of its side
 ROOM = 0.25
@@ -44,7 +45,7 @@ def unlabelled_split(
     """The faces of `options.unlabelled` as a split, without landmarks yet, and its checksum.
 
     The largest face of each photograph is found by a detector, cropped with the dataset's margin, and
-    cropped again from the landmarks that the first teacher finds. The crops are kept under the runs of the
+    cropped again from what the first teacher says about it. The crops are kept under the runs of the
     dataset and taken from there the next time.
     """
     folder = Path(options.unlabelled)
@@ -107,9 +108,8 @@ def _crops(
                 found.append((path, image, geometry.square_crop((x, y, x + width, y + height), margin)))
         for _ in range(ROUNDS if found else 0):
             wide = np.stack([crop_face(i, geometry.widen(s, context), size) for _, i, s in found])
-            points = np.asarray(ask(wide)["landmarks"]) * context
-            points = points if teacher.map is None else teacher.map(points)
-            found = [(p, i, _again(s, seen, margin)) for (p, i, s), seen in zip(found, points, strict=True)]
+            scheme, answers = _read(np.asarray(ask(wide)["landmarks"]) * context, teacher, dataset.spec)
+            found = [(p, i, scheme.crop_again(s, seen, margin)) for (p, i, s), seen in zip(found, answers, strict=True)]
         for path, image, square in found:
             if 16 <= square[2] <= 4 * max(image.shape[:2]):
                 crops.append(crop_face(image, geometry.widen(square, stored / dataset.size), stored))
@@ -121,7 +121,11 @@ def _crops(
     return np.stack(crops), names
 
 
-def _again(square: np.ndarray, seen: np.ndarray, margin: float) -> np.ndarray:
-    """The crop around the landmarks (K, 2) that were seen in another."""
-    points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), seen)
-    return geometry.square_crop(geometry.landmark_box(points), margin)
+def _read(answers: np.ndarray, teacher: Source, spec: Scheme) -> tuple[Scheme, np.ndarray]:
+    """A teacher's answers and the scheme that knows what they mean."""
+    if teacher.map is not None:
+        return spec, teacher.map(answers)
+    if teacher.scheme is not None:
+        return teacher.scheme, answers
+    read = spec.read(answers, None)
+    return spec, answers if read is None else read

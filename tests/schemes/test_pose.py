@@ -139,6 +139,20 @@ def test_place_before_the_camera_in_head_widths():
     np.testing.assert_allclose(SCHEME.in_camera(raw(x=0.1, depth=np.log(2))), [0.2, 0, 8])
 
 
+def test_a_crop_is_taken_again_about_the_head():
+    """By hand: the mean head stands 0.1 above the middle; this one 0.2 to the right, half as wide as the mean one."""
+    scheme = PoseScheme("own", mean=(0, 0, 0, 0, -0.1, 0.2))
+    seen = scheme.stored(raw(yaw=30, x=0.2, y=0.1, depth=0.2 + np.log(2)))
+    square = scheme.crop_again(np.array([100.0, 50.0, 80.0]), seen, 0.15)
+    # its middle is at (100 + 0.7 · 80, 50 + 0.6 · 80); half the side, so that the head is twice as large in it
+    np.testing.assert_allclose(square, [156 - 0.5 * 40, 98 - 0.4 * 40, 40])
+    usual = scheme.stored(raw(yaw=-10, y=-0.1, depth=0.2))
+    np.testing.assert_allclose(scheme.crop_again(np.array([3.0, 4.0, 50.0]), usual, 0.15), [3, 4, 50])
+    points = np.array([[-0.25, -0.25], [0.25, 0.25]])
+    five = DatasetSpec("two", 2, normalisers={"eyes": ((0,), (1,))})
+    np.testing.assert_allclose(five.crop_again(np.array([0.0, 0.0, 80.0]), points, 0.5), [0, 0, 80])
+
+
 def test_a_known_rotation_places_the_head():
     rotation = from_angles(30, -10, 5)
     head = (np.array(list(POINTS.values()), float) - MIDDLE) / WIDTH

@@ -138,11 +138,36 @@ def test_landmarks_and_pnp_as_a_teacher(options, data):
     assert metrics["networks"][0]["scores"]["full"]["faces"] == 10
 
 
+def test_photographs_without_poses_take_part(options, data, tmp_path, monkeypatch):
+    """Cropped again from a pose and from a function's raw numbers; what the teachers say is their pose."""
+    for index, image in enumerate(open_dataset("synthetic", data).split("test").images[:6]):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), image)
+    monkeypatch.setattr(
+        "kd_loss.training.unlabelled.open_detector",
+        lambda name: lambda image: [Detection((20, 20, image.shape[1] - 40, image.shape[0] - 40), 1.0)],
+    )
+    function = tmp_path / "teacher.py"
+    function.write_text(
+        "import numpy as np\n"
+        "def pose(images):\n    return np.tile([[0.0, 0.5, 0.0], [0.0, 0.0, 0.3]], (len(images), 1, 1))\n"
+    )
+    for teacher in ([], [f"mine={function}:pose"]):
+        told: list[str] = []
+        asked = dataclasses.replace(options, method=["kd"], teacher=teacher, unlabelled=str(tmp_path))
+        folder = train_student(asked, tell=told.append)
+        assert "unlabelled: 6 faces, the mean of 1 teachers' predictions as their poses" in told
+        [row] = read_history(folder / "history.csv")
+        assert row["mixed"] > 0
+    crops = [np.load(path) for path in sorted((options.runs / "pose_synthetic" / "unlabelled").glob("*/images.npy"))]
+    assert len(crops) == 2
+    assert not np.array_equal(crops[0], crops[1])
+
+
 def test_what_is_of_points_in_a_plane_is_refused(options):
     for changes, message in (
         ({"head": "heatmap", "method": ["none"]}, "give --head pooled"),
         ({"method": ["auxiliary"]}, "auxiliary fails on two faces"),
-        ({"unlabelled": "photographs"}, "--unlabelled crops faces by their landmarks"),
+        ({"unlabelled": "nowhere", "method": ["none"]}, "whose predictions stand for the poses"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(options, **changes), tell=silent)
