@@ -1,4 +1,4 @@
-"""What HDF5 does not survive is told by a process of its own; `datasets/test_archives.py` has what COFW refuses."""
+"""What HDF5 does not survive is told by a process of its own; `datasets/test_cofw.py` has what COFW refuses."""
 
 import struct
 import time

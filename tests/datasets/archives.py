@@ -70,3 +70,8 @@ def write_cofw(root: Path, train: int = 4, test: int = 2) -> Path:
                 rows.append(np.concatenate([points[:, 0] + 1, points[:, 1] + 1, occluded]))
             file[phis] = np.array(rows).T
     return root
+
+
+def counts(archive, split):
+    """How many samples of an archive are in a split."""
+    return sum(s.split == split for s in archive.samples)

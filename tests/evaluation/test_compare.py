@@ -70,9 +70,10 @@ def test_stages_and_settings_stand_in_the_table(options):
     summary = run_compare(mine)
     assert (list(summary["methods"]), summary["failures"]) == ([staged, "kd(imitation=3.0)"], {})
     assert summary["teacher"].startswith("tough: ")
-    assert f"{staged} has 2 epochs in all, the others 1." in (
-        options.runs / "synthetic" / "staged" / "report.html"
-    ).read_text()
+    assert (
+        f"{staged} has 2 epochs in all, the others 1."
+        in (options.runs / "synthetic" / "staged" / "report.html").read_text()
+    )
     # a run that stopped between the stages goes on, and what is there is not trained again
     shutil.rmtree(options.runs / "synthetic" / student.name)
     before = (options.runs / "synthetic" / first.name / "last.h5").stat().st_mtime_ns

@@ -1,10 +1,24 @@
 """What `--stages` and the stages of `compare --methods` say, and whom each of them listens to."""
 
+import dataclasses
+import shutil
+
+import numpy as np
 import pytest
 
 from kd_loss.errors import UserError
+from kd_loss.networks import load_network
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.stages import Stage, parse_stages, read_stage, split_stages
+from kd_loss.training.student import train_student
+
+
+def silent(_):
+    pass
+
+
+def weights(folder):
+    return load_network(folder / "last.h5").model.get_weights()
 
 
 def test_a_stage():
@@ -56,3 +70,44 @@ def test_each_stage_has_the_teachers_that_it_listens_to():
 def test_what_no_stage_can_mean(changes, message):
     with pytest.raises(UserError, match=message):
         parse_stages(StudentOptions(stages=["aht=10", "ail=20"], **changes))
+
+
+def test_stages_follow_each_other(options):
+    told: list[str] = []
+    staged = dataclasses.replace(
+        options, stages=["aht=1", "ail=1@embedding"], set=["aht.alpha=0.0", "ail.alpha=0.3"], name="staged"
+    )
+    folder = train_student(staged, tell=told.append)
+    assert folder.name == "staged"
+    first, second = (load_network(options.runs / "synthetic" / n / "last.h5") for n in ("staged-stage1", "staged"))
+    for layer in second.model.layers[:-2]:
+        for x, y in zip(layer.get_weights(), first.model.get_layer(layer.name).get_weights(), strict=True):
+            np.testing.assert_array_equal(x, y, err_msg=layer.name)
+    assert (first.head_weights()[0] != second.head_weights()[0]).any()
+    assert any("started from student tiny" in line for line in told)
+    # stopped after the first stage: it goes on with the second
+    whole = weights(folder)
+    shutil.rmtree(folder)
+    again = train_student(dataclasses.replace(staged, resume=True), tell=silent)
+    for x, y in zip(weights(again), whole, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stages": ["aht"]}, r"not of the form methods=epochs\[@tap\]"),
+        ({"stages": ["aht=0"]}, "not of the form"),
+        ({"stages": ["kd=1", "nome=1"]}, "did you mean 'none'"),
+        ({"stages": ["kd=1", "kd=1@P9"]}, "no tap 'P9'; taps are: landmarks, embedding, heatmaps, spread, P2"),
+        ({"stages": ["kd=1", "aht=1"], "set": ["aht.tap=P9"]}, "no tap 'P9'"),
+        ({"stages": ["kd=1"], "set": ["ail.alpha=0.5"]}, "no such method in --stages"),
+        ({"freeze": "P9"}, "no tap 'P9'"),
+        ({"method": ["aht"], "set": ["aht.tap=P9"]}, "no tap 'P9'"),
+    ],
+)
+def test_bad_stages(options, changes, message):
+    before = set(options.runs.glob("*/*"))
+    with pytest.raises(UserError, match=message):
+        train_student(dataclasses.replace(options, **changes), tell=silent)
+    assert set(options.runs.glob("*/*")) == before

@@ -3,132 +3,18 @@ import csv
 import dataclasses
 import json
 import os
-import time
 
 import cv2
 import numpy as np
 import pytest
 
-from kd_loss import geometry
-from kd_loss.datasets.pts import parse_pts
-from kd_loss.detection import Detection, HaarDetector
+from kd_loss.detection import Detection
 from kd_loss.errors import UserError
-from kd_loss.inference.command import make_detector, result_names, run_predict
+from kd_loss.inference.command import run_predict
 from kd_loss.inference.options import PredictOptions
-from kd_loss.inference.predictor import LandmarkPredictor
-from kd_loss.inference.result import FaceLandmarks
-from kd_loss.networks import Card, build_network, save_network
 from kd_loss.ownership import RECORD
-from kd_loss.runtimes.crops import CropNetwork
-from kd_loss.schemes.drawing import draw_landmarks, sheet
 from kd_loss.schemes.spec import W300
-
-POINTS = np.random.default_rng(0).uniform(-0.3, 0.3, (68, 2))
-
-
-@pytest.fixture(scope="module")
-def network():
-    """A network that always answers with the same normalised points."""
-    network = build_network(Card("mobileNetV2", 0.35, "w300", W300.to_dict(), 32, "student", 0.15))
-    network.model.get_layer("head").set_weights([np.zeros((1280, 136)), POINTS.reshape(-1)])
-    return network
-
-
-@pytest.fixture(scope="module")
-def predictor(network):
-    return LandmarkPredictor(CropNetwork.of(network))
-
-
-@pytest.fixture(scope="module")
-def weights(network, tmp_path_factory):
-    """That network in a file."""
-    path = tmp_path_factory.mktemp("weights") / "best.h5"
-    save_network(network, path)
-    return path
-
-
-def test_a_cropped_face_is_seen_whole(predictor):
-    face = predictor.predict_crop(np.zeros((100, 60, 3), np.uint8))
-    # the square around a picture of 60 × 100 is 100 wide and starts 20 pixels left of it
-    np.testing.assert_allclose(face.landmarks, (POINTS + 0.5) * 100 + [-20.5, -0.5], atol=1e-4)
-    assert face.box == pytest.approx((-20.5, -0.5, 100, 100))
-
-
-def test_a_box_is_widened_as_in_training(predictor):
-    face = predictor.predict_crop(np.zeros((200, 200, 3), np.uint8), box=(50, 60, 40, 40))
-    square = geometry.square_crop((50, 60, 90, 100), 0.15)
-    assert face.box == pytest.approx((*square, square[2]))
-
-
-def test_many_are_one_by_one(predictor):
-    images = [np.full((40 + i, 50, 3), i, np.uint8) for i in range(3)]
-    for image, face in zip(images, predictor.predict_many(images), strict=True):
-        np.testing.assert_allclose(face.landmarks, predictor.predict_crop(image).landmarks, atol=1e-5)
-
-
-@pytest.mark.parametrize("image", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3)), np.zeros((0, 4, 3), np.uint8)])
-def test_what_is_no_picture_is_refused(predictor, image):
-    with pytest.raises(UserError, match="uint8"):
-        predictor.predict_crop(image)
-
-
-def test_what_is_no_photograph_is_refused(predictor):
-    with pytest.raises(UserError, match=r"a picture \(H, W, 3\) uint8 RGB, or a list of either, not NoneType"):
-        predictor(None)
-
-
-def test_text_formats():
-    face = FaceLandmarks(np.array([[1.0, 2.0], [3.0, 4.5]]), (0, 0, 9, 9), W300)
-    assert json.loads(face.to_json())["landmarks"] == [[1, 2], [3, 4.5]]
-    np.testing.assert_allclose(parse_pts(face.to_pts(), 2), face.landmarks)
-
-
-def test_drawing_leaves_the_picture_alone():
-    image = np.zeros((80, 80, 3), np.uint8)
-    drawn = draw_landmarks(image, POINTS * 80 + 40, W300)
-    assert drawn.any()
-    assert not image.any()
-
-
-def test_sheet():
-    pictures = [np.full((4, 6, 3), i, np.uint8) for i in range(3)]
-    assert sheet(pictures, 2).shape == (8, 12, 3)
-
-
-def test_results_never_overwrite_pictures_or_each_other(tmp_path):
-    a, b, c = tmp_path / "x" / "a.jpg", tmp_path / "x" / "a.png", tmp_path / "y" / "b.png"
-    for path in (a, b, c):
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("")
-    out = tmp_path / "out"
-    assert [p.name for p in result_names([a, b, c], out)] == ["a_jpg", "a_png", "b"]
-    names = ("p.jpg", "p-2.jpg", "faces.mp4", "q-2.jpg")  # p-2.pts is the second face of p, faces.csv the table
-    assert [p.name for p in result_names([tmp_path / n for n in names], out)] == ["p", "p-2_jpg", "faces_mp4", "q-2"]
-    with pytest.raises(UserError, match="lies in the folder of the results"):
-        result_names([a], tmp_path / "x")
-    same = [a, tmp_path / "y" / "a.jpg", tmp_path / "z" / "x" / "a.jpg"]
-    names = [p.name for p in result_names(same, out)]
-    assert names == [f"{tmp_path.name}_x_a_jpg", "y_a_jpg", "z_x_a_jpg"]
-    with pytest.raises(UserError, match="a.jpg is given twice"):
-        result_names([a, c, tmp_path / "y" / ".." / "x" / "a.jpg"], out)
-
-
-@pytest.mark.parametrize("shape", [(10, 3000), (3000, 5), (4, 4000)])
-def test_thin_pictures(predictor, shape):
-    assert np.isfinite(predictor.predict_crop(np.zeros((*shape, 3), np.uint8)).landmarks).all()
-
-
-def test_a_thin_picture_and_a_very_wide_one_are_searched(predictor):
-    assert HaarDetector()(np.zeros((2, 3000, 3), np.uint8)) == []
-    # OpenCV warps up to 32,766
-    face = predictor.predict_crop(np.zeros((40, 33_000, 3), np.uint8), box=(32_000, 5, 20, 20))
-    np.testing.assert_allclose(face.landmarks, (POINTS + 0.5) * 26 + [31_997, 2], atol=0.01)
-
-
-def test_a_damaged_network_is_one_line(predictor):
-    broken = dataclasses.replace(predictor.network, ask=lambda crops: (np.full((len(crops), 68, 2), np.nan), None))
-    with pytest.raises(UserError, match="not finite"):
-        LandmarkPredictor(broken).predict_crop(np.zeros((48, 48, 3), np.uint8))
+from tests.inference.conftest import POINTS
 
 
 def test_a_picture_that_cannot_be_read_is_left_out(weights, tmp_path):
@@ -142,34 +28,6 @@ def test_a_picture_that_cannot_be_read_is_left_out(weights, tmp_path):
         run_predict(options)
     with (tmp_path / "out" / "faces.csv").open() as file:
         assert [row["source"].rpartition("/")[2] for row in csv.DictReader(file)] == ["a.png", "c.png"]
-
-
-def test_faces_of_a_photograph(predictor, synthetic):
-    """Two faces side by side, a detector that knows where they are, and crops taken again from the landmarks."""
-    faces = [synthetic.split("test").crop(i) for i in range(2)]
-    photograph = np.concatenate([np.zeros((48, 10, 3), np.uint8), *faces], axis=1)
-    found = [Detection((10 + 48 * i + 6, 6, 36, 36), 9.0 - i) for i in range(2)]
-    rough = predictor.detect(photograph, lambda image: found, refine=0)
-    boxed = predictor.predict_many([photograph] * 2, [face.box for face in found])
-    for one, other in zip(rough, boxed, strict=True):
-        np.testing.assert_allclose(one.landmarks, other.landmarks)
-    assert [face.score for face in rough] == [9.0, 8.0]
-    refined = predictor.detect(photograph, lambda image: found, refine=1)
-    for before, after in zip(rough, refined, strict=True):
-        x, y, side = geometry.square_crop(geometry.landmark_box(before.landmarks), predictor.card.margin)
-        np.testing.assert_allclose(after.box, (x, y, side, side))
-    assert predictor.detect(photograph, lambda image: []) == []
-
-
-def test_a_detectors_box_is_calibrated_to_the_scheme(network):
-    """Landmarks half as wide as a detector's box, a tenth of it lower; a given box stays as it is."""
-    card = dataclasses.replace(network.card, calibration={"x": 0.0, "y": 0.1, "side": 0.5})
-    predictor = LandmarkPredictor(dataclasses.replace(CropNetwork.of(network), card=card))
-    image, box = np.zeros((100, 100, 3), np.uint8), (20.0, 20.0, 40.0, 40.0)
-    [face] = predictor.detect(image, lambda _: [Detection(box, 1.0)], refine=0)
-    np.testing.assert_allclose(face.box, [40 - 13, 44 - 13, 26, 26])  # 20 · 1.3 around (40, 40 + 4)
-    [given] = predictor.detect(image, lambda _: [Detection(box, 1.0, exact=True)], refine=0)
-    np.testing.assert_allclose(given.box, [40 - 26, 40 - 26, 52, 52])
 
 
 def test_the_command_with_a_detector(weights, tmp_path, capsys, monkeypatch):
@@ -232,15 +90,6 @@ def test_mirrored_answers_have_a_confidence(weights, tmp_path):
     assert "confidence67" in header
 
 
-def test_cropped_faces_and_boxes(predictor):
-    """A crop as in training is the square around the picture; a box is that of the landmarks."""
-    image = np.zeros((60, 100, 3), np.uint8)
-    [whole] = predictor.detect(image, make_detector(PredictOptions(detector="none"), 0.15), refine=0)
-    np.testing.assert_allclose(whole.landmarks, predictor.predict_crop(image).landmarks, atol=1e-4)
-    [boxed] = predictor.detect(image, make_detector(PredictOptions(box="10,20,30,40"), 0.15), refine=0)
-    np.testing.assert_allclose(boxed.landmarks, predictor.predict_crop(image, (10, 20, 30, 40)).landmarks)
-
-
 def test_a_video(weights, tmp_path, capsys):
     path = tmp_path / "film.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
@@ -262,14 +111,6 @@ def test_a_video(weights, tmp_path, capsys):
     capture = cv2.VideoCapture(str(out / "film.mp4"))
     assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
     assert "4 frames, 4 with a face" in capsys.readouterr().out
-
-
-def test_the_edge_of_a_large_picture(predictor):
-    """A face that is half outside, and one in a picture of 8,000 pixels."""
-    face = predictor.predict_crop(np.zeros((100, 100, 3), np.uint8), box=(80, 80, 60, 60))
-    assert np.isfinite(face.landmarks).all()
-    large = predictor.predict_crop(np.zeros((8000, 6000, 3), np.uint8), box=(5000, 7000, 900, 900))
-    np.testing.assert_allclose(large.landmarks, (POINTS + 0.5) * 1170 + [4865, 6865], atol=0.01)
 
 
 def picture(path, side=48):
@@ -376,11 +217,3 @@ def test_no_display_is_one_line(weights, tmp_path, monkeypatch):
     options = PredictOptions(sources=[str(tmp_path / "film.mp4")], weights=str(weights), show=True)
     with pytest.raises(UserError, match="--show needs a display"):
         run_predict(options)
-
-
-def test_naming_many_results_is_quick(tmp_path):
-    """20,000 pictures took 14 s when each was compared with all others."""
-    paths = [tmp_path / f"{i // 2}-{i % 2}.jpg" for i in range(20_000)]
-    start = time.perf_counter()
-    assert len(set(result_names(paths, tmp_path / "out"))) == 20_000
-    assert time.perf_counter() - start < 3

@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+
+from kd_loss.inference.predictor import LandmarkPredictor
+from kd_loss.networks import Card, build_network, save_network
+from kd_loss.runtimes.crops import CropNetwork
+from kd_loss.schemes.spec import W300
+
+POINTS = np.random.default_rng(0).uniform(-0.3, 0.3, (68, 2))
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A network that always answers with the same normalised points."""
+    network = build_network(Card("mobileNetV2", 0.35, "w300", W300.to_dict(), 32, "student", 0.15))
+    network.model.get_layer("head").set_weights([np.zeros((1280, 136)), POINTS.reshape(-1)])
+    return network
+
+
+@pytest.fixture(scope="module")
+def predictor(network):
+    return LandmarkPredictor(CropNetwork.of(network))
+
+
+@pytest.fixture(scope="module")
+def weights(network, tmp_path_factory):
+    """That network in a file."""
+    path = tmp_path_factory.mktemp("weights") / "best.h5"
+    save_network(network, path)
+    return path

@@ -1,0 +1,40 @@
+import json
+
+import numpy as np
+import pytest
+
+from kd_loss.datasets.pts import parse_pts
+from kd_loss.errors import UserError
+from kd_loss.inference.command import result_names
+from kd_loss.inference.result import FaceLandmarks
+from kd_loss.schemes.spec import W300
+
+
+def test_text_formats():
+    face = FaceLandmarks(np.array([[1.0, 2.0], [3.0, 4.5]]), (0, 0, 9, 9), W300)
+    assert json.loads(face.to_json())["landmarks"] == [[1, 2], [3, 4.5]]
+    np.testing.assert_allclose(parse_pts(face.to_pts(), 2), face.landmarks)
+
+
+def test_results_never_overwrite_pictures_or_each_other(tmp_path):
+    a, b, c = tmp_path / "x" / "a.jpg", tmp_path / "x" / "a.png", tmp_path / "y" / "b.png"
+    for path in (a, b, c):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("")
+    out = tmp_path / "out"
+    assert [p.name for p in result_names([a, b, c], out)] == ["a_jpg", "a_png", "b"]
+    names = ("p.jpg", "p-2.jpg", "faces.mp4", "q-2.jpg")  # p-2.pts is the second face of p, faces.csv the table
+    assert [p.name for p in result_names([tmp_path / n for n in names], out)] == ["p", "p-2_jpg", "faces_mp4", "q-2"]
+    with pytest.raises(UserError, match="lies in the folder of the results"):
+        result_names([a], tmp_path / "x")
+    same = [a, tmp_path / "y" / "a.jpg", tmp_path / "z" / "x" / "a.jpg"]
+    names = [p.name for p in result_names(same, out)]
+    assert names == [f"{tmp_path.name}_x_a_jpg", "y_a_jpg", "z_x_a_jpg"]
+    with pytest.raises(UserError, match="a.jpg is given twice"):
+        result_names([a, c, tmp_path / "y" / ".." / "x" / "a.jpg"], out)
+
+
+def test_naming_many_results(tmp_path):
+    """20,000 pictures: naming does not compare each with all others."""
+    paths = [tmp_path / f"{i // 2}-{i % 2}.jpg" for i in range(20_000)]
+    assert len(set(result_names(paths, tmp_path / "out"))) == 20_000

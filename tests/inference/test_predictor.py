@@ -1,0 +1,106 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from kd_loss import geometry
+from kd_loss.detection import Detection, HaarDetector
+from kd_loss.errors import UserError
+from kd_loss.inference.command import make_detector
+from kd_loss.inference.options import PredictOptions
+from kd_loss.inference.predictor import LandmarkPredictor
+from kd_loss.runtimes.crops import CropNetwork
+from tests.inference.conftest import POINTS
+
+
+def test_a_cropped_face_is_seen_whole(predictor):
+    face = predictor.predict_crop(np.zeros((100, 60, 3), np.uint8))
+    # the square around a picture of 60 × 100 is 100 wide and starts 20 pixels left of it
+    np.testing.assert_allclose(face.landmarks, (POINTS + 0.5) * 100 + [-20.5, -0.5], atol=1e-4)
+    assert face.box == pytest.approx((-20.5, -0.5, 100, 100))
+
+
+def test_a_box_is_widened_as_in_training(predictor):
+    face = predictor.predict_crop(np.zeros((200, 200, 3), np.uint8), box=(50, 60, 40, 40))
+    square = geometry.square_crop((50, 60, 90, 100), 0.15)
+    assert face.box == pytest.approx((*square, square[2]))
+
+
+def test_many_are_one_by_one(predictor):
+    images = [np.full((40 + i, 50, 3), i, np.uint8) for i in range(3)]
+    for image, face in zip(images, predictor.predict_many(images), strict=True):
+        np.testing.assert_allclose(face.landmarks, predictor.predict_crop(image).landmarks, atol=1e-5)
+
+
+@pytest.mark.parametrize("image", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3)), np.zeros((0, 4, 3), np.uint8)])
+def test_what_is_no_picture_is_refused(predictor, image):
+    with pytest.raises(UserError, match="uint8"):
+        predictor.predict_crop(image)
+
+
+def test_what_is_no_photograph_is_refused(predictor):
+    with pytest.raises(UserError, match=r"a picture \(H, W, 3\) uint8 RGB, or a list of either, not NoneType"):
+        predictor(None)
+
+
+@pytest.mark.parametrize("shape", [(10, 3000), (3000, 5), (4, 4000)])
+def test_thin_pictures(predictor, shape):
+    assert np.isfinite(predictor.predict_crop(np.zeros((*shape, 3), np.uint8)).landmarks).all()
+
+
+def test_a_thin_picture_and_a_very_wide_one_are_searched(predictor):
+    assert HaarDetector()(np.zeros((2, 3000, 3), np.uint8)) == []
+    # OpenCV warps up to 32,766
+    face = predictor.predict_crop(np.zeros((40, 33_000, 3), np.uint8), box=(32_000, 5, 20, 20))
+    np.testing.assert_allclose(face.landmarks, (POINTS + 0.5) * 26 + [31_997, 2], atol=0.01)
+
+
+def test_a_damaged_network_is_one_line(predictor):
+    broken = dataclasses.replace(predictor.network, ask=lambda crops: (np.full((len(crops), 68, 2), np.nan), None))
+    with pytest.raises(UserError, match="not finite"):
+        LandmarkPredictor(broken).predict_crop(np.zeros((48, 48, 3), np.uint8))
+
+
+def test_faces_of_a_photograph(predictor, synthetic):
+    """Two faces side by side, a detector that knows where they are, and crops taken again from the landmarks."""
+    faces = [synthetic.split("test").crop(i) for i in range(2)]
+    photograph = np.concatenate([np.zeros((48, 10, 3), np.uint8), *faces], axis=1)
+    found = [Detection((10 + 48 * i + 6, 6, 36, 36), 9.0 - i) for i in range(2)]
+    rough = predictor.detect(photograph, lambda image: found, refine=0)
+    boxed = predictor.predict_many([photograph] * 2, [face.box for face in found])
+    for one, other in zip(rough, boxed, strict=True):
+        np.testing.assert_allclose(one.landmarks, other.landmarks)
+    assert [face.score for face in rough] == [9.0, 8.0]
+    refined = predictor.detect(photograph, lambda image: found, refine=1)
+    for before, after in zip(rough, refined, strict=True):
+        x, y, side = geometry.square_crop(geometry.landmark_box(before.landmarks), predictor.card.margin)
+        np.testing.assert_allclose(after.box, (x, y, side, side))
+    assert predictor.detect(photograph, lambda image: []) == []
+
+
+def test_a_detectors_box_is_calibrated_to_the_scheme(network):
+    """Landmarks half as wide as a detector's box, a tenth of it lower; a given box stays as it is."""
+    card = dataclasses.replace(network.card, calibration={"x": 0.0, "y": 0.1, "side": 0.5})
+    predictor = LandmarkPredictor(dataclasses.replace(CropNetwork.of(network), card=card))
+    image, box = np.zeros((100, 100, 3), np.uint8), (20.0, 20.0, 40.0, 40.0)
+    [face] = predictor.detect(image, lambda _: [Detection(box, 1.0)], refine=0)
+    np.testing.assert_allclose(face.box, [40 - 13, 44 - 13, 26, 26])  # 20 · 1.3 around (40, 40 + 4)
+    [given] = predictor.detect(image, lambda _: [Detection(box, 1.0, exact=True)], refine=0)
+    np.testing.assert_allclose(given.box, [40 - 26, 40 - 26, 52, 52])
+
+
+def test_cropped_faces_and_boxes(predictor):
+    """A crop as in training is the square around the picture; a box is that of the landmarks."""
+    image = np.zeros((60, 100, 3), np.uint8)
+    [whole] = predictor.detect(image, make_detector(PredictOptions(detector="none"), 0.15), refine=0)
+    np.testing.assert_allclose(whole.landmarks, predictor.predict_crop(image).landmarks, atol=1e-4)
+    [boxed] = predictor.detect(image, make_detector(PredictOptions(box="10,20,30,40"), 0.15), refine=0)
+    np.testing.assert_allclose(boxed.landmarks, predictor.predict_crop(image, (10, 20, 30, 40)).landmarks)
+
+
+def test_the_edge_of_a_large_picture(predictor):
+    """A face that is half outside, and one in a picture of 8,000 pixels."""
+    face = predictor.predict_crop(np.zeros((100, 100, 3), np.uint8), box=(80, 80, 60, 60))
+    assert np.isfinite(face.landmarks).all()
+    large = predictor.predict_crop(np.zeros((8000, 6000, 3), np.uint8), box=(5000, 7000, 900, 900))
+    np.testing.assert_allclose(large.landmarks, (POINTS + 0.5) * 1170 + [4865, 6865], atol=0.01)
