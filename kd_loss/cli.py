@@ -111,7 +111,7 @@ COMMANDS = {
     "export-keypoints": Command(
         "kd_loss.export.keypoints:KeypointExportOptions",
         "kd_loss.export.keypoints:run_export_keypoints",
-        "a keypoint detector for LiteRT and ONNX Runtime",
+        "a keypoint detector for LiteRT, ONNX Runtime and a web page",
     ),
     "benchmark": Command(
         "kd_loss.speed.options:BenchmarkOptions",

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_loss.errors import UserError, check_name, disk_error
-from kd_loss.files import is_temporary, read_json, write_json
+from kd_loss.files import is_temporary, read_json, sha256, write_json
 from kd_loss.versions import package_versions
 
 #: options that may differ when a run is continued
@@ -23,6 +23,8 @@ FREE_OPTIONS = (
     *("resume", "config", "workers", "name", "runs", "data"),
     *("devices", "distributed", "process", "processes"),
 )
+#: of a run's record: the checksum of the weights that it started from, wherever they lie
+START = "start_sha256"
 
 
 def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], resume: bool) -> Path:
@@ -67,13 +69,18 @@ def _just_begun(folder: Path) -> bool:
 def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
     """What of a run's configuration is not what is asked for now, in words; empty where it is the same run."""
     before = {"patience": 0, "warp": 1.0, **before}  # runs from before there was one
-    changed = [key for key, value in options.items() if key not in FREE_OPTIONS and before.get(key) != value]
-    words = [_change(key, before.get(key), options[key]) for key in changed if key != "decided_by"]
-    if "decided_by" not in changed:
+    then, now = ({} if not isinstance(d, dict) else d for d in (c.get("decided_by") for c in (before, options)))
+    if START not in then:  # a run from before it was recorded: the path has to do
+        now = {key: value for key, value in now.items() if key != START}
+    free = {*FREE_OPTIONS, "decided_by"} | ({"init"} if START in then and then[START] == now.get(START) else set())
+    changed = [key for key, value in options.items() if key not in free and before.get(key) != value]
+    words = [_change(key, before.get(key), options[key]) for key in changed]
+    if "decided_by" not in options:
         return words
-    then, now = ({} if not isinstance(d, dict) else d for d in (before.get("decided_by"), options["decided_by"]))
     for key in (key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)):
-        if key == "data_sha256":
+        if key == START:
+            words += [] if "init" in changed else ["the weights of --init are other ones"]
+        elif key == "data_sha256":
             words.append("the dataset has been prepared anew since")
         elif key == "teachers" and isinstance(then.get(key), dict) and isinstance(now.get(key), dict):
             roles = [role for role in {**then[key], **now[key]} if then[key].get(role) != now[key].get(role)]
@@ -85,6 +92,11 @@ def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[s
 
 def _change(key: str, before: Any, now: Any) -> str:
     return f"{key} was {readable(before)}, now {readable(now)}"
+
+
+def start_record(init: str) -> dict[str, str]:
+    """What a run keeps of the weights that it starts from; nothing where there are none."""
+    return {START: sha256(Path(init))} if init and Path(init).is_file() else {}
 
 
 def readable(value: Any) -> str:

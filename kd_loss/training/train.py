@@ -31,7 +31,7 @@ from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.prediction import spread_correlation
 from kd_loss.training.processes import Processes
 from kd_loss.training.progress import LiveCurves, OrderedProgress, Patience, draw, stalled
-from kd_loss.training.run import open_run, readable
+from kd_loss.training.run import open_run, readable, start_record
 from kd_loss.training.statistics import TrueStatistics
 from kd_loss.versions import package_versions
 
@@ -125,6 +125,7 @@ class Training:
                 "held_out": len(faces.held),
                 "data_sha256": self.dataset.manifest["sha256"]["train/landmarks.npy"],
                 "method": " + ".join(method.name_on_command_line for method in self.methods),
+                **start_record(options.init),
                 **self.record,
             },
             versions={"kd_loss": kd_loss.__version__, "keras": keras.__version__, **package_versions()},

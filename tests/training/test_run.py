@@ -12,7 +12,7 @@ from kd_loss.files import write_json
 from kd_loss.training.history import read_history, write_history
 from kd_loss.training.methods import parse_methods, read_method, split_methods
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.run import find_teacher, finished_runs, open_run, readable
+from kd_loss.training.run import differences, find_teacher, finished_runs, open_run, readable, start_record
 from kd_loss.training.sources import teacher_files
 from kd_loss.training.state import check_declared, load_state, save_state
 
@@ -159,6 +159,28 @@ def test_what_changed_is_said_in_words(tmp_path):
         f"cannot resume {tmp_path / 'mine'} with other options: the dataset has been prepared anew since; "
         "epochs was 3, now 4; the teacher 'tough' is another one"
     )
+
+
+def test_the_start_is_known_by_its_contents(tmp_path):
+    """The same weights elsewhere are the same start, other weights in their place are not."""
+    here, there = tmp_path / "a.h5", tmp_path / "b.h5"
+    for path in (here, there):
+        path.write_text("weights")
+
+    def asked(init):
+        return {"init": str(init), "decided_by": {"method": "kd", **start_record(str(init))}}
+
+    before = asked(here)
+    assert differences(before, asked(there)) == []
+    there.write_text("other weights")
+    assert differences(before, asked(there)) == [f"init was '{here}', now '{there}'"]
+    here.write_text("trained anew")
+    assert differences(before, asked(here)) == ["the weights of --init are other ones"]
+    assert differences(before, asked("")) == [f"init was '{here}', now ''"]
+    # of a version that kept the path alone
+    old = {"init": str(here), "decided_by": {"method": "kd"}}
+    assert differences(old, asked(here)) == []
+    assert differences(old, asked(there)) == [f"init was '{here}', now '{there}'"]
 
 
 def test_a_record_on_the_screen():
