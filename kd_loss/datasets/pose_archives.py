@@ -136,6 +136,8 @@ def read_300wlp(source: Path, scheme: PoseScheme, test_fraction: float) -> Archi
                 if not np.isfinite(angles).all():
                     raise BadSample("an angle is not a finite number")
                 place = place_of(points, W300, from_theirs(*angles))
+                if place is None:
+                    raise BadSample("its points are those of no head that is turned as Pose_Para says")
             except BadSample as error:
                 archive.problems.append(f"{note}: {error}")
                 continue

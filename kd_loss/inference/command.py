@@ -178,9 +178,7 @@ def _predict_pictures(
                 print(f"{picture.path}: {many} -> {name.with_name(name.name + '.png')}")
     if empty:
         of = counted(len(pictures), "picture")
-        print(
-            f"no face in {empty} of {of}; try --smallest 10 or --detector haar; for cropped faces: --detector none"
-        )
+        print(f"no face in {empty} of {of}; try --smallest 10 or --detector haar; for cropped faces: --detector none")
     return faces
 
 

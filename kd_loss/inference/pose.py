@@ -33,7 +33,7 @@ class FacePose:
         rotation: (3, 3), head axes to camera axes, against the ray through the head's middle (`schemes.rotations`).
         middle: (x, y) of that in pixels of the picture; width: of a head there, in pixels.
         box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
-        scheme: of the network; score, picture, number: as `FaceLandmarks` has them.
+        scheme: of the network; score, number: as `FaceLandmarks` has them; picture: its height and width.
         margin: of the training crops.
     """
 

@@ -206,15 +206,13 @@ class LandmarkPredictor:
         faces = []
         landmarks, spread = self._ask(crops)
         spreads = [None] * len(crops) if spread is None else spread
-        for image, normalised, square, wide in zip(images, landmarks, squares, spreads, strict=True):
+        for normalised, square, wide in zip(landmarks, squares, spreads, strict=True):
             points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), normalised)
             box = (square[0], square[1], square[2], square[2])
             where = tuple(float(v) for v in box)
             half = self.network.half
             confidence = None if wide is None or half is None else confidence_of(wide, half)
-            faces.append(
-                FaceLandmarks(points, where, self.spec, picture=image.shape[:2], confidence=confidence)  # type: ignore[arg-type]
-            )
+            faces.append(FaceLandmarks(points, where, self.spec, confidence=confidence))  # type: ignore[arg-type]
         return faces
 
 

@@ -36,7 +36,6 @@ class FaceLandmarks:
         box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
         spec: the scheme of the landmarks.
         score: of the detector that found the face, larger for surer; None without one.
-        picture: height and width of the picture.
         number: of the face in a video, the same from frame to frame; None in a photograph.
         confidence: (K,) 0…1 per landmark, see `confidence_of`; None from a network without heatmaps, and from one
             whose heatmaps' spread says nothing about its errors (`networks.card.MEANINGFUL`), unless mirrored.
@@ -46,13 +45,12 @@ class FaceLandmarks:
     box: tuple[float, float, float, float]
     spec: DatasetSpec
     score: float | None = None
-    picture: tuple[int, int] = (0, 0)
     number: int | None = None
     confidence: np.ndarray | None = None
 
     def pose(self) -> HeadPose | None:
         """Estimated yaw, pitch and roll in degrees; None where the scheme does not tell them."""
-        return head_pose(self.landmarks, self.spec, *self.picture) if min(self.picture) else None
+        return head_pose(self.landmarks, self.spec)
 
     def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:
         """A copy of the picture (H, W, 3) RGB with the landmarks on it, and the head's axes if asked."""

@@ -17,7 +17,7 @@ from kd_loss.datasets.drawn_clips import draw_clip
 from kd_loss.errors import UserError
 from kd_loss.files import atomic_file
 from kd_loss.hdf5 import check_tree, open_hdf5
-from kd_loss.keypoints.clips import PICTURES, read_picture, square
+from kd_loss.keypoints.clips import PICTURES, frame_order, read_picture, square
 from kd_loss.keypoints.losses import inverse
 from kd_loss.keypoints.motion import Animator
 from kd_loss.keypoints.sheet import marked
@@ -48,7 +48,7 @@ class AnimationOptions:
 
 
 def load_animator(path: Path, detector: KeypointDetector) -> Animator:
-    """The animator of a run; a `UserError` where it is missing or another detector's."""
+    """The animator of a run; a `UserError` where it is missing, or of another size or number of keypoints."""
     if not path.is_file():
         raise UserError(f"no such weights: {path}; train-keypoints writes them beside its detector")
     animator = Animator(detector.card.size, detector.card.points)
@@ -122,7 +122,7 @@ def _source(name: str, size: int, crop: float) -> np.ndarray:
 def _clip(name: str, size: int, crop: float) -> np.ndarray:
     if name == "synthetic" and not Path(name).exists():
         return draw_clip(size, SEED, DRIVING, FRAMES)
-    paths = sorted(path for path in Path(name).glob("*") if path.suffix.lower() in PICTURES)
+    paths = sorted((p for p in Path(name).glob("*") if p.suffix.lower() in PICTURES), key=frame_order)
     if len(paths) < 2:
         raise UserError(f"--driving {name}: a folder with two frames of a clip at least")
     return np.stack([square(read_picture(path), size, crop) for path in paths])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import zlib
 from dataclasses import dataclass
@@ -32,23 +33,38 @@ class Clips:
     persons: list[str]
     left_out: int = 0
 
+    @property
+    def checksum(self) -> str:
+        """SHA-256 of the frames and of whose they are."""
+        digest = hashlib.sha256(repr((self.names, self.persons, self.clip.tolist())).encode())
+        digest.update(self.frames.tobytes())
+        return digest.hexdigest()
+
     def split(self, share: float) -> tuple[np.ndarray, np.ndarray]:
-        """The clips' numbers for training and for validation: about `share` of the persons, chosen by their names."""
-        held = np.array([zlib.crc32(person.encode()) % 1000 < 1000 * share for person in self.persons])
-        if held.all() or (share and not held.any()):
-            held = np.arange(len(held)) < max(1, round(share * len(held)))
-        return np.flatnonzero(~held), np.flatnonzero(held)
+        """The clips' numbers for training and for validation: about `share` of the persons, chosen by their names.
+
+        Of one person's clips some are held out; of a single clip none.
+        """
+        one = len(set(self.persons)) == 1
+        of = self.names if one else self.persons
+        drawn = {name: zlib.crc32(name.encode()) % 1000 for name in of}
+        held = {name for name, number in drawn.items() if number < 1000 * share}
+        if len(held) == len(drawn) or (share and not held):
+            count = min(max(1, round(share * len(drawn))), len(drawn) - 1)
+            held = set(sorted(drawn, key=lambda name: (drawn[name], name))[:count])
+        out = np.array([name in held for name in of])
+        return np.flatnonzero(~out), np.flatnonzero(out)
 
 
 def _grouped(folder: Path) -> dict[str, list[Path]]:
     """Clip -> its frames: the folders within `folder`, or by the names of the pictures in it."""
     if not folder.is_dir():
         raise UserError(f"no such folder of clips: {folder}")
-    inner = folder / "images" if (folder / "images").is_dir() else folder
+    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
+    # archives have their pictures in a folder of that name; beside others it is a clip
+    inner = folder / "images" if all(path.is_relative_to(folder / "images") for path in pictures) else folder
     clips: dict[str, list[Path]] = {}
-    for path in sorted(inner.rglob("*")):
-        if path.suffix.lower() not in PICTURES:
-            continue
+    for path in pictures:
         if path.parent != inner:
             name = str(path.parent.relative_to(inner))
         else:
@@ -63,22 +79,30 @@ def _grouped(folder: Path) -> dict[str, list[Path]]:
 
 
 def _person(clip: str) -> str:
-    return clip.partition("/")[0].rpartition("_")[0] or clip
+    first = clip.partition("/")[0]
+    return first.rpartition("_")[0] or first
+
+
+def frame_order(path: Path) -> list[tuple[int, str]]:
+    """A key that puts frame 2 before frame 10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def read_pictures(folder: Path, size: int, crop: float = 1.0) -> Clips:
     """All pictures of a folder, whether pairs can be made of them or not; otherwise as `read_clips`."""
     if str(folder) == "synthetic" and not folder.exists():
-        return drawn_clips(DRAWN, size)
+        return drawn_clips(DRAWN, size, crop=crop)
     groups = _grouped(folder)
     files = [(number, path) for number, paths in enumerate(groups.values()) for path in paths]
     frames = np.stack([square(read_picture(path), size, crop) for _, path in files])
     return Clips(frames, np.array([number for number, _ in files]), list(groups), [_person(name) for name in groups])
 
 
-def drawn_clips(count: int, size: int, frames: int = 4) -> Clips:
-    """Clips of drawn faces, each a person of its own."""
-    pictures = np.concatenate([draw_clip(size, 0, index, frames) for index in range(count)])
+def drawn_clips(count: int, size: int, frames: int = 4, crop: float = 1.0) -> Clips:
+    """Clips of drawn faces, each a person of its own; drawn so large that their middle has `size` pixels."""
+    drawn = (draw_clip(round(size / crop), 0, index, frames) for index in range(count))
+    pictures = np.stack([square(image, size, crop) for clip in drawn for image in clip])
     names = [f"drawn{index}" for index in range(count)]
     return Clips(pictures, np.repeat(np.arange(count), frames), names, names)
 
@@ -104,7 +128,7 @@ def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:
             in size.
     """
     if str(folder) == "synthetic" and not folder.exists():
-        return drawn_clips(DRAWN, size)
+        return drawn_clips(DRAWN, size, crop=crop)
     groups = _grouped(folder)
     long = {name: paths for name, paths in groups.items() if len(paths) > 1}
     if not long:

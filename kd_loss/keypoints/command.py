@@ -12,7 +12,7 @@ import numpy as np
 
 from kd_loss.configuration import check_values, to_plain
 from kd_loss.errors import UserError
-from kd_loss.files import atomic_file, write_json
+from kd_loss.files import atomic_file, sha256, write_json
 from kd_loss.keypoints.clips import Clips, DetectorPictures, PairLoader, read_clips
 from kd_loss.keypoints.motion import Animator
 from kd_loss.keypoints.options import KeypointOptions
@@ -63,7 +63,10 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
     trainer = KeypointTrainer(detector, Animator(options.size, options.points), _features(options), options.separation)
     steps = len(loader) * options.epochs
     compile_for(trainer, options.learning_rate, steps)
-    settings = {**to_plain(options), "arch": detector.card.arch}
+    decided = {"clips_sha256": clips.checksum}
+    if options.features:
+        decided["features_sha256"] = sha256(Path(options.features))
+    settings = {**to_plain(options), "arch": detector.card.arch, "decided_by": decided}
     folder = open_run(options.runs / "keypoints", options.name, "detector", settings, options.resume)
 
     def save_best(logs: dict[str, float]) -> None:

@@ -10,6 +10,7 @@ import keras
 from keras import ops
 
 from kd_loss.configuration import check_values, to_plain
+from kd_loss.distillation.base import match_size
 from kd_loss.distillation.keypoints import attention_term, heatmap_term, pooled_to
 from kd_loss.errors import UserError
 from kd_loss.files import sha256
@@ -27,7 +28,7 @@ from kd_loss.networks.keypoint_detector import (
     save_detector,
     take_trunk,
 )
-from kd_loss.training.run import open_run
+from kd_loss.training.run import open_run, start_record
 
 Tensor = Any
 
@@ -81,6 +82,7 @@ class KeypointDistiller(keras.Model):
             values["heatmaps"] = heatmap_term(y_pred["heatmaps"], told["heatmaps"], self.letter)
         if "attention" in self.terms:
             mine = pooled_to(self.connector(y_pred["encoder"]), told["encoder"].shape[1])
+            mine = match_size(mine, told["encoder"])  # of a student whose encoder ends in fewer cells
             values["attention"] = attention_term(mine, told["encoder"], self.power, self.letter)
         akd = losses.average_keypoint_distance(y_pred["keypoints"], told["keypoints"])
         for name, value in {**values, "akd": akd}.items():
@@ -117,7 +119,8 @@ def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
         print(take_trunk(student, load_start(Path(options.init)).model))
     distiller = KeypointDistiller(student, teacher, options.loss, options.letter, options.power)
     compile_for(distiller, options.learning_rate, len(loader) * options.epochs)
-    settings = {**to_plain(options), "arch": student.card.arch}
+    decided = {"clips_sha256": pictures.checksum, "teacher_sha256": training["teacher"], **start_record(options.init)}
+    settings = {**to_plain(options), "arch": student.card.arch, "decided_by": decided}
     folder = open_run(options.runs / "keypoints", options.name, f"student-{options.loss}", settings, options.resume)
 
     def save_best(logs: dict[str, float]) -> None:

@@ -22,7 +22,7 @@ class _TrainingOptions:
         "pictures; synthetic: drawn",
     )  # fmt: skip
     arch: str = option("hourglass", "hourglass, squeezeUNet, mobileNetV2 or any other architecture")
-    width: float = option(1.0, "multiplier of the detector's channels", within=(0.05, 2))
+    width: float = option(1.0, "multiplier of the detector's channels", within=(0.1, 2))
     stride: int = option(1, "of the heads' convolutions: 1 as published, 2 for a quarter of their cost", within=(1, 2))
     epochs: int = option(
         30, "passes over the clips, a pair of frames of each, or over the pictures", above=0, below=1e6
@@ -53,9 +53,7 @@ class KeypointOptions(_TrainingOptions):
     points: int = option(10, "keypoints", within=(2, 100))
     size: int = option(64, "side of the pictures in pixels, a multiple of 64", within=(64, 512))
     crop: float = option(1.0, "central share of a frame's shorter side that is used", within=(0.1, 1))
-    warp: float = option(
-        1.0, "size of the random warps, in units of the published one", within=(0, 10), above=0
-    )
+    warp: float = option(1.0, "size of the random warps, in units of the published one", within=(0, 10), above=0)
     features: str = option("", "a student (.h5) whose feature maps compare pictures beside their pixels")
     separation: float = option(
         0.0, "weight of a term that keeps keypoints apart; the published training has none", within=(0, math.inf),
@@ -100,7 +98,7 @@ class KeypointDistillationOptions(_TrainingOptions):
         "L1", "L1: keypoints and Jacobians; L2: heatmaps as well; L3: the encoders' attention as well", choices=LOSSES
     )
     letter: bool = option(False, "the terms of L2 and L3 as written: a mean over cells, attention of any length")
-    power: float = option(2.0, "of the features in the attention")
+    power: float = option(2.0, "of the features in the attention", above=0, below=100)
     init: str = option("", "weights to start from, of landmarks or keypoints: all but the heads")
 
     def check(self) -> None:

@@ -15,7 +15,9 @@ from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import bootstrap_interval, normalising_distance, point_errors
 from kd_loss.networks.point_map import fit_point_map
+from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.kinds import landmark_scheme
+from kd_loss.schemes.spec import DatasetSpec
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,14 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
     return Faces(images, landmarks.astype(np.float32))
 
 
+def landmark_spec(asked: Scheme) -> DatasetSpec:
+    """The scheme of a dataset of landmarks; a `UserError` for another kind."""
+    return landmark_scheme(asked, f"landmarks are read from keypoints; {asked.name} is a dataset of a {asked.noun}")
+
+
 def judge(predicted: np.ndarray, split: PreparedSplit, faces: Faces) -> dict[str, float]:
     """NME in % of the spec's distance and its 95 % interval over the faces."""
-    asked = split.spec
-    spec = landmark_scheme(asked, f"landmarks are read from keypoints; {asked.name} is a dataset of a {asked.noun}")
+    spec = landmark_spec(split.spec)
     errors = point_errors(
         predicted, faces.landmarks, normalising_distance(faces.landmarks, spec, spec.default_normaliser)
     )

@@ -21,7 +21,7 @@ from kd_loss.networks.heads import decoder_features
 from kd_loss.networks.landmark_net import LandmarkNet, load_network
 from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
-from kd_loss.networks.unets import ENCODER
+from kd_loss.networks.unets import ANTI_ALIAS, ENCODER
 
 L = keras.layers
 
@@ -183,9 +183,9 @@ def take_trunk(target: KeypointDetector, source: keras.Model) -> str:
     Layers are matched by their names, of landmarks or of keypoints alike; a line that says what was taken. `UserError`
     where a layer of that name has another shape, or no layer is common.
     """
-    heads = ("keypoint_maps", "jacobian_maps", "keypoints", "decoder_heatmaps", "landmarks")
-    theirs = {layer.name: layer for layer in source.layers if layer.weights and layer.name not in heads}
-    own = [layer for layer in target.model.layers if layer.weights and layer.name not in heads]
+    apart = ("keypoint_maps", "jacobian_maps", "keypoints", "decoder_heatmaps", "landmarks", ANTI_ALIAS)
+    theirs = {layer.name: layer for layer in source.layers if layer.weights and layer.name not in apart}
+    own = [layer for layer in target.model.layers if layer.weights and layer.name not in apart]
     taken = [layer for layer in own if layer.name in theirs]
     for layer in taken:
         if [tuple(w.shape) for w in layer.weights] != [tuple(w.shape) for w in theirs[layer.name].weights]:

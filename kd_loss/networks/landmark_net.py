@@ -21,6 +21,7 @@ from kd_loss.networks.heads import heatmap_head, own_maps_head, pooled_head, spr
 from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
 from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
+from kd_loss.networks.unets import ANTI_ALIAS
 
 #: of every batch normalisation; its averages are made anew before they are used (`training.statistics`)
 MOMENTUM = 0.9
@@ -147,6 +148,8 @@ def take_weights(target: LandmarkNet, source: LandmarkNet) -> str:
         mine = own.get(layer.name)
         if not layer.weights or mine is None or isinstance(layer, keras.layers.Normalization):
             continue  # the scaling of the pixels follows below
+        if layer.name == ANTI_ALIAS:
+            continue  # follows from the size
         if [tuple(w.shape) for w in layer.weights] == [tuple(w.shape) for w in mine.weights]:
             mine.set_weights(layer.get_weights())
             taken.append(layer.name)

@@ -25,6 +25,8 @@ ENCODER = "encoder"
 _HALVINGS = {"hourglass": 5, "squeeze_unet": 4}
 
 _Tensor = Any
+#: the layer of fixed weights that subsamples pictures: another one for each size
+ANTI_ALIAS = "anti_alias"
 
 
 def subsampling(size: int) -> int:
@@ -48,7 +50,7 @@ def anti_alias(pixels: _Tensor, factor: int) -> _Tensor:
     half = int(4 * sigma + 0.5)
     tap = np.exp(-np.square(np.arange(-half, half + 1)) / (2 * sigma**2))
     kernel = np.outer(tap, tap) / np.square(tap.sum())
-    layer = L.DepthwiseConv2D(2 * half + 1, factor, padding="valid", use_bias=False, trainable=False, name="anti_alias")
+    layer = L.DepthwiseConv2D(2 * half + 1, factor, padding="valid", use_bias=False, trainable=False, name=ANTI_ALIAS)
     x = L.ZeroPadding2D(half, name="anti_alias_pad")(pixels)
     y = layer(x)
     layer.set_weights([np.repeat(kernel[..., None, None], 3, axis=2).astype(np.float32)])

@@ -48,7 +48,7 @@ def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequ
     if cached and more and not options.teacher_views:
         raise UserError(
             f"the taps {', '.join(more)} do not travel with a picture through augmentation as landmarks do: "
-            "give --teacher-views a number, or --teachers live"
+            "give --teacher-views a number" + ("" if once else ", or --teachers live")
         )
     return RECORDED if cached else LIVE
 

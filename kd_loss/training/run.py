@@ -25,6 +25,14 @@ FREE_OPTIONS = (
 )
 #: of a run's record: the checksum of the weights that it started from, wherever they lie
 START = "start_sha256"
+#: checksums of a run's record -> what it means that one is another now
+OTHERS = {
+    START: "the weights of --init are other ones",
+    "data_sha256": "the dataset has been prepared anew since",
+    "clips_sha256": "the pictures of --data are other ones",
+    "teacher_sha256": "the teacher is another one",
+    "features_sha256": "the network of --features is another one",
+}
 
 
 def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], resume: bool) -> Path:
@@ -75,13 +83,11 @@ def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[s
     free = {*FREE_OPTIONS, "decided_by"} | ({"init"} if START in then and then[START] == now.get(START) else set())
     changed = [key for key, value in options.items() if key not in free and before.get(key) != value]
     words = [_change(key, before.get(key), options[key]) for key in changed]
-    if "decided_by" not in options:
+    if "decided_by" not in options or "decided_by" not in before:
         return words
     for key in (key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)):
-        if key == START:
-            words += [] if "init" in changed else ["the weights of --init are other ones"]
-        elif key == "data_sha256":
-            words.append("the dataset has been prepared anew since")
+        if key in OTHERS:
+            words += [] if key == START and "init" in changed else [OTHERS[key]]
         elif key == "teachers" and isinstance(then.get(key), dict) and isinstance(now.get(key), dict):
             roles = [role for role in {**then[key], **now[key]} if then[key].get(role) != now[key].get(role)]
             words += [f"the teacher '{role}' is another one" for role in roles]

@@ -12,7 +12,7 @@ from kd_loss.files import read_json, sha256
 from kd_loss.networks import ARCHITECTURES
 from kd_loss.training.methods import parse_methods
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.run import differences, start_record
+from kd_loss.training.run import START, differences, start_record
 from kd_loss.training.sources import teacher_files, with_start
 
 
@@ -43,7 +43,10 @@ def _decided_by(before: dict[str, Any], options: StudentOptions, dataset: Prepar
     recorded = before.get("decided_by")
     decided = dict(recorded) if isinstance(recorded, dict) else {}
     decided["data_sha256"] = dataset.manifest["sha256"]["train/landmarks.npy"]
-    decided |= start_record(options.init)
+    start = start_record(options.init)
+    if not start and options.init != before.get("init"):  # of the same path whose file is gone the record remains
+        decided.pop(START, None)
+    decided |= start
     teachers: Any = decided.get("teachers")
     teachers = teachers if isinstance(teachers, dict) else {}
     today = {}

@@ -23,6 +23,7 @@ from kd_loss.training.asking import (
     ask_once,
     choose_asking,
     make_teachers,
+    mapped,
     measure_errors,
 )
 from kd_loss.training.faces import Unlabelled, augmentation_of
@@ -166,7 +167,8 @@ def _unlabelled(
             answers[role] = seen
             if options.teacher_views:
                 views = Views(options.teacher_views, augmentation_of(options), options.seed)
-                answers[role] = ask_once(options, members[0], taps, split, checksum, views, tell)
+                seen = ask_once(options, members[0], taps, split, checksum, views, tell)
+                answers[role] = mapped(members[0], seen, split, none, options, tell)
     mean = np.average(predictions, axis=0, weights=[teacher.weight for teacher in teachers.values()]).astype(np.float32)
     split = dataclasses.replace(split, landmarks=mean, soft=mean)
     of, targets = f"the mean of {len(teachers)} teachers' predictions", dataset.spec.predicted

@@ -52,7 +52,7 @@ def unlabelled_split(
     files = photographs(folder)
     margin = float(dataset.manifest["crop"]["margin"])
     listing = [[path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    key = json.dumps([listing, first.checksum, dataset.size, margin, ROUNDS, ROOM, DETECTOR])
+    key = json.dumps([listing, first.checksum, dataset.size, margin, dataset.spec.to_dict(), ROUNDS, ROOM, DETECTOR])
     place = options.runs / options.dataset / "unlabelled" / hashlib.sha256(key.encode()).hexdigest()[:20]
     if not (place / "manifest.json").is_file():
         with one_at_a_time(place):
@@ -122,10 +122,8 @@ def _crops(
 
 
 def _read(answers: np.ndarray, teacher: Source, spec: Scheme) -> tuple[Scheme, np.ndarray]:
-    """A teacher's answers and the scheme that knows what they mean."""
+    """A teacher's answers as the dataset's targets, or as they are, and the scheme that knows what they mean."""
     if teacher.map is not None:
         return spec, teacher.map(answers)
-    if teacher.scheme is not None:
-        return teacher.scheme, answers
-    read = spec.read(answers, None)
-    return spec, answers if read is None else read
+    read = spec.read(answers, teacher.scheme)
+    return (teacher.scheme or spec, answers) if read is None else (spec, read)

@@ -114,6 +114,8 @@ def test_300wlp_and_aflw2000(tmp_path):
     problems = read("pose_300wlp", tmp_path).problems
     assert "has no 68 points" in problems[0]
     assert "no .mat file that SciPy reads" in problems[1]
+    savemat(folder / "AFW_1000_1_0.mat", {"Pose_Para": [[0, 0, np.pi]], "pt2d": points.T})
+    assert "no head that is turned as Pose_Para says" in read("pose_300wlp", tmp_path).problems[0]
 
 
 def test_pointing04(tmp_path):

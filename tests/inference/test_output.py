@@ -7,11 +7,11 @@ from kd_loss.datasets.pts import parse_pts
 from kd_loss.errors import UserError
 from kd_loss.inference.command import result_names
 from kd_loss.inference.result import FaceLandmarks
-from kd_loss.schemes.spec import W300
+from kd_loss.schemes.spec import DatasetSpec
 
 
 def test_text_formats():
-    face = FaceLandmarks(np.array([[1.0, 2.0], [3.0, 4.5]]), (0, 0, 9, 9), W300)
+    face = FaceLandmarks(np.array([[1.0, 2.0], [3.0, 4.5]]), (0, 0, 9, 9), DatasetSpec("two", 2))
     assert json.loads(face.to_json())["landmarks"] == [[1, 2], [3, 4.5]]
     np.testing.assert_allclose(parse_pts(face.to_pts(), 2), face.landmarks)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kd_loss.errors import UserError
-from kd_loss.keypoints.clips import PairLoader, read_clips
+from kd_loss.keypoints.clips import Clips, PairLoader, drawn_clips, frame_order, read_clips
 
 
 def write(path, value=0, shape=(20, 30, 3)):
@@ -45,6 +45,55 @@ def test_persons_are_never_in_both_parts(tmp_path):
     assert sorted([*train, *held]) == list(range(12))
     assert not {clips.persons[i] for i in train} & {clips.persons[i] for i in held}
     assert len(clips.split(0.0)[1]) == 0
+
+
+@pytest.mark.parametrize(("persons", "each"), [(3, 10), (5, 4), (2, 1), (1, 7)])
+def test_few_persons_are_not_in_both_parts_either(persons, each):
+    """Whatever their names: those of one person are split by clips."""
+    for draw in range(50):
+        of = [f"{draw}-{person}" for person in range(persons) for _ in range(each)]
+        names = [f"{person}_{number}" for number, person in enumerate(of)]
+        clips = Clips(np.zeros((0, 8, 8, 3), np.uint8), np.zeros(0, int), names, of)
+        for share in (0.05, 0.1, 0.9):
+            train, held = clips.split(share)
+            assert len(train)
+            assert len(held)
+            assert persons == 1 or not {of[i] for i in train} & {of[i] for i in held}
+
+
+def test_a_single_clip_is_trained_on(tmp_path):
+    for frame in range(2):
+        write(tmp_path / "cat" / f"{frame}.png", frame)
+    train, held = read_clips(tmp_path, 16).split(0.1)
+    assert (train.tolist(), held.tolist()) == ([0], [])
+
+
+def test_folders_within_a_folder_are_clips_of_one_person(tmp_path):
+    for clip in ("alice/a", "alice/b", "bob/a", "cat_1", "cat_2", "images"):
+        for frame in range(2):
+            write(tmp_path / clip / f"{frame}.png")
+    clips = read_clips(tmp_path, 16)
+    assert clips.names == ["alice/a", "alice/b", "bob/a", "cat_1", "cat_2", "images"]
+    assert clips.persons == ["alice", "alice", "bob", "cat", "cat", "images"]
+
+
+def test_frames_are_in_the_order_of_their_numbers(tmp_path):
+    names = ["a2.png", "a10.png", "a1.png", "b1.png", "11.png"]
+    assert sorted(names, key=lambda name: frame_order(tmp_path / name)) == [
+        "11.png", "a1.png", "a2.png", "a10.png", "b1.png",
+    ]  # fmt: skip
+
+
+def test_the_middle_of_drawn_frames():
+    whole, middle = drawn_clips(1, 64, 2), drawn_clips(1, 32, 2, crop=0.5)
+    np.testing.assert_array_equal(middle.frames, whole.frames[:, 16:48, 16:48])
+
+
+def test_other_pictures_have_another_checksum(tmp_path):
+    first = read_clips(folder(tmp_path), 16).checksum
+    assert read_clips(tmp_path, 16).checksum == first
+    write(tmp_path / "some_one0_00.png", 7)
+    assert read_clips(tmp_path, 16).checksum != first
 
 
 def test_pairs_are_two_frames_of_one_clip_and_repeat_by_epoch(tmp_path):

@@ -1,5 +1,6 @@
 """The commands, on clips of drawn faces and a tiny network."""
 
+import dataclasses
 import json
 
 import cv2
@@ -9,6 +10,8 @@ import pytest
 
 from kd_loss.configuration import check_values
 from kd_loss.datasets.drawn_clips import draw_clip
+from kd_loss.datasets.poses import draw_poses
+from kd_loss.datasets.prepare import prepare
 from kd_loss.errors import UserError
 from kd_loss.keypoints.command import run_train_keypoints
 from kd_loss.keypoints.distil import run_distil_keypoints
@@ -16,8 +19,16 @@ from kd_loss.keypoints.evaluate import run_test_keypoints
 from kd_loss.keypoints.options import KeypointDistillationOptions, KeypointOptions, KeypointTestOptions
 from kd_loss.networks import Card, build_network
 from kd_loss.networks.input_scaling import input_scaling
-from kd_loss.networks.keypoint_detector import KeypointCard, build_detector, load_detector, load_start, take_trunk
-from kd_loss.networks.landmark_net import take_weights
+from kd_loss.networks.keypoint_detector import (
+    KeypointCard,
+    build_detector,
+    load_detector,
+    load_start,
+    save_detector,
+    take_trunk,
+)
+from kd_loss.networks.landmark_net import LandmarkNet, take_weights
+from kd_loss.schemes.pose import POSES
 from kd_loss.schemes.spec import W300
 from kd_loss.training.callbacks import Checkpoint
 
@@ -96,6 +107,39 @@ def test_a_student_comes_nearer_to_its_teacher(run, clips, tmp_path, loss, lette
     assert card.training["loss"] == loss + (" to the letter" if letter else "")
 
 
+def test_a_student_whose_encoder_ends_in_fewer_cells(clips, tmp_path):
+    """MobileNetV2's has 4 × 4, the hourglass's 2 × 2."""
+    teacher = tmp_path / "teacher.h5"
+    save_detector(build_detector(KeypointCard("mobileNetV2", 0.1, 3, 64)), teacher)
+    options = KeypointDistillationOptions(
+        teacher=str(teacher), data=str(clips), arch="hourglass", width=0.1, loss="L3", epochs=1, runs=tmp_path
+    )
+    rows = (run_distil_keypoints(options) / "history.csv").read_text().splitlines()
+    assert "attention" in rows[0]
+
+
+def test_other_clips_or_another_teacher_are_not_gone_on_with(run, clips, tmp_path):
+    options = KeypointDistillationOptions(
+        teacher=str(run / "best.h5"), data=str(clips), arch="tiny", epochs=1, runs=tmp_path, name="one"
+    )
+    folder = run_distil_keypoints(options)
+    assert run_distil_keypoints(dataclasses.replace(options, resume=True)) == folder
+    with pytest.raises(UserError, match="cannot resume .*: the pictures of --data are other ones"):
+        run_distil_keypoints(dataclasses.replace(options, resume=True, data="synthetic"))
+    teacher = tmp_path / "teacher.h5"
+    save_detector(build_detector(KeypointCard("tiny", 1.0, 3, 64), seed=9), teacher)
+    with pytest.raises(UserError, match="cannot resume .*teacher was .*the teacher is another one"):
+        run_distil_keypoints(dataclasses.replace(options, resume=True, teacher=str(teacher)))
+    with pytest.raises(UserError, match="cannot resume .*: the pictures of --data are other ones"):
+        run_train_keypoints(teacher_options("synthetic", run.parents[1], name="whole", resume=True))
+
+
+def test_a_dataset_of_poses_has_no_landmarks_to_read(run, tmp_path):
+    prepare(draw_poses(POSES["pose_synthetic"], 4, 32, 0.15, 0), tmp_path / "pose_synthetic", size=32, tell=print)
+    with pytest.raises(UserError, match="pose_synthetic is a dataset of a head pose"):
+        run_test_keypoints(KeypointTestOptions(weights=[str(run / "best.h5")], dataset="pose_synthetic", data=tmp_path))
+
+
 def test_keypoints_are_judged_by_landmarks(run, synthetic):
     rows = run_test_keypoints(
         KeypointTestOptions(
@@ -124,6 +168,12 @@ def test_starts_are_taken_by_name(run):
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="unlike")])
     with pytest.raises(UserError, match="--init has no layer of tiny"):
         take_trunk(target, other)
+    # the kernel that subsamples pictures is another one for each size
+    large, small = (build_detector(KeypointCard("hourglass", 0.1, 3, size)) for size in (256, 128))
+    assert take_trunk(small, large.model).endswith("the heads apart")
+    landmarks = build_network(Card("hourglass", 0.1, "w300", W300.to_dict(), 256, "student", 0.15, head="heatmap"))
+    start = LandmarkNet(small.trunk(), Card("hourglass", 0.1, "clips", {}, 128, "keypoint detector", margin=0.0))
+    assert take_weights(landmarks, start).startswith("started from keypoint detector hourglass")
     start = load_start(run / "best.h5")
     assert start.card.role == "keypoint detector"
     assert "keypoint_maps" not in [layer.name for layer in start.model.layers]
@@ -146,6 +196,7 @@ def test_options_that_cannot_be_meant_are_one_line():
         (KeypointOptions(data="x", epochs=0), "--epochs 0 is out of range"),
         (KeypointOptions(data="x", validation=1.0), "--validation 1 is out of range"),
         (KeypointDistillationOptions(data="x"), "give --teacher"),
+        (KeypointDistillationOptions(data="x", teacher="t", power=0.0), "--power 0 is out of range"),
         (KeypointDistillationOptions(data="x", teacher="t", loss="L5"), "unknown loss 'L5'"),
         (KeypointTestOptions(), "give the weights"),
         (KeypointTestOptions(weights=["x"], context=9.0), "--context 9 is out of range"),

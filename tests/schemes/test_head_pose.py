@@ -3,57 +3,83 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kd_loss.datasets.synthetic import face_landmarks, face_place
+from kd_loss.schemes import generic_head
 from kd_loss.schemes.drawing import draw_pose
-from kd_loss.schemes.head_pose import HEAD, HeadPose, camera_matrix, head_pose, pose_points, rotation
-from kd_loss.schemes.rotations import against_ray, to_angles
-from kd_loss.schemes.spec import COFW, SPECS, W300, WFLW, DatasetSpec
+from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH
+from kd_loss.schemes.head_pose import HeadPose, head_pose, rotation
+from kd_loss.schemes.rotations import to_angles
+from kd_loss.schemes.spec import COFW, W300, WFLW, DatasetSpec
 
 
-def project(pose, spec, height=480, width=640, at=(40.0, -30.0, 2500.0)):
-    """Landmarks of the generic head, turned, before the camera."""
-    points = (HEAD @ rotation(pose).T + at) @ camera_matrix(height, width).T
-    landmarks = np.zeros((spec.points, 2))
-    landmarks[list(pose_points(spec))] = points[:, :2] / points[:, 2:]
+def project(pose, spec=W300, at=(0.0, 0.0, 6.0), scale=800.0, shift=(320.0, 240.0)):
+    """Landmarks in pixels of the generic head, turned, `at` head widths before the camera; the others amid them."""
+    indices = generic_head._indices(spec)
+    head = (np.array([POINTS[other] for other in indices.values()], float) - MIDDLE) / WIDTH
+    points = head @ rotation(pose).T + at
+    flat = points[:, :2] / points[:, 2:] * scale + shift
+    landmarks = np.tile(flat.mean(axis=0), (spec.points, 1))
+    landmarks[list(indices)] = flat
     return landmarks
 
 
-@given(yaw=st.floats(-60, 60), pitch=st.floats(-40, 40), roll=st.floats(-60, 60))
+# a crop about the face is looked at by a camera of its own, about 4 crop sides away: nearly that of `project`
+@given(yaw=st.floats(-60, 60), pitch=st.floats(-40, 40), roll=st.floats(-180, 180))
 def test_the_pose_comes_back(yaw, pitch, roll):
+    """Upright, lying and upside down."""
     for spec in (W300, WFLW, COFW):
-        found = head_pose(project(HeadPose(yaw, pitch, roll), spec), spec, 480, 640)
-        seen = to_angles(against_ray(rotation(HeadPose(yaw, pitch, roll)), (40.0, -30.0, 2500.0)))
-        np.testing.assert_allclose([found.yaw, found.pitch, found.roll], seen, atol=0.1)
+        found = head_pose(project(HeadPose(yaw, pitch, roll), spec), spec)
+        apart = rotation(found).T @ rotation(HeadPose(yaw, pitch, roll))
+        assert np.degrees(np.arccos(np.clip((np.trace(apart) - 1) / 2, -1, 1))) < 4
 
 
-def test_a_head_at_the_edge_of_the_picture_that_looks_into_the_camera_looks_straight():
-    """What its crop shows: in the camera's own axes it is turned by 45 degrees."""
-    landmarks = project(HeadPose(-45, 0, 0), W300, at=(2500.0, 0.0, 2500.0))
-    found = head_pose(landmarks, W300, 480, 640)
-    np.testing.assert_allclose([found.yaw, found.pitch, found.roll], 0, atol=0.1)
+def test_a_head_is_told_alike_wherever_it_is_and_however_large():
+    points = project(HeadPose(25, -10, 5))
+    first = head_pose(points, W300)
+    for moved in (points + 1000, points * 0.3):
+        again = head_pose(moved, W300)
+        np.testing.assert_allclose(
+            [again.yaw, again.pitch, again.roll], [first.yaw, first.pitch, first.roll], atol=0.01
+        )
+
+
+def test_drawn_heads_are_told_as_documented():
+    """docs/pose.md: 5.3, 5.0 and 1.1 degrees off on 500 faces; these are 100 of them."""
+    apart = []
+    for index in range(100):
+        found = head_pose(face_landmarks("w300", 224, 0, index), W300)
+        truth = to_angles(face_place(224, 0, index).rotation)
+        apart.append(np.abs(np.array([found.yaw, found.pitch, found.roll]) - truth))
+    np.testing.assert_allclose(np.mean(apart, axis=0), [5.3, 5.0, 1.1], atol=0.8)
 
 
 def test_signs():
     """To the right of the picture, up, clockwise: where nose, mouth and eyes go."""
-    flat = (0.0, 0.0, 1e6)  # from far away, so that only the rotation counts
-    straight = project(HeadPose(0, 0, 0), W300, at=flat)
+    far = {"at": (0.0, 0.0, 1e3), "scale": 1e5}  # so that only the rotation counts
+    straight = project(HeadPose(0, 0, 0), **far)
     nose, right_eye, left_eye = 30, 36, 45
 
     def nose_between_eyes(landmarks):
         return landmarks[nose] - landmarks[[right_eye, left_eye]].mean(axis=0)
 
-    assert nose_between_eyes(project(HeadPose(30, 0, 0), W300, at=flat))[0] > 0.01
-    assert nose_between_eyes(project(HeadPose(0, 20, 0), W300, at=flat))[1] < nose_between_eyes(straight)[1]
-    rolled = project(HeadPose(0, 0, 15), W300, at=flat)
+    assert nose_between_eyes(project(HeadPose(30, 0, 0), **far))[0] > 0.01
+    assert nose_between_eyes(project(HeadPose(0, 20, 0), **far))[1] < nose_between_eyes(straight)[1]
+    rolled = project(HeadPose(0, 0, 15), **far)
     slope = rolled[left_eye] - rolled[right_eye]
     assert np.degrees(np.arctan2(slope[1], slope[0])) == pytest.approx(15, abs=1e-3)
 
 
 def test_schemes_without_the_points_have_no_pose():
     own = DatasetSpec("mine", 68)
-    assert head_pose(np.zeros((68, 2)), own, 10, 10) is None
-    assert head_pose(np.zeros((68, 2)), W300, 10, 10) is None  # all in one place
-    # of half a face six points would be too few
-    assert {name for name, spec in SPECS.items() if not pose_points(spec)} == {"cfp30"}
+    assert head_pose(project(HeadPose(0, 0, 0)), own) is None
+    assert head_pose(np.zeros((68, 2)), W300) is None  # all in one place
+    assert head_pose(np.full((68, 2), np.nan), W300) is None
+
+
+def test_what_is_no_face_has_no_pose():
+    rng = np.random.default_rng(0)
+    assert all(head_pose(rng.uniform(0, 100, (68, 2)), W300) is None for _ in range(50))
+    assert head_pose(np.column_stack([np.linspace(0, 100, 68), np.full(68, 5.0)]), W300) is None
 
 
 def test_axes_of_a_head_that_looks_to_the_right():

@@ -160,6 +160,7 @@ def test_a_known_rotation_places_the_head():
     points[list(POINTS)] = (head @ rotation.T)[:, :2] * 120 + [200, 150]  # from far away
     place = place_of(points, W300, rotation)
     np.testing.assert_allclose([*place.middle, place.width], [200, 150, 120])
+    assert place_of(points, W300, from_angles(30, -10, 180)) is None  # of no head that is turned so
 
 
 def test_cards_and_names():

@@ -158,6 +158,13 @@ def test_photographs_without_poses_take_part(options, data, tmp_path, monkeypatc
         assert "unlabelled: 6 faces, the mean of 1 teachers' predictions as their poses" in told
         [row] = read_history(folder / "history.csv")
         assert row["mixed"] > 0
+    kept = {}
+    monkeypatch.setattr("kd_loss.training.student.Training", lambda *_, **given: kept.update(given) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # no need to train again
+        train_student(dataclasses.replace(asked, teacher_views=2), tell=silent)
+    said = kept["unlabelled"].answers["mine"].landmarks
+    raw = [[0.0, 0.5, 0.0], [0.0, 0.0, 0.3]]  # also about augmented views in the dataset's own numbers
+    np.testing.assert_allclose(said, np.tile(kept["dataset"].spec.stored(raw), (2, 6, 1, 1)), atol=1e-6)
     crops = [np.load(path) for path in sorted((options.runs / "pose_synthetic" / "unlabelled").glob("*/images.npy"))]
     assert len(crops) == 2
     assert not np.array_equal(crops[0], crops[1])

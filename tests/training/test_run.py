@@ -177,6 +177,7 @@ def test_the_start_is_known_by_its_contents(tmp_path):
     here.write_text("trained anew")
     assert differences(before, asked(here)) == ["the weights of --init are other ones"]
     assert differences(before, asked("")) == [f"init was '{here}', now ''"]
+    assert differences(asked(""), asked(here)) == [f"init was '', now '{here}'"]
     # of a version that kept the path alone
     old = {"init": str(here), "decided_by": {"method": "kd"}}
     assert differences(old, asked(here)) == []

@@ -1,6 +1,7 @@
 """Photographs without landmarks beside annotated faces."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -11,12 +12,13 @@ from kd_loss.detection import open_detector
 from kd_loss.distillation import Distiller, RecordedTeacher, get_method
 from kd_loss.errors import UserError
 from kd_loss.networks import Card, build_network
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.pose import PoseScheme
+from kd_loss.schemes.spec import W300, DatasetSpec
 from kd_loss.training.history import read_history
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.student import train_student
 from kd_loss.training.teacher import train_teachers
-from kd_loss.training.unlabelled import DETECTOR
+from kd_loss.training.unlabelled import DETECTOR, _read
 
 
 def silent(_):
@@ -101,6 +103,21 @@ def test_what_counts_on_which_faces():
     eyes = np.linalg.norm(truth[:, 0] - truth[:, 1], axis=1)
     assert results["nme"] == pytest.approx(100 * np.mean(away[:2] * 2**0.5 / eyes[:2]), rel=1e-4)
     assert get_method("min").distilling_terms == ("main",)
+
+
+def test_what_a_teacher_says_of_a_crop():
+    """In the dataset's own targets where they can be told from it, otherwise by the teacher's scheme."""
+    own, other = (PoseScheme("own", "w300", mean=(0.0, 0, 0, 0, 0, depth)) for depth in (0.0, 0.5))
+    teacher = SimpleNamespace(map=None, scheme=other)
+    scheme, [read] = _read(np.zeros((1, 2, 3)), teacher, own)  # a head as in its own training faces
+    np.testing.assert_allclose(read, [[0, 0, 0], [0, 0, 0.5]])
+    # smaller than in the dataset's crops: a smaller crop, e^−0.5 of it, about the same middle
+    np.testing.assert_allclose(scheme.crop_again([10, 20, 80], read, 0.15)[2], 80 * np.exp(-0.5))
+    few = DatasetSpec("few", 5, normalisers={"eyes": ((0,), (1,))})
+    points = np.random.default_rng(0).uniform(-0.4, 0.4, (1, 5, 2))
+    scheme, [read] = _read(points, SimpleNamespace(map=None, scheme=few), W300)
+    assert scheme is few
+    np.testing.assert_array_equal(read, points[0])
 
 
 def test_bad_folders(options, tmp_path, photographs, monkeypatch):

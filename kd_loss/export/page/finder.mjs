@@ -1,5 +1,6 @@
 // Faces in the browser: what kd_loss/detection/finder.py does with the whole picture, without tiles and second looks.
 import * as ort from "./ort/ort.wasm.min.mjs";
+import { rounded } from "./pictures.mjs";
 
 /** For each of `count` places along a line of `length` pixels: the two that it lies between, and the second one's share. */
 function between(length, count) {
@@ -25,12 +26,6 @@ function interpolated({ data, width, height }, channels, newWidth, newHeight) {
     }
   }
   return { data: result, width: newWidth, height: newHeight };
-}
-
-/** To the nearest whole number, halves to the even one, as Python rounds. */
-function rounded(value) {
-  const low = Math.floor(value);
-  return value - low === 0.5 ? low + (low % 2) : Math.round(value);
 }
 
 /** An ImageData in the upper left corner of a black square of `size`, as RGB 0…255; its width and height there. */

@@ -1,9 +1,10 @@
 // Keypoints in the browser: the middle of a picture, as training cut it, through the network in onnxruntime-web.
 import { loadNetwork, ort } from "./network.mjs";
+import { rounded } from "./pictures.mjs";
 
 /** The square [left, top, side] of an ImageData's middle that holds `share` of its shorter side. */
 export function middle(picture, share) {
-  const side = Math.max(2, Math.round(Math.min(picture.width, picture.height) * share));
+  const side = Math.max(2, rounded(Math.min(picture.width, picture.height) * share));
   return [Math.floor((picture.width - side) / 2), Math.floor((picture.height - side) / 2), side];
 }
 

@@ -1,5 +1,11 @@
 // Where a page's pictures come from: files that are chosen or dropped, the camera, a name in the page's address.
 
+/** To the nearest whole number, halves to the even one, as Python rounds. */
+export function rounded(value) {
+  const low = Math.floor(value);
+  return value - low === 0.5 ? low + (low % 2) : Math.round(value);
+}
+
 /** The camera; one stream at a time. */
 export class Camera {
   get running() { return this.stream !== undefined; }
