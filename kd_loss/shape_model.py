@@ -100,9 +100,9 @@ class ShapeCompletion:
 
     @classmethod
     def of(cls, faces: list[np.ndarray]) -> ShapeCompletion | None:
-        """From faces (K, 2), those with all points; None where all are whole or too few are."""
+        """From faces (K, 2), those with all points; None where too few are."""
         whole = [face for face in faces if not np.isnan(face).any()]
-        if len(whole) == len(faces) or len(whole) < 10:
+        if len(whole) < 10:
             return None
         from sklearn.decomposition import PCA
 

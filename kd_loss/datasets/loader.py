@@ -42,7 +42,7 @@ class FaceLoader(keras.utils.PyDataset):
         if batch_size < 1:
             raise UserError(f"--batch-size {batch_size} is less than 1")
         self.order, self.view, self.shard, self.answers = order, view, shard, dict(answers or {})
-        self.batch_size = min(batch_size, len(order.indices)) if shard[1] == 1 else batch_size
+        self.batch_size = min(batch_size, len(order)) if shard[1] == 1 else batch_size
         for role, answer in self.answers.items():
             if answer.views != view.count:
                 raise ValueError(f"the answers of {role} are for {answer.views} views, not {view.count}")

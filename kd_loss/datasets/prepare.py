@@ -219,7 +219,9 @@ def _write_splits(
     """Crop the faces of each split; the scheme with what it takes from the training faces; all problems."""
     problems, scheme = list(archive.problems), archive.spec
     splits: dict[str, _Split] = {}
-    completion = ShapeCompletion.of([s.landmarks for s in archive.samples if s.split == "train"])
+    partial = any(np.isnan(s.landmarks).any() for s in archive.samples)
+    whole = [s.landmarks for s in archive.samples if s.split == "train"]
+    completion = ShapeCompletion.of(whole) if partial else None
     for name in SPLITS:
         samples = [s for s in archive.samples if s.split == name]
         if not samples:

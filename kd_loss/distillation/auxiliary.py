@@ -46,9 +46,12 @@ class AuxiliaryHeatmaps(DistillationMethod):
         """`main` and `auxiliary`."""
         assert self.head is not None
         second = self.head({level: student[level] for level in LEVELS}, training=True)
+        error = ops.abs(student["landmarks"] - y_true)
+        # where nothing is annotated, the student's own answer stands in the truth's place (`Distiller`)
+        known = ops.cast(ops.any(error > 1e-7, axis=-1, keepdims=True), "float32")
         return {
-            "main": per_sample(ops.abs(student["landmarks"] - y_true)),
-            "auxiliary": per_sample(ops.abs(second - y_true)),
+            "main": per_sample(error),
+            "auxiliary": per_sample(known * ops.abs(second - y_true)),
         }
 
     def get_config(self) -> dict[str, Any]:

@@ -174,17 +174,15 @@ class Distiller(keras.Model):
             role: teacher(y if isinstance(teacher, RecordedTeacher) else x)
             for role, teacher in self._ask_teachers.value.items()
         }
-        told = truth  # what stands for the truth in distilling terms
-        if self.partial and teachers:
-            whole = sum(self._shares.values())
-            answer = sum(self._shares[role] * taps["landmarks"] for role, taps in teachers.items()) / whole
-            told = ops.where(missing, answer, written)
         shared = annotated + self.unlabelled_weight * ops.cast(kind == 1, "float32")
         total = ops.zeros(())
         for method, weight in zip(self.methods, self._weights_of_methods, strict=True):
             values_by_name = dict(self._terms(method, truth, student, teachers, kind))
-            if told is not truth:
-                again = self._terms(method, told, student, teachers, kind)
+            if self.partial and (heard := self._heard_by(method, teachers)):
+                # in distilling terms the answers of its own teachers stand for what is not annotated
+                whole = sum(self._shares[role] for role in heard)
+                answer = sum(self._shares[role] * taps["landmarks"] for role, taps in heard.items()) / whole
+                again = self._terms(method, ops.where(missing, answer, written), student, teachers, kind)
                 values_by_name |= {name: again[name] for name in method.distilling_terms}
             for name, values in values_by_name.items():
                 mean = ops.sum(values * (shared if name in method.distilling_terms else annotated)) / count

@@ -30,7 +30,7 @@ from kd_loss.ownership import claim
 from kd_loss.training.history import read_history
 from kd_loss.training.methods import load_plugins, parse_methods, read_method
 from kd_loss.training.same_run import check_same
-from kd_loss.training.sources import teacher_files
+from kd_loss.training.sources import teacher_files, with_start
 from kd_loss.training.stages import named_stages
 from kd_loss.training.student import check_student, train_student
 
@@ -77,9 +77,12 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
     folder_name = options.name or "compare"
     dataset = open_dataset(options.dataset, options.data)
     options = replace(options, dataset=dataset.folder.name)
+    from_teacher = options.init == "teacher"
+    options = with_one_start(options, dataset)
     check_first(options, folder_name, dataset)
     split = dataset.split("test")
     results: dict[str, list[AnyResult]] = {}
+    seeds: dict[str, list[int]] = {}
     seconds: dict[str, float] = {}
     failures: dict[str, str] = {}
     for seed in range(options.seed, options.seed + options.seeds):
@@ -92,6 +95,7 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
                     print(f"== {method}, seed {seed} ==", flush=True)
                     train_student(student)
                 results.setdefault(method, []).append(test_network(run / "best.h5", method, dataset, split, 32))
+                seeds.setdefault(method, []).append(seed)
             except Exception as error:
                 failures[f"{method}, seed {seed}"] = f"{type(error).__name__}: {error}"
                 print(f"failed: {method}, seed {seed}: {error}", flush=True)
@@ -101,15 +105,26 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
             seconds[method] = float(np.median([row["seconds"] for history in histories for row in history]))
     if not results:
         raise UserError(f"every method failed; the first: {next(iter(failures.values()))}")
-    if options.init and options.init != "teacher":
+    if options.init and not from_teacher:
         try:
             results = {START: [test_network(Path(options.init), START, dataset, split, 32)], **results}
         except UserError as error:  # of another scheme: it has no landmarks to compare
             print(f"the start is not in the table: {error}")
     results, told = _with_teacher(options, results, dataset, split)
-    summary = {**summarise(results, seconds, failures), "teacher": told}
+    summary = {**summarise(results, seconds, failures, seeds), "teacher": told}
     write_comparison(options.runs / options.dataset / folder_name, options, results, summary)
     return summary
+
+
+def with_one_start(options: CompareOptions, dataset: PreparedDataset) -> CompareOptions:
+    """With `--init teacher` as the file that it means: the same for every method, whoever hears that teacher."""
+    if options.init != "teacher":
+        return options
+    load_plugins(options.plugin)
+    stages = [s for method in options.methods for s in named_stages(student_options(options, method, 0, "compare"))]
+    methods = [method for stage in stages for method in parse_methods(stage.method, stage.set)]
+    given = {"teacher": options.teacher, "tough": options.tough, "tolerant": options.tolerant, "init": options.init}
+    return replace(options, init=with_start(replace(stages[0], **given), methods, dataset.folder.name).init)  # type: ignore[arg-type]
 
 
 def _with_teacher(
@@ -138,12 +153,16 @@ def _with_teacher(
 
 
 def summarise(
-    results: Mapping[str, Sequence[AnyResult]], seconds: Mapping[str, float], failures: Mapping[str, str]
+    results: Mapping[str, Sequence[AnyResult]],
+    seconds: Mapping[str, float],
+    failures: Mapping[str, str],
+    seeds: Mapping[str, Sequence[int]],
 ) -> dict[str, Any]:
     """Mean and standard deviation over seeds of every figure, and the paired difference to `none`.
 
     Differences are paired by seed and by face, their intervals a bootstrap over both (`metrics.seeds_and_faces`);
-    `p` is corrected for the number of methods that are compared.
+    `p` is corrected for the number of methods that are compared. A seed that failed in one of two is left out of their
+    difference; `seeds` are those of each method's results.
     """
     methods: dict[str, Any] = {}
     metric = next(iter(results.values()))[0].split.spec.metric
@@ -161,9 +180,11 @@ def summarise(
             "seconds_per_epoch": seconds.get(method),
         }
         if BASELINE in results and method not in (BASELINE, START):
-            count = min(len(runs), len(results[BASELINE]))
-            own, base = (np.stack([run.values for run in these[:count]]) for these in (runs, results[BASELINE]))
-            entry["against_none"] = asdict(seeds_and_faces(own, base))
+            own = dict(zip(seeds[method], runs, strict=True))
+            base = dict(zip(seeds[BASELINE], results[BASELINE], strict=True))
+            if both := [seed for seed in own if seed in base]:
+                first, second = (np.stack([these[seed].values for seed in both]) for these in (own, base))
+                entry["against_none"] = asdict(seeds_and_faces(first, second))
         methods[method] = entry
     compared = [entry["against_none"] for entry in methods.values() if "against_none" in entry]
     for difference, p in zip(compared, holm([difference["p"] for difference in compared]), strict=True):

@@ -35,7 +35,11 @@ def in_order(names: Iterable[str]) -> list[str]:
 def _row(name: str, cls: type[DistillationMethod]) -> dict[str, str]:
     text = inspect.getdoc(cls) or ""
     source = re.search(r"Source: (.*?\b(?:19|20)\d\d\b(?:, eq\. \d+)?)", text, flags=re.DOTALL)
-    mine, theirs = ([tap for tap in taps if tap != "landmarks"] for taps in (cls.student_taps, cls.teacher_taps))
+    try:
+        one: DistillationMethod | type[DistillationMethod] = cls()  # whose taps may follow from its parameters
+    except TypeError:  # a parameter without a default
+        one = cls
+    mine, theirs = ([tap for tap in taps if tap != "landmarks"] for taps in (one.student_taps, one.teacher_taps))
     roles = ", ".join(cls.teacher_roles) or "none"
     parameters = {
         key: "" if default is inspect.Parameter.empty else str(default)

@@ -77,8 +77,17 @@ class Result:
         return {} if self.akd is None else {"akd": float(self.akd.mean())}
 
     def scores(self, normaliser: str = "") -> dict[str, Score]:
-        """Report row -> score by a normaliser, or the default one; rows without a face are left out."""
+        """Report row -> score by a normaliser, or the default one; rows without a face are left out.
+
+        Raises:
+            UserError: no face has the points of the default normaliser.
+        """
         nme = face_means(self.errors(normaliser or self.spec.default_normaliser))
+        if normaliser in ("", self.spec.default_normaliser) and np.isnan(nme).all():
+            raise UserError(
+                f"no face of {self.split.folder} has the points of '{self.spec.default_normaliser}', by which errors "
+                "are normalised"
+            )
         rows = self.split.rows().items()
         return {row: Score.of(nme[indices]) for row, indices in rows if not np.isnan(nme[indices]).all()}
 

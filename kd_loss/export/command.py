@@ -55,8 +55,21 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
             from kd_loss.export.web import write_page
 
             page = folder / _name(weights, "web", "")
-            with convert.needed("web"):
-                write_page(network, page, options.web_runtime, precisions[0], calibration)
+            told: list[np.ndarray] = []
+
+            def run_again(path: Path, told: list[np.ndarray] = told) -> None:
+                told.append(_predict(open_network(path), faces.crops))
+                limit = options.tolerance or TOLERANCE[precisions[0]]
+                _check(told[0], network.card, reference, limit)
+
+            try:
+                with convert.needed("web"):
+                    write_page(network, page, options.web_runtime, precisions[0], calibration, run_again)
+            except _Refused as error:
+                refused.append(f"{page.name} ({error})")
+                continue
+            name, model = f"{page.name}/model.onnx", page / "model.onnx"
+            rows.append(_row(name, kind, precisions[0], model, told[0], reference, faces, network.card))
             print(f"{page}: a page; look at it: python -m http.server -d {page}, http://localhost:8000")
             continue
         for precision in precisions:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +28,18 @@ PAGE = Path(__file__).parent / "page"
 
 
 def write_page(
-    network: LandmarkNet, folder: Path, runtime: str, precision: str, calibration: np.ndarray | None
+    network: LandmarkNet,
+    folder: Path,
+    runtime: str,
+    precision: str,
+    calibration: np.ndarray | None,
+    check: Callable[[Path], None] | None = None,
 ) -> None:
     """Write the page; it needs a server (`python -m http.server`), but no other host.
 
     Args:
         runtime: a folder or `.tgz` of the npm package onnxruntime-web; empty: fetched by `npm pack`.
+        check: looks at the page's `.onnx` before the folder has its name, and raises what is wrong with it.
 
     Raises:
         UserError: the package is not there, or lacks a file that the page needs.
@@ -41,6 +48,8 @@ def write_page(
         _begin_page(target, runtime, "index.html", "landmarks.mjs", "finder.mjs")
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)
+        if check:
+            check(target / "model.onnx")
         card, spec = network.card, network.card.dataset_spec()
         page_card = {"size": card.size, "margin": card.margin, "points": spec.points, "edges": spec.edges}
         write_json(target / "card.json", {**page_card, "calibration": dict(card.calibration)})

@@ -48,7 +48,11 @@ def squares_of(
             height, width = image.shape[:2]
             squares.append(geometry.square_crop((-0.5, -0.5, width - 0.5, height - 0.5), 0.0))
         else:
-            x, y, width, height = np.asarray(box, np.float64)
+            numbers = np.asarray(box, np.float64)
+            sound = numbers.shape == (4,) and np.isfinite(numbers).all()
+            if not sound or numbers[2:].min() < 0 or not numbers[2:].max() > 0:
+                raise UserError(f"a box of {box!r} is not (x, y, width, height) with sides above 0")
+            x, y, width, height = numbers
             squares.append(geometry.square_crop((x, y, x + width, y + height), margin))
     return squares
 

@@ -11,6 +11,11 @@ import numpy as np
 from kd_loss.inference.pose import PosePredictor
 from kd_loss.inference.predictor import Detector, LandmarkPredictor
 
+#: a detection that overlaps a face that is followed by more may be that face
+FOLLOWED = 0.3
+#: from here on two detections are of one face
+SAME = 0.6
+
 
 @dataclass
 class _Track:
@@ -68,11 +73,18 @@ class FaceTracker:
     def _look(self, image: np.ndarray) -> None:
         for track in self._tracks:
             track.unseen += 1
-        for face in self.predictor.detect(image, self.detector, self.refine):
-            known = next((t for t in self._tracks if overlap(t.face, face) > 0.3), None)
-            if known:
-                known.unseen, known.face = 0, replace(known.face, score=face.score)
-            elif face.plausible():
+        faces: Sequence[Any] = self.predictor.detect(image, self.detector, self.refine)
+        followed = [track.face for track in self._tracks]
+        pairs = [(overlap(one, other), t, f) for t, one in enumerate(followed) for f, other in enumerate(faces)]
+        known: dict[int, int] = {}  # face -> track, the best pair first
+        for common, t, f in sorted(pairs, reverse=True):
+            if common > FOLLOWED and f not in known and t not in known.values():
+                known[f] = t
+        for f, face in enumerate(faces):
+            if f in known:
+                track = self._tracks[known[f]]
+                track.unseen, track.face = 0, replace(track.face, score=face.score)
+            elif face.plausible() and all(overlap(track.face, face) < SAME for track in self._tracks):
                 self._count += 1
                 smoother = self.predictor.smoother(self.cutoff, self.rate) if self.cutoff else None
                 self._tracks.append(_Track(self._count, face, smoother))

@@ -18,8 +18,10 @@ answered is recorded under the checksum of the file: where weights that it loads
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -89,7 +91,8 @@ class RuntimeTeacher:
         Raises:
             UserError: it gives something else.
         """
-        answer = self.ask(images)
+        with _in_one_line(self.source, "fails on faces"):
+            answer = self.ask(images)
         taps = {name: np.asarray(v, np.float32) for name, v in answer.items()} if isinstance(answer, dict) else {}
         points = taps.setdefault("landmarks", np.asarray(answer if not taps else np.empty(0), np.float32))
         if points.ndim != 3 or points.shape[2] != self.width or any(len(v) != len(images) for v in taps.values()):
@@ -98,6 +101,20 @@ class RuntimeTeacher:
         if not all(np.isfinite(values).all() for values in taps.values()):
             raise UserError(f"{self.source} gives a value that is not a finite number")
         return taps
+
+
+@contextlib.contextmanager
+def _in_one_line(source: Path, what: str) -> Iterator[None]:
+    """What a user's file, or another runtime, raises, as one line that names the file and, of Python's, its line."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(source)]
+        where = f"{source}, line {lines[-1]}" if lines else f"{source}"
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise UserError(f"{where}: {what}: {type(error).__name__}: {reason}") from None
 
 
 def in_other_runtime(text: str) -> bool:
@@ -131,7 +148,8 @@ def _function(path: Path, name: str) -> Callable[[np.ndarray], Any]:
     if spec is None or spec.loader is None:
         raise UserError(f"{path} is not a Python module")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with _in_one_line(path, "does not import"):
+        spec.loader.exec_module(module)
     found = getattr(module, name, None)
     if not callable(found):
         raise UserError(f"{path} has no function '{name}'; give it as {path.name}:function")

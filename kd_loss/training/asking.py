@@ -39,6 +39,10 @@ def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequ
     if options.teacher_views and (several or options.teacher_mirror):
         raise UserError("a teacher of several networks, or mirrored, is asked about the faces themselves: leave "
                         "--teacher-views out")  # fmt: skip
+    wide = [s.role for s in sources if s.context != 1]
+    if options.teacher_views and wide:
+        raise UserError(f"{', '.join(wide)} wants to see more than a crop (the context of its card): leave "
+                        "--teacher-views out")  # fmt: skip
     cached = mode == "cached" or (mode == "auto" and (bool(once) or bool(options.teacher_views) or not more))
     if once and not cached:
         raise UserError(

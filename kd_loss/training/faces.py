@@ -15,6 +15,7 @@ from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit, holdout
 from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.datasets.view import View
+from kd_loss.errors import UserError
 from kd_loss.training.options import TrainingOptions
 from kd_loss.training.processes import Processes
 
@@ -84,4 +85,11 @@ class TrainingFaces:
         self.validation = (
             FaceLoader(FaceOrder(split, self.held), still, workers=1, **shared) if len(self.held) else None
         )
+        if len(self.held):
+            truth = np.asarray(still.targets_of(split)[self.held], np.float32)
+            if not np.isfinite(np.asarray(split.spec.training_error(truth, truth))).any():
+                raise UserError(
+                    f"none of the {len(self.held)} faces held out has the points that its error is normalised by: give "
+                    "another --seed or --validation, or --validation 0"
+                )
         self.mean_shape = np.nanmean(view.targets_of(split)[self.chosen], axis=0)

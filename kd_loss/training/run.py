@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.errors import UserError, check_name, disk_error
 from kd_loss.files import is_temporary, read_json, sha256, write_json
 from kd_loss.versions import package_versions
@@ -29,6 +30,8 @@ START = "start_sha256"
 OTHERS = {
     START: "the weights of --init are other ones",
     "data_sha256": "the dataset has been prepared anew since",
+    "pictures_sha256": "the pictures of the dataset are other ones (another --size?)",
+    "soft_sha256": "the soft landmarks of the dataset are other ones",
     "clips_sha256": "the pictures of --data are other ones",
     "teacher_sha256": "the teacher is another one",
     "features_sha256": "the network of --features is another one",
@@ -78,8 +81,8 @@ def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[s
     """What of a run's configuration is not what is asked for now, in words; empty where it is the same run."""
     before = {"patience": 0, "warp": 1.0, **before}  # runs from before there was one
     then, now = ({} if not isinstance(d, dict) else d for d in (c.get("decided_by") for c in (before, options)))
-    if START not in then:  # a run from before it was recorded: the path has to do
-        now = {key: value for key, value in now.items() if key != START}
+    # of a run from before a checksum was recorded nothing is known; of its start the path has to do
+    now = {key: value for key, value in now.items() if key not in OTHERS or key in then}
     free = {*FREE_OPTIONS, "decided_by"} | ({"init"} if START in then and then[START] == now.get(START) else set())
     changed = [key for key, value in options.items() if key not in free and before.get(key) != value]
     words = [_change(key, before.get(key), options[key]) for key in changed]
@@ -88,6 +91,8 @@ def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[s
     for key in (key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)):
         if key in OTHERS:
             words += [] if key == START and "init" in changed else [OTHERS[key]]
+        elif key == "unlabelled":
+            words.append("the photographs of --unlabelled are other ones")
         elif key == "teachers" and isinstance(then.get(key), dict) and isinstance(now.get(key), dict):
             roles = [role for role in {**then[key], **now[key]} if then[key].get(role) != now[key].get(role)]
             words += [f"the teacher '{role}' is another one" for role in roles]
@@ -98,6 +103,13 @@ def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[s
 
 def _change(key: str, before: Any, now: Any) -> str:
     return f"{key} was {readable(before)}, now {readable(now)}"
+
+
+def data_record(dataset: PreparedDataset, soft: bool = False) -> dict[str, str]:
+    """The checksums of what a training sees of a dataset; `soft`: of a tolerant teacher's targets, too."""
+    names = {"data_sha256": "landmarks", "pictures_sha256": "images", **({"soft_sha256": "soft"} if soft else {})}
+    known = dataset.manifest["sha256"]
+    return {key: known[f"train/{name}.npy"] for key, name in names.items() if f"train/{name}.npy" in known}
 
 
 def start_record(init: str) -> dict[str, str]:

@@ -12,8 +12,9 @@ from kd_loss.files import read_json, sha256
 from kd_loss.networks import ARCHITECTURES
 from kd_loss.training.methods import parse_methods
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.run import START, differences, start_record
+from kd_loss.training.run import START, data_record, differences, start_record
 from kd_loss.training.sources import teacher_files, with_start
+from kd_loss.training.unlabelled import LISTING, listing_checksum
 
 
 def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:
@@ -42,7 +43,10 @@ def _decided_by(before: dict[str, Any], options: StudentOptions, dataset: Prepar
     """What a run recorded, with the checksums that data and teachers have today."""
     recorded = before.get("decided_by")
     decided = dict(recorded) if isinstance(recorded, dict) else {}
-    decided["data_sha256"] = dataset.manifest["sha256"]["train/landmarks.npy"]
+    decided |= data_record(dataset)
+    others = decided.get("unlabelled")
+    if isinstance(others, dict) and LISTING in others and options.unlabelled:
+        decided["unlabelled"] = {**others, LISTING: listing_checksum(Path(options.unlabelled))}
     start = start_record(options.init)
     if not start and options.init != before.get("init"):  # of the same path whose file is gone the record remains
         decided.pop(START, None)

@@ -35,7 +35,7 @@ from kd_loss.training.run import has_run
 from kd_loss.training.sources import Source, open_sources, shares_trunk, teacher_files, with_start
 from kd_loss.training.stages import parse_stages, stage_name
 from kd_loss.training.train import Tell, Training
-from kd_loss.training.unlabelled import photographs, unlabelled_split
+from kd_loss.training.unlabelled import LISTING, listing_checksum, photographs, unlabelled_split
 
 
 def train_student(
@@ -173,5 +173,5 @@ def _unlabelled(
     split = dataclasses.replace(split, landmarks=mean, soft=mean)
     of, targets = f"the mean of {len(teachers)} teachers' predictions", dataset.spec.predicted
     tell(f"unlabelled: {len(split)} faces, {of} as their {targets}")
-    kept = {"faces": len(split), "images_sha256": checksum}
+    kept = {"faces": len(split), "images_sha256": checksum, LISTING: listing_checksum(Path(options.unlabelled))}
     return Unlabelled(split, answers, options.unlabelled_weight, options.mix_weight, options.mix_alpha), kept

@@ -31,7 +31,7 @@ from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.prediction import spread_correlation
 from kd_loss.training.processes import Processes
 from kd_loss.training.progress import LiveCurves, OrderedProgress, Patience, draw, stalled
-from kd_loss.training.run import open_run, readable, start_record
+from kd_loss.training.run import data_record, open_run, readable, start_record
 from kd_loss.training.statistics import TrueStatistics
 from kd_loss.versions import package_versions
 
@@ -123,7 +123,7 @@ class Training:
                 "seed": options.seed,
                 "faces": len(faces.chosen),
                 "held_out": len(faces.held),
-                "data_sha256": self.dataset.manifest["sha256"]["train/landmarks.npy"],
+                **data_record(self.dataset, soft=self.role == "tolerant"),
                 "method": " + ".join(method.name_on_command_line for method in self.methods),
                 **start_record(options.init),
                 **self.record,

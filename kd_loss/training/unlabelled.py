@@ -25,6 +25,8 @@ ROUNDS = 2
 ROOM = 0.25
 #: which detector finds the faces
 DETECTOR = "finder"
+#: of a run's record: the checksum of which photographs there were
+LISTING = "photographs_sha256"
 #: photographs held in memory at a time
 CHUNK = 32
 
@@ -37,6 +39,12 @@ def photographs(folder: Path) -> list[Path]:
     if not found:
         raise UserError(f"--unlabelled {folder}: no picture in it ({', '.join(IMAGE_SUFFIXES)})")
     return found
+
+
+def listing_checksum(folder: Path) -> str:
+    """SHA-256 of the names and sizes of the photographs under a folder."""
+    listing = [[path.relative_to(folder).as_posix(), path.stat().st_size] for path in photographs(folder)]
+    return hashlib.sha256(json.dumps(listing).encode()).hexdigest()
 
 
 def unlabelled_split(

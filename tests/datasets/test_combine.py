@@ -9,8 +9,9 @@ from kd_loss.datasets.combine import add_faces, translate
 from kd_loss.datasets.command import PrepareOptions, run_prepare
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
+from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import holdout, open_dataset
-from kd_loss.datasets.sample import Archive
+from kd_loss.datasets.sample import Archive, Sample
 from kd_loss.datasets.view import View
 from kd_loss.errors import UserError
 from kd_loss.schemes.spec import CFP30, W300, WFLW, DatasetSpec
@@ -107,6 +108,32 @@ def test_extra_faces_are_never_held_out_and_can_have_a_share(joined):
         seen += [i for i in order if split.extra[i]]
     assert len(seen) > 10
     assert len(set(seen)) == len(seen)  # they take turns: none comes twice before all have come
+
+
+def test_a_face_to_test_is_completed_though_all_to_train_are_whole(tmp_path):
+    """Its crop does not depend on whether a training face is partly annotated, too."""
+    squares = np.array([[20.0, 20], [60, 20], [60, 60], [20, 60]])
+    rng = np.random.default_rng(0)
+    archive, image = Archive(DatasetSpec("dots", 4)), np.zeros((80, 80, 3), np.uint8)
+    for index in range(13):
+        points = squares + rng.normal(0, 1, (4, 2))
+        if index == 12:
+            points[2:] = np.nan
+        split = "train" if index < 12 else "test"
+        archive.samples.append(Sample(str(index), points, split, split, str(index), lambda: image))
+    prepare(archive, tmp_path / "dots", size=32, tell=lambda _: None)
+    [affine] = open_dataset("dots", tmp_path).split("test").affine
+    assert 32 / affine[0, 0] == pytest.approx(40 * 1.3, rel=0.1)  # the side of the crop; of the two points alone too
+    assert affine[1, 1] * 40 + affine[1, 2] == pytest.approx(16, abs=2)  # but not its middle
+
+
+def test_an_epoch_with_fewer_faces_than_a_batch_is_one_batch(joined):
+    split = joined[0].split("train")
+    own, extra = np.flatnonzero(~split.extra)[:4], np.flatnonzero(split.extra)
+    order = FaceOrder(split, np.concatenate([own, extra]), shuffled=True, extra_share=0.5)
+    loader = FaceLoader(order, View(32), batch_size=len(own) + len(extra))
+    assert len(order) == 8
+    assert (len(loader), len(loader[0][0])) == (1, 8)
 
 
 def test_a_scheme_that_says_nothing_of_the_other_is_one_line(joined):

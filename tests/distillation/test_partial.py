@@ -91,6 +91,32 @@ def test_pseudo_labels_by_hand():
     np.testing.assert_allclose(values, [0.2, 0.1], rtol=1e-5)
 
 
+def test_beside_other_methods_pseudo_labels_are_those_of_its_own_teacher(pooled):
+    """The tolerant teacher, whom KD-Loss hears alone, has no part in them; the tough one errs and is not believed."""
+    distiller = distiller_of(["kd_loss", "pseudo"], pooled, partial=True)
+    student = numpy(distiller(IMAGES, training=False)["landmarks"])
+    tough = numpy(pooled[1]["tough"](IMAGES)["landmarks"])
+    told = np.where(np.isnan(half_annotated()), tough, half_annotated())
+    alone = get_method("pseudo").terms(told, {"landmarks": student}, {"tough": {"landmarks": tough}})["main"]
+    loss(distiller, half_annotated())
+    assert float(distiller.trackers["pseudo.main"].result()) == pytest.approx(numpy(alone).mean(), rel=1e-4)
+
+
+def test_a_second_head_learns_nothing_where_nothing_is_annotated():
+    method = get_method("auxiliary")
+    method.head = lambda maps, training: maps["P2"]
+    student = {
+        "landmarks": np.zeros((1, 2, 2), np.float32),
+        "P2": np.full((1, 2, 2), 0.1, np.float32),
+        "P3": 0,
+        "P4": 0,
+    }
+    truth = np.array([[[0.3, 0.3], [0.0, 0.0]]], np.float32)  # the student's own answer at the second point
+    values = method.terms(truth, student, {})
+    assert numpy(values["main"])[0] == pytest.approx(0.15)
+    assert numpy(values["auxiliary"])[0] == pytest.approx(0.1)
+
+
 def test_the_normaliser_has_to_be_annotated_for_a_face_to_count_in_the_nme(pooled):
     distiller = distiller_of(["none"], pooled, partial=True)
     truth = TRUTH.copy()

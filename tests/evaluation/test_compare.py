@@ -2,13 +2,17 @@ import dataclasses
 import json
 import re
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from kd_loss.errors import UserError
 from kd_loss.evaluation import compare
-from kd_loss.evaluation.compare import run_compare
+from kd_loss.evaluation.compare import run_compare, summarise, with_one_start
 from kd_loss.evaluation.competitors import student_options
+from kd_loss.evaluation.metrics import Score
 from kd_loss.evaluation.options import CompareOptions
 from kd_loss.training.options import TeacherOptions
 from kd_loss.training.stages import named_stages
@@ -105,10 +109,14 @@ def test_other_options_are_not_answered_with_old_figures(options, tmp_path):
     data = tmp_path / "data"
     shutil.copytree(options.data / "synthetic", data / "synthetic")
     manifest = json.loads((data / "synthetic" / "manifest.json").read_text())
-    manifest["sha256"]["train/landmarks.npy"] = "0" * 64
-    (data / "synthetic" / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(UserError, match="other options: the dataset has been prepared anew since; give another --name"):
-        run_compare(dataclasses.replace(mine, data=data))
+    for array, message in (
+        ("images", "the pictures of the dataset are other ones"),
+        ("landmarks", "the dataset has been prepared anew since; the pictures .*; give another --name"),
+    ):
+        manifest["sha256"][f"train/{array}.npy"] = "0" * 64
+        (data / "synthetic" / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(UserError, match=f"other options: {message}"):
+            run_compare(dataclasses.replace(mine, data=data))
     [teacher] = options.runs.glob("synthetic/teacher-tough/best.h5")
     other = tmp_path / "other.h5"
     other.write_bytes(teacher.read_bytes() + b"x")
@@ -116,6 +124,44 @@ def test_other_options_are_not_answered_with_old_figures(options, tmp_path):
     with pytest.raises(UserError, match="the teacher 'tough' is another one") as raised:
         run_compare(dataclasses.replace(mine, tough=str(other)))
     assert not re.search("[0-9a-f]{64}", str(raised.value))
+
+
+class Run:
+    """What `summarise` asks a result for."""
+
+    split = SimpleNamespace(spec=SimpleNamespace(metric="nme"))
+
+    def __init__(self, values):
+        self.values = np.asarray(values, float)
+
+    def scores(self):
+        return {"full": Score.of(self.values)}
+
+    def more(self):
+        return {}
+
+
+def test_differences_are_paired_by_seed_also_where_one_failed():
+    """Better by 0.5 at every seed; the seeds differ by more than that, and one of the two lacks the first."""
+    base = {seed: Run(np.array([5.0, 6.0, 7.0]) + shift) for seed, shift in ((0, 0.0), (1, 2.0), (2, -2.0))}
+    own = {seed: Run(base[seed].values - 0.5) for seed in (1, 2)}
+    told = summarise(
+        {"none": list(base.values()), "kd": list(own.values())}, {}, {}, {"none": list(base), "kd": list(own)}
+    )
+    gain = told["methods"]["kd"]["against_none"]
+    assert (gain["mean"], gain["low"], gain["high"]) == pytest.approx((-0.5, -0.5, -0.5))
+    told = summarise({"none": [base[0]], "kd": [own[1]]}, {}, {}, {"none": [0], "kd": [1]})
+    assert "against_none" not in told["methods"]["kd"]
+
+
+def test_all_methods_start_from_one_teacher(options):
+    """`none` hears no teacher, and starts from the one that is named all the same."""
+    dataset = SimpleNamespace(folder=Path("synthetic"))
+    mine = dataclasses.replace(options, methods=["none", "kd"], init="teacher")
+    assert with_one_start(dataclasses.replace(mine, teacher=["a=named.h5"]), dataset).init == "named.h5"
+    assert with_one_start(dataclasses.replace(mine, tough="other.h5"), dataset).init == "other.h5"
+    assert with_one_start(mine, dataset).init.endswith("teacher-tough/best.h5")
+    assert with_one_start(dataclasses.replace(mine, init="a.h5"), dataset).init == "a.h5"
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ def test_a_row_says_what_the_class_says():
     assert row["taps"] == "S: embedding; T: embedding"
     assert row["parameters"] == "alpha=0.05, beta=1.0"
     assert row["source"].endswith("ICLR 2021")
+    [row] = method_rows(["heatmap"])
+    assert row["taps"] == "S: heatmaps; T: heatmaps"  # follows from its parameters
     [row] = method_rows(["kd_loss"])
     assert row["teachers"] == "tough, tolerant"
     assert row["parameters"] == "variant=paper, main=2.5, tough=1.0, tolerant=1.0"

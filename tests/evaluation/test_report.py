@@ -1,11 +1,19 @@
+import dataclasses
 from html.parser import HTMLParser
 
 import numpy as np
+import pytest
 
+from kd_loss.errors import UserError
+from kd_loss.evaluation.findings import tables_of
 from kd_loss.evaluation.plots import ced_plot, point_plot
 from kd_loss.evaluation.report import render_html
+from kd_loss.evaluation.result import Result
 from kd_loss.schemes.spec import W300
+from kd_loss.training.faces import TrainingFaces
 from kd_loss.training.history import history_plot
+from kd_loss.training.options import StudentOptions
+from kd_loss.training.processes import Processes
 
 PNG = b"\x89PNG"
 
@@ -41,3 +49,24 @@ def test_plots_are_pictures():
     assert point_plot(errors, W300).startswith(PNG)
     rows = [{"epoch": 1.0, "loss": 1.0, "main": 1.0, "nme": 9.0, "val_nme": 8.0, "seconds": 1.0}] * 2
     assert history_plot(rows).startswith(PNG)
+
+
+def test_a_normaliser_of_points_that_no_face_has_is_left_out(synthetic):
+    split = synthetic.split("test")
+    landmarks = np.array(split.landmarks)
+    landmarks[:, 37] = np.nan  # of the right pupil
+    about = {"name": "a", "weights": "a.h5", "network": {}}
+    partly = Result.of(dataclasses.replace(split, landmarks=landmarks), np.array(split.landmarks), None, **about)
+    assert [table["title"] for table in tables_of([partly], False)] != []
+    assert not any("pupils" in table["title"] for table in tables_of([partly], False))
+    landmarks[:, 36] = np.nan  # an outer corner
+    without = Result.of(dataclasses.replace(split, landmarks=landmarks), np.array(split.landmarks), None, **about)
+    with pytest.raises(UserError, match="no face of .* has the points of 'inter_ocular'"):
+        tables_of([without], False)
+    with pytest.raises(UserError, match="faces held out has the points that its error is normalised by"):
+        train = dataclasses.replace(
+            synthetic.split("train"), landmarks=np.full_like(synthetic.split("train").landmarks, np.nan)
+        )
+        TrainingFaces(
+            StudentOptions(validation=0.3), train, soft=False, answers={}, unlabelled=None, processes=Processes()
+        )

@@ -138,6 +138,33 @@ def test_what_differs_too_much_is_refused_and_an_earlier_file_kept(options, tmp_
     assert (tmp_path / "best-fp32.tflite").read_text() == "earlier"
 
 
+def test_a_page_whose_network_differs_is_not_left_behind(options, tmp_path, monkeypatch):
+    """And one that agrees has a row of the table."""
+    from kd_loss.export import web
+
+    (tmp_path / "dist").mkdir()
+    for name in web.RUNTIME:
+        (tmp_path / "dist" / name).write_text("")
+    asked = dataclasses.replace(
+        options, format=["web"], precision=["fp32"], web_runtime=str(tmp_path), output=str(tmp_path / "out")
+    )
+    rows = run_export(asked)
+    assert rows[1]["name"] == "best-web/model.onnx"
+    assert rows[1]["mean"] < 0.01
+    to_onnx = web.to_onnx
+
+    def shifted(network, path, precision, calibration):
+        kernel, bias = network.head_weights()
+        network.model.get_layer("head").set_weights([kernel, bias + 0.01])
+        to_onnx(network, path, precision, calibration)
+        network.model.get_layer("head").set_weights([kernel, bias])
+
+    monkeypatch.setattr(web, "to_onnx", shifted)
+    with pytest.raises(UserError, match=r"refused and not written.*best-web \(mean 0.679 px, allowed 0.01\)"):
+        run_export(dataclasses.replace(asked, output=str(tmp_path / "second")))
+    assert not (tmp_path / "second" / "best-web").exists()
+
+
 @pytest.mark.parametrize("name", ["best-fp32", "best-web", "best-fp32.tflite", "export.json"])
 def test_what_an_export_did_not_write_is_not_replaced(options, tmp_path, name):
     """A folder or file of the user's that has the name of an export."""

@@ -104,3 +104,9 @@ def test_the_edge_of_a_large_picture(predictor):
     assert np.isfinite(face.landmarks).all()
     large = predictor.predict_crop(np.zeros((8000, 6000, 3), np.uint8), box=(5000, 7000, 900, 900))
     np.testing.assert_allclose(large.landmarks, (POINTS + 0.5) * 1170 + [4865, 6865], atol=0.01)
+
+
+@pytest.mark.parametrize("box", [(1, 2, 3), (1, 2, np.nan, 4), (50, 50, 0, 0), (5, 5, -20, 20), [[1, 2, 3, 4]]])
+def test_what_is_no_box_is_refused(predictor, box):
+    with pytest.raises(UserError, match=r"is not \(x, y, width, height\) with sides above 0"):
+        predictor.predict_crop(np.zeros((60, 60, 3), np.uint8), box)

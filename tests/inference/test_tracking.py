@@ -110,3 +110,34 @@ def test_plausible_and_overlap_by_hand():
     assert overlap(face, face) == 1
     assert overlap(face, replace(face, landmarks=square + [5, 0])) == pytest.approx(50 / 150)
     assert overlap(face, replace(face, landmarks=square + 20)) == 0
+
+
+def at(x):
+    """A face of 10 × 10 pixels from x on, in the crop that training would have made of it."""
+    corners = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
+    return FaceLandmarks(corners + [x, 0], (x - 1.5, -1.5, 13, 13), W300)
+
+
+class Told:
+    """A predictor that is told where the faces are."""
+
+    def __init__(self, *places):
+        self.places = self.seen = places
+
+    def detect(self, image, detector, refine):
+        return [at(x) for x in self.seen]
+
+    def predict_many(self, images, boxes):
+        return [at(min(self.places, key=lambda x: abs(x - box[0]))) for box in boxes]
+
+
+def test_faces_that_overlap_keep_their_numbers():
+    """Each detection goes to the face that it overlaps most, each face has one, and one that is seen twice is one."""
+    told = Told(0.0, 4.5)
+    assert overlap(at(0.0), at(4.5)) == pytest.approx(5.5 / 14.5)  # 0.38
+    tracker = FaceTracker(told, None, every=1, patience=3)
+    for order in ((0.0, 4.5), (4.5, 0.0), (0.0, 4.5, 4.6), (4.5, 0.1)) * 2:
+        told.seen = order
+        assert {face.number: face.landmarks[0, 0] for face in tracker(None)} == {1: 0.0, 2: 4.5}
+    told.seen = (0.0,)
+    assert [len(tracker(None)) for _ in range(4)] == [2, 2, 1, 1]

@@ -63,6 +63,20 @@ def test_a_python_function(tmp_path):
         open_teacher(f"{file}:none")
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nowhere_at_all\ndef find(i): return i", "mine.py, line 1: does not import: ModuleNotFoundError"),
+        ("def find(i:\n", "mine.py: does not import: SyntaxError"),
+        ("def find(i):\n    return i['a']", "mine.py, line 2: fails on faces: IndexError"),
+    ],
+)
+def test_a_python_function_that_fails(tmp_path, text, message):
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(UserError, match=message):
+        open_teacher(f"{tmp_path / 'mine.py'}:find")(CROPS)
+
+
 def write_card(path, **values):
     path.with_suffix(".json").write_text(json.dumps({"points": 4, "size": 16, "range": [0, 1], **values}))
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from kd_loss.datasets.view import View
 from kd_loss.distillation import LiveTeacher, RecordedTeacher
 from kd_loss.errors import UserError
 from kd_loss.networks import load_network
-from kd_loss.training.asking import answers_about
+from kd_loss.schemes.spec import W300
+from kd_loss.training.asking import RECORDED, answers_about, choose_asking
 from kd_loss.training.history import read_history
 from kd_loss.training.methods import parse_methods
+from kd_loss.training.options import StudentOptions
 from kd_loss.training.recording import Views, answers_key, recorded_answers
 from kd_loss.training.sources import open_sources
 from kd_loss.training.student import train_student
@@ -87,6 +90,14 @@ def stranger(tmp_path):
         "    return grid + 0.1 * (small / 255 - 0.5)\n"
     )
     return f"{file}:find"
+
+
+def test_views_of_a_crop_are_not_what_a_teacher_with_context_sees():
+    asked = StudentOptions(teacher_views=2)
+    wide = SimpleNamespace(role="mesh", scheme=W300, context=1.2)
+    with pytest.raises(UserError, match="mesh wants to see more than a crop .*: leave --teacher-views out"):
+        choose_asking(asked, [wide], ["landmarks"], W300)
+    assert choose_asking(StudentOptions(), [wide], ["landmarks"], W300) == RECORDED
 
 
 def test_a_teacher_of_another_scheme_is_read_through_a_map(options, stranger):
