@@ -32,6 +32,7 @@ OTHERS = {
     "data_sha256": "the dataset has been prepared anew since",
     "pictures_sha256": "the pictures of the dataset are other ones (another --size?)",
     "soft_sha256": "the soft landmarks of the dataset are other ones",
+    "photographs_sha256": "the photographs of --unlabelled are other ones",
     "clips_sha256": "the pictures of --data are other ones",
     "teacher_sha256": "the teacher is another one",
     "features_sha256": "the network of --features is another one",
@@ -91,8 +92,6 @@ def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[s
     for key in (key for key in dict.fromkeys([*then, *now]) if then.get(key) != now.get(key)):
         if key in OTHERS:
             words += [] if key == START and "init" in changed else [OTHERS[key]]
-        elif key == "unlabelled":
-            words.append("the photographs of --unlabelled are other ones")
         elif key == "teachers" and isinstance(then.get(key), dict) and isinstance(now.get(key), dict):
             roles = [role for role in {**then[key], **now[key]} if then[key].get(role) != now[key].get(role)]
             words += [f"the teacher '{role}' is another one" for role in roles]

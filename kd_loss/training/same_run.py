@@ -14,7 +14,7 @@ from kd_loss.training.methods import parse_methods
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.run import START, data_record, differences, start_record
 from kd_loss.training.sources import teacher_files, with_start
-from kd_loss.training.unlabelled import LISTING, listing_checksum
+from kd_loss.training.unlabelled import listing_checksum
 
 
 def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:
@@ -44,9 +44,8 @@ def _decided_by(before: dict[str, Any], options: StudentOptions, dataset: Prepar
     recorded = before.get("decided_by")
     decided = dict(recorded) if isinstance(recorded, dict) else {}
     decided |= data_record(dataset)
-    others = decided.get("unlabelled")
-    if isinstance(others, dict) and LISTING in others and options.unlabelled:
-        decided["unlabelled"] = {**others, LISTING: listing_checksum(Path(options.unlabelled))}
+    if options.unlabelled:
+        decided["photographs_sha256"] = listing_checksum(Path(options.unlabelled))
     start = start_record(options.init)
     if not start and options.init != before.get("init"):  # of the same path whose file is gone the record remains
         decided.pop(START, None)

@@ -35,7 +35,7 @@ from kd_loss.training.run import has_run
 from kd_loss.training.sources import Source, open_sources, shares_trunk, teacher_files, with_start
 from kd_loss.training.stages import parse_stages, stage_name
 from kd_loss.training.train import Tell, Training
-from kd_loss.training.unlabelled import LISTING, listing_checksum, photographs, unlabelled_split
+from kd_loss.training.unlabelled import listing_checksum, photographs, unlabelled_split
 
 
 def train_student(
@@ -112,6 +112,7 @@ def _train_stage(
     if options.unlabelled:
         with processes.first_before_the_others():
             unlabelled, record["unlabelled"] = _unlabelled(options, dataset, sources, teachers, taps, tell)
+        record["photographs_sha256"] = listing_checksum(Path(options.unlabelled))
     if asking == LIVE:  # networks that take part in the step belong on every device
         with processes.data_parallel():
             keras.utils.set_random_seed(options.seed)  # what loading replaces has to be the same everywhere, too
@@ -173,5 +174,5 @@ def _unlabelled(
     split = dataclasses.replace(split, landmarks=mean, soft=mean)
     of, targets = f"the mean of {len(teachers)} teachers' predictions", dataset.spec.predicted
     tell(f"unlabelled: {len(split)} faces, {of} as their {targets}")
-    kept = {"faces": len(split), "images_sha256": checksum, LISTING: listing_checksum(Path(options.unlabelled))}
+    kept = {"faces": len(split), "images_sha256": checksum}
     return Unlabelled(split, answers, options.unlabelled_weight, options.mix_weight, options.mix_alpha), kept

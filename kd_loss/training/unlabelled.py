@@ -25,8 +25,6 @@ ROUNDS = 2
 ROOM = 0.25
 #: which detector finds the faces
 DETECTOR = "finder"
-#: of a run's record: the checksum of which photographs there were
-LISTING = "photographs_sha256"
 #: photographs held in memory at a time
 CHUNK = 32
 

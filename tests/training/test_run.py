@@ -178,6 +178,11 @@ def test_the_start_is_known_by_its_contents(tmp_path):
     assert differences(before, asked(here)) == ["the weights of --init are other ones"]
     assert differences(before, asked("")) == [f"init was '{here}', now ''"]
     assert differences(asked(""), asked(here)) == [f"init was '', now '{here}'"]
+    # of a version that did not record which photographs there were, and of this one
+    some = {"unlabelled": {"faces": 3}}
+    assert differences({"decided_by": some}, {"decided_by": {**some, "photographs_sha256": "a"}}) == []
+    then, now = ({"decided_by": {**some, "photographs_sha256": digest}} for digest in "ab")
+    assert differences(then, now) == ["the photographs of --unlabelled are other ones"]
     # of a version that kept the path alone
     old = {"init": str(here), "decided_by": {"method": "kd"}}
     assert differences(old, asked(here)) == []

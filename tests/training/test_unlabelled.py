@@ -19,7 +19,7 @@ from kd_loss.training.history import read_history
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.student import train_student
 from kd_loss.training.teacher import train_teachers
-from kd_loss.training.unlabelled import DETECTOR, LISTING, _read, listing_checksum
+from kd_loss.training.unlabelled import DETECTOR, _read, listing_checksum
 
 
 def silent(_):
@@ -69,10 +69,10 @@ def test_unlabelled_faces_take_part(options, photographs, monkeypatch):
     )
     assert "unlabelled: 9 faces found in 10 photographs of " + str(photographs) in told
     assert "objective: 1·main + 1·imitation + 1·mixed" in told
-    record = json.loads((folder / "config.json").read_text())["decided_by"]["unlabelled"]
-    assert record[LISTING] == listing_checksum(photographs)
+    record = json.loads((folder / "config.json").read_text())["decided_by"]
+    assert record["photographs_sha256"] == listing_checksum(photographs)
     (photographs / "8.png").unlink()
-    assert record[LISTING] != listing_checksum(photographs)
+    assert record["photographs_sha256"] != listing_checksum(photographs)
     row = read_history(folder / "history.csv")[0]
     assert row["loss"] == pytest.approx(row["main"] + row["imitation"] + row["mixed"], rel=1e-4)
     # the crops are kept: asking for them again does not look for faces
