@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,6 +35,12 @@ def choose(value: str, choices: Iterable[str], what: str, more: str = "") -> str
     near = difflib.get_close_matches(fold(value), list(folded), n=1)
     hint = f"did you mean '{folded[near[0]]}'? " if near else ""
     raise UserError(f"unknown {what} '{value}': {hint}valid: {', '.join(names)}{more}")
+
+
+def line_in(file: str, error: BaseException) -> int | None:
+    """The line of somebody's own Python file in which an exception came up; None where it was not in there."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return lines[-1] if lines else None
 
 
 def disk_error(error: OSError, where: Path) -> UserError:

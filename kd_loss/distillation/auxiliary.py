@@ -8,7 +8,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from kd_loss.distillation.base import DistillationMethod, Taps, Tensor, check_positive, per_sample, register
+from kd_loss.distillation.base import (
+    DistillationMethod,
+    Taps,
+    Tensor,
+    check_positive,
+    per_sample,
+    register,
+    where_annotated,
+)
 from kd_loss.networks.heads import heatmap_head
 
 LEVELS = ("P2", "P3", "P4")
@@ -47,11 +55,9 @@ class AuxiliaryHeatmaps(DistillationMethod):
         assert self.head is not None
         second = self.head({level: student[level] for level in LEVELS}, training=True)
         error = ops.abs(student["landmarks"] - y_true)
-        # where nothing is annotated, the student's own answer stands in the truth's place (`Distiller`)
-        known = ops.cast(ops.any(error > 1e-7, axis=-1, keepdims=True), "float32")
         return {
             "main": per_sample(error),
-            "auxiliary": per_sample(known * ops.abs(second - y_true)),
+            "auxiliary": per_sample(where_annotated(error)[..., None] * ops.abs(second - y_true)),
         }
 
     def get_config(self) -> dict[str, Any]:

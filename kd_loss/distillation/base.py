@@ -215,6 +215,14 @@ def relative_distance(mine: Tensor, theirs: Tensor) -> Tensor:
     return per_sample(ops.square(theirs - mine)) / (per_sample(ops.square(theirs)) + 1e-3)
 
 
+def where_annotated(error: Tensor) -> Tensor:
+    """From the student's errors (B, K, 2) 1 for the points that are annotated, 0 for others, (B, K).
+
+    Where nothing is annotated, the student's own answer stands in the truth's place (`Distiller`).
+    """
+    return ops.cast(ops.any(error > 1e-7, axis=-1), "float32")
+
+
 def match_size(features: Tensor, like: Tensor) -> Tensor:
     """Feature maps (B, h, w, C) averaged or interpolated to the height and width of others."""
     size = (like.shape[1], like.shape[2])

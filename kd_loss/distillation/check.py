@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from kd_loss.distillation.base import DistillationMethod
-from kd_loss.errors import UserError
+from kd_loss.errors import UserError, line_in
 
 #: what a history logs beside the terms
 RESERVED = ("loss", "nme", "degrees", "mixed", "epoch", "seconds", "lr", "learning_rate")
@@ -50,8 +49,8 @@ def somebodys_code(method: DistillationMethod, when: str, hint: str = "", compil
             error = error.__context__
         text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:160]
         file = inspect.unwrap(type(method).terms).__code__.co_filename
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
-        where = f" ({Path(file).name}, line {lines[-1]})" if lines else ""
+        line = line_in(file, error)
+        where = "" if line is None else f" ({Path(file).name}, line {line})"
         kind = type(error).__name__
         reason = f"{kind}: {text}" if text else kind
         told = f"; {hint}" if hint and isinstance(error, KeyError) else ""

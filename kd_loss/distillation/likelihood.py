@@ -12,7 +12,15 @@ from typing import Any
 
 from keras import ops
 
-from kd_loss.distillation.base import DistillationMethod, Taps, Tensor, check_positive, per_sample, register
+from kd_loss.distillation.base import (
+    DistillationMethod,
+    Taps,
+    Tensor,
+    check_positive,
+    per_sample,
+    register,
+    where_annotated,
+)
 from kd_loss.distillation.heatmap import log_probabilities, rendered
 from kd_loss.errors import UserError
 
@@ -47,12 +55,10 @@ class HeatmapLikelihood(DistillationMethod):
         """`main` and `likelihood`."""
         _, height, width, _ = student["heatmaps"].shape
         error = ops.abs(student["landmarks"] - y_true)
-        # where nothing is annotated, the student's own answer stands in the truth's place (`Distiller`)
-        known = ops.cast(ops.any(error > 1e-7, axis=-1), "float32")
         cross = -ops.sum(
             rendered(y_true, height, width, self.sigma) * log_probabilities(student["heatmaps"], 1.0), axis=1
         )
-        return {"main": per_sample(error), "likelihood": per_sample(known * cross)}
+        return {"main": per_sample(error), "likelihood": per_sample(where_annotated(error) * cross)}
 
     def get_config(self) -> dict[str, Any]:
         """The parameters, for saving."""

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -29,7 +28,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kd_loss.errors import UserError, choose
+from kd_loss.errors import UserError, choose, line_in
 from kd_loss.files import read_json
 from kd_loss.runtimes.files import open_runtime
 
@@ -111,8 +110,8 @@ def _in_one_line(source: Path, what: str) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(source)]
-        where = f"{source}, line {lines[-1]}" if lines else f"{source}"
+        line = line_in(str(source), error)
+        where = f"{source}" if line is None else f"{source}, line {line}"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise UserError(f"{where}: {what}: {type(error).__name__}: {reason}") from None
 
