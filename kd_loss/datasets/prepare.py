@@ -220,8 +220,8 @@ def _write_splits(
     problems, scheme = list(archive.problems), archive.spec
     splits: dict[str, _Split] = {}
     partial = any(np.isnan(s.landmarks).any() for s in archive.samples)
-    whole = [s.landmarks for s in archive.samples if s.split == "train"]
-    completion = ShapeCompletion.of(whole) if partial else None
+    to_train = [s.landmarks for s in archive.samples if s.split == "train"]
+    completion = ShapeCompletion.of(to_train) if partial else None
     for name in SPLITS:
         samples = [s for s in archive.samples if s.split == name]
         if not samples:

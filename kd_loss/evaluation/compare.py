@@ -166,6 +166,7 @@ def summarise(
     """
     methods: dict[str, Any] = {}
     metric = next(iter(results.values()))[0].split.spec.metric
+    base = dict(zip(seeds.get(BASELINE, ()), results.get(BASELINE, ()), strict=True))
     for method, runs in results.items():
         scores = [run.scores() for run in runs]
         more = [run.more() for run in runs]
@@ -179,9 +180,8 @@ def summarise(
             **{name: float(np.mean([one[name] for one in more])) for name in more[0]},
             "seconds_per_epoch": seconds.get(method),
         }
-        if BASELINE in results and method not in (BASELINE, START):
+        if method not in (BASELINE, START):
             own = dict(zip(seeds[method], runs, strict=True))
-            base = dict(zip(seeds[BASELINE], results[BASELINE], strict=True))
             if both := [seed for seed in own if seed in base]:
                 first, second = (np.stack([these[seed].values for seed in both]) for these in (own, base))
                 entry["against_none"] = asdict(seeds_and_faces(first, second))
@@ -243,7 +243,8 @@ def write_comparison(
     curves = ced_plot(errors, words=spec.metric_words)
     size, told = first.network["size"], summary["teacher"]
     lengths = unequal(options)
-    print(*lengths, sep="\n", end="\n" * bool(lengths))
+    for line in lengths:
+        print(line)
     page = render_html(
         title=f"Methods compared on {spec.name}",
         lines=[

@@ -43,8 +43,8 @@ def tables_of(results: Sequence[Result], official: bool) -> list[dict[str, Any]]
     """NME per subset for every normaliser, the default one first, and the error per facial part."""
     spec, tables = results[0].spec, []
     for normaliser in [*spec.normalisers, "box"]:
-        if not results[0].scores(normaliser):  # of points that no face has
-            continue
+        if normaliser != spec.default_normaliser and np.isnan(results[0].errors(normaliser)).all():
+            continue  # of points that no face has
         header, rows = subset_table(list(results), normaliser, official)
         tables.append({"title": title_of(spec, normaliser), "header": header, "rows": rows})
     if spec.parts:

@@ -55,21 +55,21 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
             from kd_loss.export.web import write_page
 
             page = folder / _name(weights, "web", "")
-            told: list[np.ndarray] = []
+            limit = options.tolerance or TOLERANCE[precisions[0]]
 
-            def run_again(path: Path, told: list[np.ndarray] = told) -> None:
-                told.append(_predict(open_network(path), faces.crops))
-                limit = options.tolerance or TOLERANCE[precisions[0]]
-                _check(told[0], network.card, reference, limit)
+            def run_again(path: Path, limit: float = limit) -> np.ndarray:
+                predicted = _predict(open_network(path), faces.crops)
+                _check(predicted, network.card, reference, limit)
+                return predicted
 
             try:
                 with convert.needed("web"):
-                    write_page(network, page, options.web_runtime, precisions[0], calibration, run_again)
+                    predicted = write_page(network, page, options.web_runtime, precisions[0], calibration, run_again)
             except _Refused as error:
                 refused.append(f"{page.name} ({error})")
                 continue
             name, model = f"{page.name}/model.onnx", page / "model.onnx"
-            rows.append(_row(name, kind, precisions[0], model, told[0], reference, faces, network.card))
+            rows.append(_row(name, kind, precisions[0], model, predicted, reference, faces, network.card))
             print(f"{page}: a page; look at it: python -m http.server -d {page}, http://localhost:8000")
             continue
         for precision in precisions:

@@ -8,6 +8,7 @@ import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,13 +34,14 @@ def write_page(
     runtime: str,
     precision: str,
     calibration: np.ndarray | None,
-    check: Callable[[Path], None] | None = None,
-) -> None:
+    check: Callable[[Path], Any] = lambda _: None,
+) -> Any:
     """Write the page; it needs a server (`python -m http.server`), but no other host.
 
     Args:
         runtime: a folder or `.tgz` of the npm package onnxruntime-web; empty: fetched by `npm pack`.
-        check: looks at the page's `.onnx` before the folder has its name, and raises what is wrong with it.
+        check: looks at the page's `.onnx` before the folder has its name, and raises what is wrong with it; what
+            it returns is returned.
 
     Raises:
         UserError: the package is not there, or lacks a file that the page needs.
@@ -48,12 +50,12 @@ def write_page(
         _begin_page(target, runtime, "index.html", "landmarks.mjs", "finder.mjs")
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)
-        if check:
-            check(target / "model.onnx")
+        told = check(target / "model.onnx")
         card, spec = network.card, network.card.dataset_spec()
         page_card = {"size": card.size, "margin": card.margin, "points": spec.points, "edges": spec.edges}
         write_json(target / "card.json", {**page_card, "calibration": dict(card.calibration)})
         copy_finder(target)
+    return told
 
 
 def write_keypoint_page(detector: KeypointDetector, folder: Path, runtime: str, precision: str) -> None:

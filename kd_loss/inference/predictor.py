@@ -50,7 +50,7 @@ def squares_of(
         else:
             numbers = np.asarray(box, np.float64)
             sound = numbers.shape == (4,) and np.isfinite(numbers).all()
-            if not sound or numbers[2:].min() < 0 or not numbers[2:].max() > 0:
+            if not sound or numbers[2:].min() < 0 or numbers[2:].max() == 0:
                 raise UserError(f"a box of {box!r} is not (x, y, width, height) with sides above 0")
             x, y, width, height = numbers
             squares.append(geometry.square_crop((x, y, x + width, y + height), margin))

@@ -22,11 +22,11 @@ L = keras.layers
 MAPS = 35
 #: the name of the layer that ends the encoder, whose output the attention of L3 compares
 ENCODER = "encoder"
+#: the name of the layer of fixed weights that subsamples pictures: another one for each size
+ANTI_ALIAS = "anti_alias"
 _HALVINGS = {"hourglass": 5, "squeeze_unet": 4}
 
 _Tensor = Any
-#: the layer of fixed weights that subsamples pictures: another one for each size
-ANTI_ALIAS = "anti_alias"
 
 
 def subsampling(size: int) -> int:
