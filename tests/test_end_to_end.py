@@ -73,9 +73,9 @@ def test_the_card_says_how_good_the_network_is(demo):
 
 def test_real_archives(real_faces):
     w300 = read_w300(real_faces / "300W")
-    assert (len(w300.samples), w300.problems) == (1212, [])
+    assert (len(w300.samples), w300.problems) == (2566, [])
     wflw = read_wflw(real_faces / "WFLW")
-    assert (len(wflw.samples), wflw.problems) == (99, [])
+    assert (len(wflw.samples), wflw.problems) == (408, [])
     cofw = read_cofw(real_faces / "COFW")
     assert (len(cofw.samples), cofw.problems) == (101, [])
     for archive in (w300, wflw, cofw):
