@@ -18,16 +18,17 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kd_loss import geometry
-from kd_loss.datasets.sample import IMAGE_SUFFIXES, Sample, read_image
+from kd_loss.datasets.sample import Sample
 from kd_loss.datasets.w300 import read_w300
 from kd_loss.detection import Detection, Detector, open_detector
 from kd_loss.evaluation.metrics import normalising_distance, point_errors
 from kd_loss.evaluation.report import print_table
-from kd_loss.files import write_json
 from kd_loss.finder.faces import face_of_68, read_cfp
 from kd_loss.finder.hold_out import held_out
 from kd_loss.finder.measure import matches
+from kd_loss.imaging import geometry
+from kd_loss.imaging.pictures import IMAGE_SUFFIXES, read_image
+from kd_loss.system.files import write_json
 
 #: longer side of the photographs whose milliseconds are measured
 SIDE = 640

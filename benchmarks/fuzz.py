@@ -61,8 +61,8 @@ def _child(module: str, arguments: list[str], told: str) -> None:
 
 
 def fork_trials(told: Path) -> None:
-    """Trials as they are (`kd_loss.trial`), but forked from a process with all imports; `told`: a scratch file."""
-    from kd_loss import trial
+    """Trials (`kd_loss.system.sandbox`) forked from a process with all imports; `told` is a scratch file."""
+    from kd_loss.system import sandbox
 
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["onnxruntime", "ai_edge_litert.interpreter", "h5py", "kd_loss.runtimes.files"])
@@ -71,13 +71,13 @@ def fork_trials(told: Path) -> None:
         module, *arguments = command[command.index("-m") + 1 :]
         child = context.Process(target=_child, args=(module, arguments, str(told)))
         child.start()
-        child.join(trial.SECONDS)
+        child.join(sandbox.SECONDS)
         if child.exitcode is None:
             child.kill()
-            raise subprocess.TimeoutExpired(command, trial.SECONDS)
+            raise subprocess.TimeoutExpired(command, sandbox.SECONDS)
         return subprocess.CompletedProcess(command, child.exitcode, told.read_bytes() if told.is_file() else b"")
 
-    trial.subprocess = SimpleNamespace(  # type: ignore[assignment]
+    sandbox.subprocess = SimpleNamespace(  # type: ignore[assignment]
         run=run, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired
     )
 
@@ -86,9 +86,9 @@ def worker(name: str, seed: int, start: int, count: int, keep: Path) -> None:
     """Try inputs `start` to `count`; a line of JSON for each that is not an answer or one line of ours."""
     import resource
 
-    from kd_loss.datasets.sample import BadSample
-    from kd_loss.errors import UserError
-    from kd_loss.quiet import quiet_stderr
+    from kd_loss.imaging.pictures import BadSample
+    from kd_loss.system.errors import UserError
+    from kd_loss.system.terminal import quiet_stderr
 
     with tempfile.TemporaryDirectory() as temporary, tempfile.TemporaryDirectory() as apart:
         folder = Path(temporary)

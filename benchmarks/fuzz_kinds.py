@@ -127,7 +127,7 @@ def kind_of(name: str, folder: Path) -> Kind:
     rng0 = np.random.default_rng(0)
     points = face_landmarks("w300", 60, 0, 0)
     if name in ("h5", "keras", "onnx", "tflite", "int8"):
-        from kd_loss.runtimes.crops import open_network
+        from kd_loss.runtimes.crop_network import open_network
 
         suffix = {"int8": ".tflite"}.get(name, f".{name}")
         sound = network(folder, suffix, "int8" if name == "int8" else "fp32")
@@ -228,7 +228,7 @@ def kind_of(name: str, folder: Path) -> Kind:
             lambda: spec.chosen_spec("mine", str(folder / "a.json")),
         )  # fmt: skip
     if name == "config":
-        from kd_loss.configuration import read_config, to_plain
+        from kd_loss.system.configuration import read_config, to_plain
         from kd_loss.training.options import StudentOptions
 
         return Kind(

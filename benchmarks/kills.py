@@ -33,7 +33,7 @@ import numpy as np
 
 import tests.tiny  # noqa: F401 (the architecture `tiny`)
 from kd_loss import cli
-from kd_loss.files import sha256
+from kd_loss.system.files import sha256
 
 #: of all kills, by how long the commands take
 SHARE = {"predict": 0.3, "prepare": 0.3, "train": 0.14, "export": 0.14, "compare": 0.12}

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_loss import geometry
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.datasets.sample import read_image
 from kd_loss.detection import FixedBox
 from kd_loss.evaluation.report import print_table
+from kd_loss.imaging import geometry
+from kd_loss.imaging.pictures import read_image
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.tracking import FaceTracker
 

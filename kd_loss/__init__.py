@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 # a picture of hostile size is refused before its pixels are allocated; OpenCV reads this when it is imported
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))
 
-__version__ = "0.1.0"
+from kd_loss.system.versions import __version__ as __version__
 
 #: name -> the module that has it
 _EXPORTS = {
@@ -22,7 +22,7 @@ _EXPORTS = {
     **dict.fromkeys(("open_dataset",), "kd_loss.datasets.prepared"),
     **dict.fromkeys(("load_network",), "kd_loss.networks"),
     **dict.fromkeys(("METHODS", "DistillationMethod", "TeacherMean", "get_method", "register"), "kd_loss.distillation"),
-    **dict.fromkeys(("UserError",), "kd_loss.errors"),
+    **dict.fromkeys(("UserError",), "kd_loss.system.errors"),
     **dict.fromkeys(
         (
             *("prepare", "train_teacher", "train_student", "train_finder", "test", "predict", "compare"),
@@ -97,12 +97,12 @@ if TYPE_CHECKING:
     from kd_loss.datasets.prepared import open_dataset
     from kd_loss.detection import DETECTORS, BoxCalibration, Detection, open_detector
     from kd_loss.distillation import METHODS, DistillationMethod, TeacherMean, get_method, register
-    from kd_loss.errors import UserError
     from kd_loss.inference.predictor import LandmarkPredictor
     from kd_loss.inference.result import FaceLandmarks
     from kd_loss.inference.tracking import FaceTracker
     from kd_loss.networks import load_network
     from kd_loss.schemes.spec import DatasetSpec
+    from kd_loss.system.errors import UserError
 
 
 def __getattr__(name: str) -> Any:
@@ -111,7 +111,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'kd_loss' has no attribute '{name}'")
     import importlib
 
-    from kd_loss.quiet import quiet_stderr
+    from kd_loss.system.terminal import quiet_stderr
 
     with quiet_stderr():
         value = getattr(importlib.import_module(_EXPORTS[name]), name)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kd_loss.cli import COMMANDS, resolve
-from kd_loss.configuration import from_keywords
-from kd_loss.errors import UserError
-from kd_loss.quiet import quiet_stderr
+from kd_loss.system.configuration import from_keywords
+from kd_loss.system.errors import UserError
+from kd_loss.system.terminal import quiet_stderr
 
 if TYPE_CHECKING:
     import keras

@@ -16,11 +16,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kd_loss import __version__
-from kd_loss.configuration import Parser, add_options, build
-from kd_loss.errors import UserError, disk_error
-from kd_loss.quiet import WithoutTensorFlow, quiet_stderr
-from kd_loss.terminal import at_once, catch_interrupts, finish, interruptible, open_streams, stop
+from kd_loss.system.configuration import Parser, add_options, build
+from kd_loss.system.errors import UserError, disk_error
+from kd_loss.system.terminal import (
+    WithoutTensorFlow,
+    at_once,
+    catch_interrupts,
+    finish,
+    interruptible,
+    open_streams,
+    quiet_stderr,
+    stop,
+)
+from kd_loss.system.versions import __version__
 
 
 @dataclass(frozen=True)
@@ -156,7 +164,7 @@ def execute(argv: Sequence[str], prog: str) -> None:
         argv = [ALIASES.get(argv[0], argv[0]), *argv[1:]]
     if not argv or argv[0] not in COMMANDS:
         if argv and not argv[0].startswith("-"):
-            from kd_loss.errors import choose
+            from kd_loss.system.errors import choose
 
             argv = [choose(argv[0], COMMANDS, "command"), *argv[1:]]
         else:

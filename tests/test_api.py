@@ -16,7 +16,7 @@ import kd_loss
 from kd_loss import api
 from kd_loss.cli import COMMANDS, resolve
 from kd_loss.datasets.synthetic import draw_face
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kd_loss.cli import execute
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 from tests.datasets.archives import write_w300
 
 ROOT = Path(__file__).parents[1]
@@ -140,7 +140,7 @@ def test_preparing_does_not_replace_its_source_or_something_else(tmp_path):
 def test_older_names_of_commands_and_options(tmp_path):
     done = run("curves", "--output", "a.png", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "a.png\n"), done.stderr
-    from kd_loss.configuration import from_keywords, parse
+    from kd_loss.system.configuration import from_keywords, parse
     from kd_loss.training.options import TeacherOptions
 
     for argv in (["--role", "tough"], ["--teacher", "tough"]):

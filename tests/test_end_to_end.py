@@ -10,10 +10,10 @@ from kd_loss.datasets.w300 import read_w300
 from kd_loss.datasets.wflw import read_wflw
 from kd_loss.demo.command import run_demo
 from kd_loss.demo.options import DemoOptions
-from kd_loss.errors import UserError
 from kd_loss.evaluation.command import run_test
 from kd_loss.evaluation.options import EvaluationOptions
 from kd_loss.networks import load_network
+from kd_loss.system.errors import UserError
 
 
 @pytest.fixture(scope="module")

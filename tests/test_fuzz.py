@@ -22,12 +22,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kd_loss.datasets.pts import parse_pts
-from kd_loss.datasets.sample import BadSample
-from kd_loss.errors import UserError
 from kd_loss.export.convert import to_litert, to_onnx
+from kd_loss.imaging.pictures import BadSample
 from kd_loss.networks import Card, build_network, load_network, save_network
-from kd_loss.quiet import quiet_stderr
 from kd_loss.schemes.spec import W300
+from kd_loss.system.errors import UserError
+from kd_loss.system.terminal import quiet_stderr
 
 ROOT = Path(__file__).parents[1]
 #: what a process may take more than it has when it starts on the files
@@ -36,7 +36,7 @@ RUNNER = """
 import os, resource, sys
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 from pathlib import Path
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 {imports}
 folder, room = Path(sys.argv[1]), int(sys.argv[2]) << 20
 files = sorted(p for p in folder.iterdir() if p.suffix == {suffix!r})
@@ -150,7 +150,7 @@ def test_files_of_other_runtimes(network, tmp_path, suffix):
     folder = tmp_path / "damaged"
     folder.mkdir()
     scatter(folder, source / f"net{suffix}", 60, card=False)
-    imports = "from kd_loss.runtimes.crops import open_network"
+    imports = "from kd_loss.runtimes.crop_network import open_network"
     warm = f"open_network(Path({str(source / f'net{suffix}')!r}))"
     assert run(folder, suffix, "open_network(path)", imports, warm) > 15
 

@@ -6,10 +6,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "kd_loss"
 #: modules and packages directly under `kd_loss`, a row a storey; those of one storey do not import each other
 STOREYS = (
-    ("assistive", "errors", "quiet", "terminal", "wording", "versions", "geometry"),
-    ("configuration", "crop", "ownership", "shape_model", "trial"),
-    ("files", "hdf5"),
-    ("schemes", "shipped"),
+    ("system",),
+    ("imaging",),
+    ("schemes",),
     ("networks",),
     ("runtimes",),
     ("detection",),
@@ -21,7 +20,7 @@ STOREYS = (
     ("speed",),
     ("cli",),
     ("api",),
-    ("__main__",),
+    ("__init__", "__main__"),
 )
 STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}
 
@@ -39,9 +38,9 @@ def imported(path: Path) -> set[str]:
 
 
 def room_of(name: str) -> str | None:
-    """The room of `kd_loss.room.module.name`; None for what lies in `kd_loss` itself, as its version."""
+    """The room of `kd_loss.room.module.name`; what lies in `kd_loss` itself is of its face, `__init__`."""
     parts = name.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in STOREY else None
+    return parts[1] if len(parts) > 1 and parts[1] in STOREY else "__init__"
 
 
 def upward(modules: dict[str, set[str]]) -> list[str]:
@@ -57,10 +56,11 @@ def upward(modules: dict[str, set[str]]) -> list[str]:
 
 
 def test_an_arrow_upwards_is_seen():
-    assert upward({"kd_loss.networks.card": {"kd_loss.training.run.open_run", "kd_loss.errors.UserError"}}) == [
+    assert upward({"kd_loss.networks.card": {"kd_loss.training.run.open_run", "kd_loss.system.errors.UserError"}}) == [
         "kd_loss.networks.card -> kd_loss.training.run.open_run"
     ]
     assert upward({"kd_loss.finder.faces": {"kd_loss.evaluation.metrics"}})  # one storey
+    assert upward({"kd_loss.networks.card": {"kd_loss"}})  # the face, of which nothing inside knows
 
 
 def test_every_import_leads_down():
@@ -73,11 +73,11 @@ def test_every_import_leads_down():
 
 def test_every_room_has_its_storey():
     rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    assert rooms - {"__init__"} == set(STOREY)
+    assert rooms == set(STOREY)
 
 
 def test_no_module_outgrows_its_room():
     lines = {
         path.relative_to(PACKAGE): len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")
     }
-    assert not {path: count for path, count in lines.items() if count > 300}, "about 250 lines; split it"
+    assert not {path: count for path, count in lines.items() if count > 400}, "more than one idea?"

@@ -3,7 +3,7 @@
 `python -m tests.tiny train-student --arch tiny …` is `kd-loss` that knows it.
 """
 
-from kd_loss.terminal import catch_interrupts, open_streams
+from kd_loss.system.terminal import catch_interrupts, open_streams
 
 if __name__ == "__main__":  # before Keras, as the command does
     catch_interrupts()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields, replace
 import cv2
 import numpy as np
 
-from kd_loss import geometry
+from kd_loss.imaging import geometry
 from kd_loss.schemes.base import Scheme
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.errors import UserError
 from kd_loss.schemes.base import Scheme
+from kd_loss.system.errors import UserError
 
 #: faces looked at in one go
 _CHUNK = 8192

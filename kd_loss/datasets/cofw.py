@@ -12,17 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_loss.datasets.sample import (
-    Archive,
-    BadSample,
-    Sample,
-    check_landmarks,
-    existing_folder,
-    missing_parts,
-)
-from kd_loss.errors import UserError
-from kd_loss.hdf5 import check_dataset, entry_of, open_hdf5
+from kd_loss.datasets.sample import Archive, Sample, check_landmarks, existing_folder, missing_parts
+from kd_loss.imaging.pictures import BadSample
 from kd_loss.schemes.spec import COFW
+from kd_loss.system.errors import UserError
+from kd_loss.system.hdf5 import check_dataset, entry_of, open_hdf5
 
 #: bytes that a picture may have, and the numbers or cells of a whole file
 MOST_PICTURE, MOST_NUMBERS = 1 << 28, 1 << 27

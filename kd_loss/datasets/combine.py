@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from kd_loss.datasets.sample import Archive, Sample
-from kd_loss.errors import UserError
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
 
 
 def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -> np.ndarray:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_loss.configuration import check_values, option
-from kd_loss.errors import UserError
-from kd_loss.ownership import check_replaceable
-from kd_loss.wording import counted
+from kd_loss.system.configuration import check_values, option
+from kd_loss.system.errors import UserError
+from kd_loss.system.ownership import check_replaceable
+from kd_loss.system.terminal import counted
 
 if TYPE_CHECKING:
     from kd_loss.datasets.sample import Sample
@@ -174,9 +174,9 @@ def measure_calibration(samples: Sequence[Sample]) -> dict[str, Any]:
     """
     import numpy as np
 
-    from kd_loss.datasets.sample import BadSample
     from kd_loss.detection.calibration import measure
     from kd_loss.detection.choice import open_detector
+    from kd_loss.imaging.pictures import BadSample
 
     name = "finder"
     try:

@@ -14,12 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kd_loss import geometry
-from kd_loss.configuration import check_values, option
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment
 from kd_loss.datasets.prepared import PreparedSplit, open_dataset
-from kd_loss.files import atomic_file
-from kd_loss.ownership import claim
+from kd_loss.imaging import geometry
 from kd_loss.schemes.drawing import (
     OTHER,
     PREDICTED,
@@ -34,6 +31,9 @@ from kd_loss.schemes.drawing import (
 )
 from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.configuration import check_values, option
+from kd_loss.system.files import atomic_file
+from kd_loss.system.ownership import claim
 
 FILES = ("crops.png", "augmented.png")
 #: sides in pixels of the large face and of the others, of which so many are in a row

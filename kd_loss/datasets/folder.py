@@ -25,19 +25,10 @@ from pathlib import Path
 import numpy as np
 
 from kd_loss.datasets.pts import read_pts
-from kd_loss.datasets.sample import (
-    IMAGE_SUFFIXES,
-    Archive,
-    BadSample,
-    Sample,
-    assign_splits,
-    check_landmarks,
-    existing_folder,
-    pair_files,
-    read_image,
-)
-from kd_loss.errors import UserError
+from kd_loss.datasets.sample import Archive, Sample, assign_splits, check_landmarks, existing_folder, pair_files
+from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
 
 Row = tuple[str, Path, np.ndarray, str]
 

@@ -10,7 +10,7 @@ import numpy as np
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.view import View
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 class FaceLoader(keras.utils.PyDataset):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from kd_loss.datasets.prepared import PreparedSplit
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 def cycled(indices: np.ndarray, start: int, count: int, seed: int, stream: int) -> np.ndarray:

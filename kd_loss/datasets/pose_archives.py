@@ -19,19 +19,18 @@ import numpy as np
 
 from kd_loss.datasets.sample import (
     Archive,
-    BadSample,
     Sample,
     assign_splits,
     check_landmarks,
     existing_folder,
     pair_files,
     photograph,
-    read_image,
 )
+from kd_loss.imaging.pictures import BadSample, read_image
+from kd_loss.imaging.rotations import against_ray, from_angles, from_theirs
 from kd_loss.schemes.base import Place
 from kd_loss.schemes.generic_head import WIDTH, place_of
 from kd_loss.schemes.pose import PoseScheme
-from kd_loss.schemes.rotations import against_ray, from_angles, from_theirs
 from kd_loss.schemes.spec import W300
 
 #: width of a head in mm: that of the generic one

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from kd_loss.datasets.sample import Archive
 from kd_loss.datasets.synthetic import draw_archive, drawing_side, face_place
-from kd_loss.errors import UserError
 from kd_loss.schemes.pose import PoseScheme
+from kd_loss.system.errors import UserError
 
 if TYPE_CHECKING:
     from kd_loss.datasets.command import PrepareOptions

@@ -23,15 +23,16 @@ from typing import Any
 import cv2
 import numpy as np
 
-import kd_loss
-from kd_loss import geometry
-from kd_loss.crop import crop_face
-from kd_loss.datasets.sample import Archive, BadSample, Sample
-from kd_loss.errors import UserError
-from kd_loss.files import atomic_folder, reserve, sha256, write_json
+from kd_loss.datasets.sample import Archive, Sample
+from kd_loss.datasets.shape_model import ShapeCompletion, ShapeModel
+from kd_loss.imaging import geometry
+from kd_loss.imaging.crop import crop_face
+from kd_loss.imaging.pictures import BadSample
 from kd_loss.schemes.base import Scheme
-from kd_loss.shape_model import ShapeCompletion, ShapeModel
-from kd_loss.wording import counted
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_folder, reserve, sha256, write_json
+from kd_loss.system.terminal import counted
+from kd_loss.system.versions import __version__
 
 SPLITS = ("train", "test")
 FORMAT = 2
@@ -243,7 +244,7 @@ def _origin(folder: Path, splits: Iterable[_Split]) -> dict[str, Any]:
     files = sorted(folder.rglob("*.np[yz]"))
     return {
         "versions": {
-            "kd_loss": kd_loss.__version__,
+            "kd_loss": __version__,
             "numpy": np.__version__,
             "opencv": cv2.__version__,
             "python": platform.python_version(),

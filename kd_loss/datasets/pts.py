@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_loss.datasets.sample import BadSample, check_landmarks
+from kd_loss.datasets.sample import check_landmarks
+from kd_loss.imaging.pictures import BadSample
 
 _MAX_BYTES = 1 << 20
 

@@ -13,9 +13,9 @@ import numpy as np
 from kd_loss.datasets.face_painter import paint_face
 from kd_loss.datasets.face_shape import Curve, FaceShape
 from kd_loss.datasets.sample import Archive, Sample
-from kd_loss.errors import UserError
 from kd_loss.schemes.base import Place
 from kd_loss.schemes.spec import SPECS
+from kd_loss.system.errors import UserError
 
 
 def landmarks_3d(face: FaceShape, scheme: str) -> Curve:

@@ -6,16 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from kd_loss.datasets.pts import read_pts
-from kd_loss.datasets.sample import (
-    Archive,
-    BadSample,
-    Sample,
-    existing_folder,
-    missing_parts,
-    pair_files,
-    photograph,
-    read_image,
-)
+from kd_loss.datasets.sample import Archive, Sample, existing_folder, missing_parts, pair_files, photograph
+from kd_loss.imaging.pictures import BadSample, read_image
 from kd_loss.schemes.spec import W300
 
 TRAIN_PARTS = ("afw", "helen/trainset", "lfpw/trainset")

@@ -11,17 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_loss.datasets.sample import (
-    Archive,
-    BadSample,
-    Sample,
-    check_landmarks,
-    existing_folder,
-    missing_parts,
-    read_image,
-)
-from kd_loss.errors import UserError
+from kd_loss.datasets.sample import Archive, Sample, check_landmarks, existing_folder, missing_parts
+from kd_loss.imaging.pictures import BadSample, read_image
 from kd_loss.schemes.spec import WFLW
+from kd_loss.system.errors import UserError
 
 ATTRIBUTES = ("pose", "expression", "illumination", "make-up", "occlusion", "blur")
 

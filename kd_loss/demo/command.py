@@ -12,19 +12,19 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kd_loss import geometry
-from kd_loss.configuration import check_values
-from kd_loss.crop import crop_face
 from kd_loss.datasets.command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.synthetic import draw_face, face_landmarks
 from kd_loss.demo.options import DemoOptions
-from kd_loss.errors import UserError, disk_error
 from kd_loss.evaluation.command import write_results
 from kd_loss.evaluation.result import test_network
+from kd_loss.imaging import geometry
+from kd_loss.imaging.crop import crop_face
 from kd_loss.inference.command import run_predict
 from kd_loss.inference.options import PredictOptions
-from kd_loss.ownership import check_replaceable, record_folder
+from kd_loss.system.configuration import check_values
+from kd_loss.system.errors import UserError, disk_error
+from kd_loss.system.ownership import check_replaceable, record_folder
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.student import train_student
 from kd_loss.training.teacher import train_teachers

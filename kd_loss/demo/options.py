@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd_loss.configuration import option
+from kd_loss.system.configuration import option
 
 
 @dataclass(frozen=True)

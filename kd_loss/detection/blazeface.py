@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from kd_loss.detection.base import Detection, largest_first, merge_boxes, square_at
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 #: strides of the anchors' maps, one entry for each anchor of a cell, by the side of the input
 STRIDES = {128: (8, 8, 16, 16, 16, 16, 16, 16), 192: (4,)}

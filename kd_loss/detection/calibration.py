@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kd_loss import geometry
 from kd_loss.detection.base import Detection, Detector
-from kd_loss.errors import UserError
+from kd_loss.imaging import geometry
+from kd_loss.system.errors import UserError
 
 #: faces that tell a calibration: fewer are chance, more are not needed
 FEWEST, ENOUGH = 8, 200

@@ -10,7 +10,7 @@ from kd_loss.detection.finder import FinderDetector
 from kd_loss.detection.given import WholePicture
 from kd_loss.detection.haar import HaarDetector
 from kd_loss.detection.yunet import YuNetDetector
-from kd_loss.errors import UserError, choose
+from kd_loss.system.errors import UserError, choose
 
 DETECTORS = ("finder", "haar", "yunet", "blazeface", "none")
 #: where the files of others come from

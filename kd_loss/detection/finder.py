@@ -16,10 +16,10 @@ import numpy as np
 
 from kd_loss.detection.base import Detection, largest_first, merge_boxes, square_at
 from kd_loss.detection.layout import CHANNELS, LEVELS, decode
-from kd_loss.errors import UserError
-from kd_loss.files import read_json
 from kd_loss.runtimes.files import Run, open_runtime
-from kd_loss.shipped import shipped
+from kd_loss.system.bundled import shipped
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import read_json
 
 FINDER = Path("models", "detectors", "finder.tflite")
 #: sides of faces in pixels of the input: the least that is found, and the largest that tiles answer for, which overlap

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kd_loss.detection.base import Detection
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 class FixedBox:

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from kd_loss.detection.base import Detection, shrink
-from kd_loss.errors import UserError
-from kd_loss.runtimes.trial import check_trial
+from kd_loss.runtimes.files import check_trial
+from kd_loss.system.errors import UserError
 
 #: of five points (eyes, nose tip, mouth corners): the longer side of the landmarks' box over their spread (root mean
 #: square distance from their mean), and how far towards the mouth its centre lies, in distances from eyes to

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 import keras
 from keras import ops
 
-from kd_loss.errors import UserError, choose
+from kd_loss.system.errors import UserError, choose
 
 Tensor = Any
 Taps = Mapping[str, Tensor]

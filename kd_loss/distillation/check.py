@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from kd_loss.distillation.base import DistillationMethod
-from kd_loss.errors import UserError, line_in
+from kd_loss.system.errors import UserError, line_in
 
 #: what a history logs beside the terms
 RESERVED = ("loss", "nme", "degrees", "mixed", "epoch", "seconds", "lr", "learning_rate")

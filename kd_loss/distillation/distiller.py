@@ -11,9 +11,9 @@ from keras import ops
 from kd_loss.distillation.base import DistillationMethod, Taps, Tensor
 from kd_loss.distillation.check import attach, check_names, check_terms
 from kd_loss.distillation.teacher import RecordedTeacher, Teacher
-from kd_loss.errors import UserError
 from kd_loss.networks.landmark_net import LandmarkNet
 from kd_loss.schemes.base import Scheme
+from kd_loss.system.errors import UserError
 
 
 class Distiller(keras.Model):

@@ -18,7 +18,7 @@ from kd_loss.distillation.base import (
     register,
     relative_distance,
 )
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 def attention_sums(features: Tensor, power: float) -> Tensor:

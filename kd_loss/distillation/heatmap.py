@@ -13,8 +13,8 @@ from typing import Any
 from keras import ops
 
 from kd_loss.distillation.base import Taps, TeacherMean, Tensor, check_positive, match_size, per_sample, register
-from kd_loss.errors import UserError
 from kd_loss.networks.heads import grid
+from kd_loss.system.errors import UserError
 
 
 def log_probabilities(heatmaps: Tensor, temperature: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""KD-Loss as a method; its formulae are in `kd_loss.assistive`."""
+"""KD-Loss as a method; its formulae are in `kd_loss.distillation.kd_loss_formulae`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 from keras import ops
 
-from kd_loss.assistive import VARIANTS, WEIGHTS, coordinate_terms
 from kd_loss.distillation.base import (
     DistillationMethod,
     Taps,
@@ -16,7 +15,8 @@ from kd_loss.distillation.base import (
     per_sample,
     register,
 )
-from kd_loss.errors import choose
+from kd_loss.distillation.kd_loss_formulae import VARIANTS, WEIGHTS, coordinate_terms
+from kd_loss.system.errors import choose
 
 
 def kd_loss_terms(
@@ -27,7 +27,7 @@ def kd_loss_terms(
     Args:
         y_true, y_pred, tough, tolerant: truth and predictions of student and teachers, all (B, 2K) or
             all (B, K, 2), normalised.
-        variant: `paper` or `code`, see `kd_loss.assistive`.
+        variant: `paper` or `code`, see `kd_loss.distillation.kd_loss_formulae`.
     """
     variant = choose(variant, VARIANTS, "variant of kd_loss")
     truth = ops.cast(y_true, "float32")
@@ -39,7 +39,7 @@ def kd_loss_terms(
 class KDLoss(DistillationMethod):
     """`main·L_main + tough·A_tough + tolerant·A_tolerant`: pulls where a teacher is better, rewards where he is passed.
 
-    See `kd_loss.assistive` for the terms.
+    See `kd_loss.distillation.kd_loss_formulae` for the terms.
 
     Shapes: landmarks of student, truth and both teachers (B, K, 2), normalised; result (B,).
     Source: Fard & Mahoor 2022 (figures: `paper`; released `custom_Losses.py`: `code`).
@@ -63,7 +63,7 @@ class KDLoss(DistillationMethod):
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
-        """2.5, 1, 1 by default, the paper's drawing; the released code has 2, 1, 1 (see `kd_loss.assistive`)."""
+        """2.5, 1, 1 by default, the paper's drawing; the released code has 2, 1, 1 (see `kd_loss_formulae`)."""
         return {"main": self.main, "tough": self.tough, "tolerant": self.tolerant}
 
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:

@@ -15,8 +15,8 @@ from keras import ops
 from kd_loss.distillation.base import Taps, TeacherMean, Tensor, check_positive, match_size, per_sample, register
 from kd_loss.distillation.features import attention_map, attention_sums
 from kd_loss.distillation.heatmap import in_cells_of, probabilities
-from kd_loss.errors import UserError, choose
 from kd_loss.networks.backbones import FEATURE_MAPS
+from kd_loss.system.errors import UserError, choose
 
 LOSSES = ("L1", "L2", "L3")
 

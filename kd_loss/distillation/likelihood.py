@@ -22,7 +22,7 @@ from kd_loss.distillation.base import (
     where_annotated,
 )
 from kd_loss.distillation.heatmap import log_probabilities, rendered
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 @register("likelihood")

@@ -8,7 +8,7 @@ from typing import Any
 from keras import ops
 
 from kd_loss.distillation.base import DistillationMethod, Taps, Tensor, per_sample, register
-from kd_loss.errors import choose
+from kd_loss.system.errors import choose
 
 LOSSES = ("mse", "l1")
 

@@ -24,7 +24,7 @@ from kd_loss.distillation.base import (
     register,
     relative_distance,
 )
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 def squared(a: Tensor, b: Tensor) -> Tensor:

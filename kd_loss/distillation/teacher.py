@@ -10,8 +10,8 @@ from keras import ops
 
 from kd_loss.datasets.answers import Answers
 from kd_loss.distillation.base import Tensor
-from kd_loss.errors import UserError
 from kd_loss.networks.landmark_net import LandmarkNet
+from kd_loss.system.errors import UserError
 
 
 class Teacher:

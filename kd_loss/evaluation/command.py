@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.errors import UserError
 from kd_loss.evaluation.findings import TO_TEACHER, lines_of, metrics_of
 from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.options import EvaluationOptions
@@ -20,8 +18,10 @@ from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.published import is_official
 from kd_loss.evaluation.report import print_table, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
-from kd_loss.files import atomic_file, read_json, write_json
-from kd_loss.ownership import check_free, claim
+from kd_loss.system.configuration import check_values
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file, read_json, write_json
+from kd_loss.system.ownership import check_free, claim
 from kd_loss.training.history import read_history
 from kd_loss.training.run import finished_runs
 

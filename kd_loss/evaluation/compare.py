@@ -14,9 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, open_dataset
-from kd_loss.errors import UserError
 from kd_loss.evaluation.competitors import epochs_of, student_options, trainings_of
 from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.metrics import Score, holm, seeds_and_faces
@@ -25,8 +23,10 @@ from kd_loss.evaluation.plots import ced_plot
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.report import print_table, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
-from kd_loss.files import atomic_file, read_json, write_json
-from kd_loss.ownership import claim
+from kd_loss.system.configuration import check_values
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file, read_json, write_json
+from kd_loss.system.ownership import claim
 from kd_loss.training.history import read_history
 from kd_loss.training.methods import load_plugins, parse_methods, read_method
 from kd_loss.training.same_run import check_same

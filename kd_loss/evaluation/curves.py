@@ -7,11 +7,11 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from kd_loss.assistive import VARIANTS, WEIGHTS, coordinate_terms
-from kd_loss.configuration import check_values
+from kd_loss.distillation.kd_loss_formulae import VARIANTS, WEIGHTS, coordinate_terms
 from kd_loss.evaluation.options import CurvesOptions
-from kd_loss.files import atomic_file
-from kd_loss.ownership import claim
+from kd_loss.system.configuration import check_values
+from kd_loss.system.files import atomic_file
+from kd_loss.system.ownership import claim
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure

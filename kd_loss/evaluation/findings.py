@@ -16,8 +16,8 @@ from kd_loss.evaluation.report import describe, subset_table
 from kd_loss.evaluation.result import Result
 from kd_loss.schemes.drawing import encode_png
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.terminal import counted
 from kd_loss.training.history import history_plot
-from kd_loss.wording import counted
 
 COLOURS = "green: annotated, red: predicted"
 SHARES = ("FR@0.10", "AUC@0.10")

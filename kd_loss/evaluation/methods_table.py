@@ -12,8 +12,8 @@ from rich.text import Text
 
 from kd_loss.distillation import METHODS, DistillationMethod
 from kd_loss.distillation.base import parameters_of
-from kd_loss.errors import choose
 from kd_loss.evaluation.options import MethodsOptions
+from kd_loss.system.errors import choose
 from kd_loss.training.methods import OF_YOUR_OWN, load_plugins
 
 COLUMNS = ("method", "objective", "teachers", "taps", "parameters", "source")

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from kd_loss.errors import UserError, choose
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError, choose
 
 Array = NDArray[np.float64]
 

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd_loss.configuration import option
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.errors import UserError
+from kd_loss.system.configuration import option
+from kd_loss.system.errors import UserError
 from kd_loss.training.options import DistillationOptions
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kd_loss import geometry
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.evaluation.result import Result
+from kd_loss.imaging import geometry
 from kd_loss.schemes.drawing import OTHER, PREDICTED, TRUTH, draw_landmarks, enlarge, label, sheet
 from kd_loss.schemes.spec import DatasetSpec
 

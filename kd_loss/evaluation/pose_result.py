@@ -16,8 +16,8 @@ import numpy as np
 
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.evaluation.metrics import Score
+from kd_loss.imaging.rotations import CONVENTION, THEIRS, geodesic, to_angles, to_matrices, to_theirs
 from kd_loss.schemes.pose import PoseScheme
-from kd_loss.schemes.rotations import CONVENTION, THEIRS, geodesic, to_angles, to_matrices, to_theirs
 
 ANGLES = ("yaw", "pitch", "roll")
 

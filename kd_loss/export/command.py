@@ -11,19 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset, prepared_names
-from kd_loss.errors import UserError
 from kd_loss.evaluation.report import print_table
 from kd_loss.export import convert
 from kd_loss.export.options import TOLERANCE, ExportOptions
 from kd_loss.export.parity import Faces, calibration_crops, difference, test_faces
-from kd_loss.files import atomic_file, atomic_folder, sha256, write_json
 from kd_loss.inference.weights import EXPORTED_FROM
 from kd_loss.networks import Card, LandmarkNet, load_network
-from kd_loss.ownership import check_replaceable, claim
-from kd_loss.quiet import quiet_stderr
-from kd_loss.runtimes.crops import CropNetwork, open_network
+from kd_loss.runtimes.crop_network import CropNetwork, open_network
+from kd_loss.system.configuration import check_values
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file, atomic_folder, sha256, write_json
+from kd_loss.system.ownership import check_replaceable, claim
+from kd_loss.system.terminal import quiet_stderr
 
 SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
 

@@ -17,8 +17,8 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 
-from kd_loss.errors import UserError
 from kd_loss.runtimes.files import embed_card
+from kd_loss.system.errors import UserError
 
 
 class Exportable(Protocol):

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_loss.configuration import check_values, option
 from kd_loss.datasets.synthetic import draw_face
-from kd_loss.errors import UserError
 from kd_loss.export import convert
 from kd_loss.export.web import write_keypoint_page
-from kd_loss.files import atomic_file
 from kd_loss.networks.keypoint_detector import load_detector
-from kd_loss.quiet import quiet_stderr
 from kd_loss.runtimes.files import SUFFIXES, open_runtime
+from kd_loss.system.configuration import check_values, option
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file
+from kd_loss.system.terminal import quiet_stderr
 
 FORMATS = dict(zip(("onnx", "litert"), SUFFIXES, strict=True))
 #: drawn faces on which a file is compared with its network

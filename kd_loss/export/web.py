@@ -14,12 +14,12 @@ import numpy as np
 
 from kd_loss.detection.finder import CONTRAST, LARGEST, SAME, shipped_finder
 from kd_loss.detection.layout import CHANNELS
-from kd_loss.errors import UserError
 from kd_loss.export.convert import to_onnx
-from kd_loss.files import atomic_folder, read_json, write_json
 from kd_loss.networks import LandmarkNet
 from kd_loss.networks.keypoint_detector import KeypointDetector
-from kd_loss.quiet import quiet_stderr
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_folder, read_json, write_json
+from kd_loss.system.terminal import quiet_stderr
 
 #: the npm package that runs the network, in the version that the page is tested with
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"

@@ -12,14 +12,11 @@ import keras
 import numpy as np
 from rich.progress import track
 
-from kd_loss.configuration import check_values
 from kd_loss.datasets.folder import read_folder
 from kd_loss.datasets.synthetic import draw_face, face_landmarks
 from kd_loss.datasets.w300 import TEST_PARTS, TRAIN_PARTS, read_w300
 from kd_loss.detection.blazeface import BlazeFaceDetector
 from kd_loss.detection.finder import FinderDetector
-from kd_loss.errors import UserError
-from kd_loss.files import read_json, write_json
 from kd_loss.finder.compose import Composer
 from kd_loss.finder.faces import FacePicture, face_of_68, of_sample, read_backgrounds, read_cfp
 from kd_loss.finder.hold_out import held_out
@@ -29,6 +26,9 @@ from kd_loss.finder.options import FinderOptions
 from kd_loss.finder.targets import ComposedPictures, FinderLoss
 from kd_loss.finder.write import write_finder
 from kd_loss.schemes.spec import W300
+from kd_loss.system.configuration import check_values
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import read_json, write_json
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.run import open_run
 

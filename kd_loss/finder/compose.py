@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from kd_loss import geometry
 from kd_loss.finder.faces import FacePicture
+from kd_loss.imaging import geometry
 
 #: sides of faces in pixels of the composed picture; a face of another size is neither taught nor counted as nothing
 SIDES = (9.0, 1.05)

@@ -14,10 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kd_loss import geometry
-from kd_loss.datasets.sample import IMAGE_SUFFIXES, BadSample, Sample, read_image
+from kd_loss.datasets.sample import Sample
 from kd_loss.detection.base import Detection, Detector, overlaps, shrink
-from kd_loss.errors import UserError
+from kd_loss.imaging import geometry
+from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image
+from kd_loss.system.errors import UserError
 
 #: numbers of a face
 WIDTH = 13

@@ -9,10 +9,10 @@ import keras
 import numpy as np
 
 from kd_loss.detection.layout import LEVELS
-from kd_loss.files import atomic_file, write_json
 from kd_loss.finder.network import build_finder
-from kd_loss.quiet import quiet_stderr
-from kd_loss.versions import package_versions
+from kd_loss.system.files import atomic_file, write_json
+from kd_loss.system.terminal import quiet_stderr
+from kd_loss.system.versions import package_versions
 
 
 def write_finder(model: keras.Model, size: int, path: Path, training: dict[str, Any]) -> None:

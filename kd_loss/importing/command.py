@@ -10,11 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-import kd_loss
-from kd_loss.configuration import check_values
 from kd_loss.datasets.prepare import check_crop
-from kd_loss.errors import UserError
-from kd_loss.files import sha256
 from kd_loss.importing.agreement import agreement
 from kd_loss.importing.legacy import (
     CONVENTIONS,
@@ -33,7 +29,10 @@ from kd_loss.networks.card import Card
 from kd_loss.networks.landmark_net import LandmarkNet, load_network, save_network
 from kd_loss.networks.limits import within_limits
 from kd_loss.schemes.spec import SPECS, chosen_spec
-from kd_loss.versions import package_versions
+from kd_loss.system.configuration import check_values
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import sha256
+from kd_loss.system.versions import __version__, package_versions
 
 #: the largest difference of a coordinate that is accepted, in sides of the crop
 TOLERANCE = 1e-5
@@ -113,7 +112,7 @@ def _card(options: ImportOptions, path: Path, file: OldFile, parts: Recognised, 
         size=size,
         role=options.role,
         margin=margin,
-        versions={"kd_loss": kd_loss.__version__, "keras": keras.__version__, **package_versions()},
+        versions={"kd_loss": __version__, "keras": keras.__version__, **package_versions()},
     )
 
 

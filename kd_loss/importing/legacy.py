@@ -15,7 +15,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kd_loss.errors import UserError
 from kd_loss.importing.legacy_file import OldFile, OldLayer
 from kd_loss.importing.legacy_graph import OldNetwork
 from kd_loss.networks.backbones import ARCHITECTURES
@@ -23,6 +22,7 @@ from kd_loss.networks.card import Card
 from kd_loss.networks.efficientnet_package import MEAN, STD
 from kd_loss.networks.input_scaling import set_input_scaling
 from kd_loss.networks.landmark_net import LandmarkNet, build_network
+from kd_loss.system.errors import UserError
 
 CONVENTIONS = ("kd-loss", "native", "unit", "pixels")
 #: scale and offset, per channel, that turn 0…255 into a range

@@ -17,8 +17,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from kd_loss.errors import UserError
-from kd_loss.hdf5 import open_hdf5
+from kd_loss.system.errors import UserError
+from kd_loss.system.hdf5 import open_hdf5
 
 #: more than three times the largest network there is a backbone for; a small file can claim any size
 MAX_BYTES = 1 << 30

@@ -16,9 +16,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.errors import UserError
 from kd_loss.importing.legacy_file import OldFile
 from kd_loss.networks.input_scaling import layer_scaling
+from kd_loss.system.errors import UserError
 
 #: kinds of layers and the settings that matter to a prediction
 _CONVOLUTION = ("strides", "padding", "dilation_rate", "activation")

@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from kd_loss.configuration import check_values
 from kd_loss.detection import FixedBox, WholePicture, open_detector
-from kd_loss.errors import UserError
 from kd_loss.inference.display import check_display, show
 from kd_loss.inference.options import PredictOptions
 from kd_loss.inference.output import CsvTable, Face, VideoWriter, csv_header, csv_row, write_picture
@@ -24,9 +22,10 @@ from kd_loss.inference.predictor import Detector, LandmarkPredictor
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
 from kd_loss.inference.weights import default_weights, without_keras
-from kd_loss.ownership import claim
-from kd_loss.terminal import heard
-from kd_loss.wording import counted
+from kd_loss.system.configuration import check_values
+from kd_loss.system.errors import UserError
+from kd_loss.system.ownership import claim
+from kd_loss.system.terminal import counted, heard
 
 Predictor = LandmarkPredictor | PosePredictor
 

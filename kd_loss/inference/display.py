@@ -8,7 +8,7 @@ import sys
 import cv2
 import numpy as np
 
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 def check_display() -> None:

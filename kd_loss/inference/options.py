@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd_loss.configuration import option
 from kd_loss.detection.choice import DETECTORS
+from kd_loss.system.configuration import option
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kd_loss.errors import UserError, disk_error
-from kd_loss.files import atomic_file
 from kd_loss.inference.pose import FacePose
 from kd_loss.inference.result import FaceLandmarks
-from kd_loss.ownership import claim
 from kd_loss.schemes.drawing import encode_png
+from kd_loss.system.errors import UserError, disk_error
+from kd_loss.system.files import atomic_file
+from kd_loss.system.ownership import claim
 
 Face = FaceLandmarks | FacePose
 

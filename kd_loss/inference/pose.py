@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kd_loss import geometry
-from kd_loss.crop import crop_face
 from kd_loss.detection import BoxCalibration
-from kd_loss.errors import UserError
+from kd_loss.imaging import geometry
+from kd_loss.imaging.crop import crop_face
+from kd_loss.imaging.rotations import to_angles, to_matrices
 from kd_loss.inference.predictor import Detector, LandmarkPredictor, squares_of
 from kd_loss.inference.smoothing import RotationFilter
-from kd_loss.runtimes.crops import CropNetwork, mirrored, open_network
+from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
 from kd_loss.schemes.drawing import draw_axes
 from kd_loss.schemes.head_pose import HeadPose, camera_matrix
 from kd_loss.schemes.pose import MOST_YAW, PoseScheme
-from kd_loss.schemes.rotations import to_angles, to_matrices
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
 
 
 @dataclass(frozen=True)

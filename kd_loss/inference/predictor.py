@@ -11,15 +11,15 @@ from typing import overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from kd_loss import geometry
-from kd_loss.crop import crop_face
 from kd_loss.detection import BoxCalibration, Detection, open_detector
-from kd_loss.errors import UserError
+from kd_loss.imaging import geometry
+from kd_loss.imaging.crop import crop_face
 from kd_loss.inference.result import FaceLandmarks, confidence_of
 from kd_loss.inference.smoothing import OneEuroFilter
 from kd_loss.inference.sources import read_picture
 from kd_loss.inference.weights import default_weights, without_keras
-from kd_loss.runtimes.crops import CropNetwork, mirrored, open_network
+from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
+from kd_loss.system.errors import UserError
 
 #: a photograph (H, W, 3) uint8 RGB -> its faces
 Detector = Callable[[np.ndarray], list[Detection]]

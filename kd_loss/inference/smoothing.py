@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kd_loss.schemes.rotations import to_matrices, to_vectors
+from kd_loss.imaging.rotations import to_matrices, to_vectors
 
 #: how the cutoff rises with the speed, in Hz per face side a second, and the cutoff of the speed itself in Hz
 BETA, SPEED_CUTOFF = 20.0, 1.0

@@ -12,8 +12,8 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from kd_loss.datasets.sample import IMAGE_SUFFIXES, BadSample, decode_image, read_image
-from kd_loss.errors import UserError
+from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, decode_image, read_image
+from kd_loss.system.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
 #: FFmpeg's names of containers that hold their frames themselves

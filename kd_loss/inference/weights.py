@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from kd_loss.errors import UserError
-from kd_loss.files import sha256
 from kd_loss.runtimes.files import embedded_card
-from kd_loss.shipped import shipped
+from kd_loss.system.bundled import shipped
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import sha256
 
 #: the entry of an exported card's training that names the file it was made from, by its SHA-256
 EXPORTED_FROM = "exported_from_sha256"

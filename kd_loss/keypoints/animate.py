@@ -12,16 +12,16 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from kd_loss.configuration import option
 from kd_loss.datasets.drawn_clips import draw_clip
-from kd_loss.errors import UserError
-from kd_loss.files import atomic_file
-from kd_loss.hdf5 import check_tree, open_hdf5
 from kd_loss.keypoints.clips import PICTURES, frame_order, read_picture, square
 from kd_loss.keypoints.losses import inverse
 from kd_loss.keypoints.motion import Animator
 from kd_loss.keypoints.sheet import marked
 from kd_loss.networks.keypoint_detector import KeypointDetector, load_detector
+from kd_loss.system.configuration import option
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file
+from kd_loss.system.hdf5 import check_tree, open_hdf5
 
 #: seed of the drawn faces, none of which a training has seen; which is moved, by which, and that one's frames
 SEED, SOURCE, DRIVING, FRAMES = 1, 10, 2, 16

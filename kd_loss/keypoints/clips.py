@@ -13,8 +13,8 @@ import keras
 import numpy as np
 
 from kd_loss.datasets.drawn_clips import draw_clip
-from kd_loss.errors import UserError
 from kd_loss.keypoints.warp import CONTROL, draw_warps
+from kd_loss.system.errors import UserError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 #: clips of drawn faces

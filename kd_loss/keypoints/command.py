@@ -10,9 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.configuration import check_values, to_plain
-from kd_loss.errors import UserError
-from kd_loss.files import atomic_file, sha256, write_json
 from kd_loss.keypoints.clips import Clips, DetectorPictures, PairLoader, read_clips
 from kd_loss.keypoints.motion import Animator
 from kd_loss.keypoints.options import KeypointOptions
@@ -21,6 +18,9 @@ from kd_loss.keypoints.trainer import KeypointTrainer
 from kd_loss.networks import build_network, load_network
 from kd_loss.networks.keypoint_detector import KeypointCard, KeypointDetector, build_detector, save_detector
 from kd_loss.networks.landmark_net import take_weights
+from kd_loss.system.configuration import check_values, to_plain
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file, sha256, write_json
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.callbacks import Checkpoint, EpochCounter
 from kd_loss.training.run import open_run

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.errors import UserError
 from kd_loss.evaluation.report import print_table
-from kd_loss.files import write_json
 from kd_loss.keypoints.losses import average_keypoint_distance
 from kd_loss.keypoints.options import KeypointTestOptions
 from kd_loss.keypoints.regression import Faces, judge, landmark_spec, regress, wide_faces
 from kd_loss.keypoints.sheet import write_sheet
 from kd_loss.networks.keypoint_detector import KeypointDetector, build_detector, load_detector
+from kd_loss.system.configuration import check_values
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import write_json
 
 
 def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd_loss.configuration import option
-from kd_loss.errors import UserError
+from kd_loss.system.configuration import option
+from kd_loss.system.errors import UserError
 
 #: `distillation.keypoints.LOSSES`, for help that does not wait for Keras
 LOSSES = ("L1", "L2", "L3")

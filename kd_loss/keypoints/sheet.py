@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kd_loss.files import atomic_file
+from kd_loss.system.files import atomic_file
 
 
 def colours(count: int) -> list[tuple[int, int, int]]:

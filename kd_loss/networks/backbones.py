@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import keras
 
-from kd_loss.errors import UserError, choose
 from kd_loss.networks.unets import hourglass, squeeze_unet
+from kd_loss.system.errors import UserError, choose
 
 PRETRAINED = ("none", "imagenet", "noisy-student")
 #: name of a feature map -> how many times smaller than the input it is

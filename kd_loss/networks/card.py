@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from kd_loss.errors import UserError
-from kd_loss.files import read_json, write_json
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.kinds import landmark_scheme, scheme_of
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import read_json, write_json
 
 #: the metric that says whether a wide heatmap means a large error: their rank correlation on the faces held out
 SPREAD_CORRELATION = "spread_correlation"

@@ -12,8 +12,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kd_loss.errors import UserError
 from kd_loss.networks.input_scaling import set_input_scaling
+from kd_loss.system.errors import UserError
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

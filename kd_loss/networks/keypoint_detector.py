@@ -13,8 +13,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.errors import UserError, choose
-from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.networks.backbones import ARCHITECTURES, build_backbone, last_maps, stage_outputs
 from kd_loss.networks.card import Card
 from kd_loss.networks.heads import decoder_features
@@ -22,6 +20,8 @@ from kd_loss.networks.landmark_net import LandmarkNet, load_network
 from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
 from kd_loss.networks.unets import ANTI_ALIAS, ENCODER
+from kd_loss.system.errors import UserError, choose
+from kd_loss.system.files import atomic_file, read_json, write_json
 
 L = keras.layers
 

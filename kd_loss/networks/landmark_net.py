@@ -12,9 +12,6 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kd_loss.errors import UserError
-from kd_loss.files import atomic_file, check_room
-from kd_loss.hdf5 import trust
 from kd_loss.networks.backbones import ARCHITECTURES, FEATURE_MAPS, build_backbone, last_maps, stage_outputs
 from kd_loss.networks.card import Card
 from kd_loss.networks.heads import heatmap_head, own_maps_head, pooled_head, spread
@@ -22,6 +19,9 @@ from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
 from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
 from kd_loss.networks.unets import ANTI_ALIAS
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file, check_room
+from kd_loss.system.hdf5 import trust
 
 #: of every batch normalisation; its averages are made anew before they are used (`training.statistics`)
 MOMENTUM = 0.9

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 import keras
 
-from kd_loss.errors import UserError
 from kd_loss.networks.model_file import MOST_BYTES
+from kd_loss.system.errors import UserError
 
 T = TypeVar("T")
 

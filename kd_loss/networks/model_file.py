@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kd_loss.errors import UserError
-from kd_loss.hdf5 import check_tree, open_hdf5
+from kd_loss.system.errors import UserError
+from kd_loss.system.hdf5 import check_tree, open_hdf5
 
 #: more than three times the largest backbone's weights
 MOST_BYTES = 1 << 30

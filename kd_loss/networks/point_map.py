@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from sklearn.linear_model import RidgeCV
 
-from kd_loss.errors import UserError
-from kd_loss.files import atomic_file
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file
 
 #: strengths of the ridge to choose from, for coordinates in crop sides
 STRENGTHS = np.logspace(-5, 1, 13)

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 L = keras.layers
 

@@ -6,17 +6,20 @@ An export of this package carries its card inside: in the metadata of an `.onnx`
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kd_loss.errors import UserError
-from kd_loss.quiet import quiet_stderr
-from kd_loss.runtimes.trial import check_trial
+from kd_loss.system import sandbox
+from kd_loss.system.bundled import came_along
+from kd_loss.system.errors import UserError
+from kd_loss.system.terminal import quiet_stderr
 
 #: a batch of inputs -> outputs by name
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -189,3 +192,45 @@ def _litert_text(path: Path) -> str | None:
         if entry.Name() == CARD.encode():
             return bytes(model.Buffers(entry.Buffer()).DataAsNumpy()).decode()
     return None
+
+
+def check_trial(path: Path, kind: str = "network") -> None:
+    """See `kd_loss.system.sandbox.check_trial`; files that came with this package are not tried.
+
+    Args:
+        kind: `network`, or `yunet` for a model of OpenCV's face detector.
+    """
+    if not (path.is_file() and came_along(path)):
+        sandbox.check_trial(path, __name__, kind)
+
+
+def _try(kind: str, path: Path) -> None:
+    """Open and run a file; whatever is raised is the answer."""
+    import numpy as np
+
+    if kind == "yunet":
+        import cv2
+
+        sandbox.limit_memory()
+        try:
+            cv2.FaceDetectorYN.create(str(path), "", (320, 320)).detect(np.zeros((320, 320, 3), np.uint8))
+        except cv2.error as error:  # that it is another network, or none, is said where it is used
+            if sandbox.out_of_memory(error):
+                raise
+        return
+
+    with contextlib.suppress(ImportError):  # before the limit: a library is no part of the file
+        import onnxruntime  # noqa: F401
+    sandbox.limit_memory()
+    run, shape = open_untried(path, 1)
+    shape = [1, *(side if isinstance(side, int) and side > 0 else 64 for side in shape[1:])]
+    for batch in (np.zeros(shape, np.float32), np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)):
+        try:
+            run(batch)
+        except Exception as error:  # a size that does not fit is found where the right one is known
+            if sandbox.out_of_memory(error):
+                raise
+
+
+if __name__ == "__main__":
+    sandbox.answer(lambda: _try(sys.argv[1], Path(sys.argv[2])))

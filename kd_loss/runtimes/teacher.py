@@ -28,9 +28,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kd_loss.errors import UserError, choose, line_in
-from kd_loss.files import read_json
 from kd_loss.runtimes.files import open_runtime
+from kd_loss.system.errors import UserError, choose, line_in
+from kd_loss.system.files import read_json
 
 Taps = dict[str, np.ndarray]
 

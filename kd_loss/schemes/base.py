@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kd_loss import geometry
-from kd_loss.schemes.rotations import to_vectors
+from kd_loss.imaging import geometry
+from kd_loss.imaging.rotations import to_vectors
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
+from kd_loss.imaging.rotations import to_matrices
 from kd_loss.schemes.head_pose import HeadPose, rotation
-from kd_loss.schemes.rotations import to_matrices
 from kd_loss.schemes.spec import DatasetSpec
 
 TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from kd_loss.imaging.rotations import against_ray, to_matrices, to_vectors
 from kd_loss.schemes.base import Place
-from kd_loss.schemes.rotations import against_ray, to_matrices, to_vectors
 from kd_loss.schemes.spec import COFW, W300, WFLW
 
 if TYPE_CHECKING:

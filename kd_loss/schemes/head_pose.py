@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_loss import geometry
+from kd_loss.imaging import geometry
+from kd_loss.imaging.rotations import from_angles, to_angles, to_matrices
 from kd_loss.schemes.generic_head import knows_head, pose_in_crop
-from kd_loss.schemes.rotations import from_angles, to_angles, to_matrices
 from kd_loss.schemes.spec import DatasetSpec
 
 #: of the crop about the landmarks whose camera sees them, as `prepare` has it

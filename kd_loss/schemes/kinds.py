@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from kd_loss.errors import UserError, choose
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.pose import POSES, PoseScheme
 from kd_loss.schemes.spec import SPECS, DatasetSpec, chosen_spec
+from kd_loss.system.errors import UserError, choose
 
 
 def scheme_of(values: Mapping[str, Any], where: str) -> Scheme:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from kd_loss import geometry
+from kd_loss.imaging import geometry
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.errors import UserError, check_name, choose
-from kd_loss.files import read_json
 from kd_loss.schemes.landmarks import LandmarkTargets
+from kd_loss.system.errors import UserError, check_name, choose
+from kd_loss.system.files import read_json
 
 Indices = tuple[int, ...]
 

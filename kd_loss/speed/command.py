@@ -12,18 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset, prepared_names
-from kd_loss.errors import UserError
 from kd_loss.evaluation.report import print_table
 from kd_loss.export.parity import Faces, test_faces
-from kd_loss.files import atomic_file, write_json
 from kd_loss.networks.card import Card
-from kd_loss.ownership import check_free, claim
-from kd_loss.runtimes.crops import read_card
+from kd_loss.runtimes.crop_network import read_card
 from kd_loss.speed.options import BenchmarkOptions
 from kd_loss.speed.peers import measure_peer, parse_peer
 from kd_loss.speed.plot import plane_plot
+from kd_loss.system.configuration import check_values
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file, write_json
+from kd_loss.system.ownership import check_free, claim
 from kd_loss.training.prediction import check_fit
 
 RUNTIMES = {".h5": "Keras", ".keras": "Keras", ".onnx": "ONNX Runtime", ".tflite": "LiteRT"}

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_loss.datasets.sample import read_image
 from kd_loss.detection import FinderDetector
+from kd_loss.imaging.pictures import read_image
 from kd_loss.inference.command import default_weights
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.weights import without_keras

@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss import geometry
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
-from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import normalising_distance, point_errors
+from kd_loss.imaging import geometry
 from kd_loss.networks.point_map import fit_point_map
 from kd_loss.schemes.kinds import landmark_scheme
+from kd_loss.system.errors import UserError
 
 KNOWN = {name: Path(__file__).with_name(f"peer_{name}.py") for name in ("mediapipe", "dlib", "kd_loss")}
 

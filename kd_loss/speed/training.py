@@ -24,11 +24,8 @@ from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.synthetic import draw_archive
 from kd_loss.datasets.view import View
-from kd_loss.errors import UserError
 from kd_loss.evaluation.plots import bar_plot
 from kd_loss.evaluation.report import print_table
-from kd_loss.files import atomic_file, write_json
-from kd_loss.ownership import check_free, claim
 from kd_loss.speed.ways import (
     ALONE,
     BARE,
@@ -40,7 +37,10 @@ from kd_loss.speed.ways import (
     all_ways,
     load_reference,
 )
-from kd_loss.versions import package_versions
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file, write_json
+from kd_loss.system.ownership import check_free, claim
+from kd_loss.system.versions import package_versions
 
 #: (ratio, way above, way below, the target)
 RATIOS = (

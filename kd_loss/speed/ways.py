@@ -23,9 +23,9 @@ from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.datasets.view import View
 from kd_loss.distillation import Distiller, LiveTeacher, RecordedTeacher, get_method
-from kd_loss.errors import UserError
 from kd_loss.networks import Card, LandmarkNet, build_network
 from kd_loss.schemes.spec import W300
+from kd_loss.system.errors import UserError
 from kd_loss.training.acceleration import fused_batch_normalization
 
 ROLES = ("tough", "tolerant")

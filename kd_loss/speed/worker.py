@@ -41,8 +41,7 @@ def peak_memory() -> float:
 def measure(weights: Path, threads: int, crops: np.ndarray, seconds: float) -> tuple[dict[str, float], np.ndarray]:
     """Figures of one network on `threads` threads, and its targets (N, …) for the crops (N, S, S, 3)."""
     from kd_loss.inference.pose import load_predictor
-    from kd_loss.runtimes.files import SUFFIXES
-    from kd_loss.runtimes.trial import check_trial
+    from kd_loss.runtimes.files import SUFFIXES, check_trial
 
     if weights.suffix in SUFFIXES:  # once in a process; it is no part of what a runtime takes
         check_trial(weights)

@@ -7,15 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from kd_loss import geometry
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
 from kd_loss.distillation import LiveTeacher, RecordedTeacher, Teacher
-from kd_loss.errors import UserError
+from kd_loss.imaging import geometry
 from kd_loss.networks.point_map import fit_point_map
-from kd_loss.runtimes.crops import CropNetwork
+from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.schemes.base import Scheme
+from kd_loss.system.errors import UserError
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.prediction import predict_split
 from kd_loss.training.recording import Views, answers_key, recorded_answers

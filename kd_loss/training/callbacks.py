@@ -11,7 +11,7 @@ import keras
 
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.unlabelled import MixedLoader
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 from kd_loss.training.history import in_order, write_history
 from kd_loss.training.state import load_state, save_state
 

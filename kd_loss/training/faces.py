@@ -15,7 +15,7 @@ from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit, holdout
 from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.datasets.view import View
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 from kd_loss.training.options import TrainingOptions
 from kd_loss.training.processes import Processes
 

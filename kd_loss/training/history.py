@@ -10,8 +10,8 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 
-from kd_loss.errors import UserError
-from kd_loss.files import atomic_file
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kd_loss.configuration import weighted
 from kd_loss.distillation import METHODS, DistillationMethod, get_method
-from kd_loss.errors import UserError, choose
+from kd_loss.system.configuration import weighted
+from kd_loss.system.errors import UserError, choose
 
 OF_YOUR_OWN = "; one of your own is known by --plugin FILE"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from kd_loss.configuration import check_values, option
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.errors import UserError
+from kd_loss.system.configuration import check_values, option
+from kd_loss.system.errors import UserError
 
 HEADS = ("heatmap", "pooled")
 CUTS = ("P3", "P4", "P5")

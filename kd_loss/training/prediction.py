@@ -11,9 +11,9 @@ from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.datasets.view import View
-from kd_loss.errors import UserError
 from kd_loss.networks.card import Card
-from kd_loss.runtimes.crops import CropNetwork
+from kd_loss.runtimes.crop_network import CropNetwork
+from kd_loss.system.errors import UserError
 
 
 def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: bool = False) -> None:

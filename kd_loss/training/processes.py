@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 from kd_loss.training.options import TrainingOptions
 
 #: a process that is silent for so many seconds is given up, and the others end

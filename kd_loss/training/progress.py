@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from kd_loss.files import atomic_file
+from kd_loss.system.files import atomic_file
 from kd_loss.training.callbacks import Checkpoint
 from kd_loss.training.history import history_plot, in_order
 

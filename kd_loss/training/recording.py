@@ -18,15 +18,15 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss import geometry
 from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.datasets.view import View
-from kd_loss.errors import UserError
-from kd_loss.files import atomic_folder, one_at_a_time, read_json, reserve, sha256, write_json
+from kd_loss.imaging import geometry
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_folder, one_at_a_time, read_json, reserve, sha256, write_json
 
 #: pictures (B, S, S, 3) uint8 -> tap name -> (B, …)
 Ask = Callable[[np.ndarray], Mapping[str, np.ndarray]]

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from kd_loss.datasets.prepared import PreparedDataset
-from kd_loss.errors import UserError, check_name, disk_error
-from kd_loss.files import is_temporary, read_json, sha256, write_json
-from kd_loss.versions import package_versions
+from kd_loss.system.errors import UserError, check_name, disk_error
+from kd_loss.system.files import is_temporary, read_json, sha256, write_json
+from kd_loss.system.versions import package_versions
 
 #: options that may differ when a run is continued
 FREE_OPTIONS = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from kd_loss.configuration import to_plain
 from kd_loss.datasets.prepared import PreparedDataset
-from kd_loss.errors import UserError, choose
-from kd_loss.files import read_json, sha256
 from kd_loss.networks import ARCHITECTURES
+from kd_loss.system.configuration import to_plain
+from kd_loss.system.errors import UserError, choose
+from kd_loss.system.files import read_json, sha256
 from kd_loss.training.methods import parse_methods
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.run import START, data_record, differences, start_record

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.configuration import weighted
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.distillation import DistillationMethod
-from kd_loss.errors import UserError
-from kd_loss.files import sha256
 from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.networks.point_map import PointMap
 from kd_loss.runtimes.teacher import RuntimeTeacher, in_other_runtime, open_teacher
 from kd_loss.schemes.base import Scheme
+from kd_loss.system.configuration import weighted
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import sha256
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.prediction import check_fit
 from kd_loss.training.recording import Ask

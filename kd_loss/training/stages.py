@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 from kd_loss.training.methods import load_plugins, parse_methods, read_method, split_methods, split_outside
 from kd_loss.training.options import StudentOptions
 

@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.errors import UserError
-from kd_loss.files import atomic_file
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file
 
 
 def _variables(model: keras.Model) -> list[Any]:

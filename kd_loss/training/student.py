@@ -12,10 +12,10 @@ import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
 from kd_loss.distillation import DistillationMethod, RecordedTeacher, Teacher
-from kd_loss.errors import UserError, choose
-from kd_loss.files import atomic_file
 from kd_loss.networks import ARCHITECTURES, load_network
 from kd_loss.networks.landmark_net import TAPS
+from kd_loss.system.errors import UserError, choose
+from kd_loss.system.files import atomic_file
 from kd_loss.training.asking import (
     LIVE,
     RECORDED,

@@ -12,18 +12,18 @@ from typing import Any
 
 import keras
 
-import kd_loss
-from kd_loss.configuration import to_plain
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.distillation import DistillationMethod, Distiller, RecordedTeacher, Teacher
-from kd_loss.errors import choose, disk_error
-from kd_loss.files import write_json
 from kd_loss.networks import ARCHITECTURES, Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.card import SPREAD_CORRELATION
 from kd_loss.networks.cost import multiply_adds
 from kd_loss.networks.keypoint_detector import load_start
 from kd_loss.networks.landmark_net import take_weights
-from kd_loss.runtimes.crops import CropNetwork
+from kd_loss.runtimes.crop_network import CropNetwork
+from kd_loss.system.configuration import to_plain
+from kd_loss.system.errors import choose, disk_error
+from kd_loss.system.files import write_json
+from kd_loss.system.versions import __version__, package_versions
 from kd_loss.training.acceleration import fused_batch_normalization
 from kd_loss.training.callbacks import Checkpoint, EpochCounter, event_files
 from kd_loss.training.faces import TrainingFaces, Unlabelled
@@ -33,7 +33,6 @@ from kd_loss.training.processes import Processes
 from kd_loss.training.progress import LiveCurves, OrderedProgress, Patience, draw, stalled
 from kd_loss.training.run import data_record, open_run, readable, start_record
 from kd_loss.training.statistics import TrueStatistics
-from kd_loss.versions import package_versions
 
 Tell = Callable[[str], None]
 
@@ -128,7 +127,7 @@ class Training:
                 **start_record(options.init),
                 **self.record,
             },
-            versions={"kd_loss": kd_loss.__version__, "keras": keras.__version__, **package_versions()},
+            versions={"kd_loss": __version__, "keras": keras.__version__, **package_versions()},
         )
 
     def network(self, card: Card, faces: TrainingFaces) -> LandmarkNet:

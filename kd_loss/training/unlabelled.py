@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_loss import geometry
-from kd_loss.crop import crop_face
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
-from kd_loss.datasets.sample import IMAGE_SUFFIXES, BadSample, read_image
 from kd_loss.detection import open_detector
-from kd_loss.errors import UserError
-from kd_loss.files import atomic_folder, one_at_a_time, sha256, write_json
+from kd_loss.imaging import geometry
+from kd_loss.imaging.crop import crop_face
+from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image
 from kd_loss.schemes.base import Scheme
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_folder, one_at_a_time, sha256, write_json
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.sources import Source, Tell
 

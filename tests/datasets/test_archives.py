@@ -5,7 +5,7 @@ import pytest
 from kd_loss.datasets.cofw import read_cofw
 from kd_loss.datasets.w300 import read_w300
 from kd_loss.datasets.wflw import read_wflw
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 @pytest.mark.parametrize("read", [read_w300, read_wflw, read_cofw])

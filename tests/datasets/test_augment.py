@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from kd_loss import geometry
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment, warp
+from kd_loss.imaging import geometry
 from kd_loss.schemes.spec import W300
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from kd_loss.datasets.command import PrepareOptions, calibration_line, measure_calibration, run_prepare
-from kd_loss.datasets.sample import BadSample, Sample
+from kd_loss.datasets.sample import Sample
 from kd_loss.datasets.synthetic import draw_archive
 from kd_loss.detection import Detection
-from kd_loss.errors import UserError
+from kd_loss.imaging.pictures import BadSample
+from kd_loss.system.errors import UserError
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from kd_loss.datasets.checks import check_manifest
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 @pytest.fixture

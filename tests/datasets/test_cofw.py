@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from kd_loss.datasets.cofw import read_cofw
-from kd_loss.datasets.sample import BadSample
-from kd_loss.errors import UserError
+from kd_loss.imaging.pictures import BadSample
+from kd_loss.system.errors import UserError
 from tests.datasets.archives import face, write_cofw
 
 

@@ -13,8 +13,8 @@ from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import holdout, open_dataset
 from kd_loss.datasets.sample import Archive, Sample
 from kd_loss.datasets.view import View
-from kd_loss.errors import UserError
 from kd_loss.schemes.spec import CFP30, W300, WFLW, DatasetSpec
+from kd_loss.system.errors import UserError
 
 TARGET = {
     "name": "dots", "points": 4, "pairs": [[0, 1]], "normalisers": {"eyes": [[0], [1]]},

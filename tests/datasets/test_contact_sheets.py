@@ -8,9 +8,9 @@ import pytest
 
 from kd_loss.datasets.command import PrepareOptions, run_prepare
 from kd_loss.datasets.contact_sheets import LARGE, SMALL, ShowOptions, crop_sheet, paired, run_show, side_colours
-from kd_loss.errors import UserError
 from kd_loss.schemes.drawing import OTHER, PREDICTED, TRUTH, UNSURE
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
 
 SPEC = DatasetSpec("x", 3, pairs=((0, 1),))
 

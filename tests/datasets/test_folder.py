@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kd_loss.datasets.folder import read_folder
-from kd_loss.errors import UserError
 from kd_loss.schemes.spec import W300, DatasetSpec
+from kd_loss.system.errors import UserError
 from tests.datasets.archives import counts, face, write_image
 
 FIVE = DatasetSpec("five", 5, pairs=((0, 1),), normalisers={"eyes": ((0,), (1,))})

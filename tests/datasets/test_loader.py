@@ -5,7 +5,7 @@ from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.view import View
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 PLAIN, MOVED = View(32), View(32, Augmentation())
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from kd_loss import geometry
 from kd_loss.datasets.command import PrepareOptions, read_archive, run_prepare
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
@@ -13,11 +12,12 @@ from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.pts import format_pts
 from kd_loss.datasets.synthetic import face_landmarks
 from kd_loss.datasets.view import View
-from kd_loss.errors import UserError
+from kd_loss.imaging import geometry
+from kd_loss.imaging.rotations import from_angles, from_theirs, geodesic, to_angles, to_matrices
 from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH
 from kd_loss.schemes.pose import POSES
-from kd_loss.schemes.rotations import from_angles, from_theirs, geodesic, to_angles, to_matrices
 from kd_loss.schemes.spec import W300
+from kd_loss.system.errors import UserError
 
 #: as BIWI's `rgb.cal`: matrix, distortion, rotation and place (mm) against the depth camera, size
 CAMERA = "500 0 320\n0 500 240\n0 0 1\n\n0 0 0 0\n\n1 0 0\n0 1 0\n0 0 1\n\n-20 0 0\n\n640 480\n"

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kd_loss.datasets.pts import format_pts, parse_pts, read_pts
-from kd_loss.datasets.sample import BadSample
+from kd_loss.imaging.pictures import BadSample
 
 HEADER = "version: 1\nn_points: 3\n{\n"
 

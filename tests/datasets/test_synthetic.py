@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from kd_loss.datasets.synthetic import draw_archive, draw_face, face_landmarks
-from kd_loss.errors import UserError
 from kd_loss.schemes.spec import SPECS
+from kd_loss.system.errors import UserError
 
 
 def test_the_same_seed_draws_the_same_face():

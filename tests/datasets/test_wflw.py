@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from kd_loss.datasets.sample import BadSample
 from kd_loss.datasets.wflw import parse_line, read_wflw
+from kd_loss.imaging.pictures import BadSample
 from tests.datasets.archives import counts, face, write_wflw
 
 

@@ -6,7 +6,7 @@ import pytest
 from kd_loss.detection import DETECTORS, open_detector
 from kd_loss.detection.base import merge_boxes
 from kd_loss.detection.blazeface import CALIBRATION, anchors, read_answers
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 def test_anchors():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kd_loss.detection import BoxCalibration, Detection
 from kd_loss.detection.calibration import FEWEST, measure
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 def test_by_hand():

@@ -8,8 +8,8 @@ from onnx import TensorProto, helper
 
 from kd_loss.datasets.synthetic import draw_face
 from kd_loss.detection import LOWER, SPREAD, FixedBox, HaarDetector, WholePicture, YuNetDetector
-from kd_loss.errors import UserError
-from kd_loss.geometry import square_crop
+from kd_loss.imaging.geometry import square_crop
+from kd_loss.system.errors import UserError
 
 SIDE = 320
 

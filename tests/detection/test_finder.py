@@ -14,9 +14,9 @@ from kd_loss.datasets.synthetic import draw_face, face_landmarks
 from kd_loss.detection import FinderDetector
 from kd_loss.detection.finder import OF_TILES, _starts
 from kd_loss.detection.layout import CHANNELS, LEVELS, decode
-from kd_loss.errors import UserError
-from kd_loss.files import write_json
-from kd_loss.geometry import landmark_box
+from kd_loss.imaging.geometry import landmark_box
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import write_json
 
 SIZE = 128
 

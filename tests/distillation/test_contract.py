@@ -8,9 +8,9 @@ import pytest
 from keras import ops
 
 from kd_loss.distillation import METHODS, Distiller, LiveTeacher, get_method
-from kd_loss.errors import UserError
 from kd_loss.networks import Card, build_network
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
 
 B = 4
 SPEC = DatasetSpec("five", 5, normalisers={"eyes": ((0,), (1,))})

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from kd_loss.distillation import get_method
-from kd_loss.errors import UserError
 from kd_loss.networks.heads import grid
+from kd_loss.system.errors import UserError
 
 SIDE = 8
 

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.evaluation import compare
 from kd_loss.evaluation.compare import run_compare, summarise, with_one_start
 from kd_loss.evaluation.competitors import student_options
 from kd_loss.evaluation.metrics import Score
 from kd_loss.evaluation.options import CompareOptions
+from kd_loss.system.errors import UserError
 from kd_loss.training.options import TeacherOptions
 from kd_loss.training.stages import named_stages
 from kd_loss.training.teacher import train_teachers

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from kd_loss.distillation import METHODS
-from kd_loss.errors import UserError
 from kd_loss.evaluation.methods_table import in_order, markdown, method_rows, run_methods
 from kd_loss.evaluation.options import MethodsOptions
+from kd_loss.system.errors import UserError
 from kd_loss.training.options import METHOD_NAMES
 
 ROOT = Path(__file__).parents[2]

@@ -3,7 +3,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_loss.errors import UserError
 from kd_loss.evaluation.metrics import (
     Score,
     auc,
@@ -17,6 +16,7 @@ from kd_loss.evaluation.metrics import (
 )
 from kd_loss.evaluation.published import is_official
 from kd_loss.schemes.spec import COFW, W300, WFLW, DatasetSpec
+from kd_loss.system.errors import UserError
 
 errors = st.lists(st.floats(0, 60), min_size=1, max_size=40).map(np.array)
 

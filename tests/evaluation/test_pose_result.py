@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from kd_loss.evaluation.pose_result import PoseResult
+from kd_loss.imaging.rotations import from_angles, to_vectors
 from kd_loss.schemes.pose import PoseScheme
-from kd_loss.schemes.rotations import from_angles, to_vectors
 
 
 def poses(*rows):

@@ -6,13 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.evaluation.command import run_test
 from kd_loss.evaluation.curves import run_curves
 from kd_loss.evaluation.options import CurvesOptions, EvaluationOptions
-from kd_loss.files import write_json
 from kd_loss.networks import Card, build_network, save_network
 from kd_loss.schemes.spec import W300
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import write_json
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.export import command
 from kd_loss.export.command import run_export
 from kd_loss.export.options import ExportOptions
 from kd_loss.export.parity import Faces, difference
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.networks import Card, build_network, save_network
-from kd_loss.ownership import RECORD, claim
-from kd_loss.runtimes.crops import open_network, read_card
+from kd_loss.runtimes.crop_network import open_network, read_card
 from kd_loss.runtimes.files import embed_card, embedded_card
 from kd_loss.schemes.spec import W300
+from kd_loss.system.errors import UserError
+from kd_loss.system.ownership import RECORD, claim
 
 
 def make(arch, alpha, data_folder, synthetic, folder):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from kd_loss.datasets.synthetic import draw_face
-from kd_loss.errors import UserError
 from kd_loss.export import keypoints
 from kd_loss.export.keypoints import KeypointExportOptions, by_shape, run_export_keypoints
 from kd_loss.keypoints.clips import square
 from kd_loss.networks.keypoint_detector import KeypointCard, build_detector, save_detector
 from kd_loss.runtimes.files import embedded_card, open_runtime
 from kd_loss.schemes.drawing import encode_png
+from kd_loss.system.errors import UserError
 from tests.export.browser import open_page
 
 

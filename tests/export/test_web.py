@@ -10,7 +10,6 @@ import pytest
 
 from kd_loss.datasets.synthetic import draw_face
 from kd_loss.detection import FinderDetector, FixedBox, WholePicture
-from kd_loss.errors import UserError
 from kd_loss.export import web
 from kd_loss.export.web import RUNTIME, copy_runtime, write_page
 from kd_loss.inference.predictor import LandmarkPredictor
@@ -18,6 +17,7 @@ from kd_loss.inference.sources import read_picture
 from kd_loss.networks import Card, build_network
 from kd_loss.schemes.drawing import encode_png
 from kd_loss.schemes.spec import W300
+from kd_loss.system.errors import UserError
 from tests.export.browser import open_page
 
 

@@ -7,11 +7,11 @@ import pytest
 from kd_loss.cli import execute_command
 from kd_loss.datasets.synthetic import draw_face
 from kd_loss.detection import Detection, FinderDetector
-from kd_loss.errors import UserError
-from kd_loss.files import read_json
 from kd_loss.finder.faces import FacePicture
 from kd_loss.finder.hold_out import held_out
 from kd_loss.finder.measure import choose_score, choose_scores, false_scores, found_scores, judge
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import read_json
 from tests.datasets.archives import write_w300
 from tests.detection.test_finder import SIZE, write_white_finder
 

@@ -6,7 +6,6 @@ import pytest
 
 from kd_loss.datasets.sample import Sample
 from kd_loss.detection import Detection
-from kd_loss.errors import UserError
 from kd_loss.finder.faces import (
     FacePicture,
     face_of_30,
@@ -17,6 +16,7 @@ from kd_loss.finder.faces import (
     read_cfp,
     rescale,
 )
+from kd_loss.system.errors import UserError
 
 NOBODY = np.zeros((0, 13))
 

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.importing.command import run_import
 from kd_loss.importing.options import ImportOptions
+from kd_loss.system.errors import UserError
 
 
 @pytest.mark.parametrize("level", [0.0, 1e-7])

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.networks import load_network
 from kd_loss.networks.input_scaling import input_scaling
+from kd_loss.system.errors import UserError
 from tests.importing.old_files import SIZE, changed, rewrite, run_import
 
 

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 from tests.importing.old_files import changed, rewrite, run_import
 
 

@@ -4,7 +4,7 @@ import pytest
 from kd_loss.datasets.synthetic import face_landmarks
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.networks import Card, build_network, save_network
-from kd_loss.runtimes.crops import CropNetwork
+from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.schemes.spec import W300
 
 #: of a drawn face, normalised to its crop

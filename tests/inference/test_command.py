@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from kd_loss.detection import Detection
-from kd_loss.errors import UserError
 from kd_loss.inference.command import run_predict
 from kd_loss.inference.options import PredictOptions
-from kd_loss.ownership import RECORD
 from kd_loss.schemes.spec import W300
+from kd_loss.system.errors import UserError
+from kd_loss.system.ownership import RECORD
 from tests.inference.conftest import POINTS
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from kd_loss.datasets.pts import parse_pts
-from kd_loss.errors import UserError
 from kd_loss.inference.command import result_names
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
 
 
 def test_text_formats():

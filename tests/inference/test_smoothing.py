@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from kd_loss.imaging.rotations import from_angles, geodesic, to_angles
 from kd_loss.inference.smoothing import OneEuroFilter, RotationFilter
-from kd_loss.schemes.rotations import from_angles, geodesic, to_angles
 
 FACE = np.array([[0.0, 0.0], [100.0, 0.0], [50.0, 100.0]])
 

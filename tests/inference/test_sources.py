@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.inference import sources
 from kd_loss.inference.sources import Picture, Video, find_sources, read_picture
+from kd_loss.system.errors import UserError
 
 
 def gradient(height=24, width=36):

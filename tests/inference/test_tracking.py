@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kd_loss import geometry
 from kd_loss.detection import Detection
+from kd_loss.imaging import geometry
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.tracking import FaceTracker, overlap
 from kd_loss.networks import Card
-from kd_loss.runtimes.crops import CropNetwork
+from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.schemes.spec import W300
 
 SHAPE = np.random.default_rng(0).uniform(-0.38, 0.38, (68, 2))

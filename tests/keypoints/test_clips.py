@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.keypoints.clips import Clips, PairLoader, drawn_clips, frame_order, read_clips
+from kd_loss.system.errors import UserError
 
 
 def write(path, value=0, shape=(20, 30, 3)):

@@ -8,11 +8,9 @@ import keras
 import numpy as np
 import pytest
 
-from kd_loss.configuration import check_values
 from kd_loss.datasets.drawn_clips import draw_clip
 from kd_loss.datasets.poses import draw_poses
 from kd_loss.datasets.prepare import prepare
-from kd_loss.errors import UserError
 from kd_loss.keypoints.command import run_train_keypoints
 from kd_loss.keypoints.distil import run_distil_keypoints
 from kd_loss.keypoints.evaluate import run_test_keypoints
@@ -30,6 +28,8 @@ from kd_loss.networks.keypoint_detector import (
 from kd_loss.networks.landmark_net import LandmarkNet, take_weights
 from kd_loss.schemes.pose import POSES
 from kd_loss.schemes.spec import W300
+from kd_loss.system.configuration import check_values
+from kd_loss.system.errors import UserError
 from kd_loss.training.callbacks import Checkpoint
 
 

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.networks.keypoint_detector import (
     KeypointCard,
     build_detector,
@@ -15,6 +14,7 @@ from kd_loss.networks.keypoint_detector import (
     places,
     save_detector,
 )
+from kd_loss.system.errors import UserError
 
 
 def small(arch="hourglass", points=4):

@@ -11,12 +11,11 @@ import onnx
 import pytest
 
 from kd_loss.detection import YuNetDetector
-from kd_loss.errors import UserError
 from kd_loss.networks import Card, load_network
-from kd_loss.runtimes.crops import open_network, read_card
-from kd_loss.runtimes.files import embed_card, open_runtime
-from kd_loss.runtimes.trial import check_trial
+from kd_loss.runtimes.crop_network import open_network, read_card
+from kd_loss.runtimes.files import check_trial, embed_card, open_runtime
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
 
 SPEC = DatasetSpec("four", 4)
 CARD = Card("mobileNetV2", 0.35, "four", SPEC.to_dict(), 32, "student", 0.15)
@@ -162,7 +161,7 @@ def test_a_file_that_ends_its_runtime(tmp_path, monkeypatch, code):
     path = tflite_file(tmp_path / "net.tflite")
     assert open_network(path).runtime == "litert"
     (tmp_path / "sitecustomize.py").write_text(
-        f"import os, sys\nif 'kd_loss.runtimes.trial' in sys.orig_argv:\n    {code}\n"
+        f"import os, sys\nif 'kd_loss.runtimes.files' in sys.orig_argv:\n    {code}\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     path.write_bytes(path.read_bytes() + b"\0")

@@ -4,11 +4,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kd_loss.datasets.synthetic import face_landmarks, face_place
+from kd_loss.imaging.rotations import to_angles
 from kd_loss.schemes import generic_head
 from kd_loss.schemes.drawing import draw_pose
 from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH
 from kd_loss.schemes.head_pose import HeadPose, head_pose, rotation
-from kd_loss.schemes.rotations import to_angles
 from kd_loss.schemes.spec import COFW, W300, WFLW, DatasetSpec
 
 

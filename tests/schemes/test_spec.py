@@ -6,8 +6,8 @@ import pytest
 
 from kd_loss.datasets.face_shape import FaceShape
 from kd_loss.datasets.synthetic import landmarks_3d
-from kd_loss.errors import UserError
 from kd_loss.schemes.spec import SPECS, DatasetSpec, get_spec
+from kd_loss.system.errors import UserError
 
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))

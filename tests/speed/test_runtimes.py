@@ -6,15 +6,15 @@ import sys
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.export.convert import to_litert
 from kd_loss.networks import Card, build_network
-from kd_loss.quiet import quiet_stderr
 from kd_loss.schemes.spec import W300
 from kd_loss.speed.command import run_benchmark
 from kd_loss.speed.options import BenchmarkOptions
 from kd_loss.speed.peers import ask_peer, measure_peer, own_frames, parse_peer, same_face
 from kd_loss.speed.worker import milliseconds
+from kd_loss.system.errors import UserError
+from kd_loss.system.terminal import quiet_stderr
 
 PEER = """
 import sys, numpy as np

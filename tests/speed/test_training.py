@@ -6,10 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.evaluation.plots import bar_plot
 from kd_loss.speed.training import RATIOS, loader_rate, measure_training, print_training, take_turns
 from kd_loss.speed.ways import Clock, load_reference
+from kd_loss.system.errors import UserError
 
 ROOT = Path(__file__).parents[2]
 

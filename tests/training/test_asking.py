@@ -12,9 +12,9 @@ from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.view import View
 from kd_loss.distillation import LiveTeacher, RecordedTeacher
-from kd_loss.errors import UserError
 from kd_loss.networks import load_network
 from kd_loss.schemes.spec import W300
+from kd_loss.system.errors import UserError
 from kd_loss.training.asking import RECORDED, answers_about, choose_asking
 from kd_loss.training.history import read_history
 from kd_loss.training.methods import parse_methods

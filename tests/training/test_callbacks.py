@@ -3,7 +3,7 @@
 import keras
 import pytest
 
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 from kd_loss.training.callbacks import Checkpoint
 
 

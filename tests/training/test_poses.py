@@ -12,18 +12,18 @@ from kd_loss.datasets.poses import draw_poses
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.detection import Detection
-from kd_loss.errors import UserError
 from kd_loss.evaluation.command import run_test
 from kd_loss.evaluation.compare import run_compare
 from kd_loss.evaluation.options import CompareOptions, EvaluationOptions
 from kd_loss.export.command import run_export
 from kd_loss.export.options import ExportOptions
+from kd_loss.imaging.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
 from kd_loss.inference.command import run_predict
 from kd_loss.inference.options import PredictOptions
 from kd_loss.networks import Card, load_network
-from kd_loss.runtimes.crops import open_network
+from kd_loss.runtimes.crop_network import open_network
 from kd_loss.schemes.pose import POSES, PoseScheme
-from kd_loss.schemes.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
+from kd_loss.system.errors import UserError
 from kd_loss.training.history import read_history
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.student import train_student

@@ -20,8 +20,8 @@ from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.datasets.view import View
-from kd_loss.errors import UserError
 from kd_loss.networks import load_network
+from kd_loss.system.errors import UserError
 from kd_loss.training.history import read_history
 from kd_loss.training.options import TrainingOptions, checked
 from kd_loss.training.processes import Processes, join

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 from kd_loss.training import progress
 from kd_loss.training.history import read_history, write_history
 from kd_loss.training.options import StudentOptions, checked

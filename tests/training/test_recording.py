@@ -9,8 +9,8 @@ from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.view import View
-from kd_loss.errors import UserError
 from kd_loss.networks import load_network
+from kd_loss.system.errors import UserError
 from kd_loss.training.recording import Views, answers_key, recorded_answers
 
 

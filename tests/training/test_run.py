@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
-from kd_loss.files import write_json
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import write_json
 from kd_loss.training.history import read_history, write_history
 from kd_loss.training.methods import parse_methods, read_method, split_methods
 from kd_loss.training.options import StudentOptions

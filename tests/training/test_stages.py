@@ -6,8 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.networks import load_network
+from kd_loss.system.errors import UserError
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.stages import Stage, parse_stages, read_stage, split_stages
 from kd_loss.training.student import train_student

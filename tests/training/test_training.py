@@ -18,9 +18,9 @@ from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.view import View
 from kd_loss.distillation import Distiller, LiveTeacher, get_method
-from kd_loss.errors import UserError
 from kd_loss.networks import Card, build_network, load_network
 from kd_loss.schemes.spec import COFW
+from kd_loss.system.errors import UserError
 from kd_loss.training.history import read_history
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.student import train_student

@@ -11,10 +11,10 @@ import pytest
 from kd_loss.datasets.answers import Answers
 from kd_loss.detection import open_detector
 from kd_loss.distillation import Distiller, RecordedTeacher, get_method
-from kd_loss.errors import UserError
 from kd_loss.networks import Card, build_network
 from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.spec import W300, DatasetSpec
+from kd_loss.system.errors import UserError
 from kd_loss.training.history import read_history
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.student import train_student

@@ -1,6 +1,6 @@
 import pytest
 
-from kd_loss.errors import UserError, choose
+from kd_loss.system.errors import UserError, choose
 
 
 def test_the_nearest_name_is_offered():

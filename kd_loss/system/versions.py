@@ -1,9 +1,11 @@
-"""Versions of the packages that shape a result."""
+"""The version of this package, and of those that shape a result."""
 
 from __future__ import annotations
 
 import platform
 from importlib import metadata
+
+__version__ = "0.1.0"
 
 
 def package_versions() -> dict[str, str]:

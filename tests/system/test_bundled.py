@@ -1,9 +1,9 @@
 import shutil
 
-from kd_loss import trial as trials
-from kd_loss.files import read_json, sha256
-from kd_loss.runtimes import trial
-from kd_loss.shipped import PACKAGE, SUMS, _sums, came_along
+from kd_loss.runtimes import files as trial
+from kd_loss.system import sandbox
+from kd_loss.system.bundled import PACKAGE, SUMS, _sums, came_along
+from kd_loss.system.files import read_json, sha256
 
 MODELS = PACKAGE.parent / "models"
 
@@ -15,7 +15,7 @@ def test_the_list_is_of_the_files_that_are_there():
 
 
 def test_what_came_along_is_not_tried(monkeypatch):
-    monkeypatch.setattr(trials, "_trial", lambda *_: "was tried")
+    monkeypatch.setattr(sandbox, "_trial", lambda *_: "was tried")
     trial.check_trial(MODELS / "detectors" / "finder.tflite")
 
 
@@ -25,7 +25,7 @@ def test_copies_and_changed_files_are_tried(tmp_path, monkeypatch):
     shutil.copy(MODELS / "detectors" / "finder.tflite", copy)
     assert came_along(MODELS / "detectors" / "finder.tflite")
     assert not came_along(copy)
-    monkeypatch.setattr("kd_loss.shipped.PACKAGE", tmp_path / "kd_loss")
+    monkeypatch.setattr("kd_loss.system.bundled.PACKAGE", tmp_path / "kd_loss")
     place = tmp_path / "models" / "detectors" / "finder.tflite"
     place.parent.mkdir(parents=True)
     shutil.copy(MODELS / SUMS, tmp_path / "models")

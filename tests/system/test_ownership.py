@@ -13,17 +13,17 @@ import pytest
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.demo.command import MARK, run_demo
 from kd_loss.demo.options import DemoOptions
-from kd_loss.errors import UserError
 from kd_loss.evaluation.compare import run_compare
 from kd_loss.evaluation.options import CompareOptions
 from kd_loss.networks.card import Card
-from kd_loss.ownership import RECORD, claim, record_folder, recorded
 from kd_loss.schemes.spec import W300
 from kd_loss.speed.command import run_benchmark
 from kd_loss.speed.options import BenchmarkOptions
 from kd_loss.speed.training import run_training_benchmark
+from kd_loss.system.errors import UserError
+from kd_loss.system.ownership import RECORD, claim, record_folder, recorded
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def state(folder):

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 #: memory that opening and running a file may take, in bytes: the largest network here takes a fifth
 MOST_MEMORY = 3 << 30
@@ -55,7 +55,7 @@ def _state(path: Path) -> tuple[Path, int, int]:
 
 
 def _trial(path: Path, module: str, arguments: tuple[str, ...]) -> str:
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
     command = [sys.executable, "-P", "-m", module, *arguments, str(path)]
     try:

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kd_loss import geometry
-from kd_loss.errors import UserError
+from kd_loss.imaging import geometry
 from kd_loss.networks.card import Card
-from kd_loss.quiet import quiet_stderr
 from kd_loss.runtimes.files import SUFFIXES, embedded_card, open_runtime
-from kd_loss.terminal import at_once
+from kd_loss.system.errors import UserError
+from kd_loss.system.terminal import at_once, quiet_stderr
 
 if TYPE_CHECKING:
     from kd_loss.networks.landmark_net import LandmarkNet

@@ -17,11 +17,11 @@ import onnx
 import pytest
 
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.files import sha256
-from kd_loss.wording import counted
+from kd_loss.system.files import sha256
+from kd_loss.system.terminal import counted
 from tests.networks.test_limits import onnx_file
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PREPARE_OWN = "prepare --dataset four --spec s.json --source . --size 32 --data ../made"
 PREPARE = "prepare --dataset synthetic --count 12 --size 32"
 
@@ -219,8 +219,8 @@ def test_ctrl_c_is_told_while_the_error_stream_is_muted(tmp_path):
     script = tmp_path / "muted.py"
     script.write_text(
         "import os, signal, time\n"
-        "from kd_loss.quiet import quiet_stderr\n"
-        "from kd_loss.terminal import at_once, catch_interrupts, interruptible, open_streams\n"
+        "from kd_loss.system.terminal import quiet_stderr\n"
+        "from kd_loss.system.terminal import at_once, catch_interrupts, interruptible, open_streams\n"
         "catch_interrupts(), open_streams(), interruptible()\n"
         "with quiet_stderr(), at_once():\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kd_loss.errors import UserError, disk_error
-from kd_loss.ownership import check_replaceable, record_folder
+from kd_loss.system.errors import UserError, disk_error
+from kd_loss.system.ownership import check_replaceable, record_folder
 
 
 def _named(error: OSError, temporary: Path, target: Path) -> UserError:

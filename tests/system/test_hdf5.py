@@ -7,12 +7,12 @@ import h5py
 import numpy as np
 import pytest
 
-from kd_loss import hdf5, trial
 from kd_loss.datasets.cofw import read_cofw
-from kd_loss.errors import UserError
-from kd_loss.hdf5 import open_hdf5
 from kd_loss.importing.legacy_file import read_old_file
 from kd_loss.networks.model_file import check_model_file
+from kd_loss.system import hdf5, sandbox
+from kd_loss.system.errors import UserError
+from kd_loss.system.hdf5 import open_hdf5
 
 
 def with_names(path, name="layer_names"):
@@ -38,7 +38,7 @@ def test_a_sound_file_is_read_and_tried_once(tmp_path, monkeypatch):
     path = with_names(tmp_path / "a.h5")
     with open_hdf5(path) as file:
         assert file["numbers"][()].tolist() == [0, 1, 2, 3]
-    monkeypatch.setattr(trial, "_trial", lambda *_: pytest.fail("tried again"))
+    monkeypatch.setattr(sandbox, "_trial", lambda *_: pytest.fail("tried again"))
     with open_hdf5(path) as file:
         assert list(file.attrs["layer_names"]) == ["a", "bb", "ccc"]
 
@@ -46,7 +46,7 @@ def test_a_sound_file_is_read_and_tried_once(tmp_path, monkeypatch):
 def test_what_this_process_wrote_is_not_tried(tmp_path, monkeypatch):
     path = with_names(tmp_path / "a.h5")
     hdf5.trust(path)
-    monkeypatch.setattr(trial, "_trial", lambda *_: "was tried")
+    monkeypatch.setattr(sandbox, "_trial", lambda *_: "was tried")
     with open_hdf5(path) as file:
         assert "numbers" in file
     path.write_bytes(path.read_bytes() + b"\0")  # another file since

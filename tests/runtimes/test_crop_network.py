@@ -3,11 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
 from kd_loss.networks import Card
-from kd_loss.runtimes.crops import HALF_OF_ANSWERS, CropNetwork, mirrored
+from kd_loss.runtimes.crop_network import HALF_OF_ANSWERS, CropNetwork, mirrored
 from kd_loss.schemes.pose import POSES
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
 
 #: left eye, right eye, chin
 SPEC = DatasetSpec("three", 3, pairs=((0, 1),))

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from kd_loss.cli import resolve
-from kd_loss.configuration import check_values, option, parse, to_plain
-from kd_loss.errors import UserError
+from kd_loss.system.configuration import check_values, option, parse, to_plain
+from kd_loss.system.errors import UserError
 
 
 @dataclass(frozen=True)

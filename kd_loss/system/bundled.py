@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from kd_loss.errors import UserError
-from kd_loss.files import read_json, sha256
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import read_json, sha256
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 #: file -> SHA-256 of the networks for other runtimes that come along, beside them
 SUMS = "sums.json"
 

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from kd_loss.errors import UserError, choose
+from kd_loss.system.errors import UserError, choose
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_loss.errors import UserError
+from kd_loss.system.errors import UserError
 
 
 @dataclass(frozen=True)

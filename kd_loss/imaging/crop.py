@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from kd_loss import geometry
+from kd_loss.imaging import geometry
 
 #: OpenCV warps no longer pictures
 MAX_SIDE = (1 << 15) - 2

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from kd_loss.errors import UserError, disk_error
-from kd_loss.files import atomic_file, atomic_folder, read_json, sha256, write_json
-from kd_loss.ownership import claim
+from kd_loss.system.errors import UserError, disk_error
+from kd_loss.system.files import atomic_file, atomic_folder, read_json, sha256, write_json
+from kd_loss.system.ownership import claim
 
 
 def full_disk():
@@ -103,7 +103,7 @@ def test_ours_and_an_empty_folder_are_replaced(tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from kd_loss.files import atomic_folder
+from kd_loss.system.files import atomic_folder
 with atomic_folder(Path(sys.argv[1])) as folder:
     (folder / "x").write_text("first")
     print("there", flush=True)
@@ -139,7 +139,7 @@ def test_a_folder_that_was_put_aside_comes_back(tmp_path):
 
 def test_files_of_killed_processes_are_removed_and_no_others(tmp_path):
     code = (
-        "import os, signal, sys; from pathlib import Path; from kd_loss.files import atomic_file\n"
+        "import os, signal, sys; from pathlib import Path; from kd_loss.system.files import atomic_file\n"
         "with atomic_file(Path(sys.argv[1])) as file:\n"
         "    file.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)"

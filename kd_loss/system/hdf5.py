@@ -16,8 +16,8 @@ from pathlib import Path
 
 import h5py
 
-from kd_loss import trial
-from kd_loss.errors import UserError
+from kd_loss.system import sandbox
+from kd_loss.system.errors import UserError
 
 #: more groups than any file here has; a MATLAB file has one for each cell at most
 MOST_GROUPS = 20_000
@@ -31,15 +31,15 @@ MOST_READ = 1 << 28
 
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """A file open for reading, or what a `.keras` file packs; `UserError` where it did not survive its trial."""
-    trial.check_trial(path, __name__)
+    """A file open for reading, or what a `.keras` file packs; `UserError` where it did not survive its sandbox."""
+    sandbox.check_trial(path, __name__)
     with _opened(path) as file:
         yield file
 
 
 def trust(path: Path) -> None:
-    """A file that this process has just written needs no trial."""
-    trial.trust(path, __name__)
+    """A file that this process has just written needs no sandbox."""
+    sandbox.trust(path, __name__)
 
 
 @contextlib.contextmanager
@@ -54,7 +54,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 def _read_all(path: Path) -> None:
     """Read every attribute and array; what HDF5 raises is left to the one who opens the file, memory apart."""
-    trial.limit_memory()
+    sandbox.limit_memory()
     end = time.monotonic() + ALL_READS
     with _reading(), _opened(path) as file:
         for entry in (file, *_entries(path, file)):
@@ -79,7 +79,7 @@ def _reading(seconds: int = 0) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # HDF5 and zip files break in many ways
-        if trial.out_of_memory(error):
+        if sandbox.out_of_memory(error):
             raise
     finally:
         alarm(0)
@@ -148,4 +148,4 @@ def _entries(path: Path, file: h5py.Group) -> Iterator[h5py.Group | h5py.Dataset
 
 
 if __name__ == "__main__":
-    trial.answer(lambda: _read_all(Path(sys.argv[1])))
+    sandbox.answer(lambda: _read_all(Path(sys.argv[1])))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from kd_loss.errors import UserError
-from kd_loss.shape_model import ShapeModel
+from kd_loss.datasets.shape_model import ShapeModel
+from kd_loss.system.errors import UserError
 
 
 def line_shapes():

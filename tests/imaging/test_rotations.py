@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_loss.schemes.rotations import (
+from kd_loss.imaging.rotations import (
     against_ray,
     from_angles,
     from_theirs,

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from kd_loss.errors import UserError, disk_error
+from kd_loss.system.errors import UserError, disk_error
 
 RECORD = ".kd-loss-files"
 #: most bytes of a record or manifest

@@ -1,0 +1,1 @@
+"""Pictures and geometry: reading, cropping, similarity transforms, rotations."""

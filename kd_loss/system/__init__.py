@@ -1,0 +1,1 @@
+"""What every command rests on: errors, options, files, the terminal, sandboxed reading."""
