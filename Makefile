@@ -6,8 +6,7 @@ STAMP := $(VENV)/.ready
 .PHONY: demo test quick check lint setup clean
 
 # what changes most often and needs no training: for the everyday, under a minute
-QUICK := tests/test_rooms.py tests/system/test_configuration.py tests/system/test_errors.py tests/system/test_files.py \
-  tests/imaging/test_geometry.py tests/datasets/test_shape_model.py tests/system/test_terminal.py tests/test_docstrings.py tests/schemes \
+QUICK := tests/test_rooms.py tests/test_docstrings.py tests/system tests/imaging tests/schemes tests/archives \
   tests/datasets tests/distillation/test_kd_loss.py tests/evaluation/test_metrics.py tests/inference/test_smoothing.py
 
 demo: $(STAMP)

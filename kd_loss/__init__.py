@@ -25,7 +25,7 @@ _EXPORTS = {
     **dict.fromkeys(("UserError",), "kd_loss.system.errors"),
     **dict.fromkeys(
         (
-            *("prepare", "train_teacher", "train_student", "train_finder", "test", "predict", "compare"),
+            *("prepare", "train_teacher", "train_student", "test", "predict", "compare"),
             *("export_network", "import_network", "benchmark_networks", "draw_loss", "run_demo"),
             *("show", "list_methods", "train_keypoints", "distil_keypoints", "test_keypoints"),
             *("export_keypoints", "animate_keypoints"),
@@ -66,7 +66,6 @@ __all__ = [
     "show",
     "test",
     "test_keypoints",
-    "train_finder",
     "train_keypoints",
     "train_student",
     "train_teacher",
@@ -89,7 +88,6 @@ if TYPE_CHECKING:
         show,
         test,
         test_keypoints,
-        train_finder,
         train_keypoints,
         train_student,
         train_teacher,

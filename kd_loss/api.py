@@ -100,12 +100,6 @@ def train_student(*, callbacks: Sequence[keras.callbacks.Callback] = (), **optio
     return _run("train-student", (), options, callbacks=callbacks)
 
 
-@_documented("train-finder")
-def train_finder(**options: Any) -> Path:
-    """Train the face finder; returns its folder."""
-    return _run("train-finder", (), options)
-
-
 @_documented("train-keypoints")
 def train_keypoints(**options: Any) -> Path:
     """Train a detector of keypoints that nobody annotated; returns its run folder."""

@@ -11,12 +11,12 @@ import errno
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kd_loss.system.configuration import Parser, add_options, build
+from kd_loss.system.configuration import Parser, add_options, build, parse
 from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.terminal import (
     WithoutTensorFlow,
@@ -46,39 +46,34 @@ class Command:
 
 COMMANDS = {
     "prepare": Command(
-        "kd_loss.datasets.command:PrepareOptions",
-        "kd_loss.datasets.command:run_prepare",
+        "kd_loss.datasets.prepare_command:PrepareOptions",
+        "kd_loss.datasets.prepare_command:run_prepare",
         "an archive of annotated faces -> a prepared dataset",
     ),
     "show": Command(
-        "kd_loss.datasets.contact_sheets:ShowOptions",
-        "kd_loss.datasets.contact_sheets:run_show",
+        "kd_loss.datasets.show:ShowOptions",
+        "kd_loss.datasets.show:run_show",
         "prepared faces with points, numbers and pairs, and augmented ones",
     ),
     "train-teacher": Command(
         "kd_loss.training.options:TeacherOptions",
-        "kd_loss.training.teacher:train_teachers",
+        "kd_loss.training.train_teachers:train_teachers",
         "train the tough and the tolerant teacher of a dataset",
     ),
     "methods": Command(
-        "kd_loss.evaluation.options:MethodsOptions",
-        "kd_loss.evaluation.methods_table:run_methods",
+        "kd_loss.comparison.methods:MethodsOptions",
+        "kd_loss.comparison.methods:run_methods",
         "the distillation methods: objective, teachers, parameters, source",
         light=True,
     ),
     "train-student": Command(
         "kd_loss.training.options:StudentOptions",
-        "kd_loss.training.student:train_student",
+        "kd_loss.training.train_student:train_student",
         "train a student, distilled or alone",
-    ),
-    "train-finder": Command(
-        "kd_loss.finder.options:FinderOptions",
-        "kd_loss.finder.command:run_train_finder",
-        "train the face finder that predict uses",
     ),
     "train-keypoints": Command(
         "kd_loss.keypoints.options:KeypointOptions",
-        "kd_loss.keypoints.command:run_train_keypoints",
+        "kd_loss.keypoints.train:run_train_keypoints",
         "train a detector of keypoints that nobody annotated, on clips",
     ),
     "distil-keypoints": Command(
@@ -97,54 +92,56 @@ COMMANDS = {
         "judge detectors by the landmarks that can be read from their keypoints",
     ),
     "test": Command(
-        "kd_loss.evaluation.options:EvaluationOptions",
-        "kd_loss.evaluation.command:run_test",
+        "kd_loss.evaluation.test_command:EvaluationOptions",
+        "kd_loss.evaluation.test_command:run_test",
         "NME, FR and AUC per subset, plots, pictures and a report",
     ),
     "predict": Command(
-        "kd_loss.inference.options:PredictOptions",
-        "kd_loss.inference.command:run_predict",
+        "kd_loss.inference.predict_command:PredictOptions",
+        "kd_loss.inference.predict_command:run_predict",
         "landmarks on pictures of faces",
     ),
     "import": Command(
-        "kd_loss.importing.options:ImportOptions",
-        "kd_loss.importing.command:run_import",
+        "kd_loss.importing.import_command:ImportOptions",
+        "kd_loss.importing.import_command:run_import",
         "a network from an old .h5 of Keras 2",
     ),
     "export": Command(
-        "kd_loss.export.options:ExportOptions",
-        "kd_loss.export.command:run_export",
+        "kd_loss.export.export_command:ExportOptions",
+        "kd_loss.export.export_command:run_export",
         "a student for other runtimes: LiteRT, ONNX, SavedModel, a web page",
     ),
     "export-keypoints": Command(
-        "kd_loss.export.keypoints:KeypointExportOptions",
-        "kd_loss.export.keypoints:run_export_keypoints",
+        "kd_loss.keypoints.export:KeypointExportOptions",
+        "kd_loss.keypoints.export:run_export_keypoints",
         "a keypoint detector for LiteRT, ONNX Runtime and a web page",
     ),
     "benchmark": Command(
-        "kd_loss.speed.options:BenchmarkOptions",
-        "kd_loss.speed.command:run_benchmark",
+        "kd_loss.speed.benchmark_command:BenchmarkOptions",
+        "kd_loss.speed.benchmark_command:run_benchmark",
         "time, memory and size of networks in their runtimes; the speed of training",
     ),
     "compare": Command(
-        "kd_loss.evaluation.options:CompareOptions",
-        "kd_loss.evaluation.compare:run_compare",
+        "kd_loss.comparison.compare:CompareOptions",
+        "kd_loss.comparison.compare:run_compare",
         "several methods on equal terms: train, test, one table",
     ),
     "draw-loss": Command(
-        "kd_loss.evaluation.options:CurvesOptions",
-        "kd_loss.evaluation.curves:run_curves",
+        "kd_loss.comparison.draw_loss:CurvesOptions",
+        "kd_loss.comparison.draw_loss:run_curves",
         "draw the terms of KD-Loss",
     ),
     "demo": Command(
-        "kd_loss.demo.options:DemoOptions",
-        "kd_loss.demo.command:run_demo",
+        "kd_loss.demo.demo_command:DemoOptions",
+        "kd_loss.demo.demo_command:run_demo",
         "the whole job on drawn faces, in minutes",
     ),
 }
 
 #: older names of commands
 ALIASES = {"curves": "draw-loss"}
+#: commands that maintainers alone need: tools of a checkout now
+MOVED = {"train-finder": "python -m tools.finder"}
 
 
 def resolve(place: str) -> Any:
@@ -162,6 +159,8 @@ def execute(argv: Sequence[str], prog: str) -> None:
         commands.add_parser(name, help=command.help, add_help=False)
     if argv:
         argv = [ALIASES.get(argv[0], argv[0]), *argv[1:]]
+    if argv and argv[0] in MOVED:
+        raise UserError(f"{argv[0]} is a tool for maintainers: {MOVED[argv[0]]} in a checkout of the project")
     if not argv or argv[0] not in COMMANDS:
         if argv and not argv[0].startswith("-"):
             from kd_loss.system.errors import choose
@@ -233,6 +232,11 @@ def _fail(message: str) -> NoReturn:
 def main() -> NoReturn:
     """The console command `kd-loss`."""
     _guard(execute, sys.argv[1:], "kd-loss")
+
+
+def run_tool(options: type, function: Callable[[Any], object], prog: str) -> NoReturn:
+    """A maintainers' tool as a script: its command line, with the errors and the exit codes of a command."""
+    _guard(lambda: function(parse(options, sys.argv[1:], prog=prog)))
 
 
 def run_command(name: str) -> NoReturn:

@@ -14,9 +14,9 @@ import hypothesis
 import pytest
 
 import tests.tiny  # noqa: F401 (the architecture `tiny`)
+from kd_loss.archives.synthetic import draw_archive
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
-from kd_loss.datasets.synthetic import draw_archive
 
 # a busy machine takes longer over an example than hypothesis allows
 hypothesis.settings.register_profile("patient", deadline=None)

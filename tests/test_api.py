@@ -15,7 +15,7 @@ import pytest
 import kd_loss
 from kd_loss import api
 from kd_loss.cli import COMMANDS, resolve
-from kd_loss.datasets.synthetic import draw_face
+from kd_loss.synthetic.faces import draw_face
 from kd_loss.system.errors import UserError
 
 ROOT = Path(__file__).parents[1]

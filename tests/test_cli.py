@@ -11,7 +11,7 @@ import pytest
 
 from kd_loss.cli import execute
 from kd_loss.system.errors import UserError
-from tests.datasets.archives import write_w300
+from tests.archives.archives import write_w300
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,13 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from kd_loss.datasets.cofw import read_cofw
-from kd_loss.datasets.w300 import read_w300
-from kd_loss.datasets.wflw import read_wflw
-from kd_loss.demo.command import run_demo
-from kd_loss.demo.options import DemoOptions
-from kd_loss.evaluation.command import run_test
-from kd_loss.evaluation.options import EvaluationOptions
+from kd_loss.archives.cofw import read_cofw
+from kd_loss.archives.w300 import read_w300
+from kd_loss.archives.wflw import read_wflw
+from kd_loss.demo.demo_command import DemoOptions, run_demo
+from kd_loss.evaluation.test_command import EvaluationOptions, run_test
 from kd_loss.networks import load_network
 from kd_loss.system.errors import UserError
 
@@ -52,7 +50,7 @@ def test_testing_finds_the_others_by_itself_and_agrees_with_the_demo(demo):
 
 
 def test_weights_of_another_scheme_or_crop_are_one_line(demo, tmp_path):
-    from kd_loss.datasets.command import PrepareOptions, run_prepare
+    from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 
     weights = demo / "runs" / "synthetic" / "student-none" / "best.h5"
     run_prepare(PrepareOptions(dataset="synthetic_cofw", count=8, size=32, data=tmp_path))

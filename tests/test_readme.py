@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kd_loss.training.history import read_history
+from kd_loss.runs.history import read_history
 from kd_loss.training.options import TeacherOptions
-from kd_loss.training.teacher import train_teachers
+from kd_loss.training.train_teachers import train_teachers
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -8,14 +8,13 @@ training sees them; the first point of each pair is red and the second blue in e
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment
-from kd_loss.datasets.prepared import PreparedSplit, open_dataset
+from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.imaging import geometry
 from kd_loss.schemes.drawing import (
     OTHER,
@@ -31,29 +30,13 @@ from kd_loss.schemes.drawing import (
 )
 from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
-from kd_loss.system.configuration import check_values, option
 from kd_loss.system.files import atomic_file
-from kd_loss.system.ownership import claim
 
 FILES = ("crops.png", "augmented.png")
 #: sides in pixels of the large face and of the others, of which so many are in a row
 LARGE, SMALL, COLUMNS = 800, 200, 8
 #: augmented samples of a face
 SAMPLES, FACES = 8, 5
-
-
-@dataclass(frozen=True)
-class ShowOptions:
-    """Draw prepared faces with their points, numbers and mirrored pairs, and augmented samples, before training."""
-
-    dataset: str = option("w300", "prepared dataset")
-    split: str = option("train", "of the dataset", choices=("train", "test"))
-    count: int = option(24, "faces on the sheet, spread evenly over the split", within=(1, 400))
-    augment: float = option(1.0, "strength of the augmentation that is shown", within=(0, 3))
-    seed: int = option(0, "of the augmentation", within=(0, 2**32 - 1))
-    output: str = option("", "folder of the two pictures; that of the dataset if left out")
-    data: Path = option(Path("data"), "folder of the prepared datasets")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
 
 def side_colours(spec: DatasetSpec) -> list[tuple[int, int, int]]:
@@ -159,16 +142,3 @@ def write_sheets(split: PreparedSplit, folder: Path, count: int = 24, strength: 
     for name, picture in zip(FILES, (crop_sheet(split, count), augmented_sheet(split, strength, seed)), strict=True):
         with atomic_file(folder / name) as path:
             path.write_bytes(encode_png(picture))
-
-
-def run_show(options: ShowOptions) -> list[Path]:
-    """Write `crops.png` and `augmented.png`; returns their paths."""
-    options = check_values(options)
-    dataset = open_dataset(options.dataset, options.data)
-    split = dataset.split(options.split)
-    folder = Path(options.output) if options.output else dataset.folder
-    claim(folder, FILES)
-    write_sheets(split, folder, options.count, options.augment, options.seed)
-    for name in FILES:
-        print(folder / name)
-    return [folder / name for name in FILES]

@@ -7,9 +7,8 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 
-from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.order import FaceOrder
-from kd_loss.datasets.view import View
+from kd_loss.datasets.view import Answers, View
 from kd_loss.system.errors import UserError
 
 

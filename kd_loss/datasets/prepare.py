@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kd_loss.datasets.sample import Archive, Sample
+from kd_loss.archives.sample import Archive, Sample
 from kd_loss.datasets.shape_model import ShapeCompletion, ShapeModel
 from kd_loss.imaging import geometry
 from kd_loss.imaging.crop import crop_face

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment, warp
 from kd_loss.datasets.prepared import PreparedSplit
 
@@ -66,3 +65,24 @@ class View:
             for tap, values in answer.taps.items():
                 targets[f"{role}/{tap}"] = np.asarray(values[turn, chosen])
         return images, targets
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A teacher's taps for all N faces of a split.
+
+    Attributes:
+        taps: tap name -> (V, N, …) float32, memory-mapped where large; `landmarks`, its targets, are
+            (V, N, M, C). V is 1 or the number of views.
+        views: 0: the teacher saw the faces as they are stored, and its landmarks travel with the picture
+            through every augmentation, as the truth does. Otherwise it saw `views` fixed augmentations of
+            each face, and the student sees the same ones in turn.
+    """
+
+    taps: Mapping[str, np.ndarray]
+    views: int = 0
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """(V, N, M, C)."""
+        return self.taps["landmarks"]

@@ -38,19 +38,13 @@ for _module in pkgutil.iter_modules(__path__):
 for _entry in entry_points(group="kd_loss.methods"):
     _load(_entry.value, "the plug-in")
 
-from kd_loss.distillation.distiller import Distiller  # noqa: E402
 from kd_loss.distillation.kd_loss import KDLoss, kd_loss_terms  # noqa: E402
-from kd_loss.distillation.teacher import LiveTeacher, RecordedTeacher, Teacher  # noqa: E402
 
 __all__ = [
     "METHODS",
     "DistillationMethod",
-    "Distiller",
     "KDLoss",
-    "LiveTeacher",
-    "RecordedTeacher",
     "Taps",
-    "Teacher",
     "TeacherMean",
     "Tensor",
     "check_positive",

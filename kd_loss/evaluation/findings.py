@@ -14,10 +14,10 @@ from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.report import describe, subset_table
 from kd_loss.evaluation.result import Result
+from kd_loss.runs.history import history_plot
 from kd_loss.schemes.drawing import encode_png
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.terminal import counted
-from kd_loss.training.history import history_plot
 
 COLOURS = "green: annotated, red: predicted"
 SHARES = ("FR@0.10", "AUC@0.10")

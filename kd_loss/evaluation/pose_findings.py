@@ -12,9 +12,9 @@ from kd_loss.evaluation.metrics import worst
 from kd_loss.evaluation.plots import ced_plot, new_axes, to_png
 from kd_loss.evaluation.pose_result import ANGLES, PoseResult
 from kd_loss.imaging.rotations import CONVENTION, THEIRS, to_angles
+from kd_loss.runs.history import history_plot
 from kd_loss.schemes.drawing import draw_head, encode_png, enlarge, label, sheet
 from kd_loss.schemes.pose import PoseScheme
-from kd_loss.training.history import history_plot
 
 SIDE = 220
 COLOURS = "red: to the subject's left, green: up, blue: where it looks; thick: predicted, thin: true"

@@ -13,12 +13,12 @@ import numpy as np
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.evaluation.metrics import Score, mean_of_known, normalising_distance, part_errors, point_errors
 from kd_loss.evaluation.pose_result import PoseResult
+from kd_loss.evaluation.prediction import check_fit, predict_split, rank_correlation
 from kd_loss.networks.card import SPREAD_CORRELATION
 from kd_loss.runtimes.crop_network import mirrored, open_network
 from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
-from kd_loss.training.prediction import check_fit, predict_split, rank_correlation
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,12 @@ import numpy as np
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
-from kd_loss.datasets.synthetic import draw_face
 from kd_loss.datasets.view import View
+from kd_loss.evaluation.prediction import check_fit
 from kd_loss.evaluation.result import mean_error
 from kd_loss.networks.card import Card
 from kd_loss.schemes.base import Scheme
-from kd_loss.training.prediction import check_fit
+from kd_loss.synthetic.faces import draw_face
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import cv2
 import keras
 import numpy as np
 
-from kd_loss.datasets.synthetic import draw_face
 from kd_loss.importing.legacy import Convention
 from kd_loss.networks.landmark_net import LandmarkNet
+from kd_loss.synthetic.faces import draw_face
 
 
 def trial_pictures(size: int) -> np.ndarray:

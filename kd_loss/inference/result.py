@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.datasets.pts import format_pts
+from kd_loss.archives.pts import format_pts
 from kd_loss.imaging import geometry
 from kd_loss.inference.smoothing import OneEuroFilter
 from kd_loss.schemes.drawing import draw_landmarks, draw_pose

@@ -12,12 +12,12 @@ import numpy as np
 from keras import ops
 from PIL import Image
 
-from kd_loss.datasets.drawn_clips import draw_clip
 from kd_loss.keypoints.clips import PICTURES, frame_order, read_picture, square
 from kd_loss.keypoints.losses import inverse
 from kd_loss.keypoints.motion import Animator
 from kd_loss.keypoints.sheet import marked
 from kd_loss.networks.keypoint_detector import KeypointDetector, load_detector
+from kd_loss.synthetic.clips import draw_clip
 from kd_loss.system.configuration import option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file

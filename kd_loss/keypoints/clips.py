@@ -12,8 +12,8 @@ import cv2
 import keras
 import numpy as np
 
-from kd_loss.datasets.drawn_clips import draw_clip
 from kd_loss.keypoints.warp import CONTROL, draw_warps
+from kd_loss.synthetic.clips import draw_clip
 from kd_loss.system.errors import UserError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")

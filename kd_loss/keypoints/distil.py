@@ -13,8 +13,8 @@ from kd_loss.distillation.base import match_size
 from kd_loss.distillation.keypoints import attention_term, heatmap_term, pooled_to
 from kd_loss.keypoints import losses
 from kd_loss.keypoints.clips import PictureLoader, read_pictures
-from kd_loss.keypoints.command import compile_for, fit, sheet
 from kd_loss.keypoints.options import KeypointDistillationOptions
+from kd_loss.keypoints.train import compile_for, fit, sheet
 from kd_loss.keypoints.warp import warp_images
 from kd_loss.networks.keypoint_detector import (
     KeypointCard,
@@ -25,10 +25,10 @@ from kd_loss.networks.keypoint_detector import (
     save_detector,
     take_trunk,
 )
+from kd_loss.runs.folder import open_run, start_record
 from kd_loss.system.configuration import check_values, to_plain
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
-from kd_loss.training.run import open_run, start_record
 
 Tensor = Any
 

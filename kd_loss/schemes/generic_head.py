@@ -15,7 +15,7 @@ import numpy as np
 
 from kd_loss.imaging.rotations import against_ray, to_matrices, to_vectors
 from kd_loss.schemes.base import Place
-from kd_loss.schemes.spec import COFW, W300, WFLW
+from kd_loss.schemes.benchmarks import COFW, W300, WFLW
 
 if TYPE_CHECKING:
     from kd_loss.schemes.base import Scheme

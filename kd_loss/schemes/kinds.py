@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.benchmarks import SPECS, chosen_spec
 from kd_loss.schemes.pose import POSES, PoseScheme
-from kd_loss.schemes.spec import SPECS, DatasetSpec, chosen_spec
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError, choose
 
 

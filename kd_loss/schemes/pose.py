@@ -19,8 +19,8 @@ import numpy as np
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import CONVENTION, geodesic, to_angles, to_matrices, to_vectors
 from kd_loss.schemes.base import Place, Scheme
+from kd_loss.schemes.benchmarks import SPECS
 from kd_loss.schemes.generic_head import FOCAL, knows_head, pose_in_crop
-from kd_loss.schemes.spec import SPECS
 from kd_loss.system.errors import UserError
 
 #: no head pose is told beyond this yaw, in degrees: there is no face to see

@@ -1,7 +1,7 @@
 """What there is to know about a landmark scheme, as data.
 
-`W300`, `COFW` and `WFLW` are the three benchmarks; anybody's own scheme is a JSON file of the same
-fields (see `DatasetSpec.from_json`). Left and right are the subject's: the right eye of a person who
+The benchmarks' own are in `benchmarks`; anybody's own scheme is a JSON file of the same fields (see
+`DatasetSpec.from_json`). Left and right are the subject's: the right eye of a person who
 looks at the camera is on the left of the picture.
 """
 
@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from kd_loss.schemes.landmarks import LandmarkTargets
-from kd_loss.system.errors import UserError, check_name, choose
+from kd_loss.imaging import geometry
+from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json
+
+if TYPE_CHECKING:
+    from kd_loss.schemes.base import Place, Scheme
 
 Indices = tuple[int, ...]
 
 
-def _run(first: int, last: int) -> Indices:
-    return tuple(range(first, last + 1))
-
-
 @dataclass(frozen=True)
-class DatasetSpec(LandmarkTargets):
+class DatasetSpec:
     """A landmark scheme and, for a benchmark, its official subsets.
 
     Attributes:
@@ -47,6 +46,15 @@ class DatasetSpec(LandmarkTargets):
             an inner one (on the nose). Where the outer one lies left of the inner one in the picture, it is the
             subject's right half, which `same` describes; otherwise the mirrored points are meant.
     """
+
+    outputs: ClassVar[str] = "(B, K, 2) as (x, y), −0.5…0.5 across the crop"
+    metric: ClassVar[str] = "nme"
+    metric_words: ClassVar[str] = "NME in %"
+    unit: ClassVar[str] = "%"
+    predicted: ClassVar[str] = "landmarks"
+    apart_unit: ClassVar[str] = "px"
+    #: normalised landmarks lie within half a crop of its centre, those of other faces a little further out
+    furthest: ClassVar[float] = 10.0
 
     name: str
     points: int
@@ -141,155 +149,79 @@ class DatasetSpec(LandmarkTargets):
         """Plain values for JSON; `from_dict` reads them back."""
         return json.loads(json.dumps(asdict(self)))
 
+    # what is asked through `Scheme`
 
-W300 = DatasetSpec(
-    name="w300",
-    points=68,
-    pairs=(
-        *((i, 16 - i) for i in range(8)),
-        *((17 + i, 26 - i) for i in range(5)),
-        *((31 + i, 35 - i) for i in range(2)),
-        *((36, 45), (37, 44), (38, 43), (39, 42), (40, 47), (41, 46)),
-        *((48, 54), (49, 53), (50, 52), (59, 55), (58, 56)),
-        *((60, 64), (61, 63), (67, 65)),
-    ),
-    parts={
-        "jaw": _run(0, 16),
-        "brows": _run(17, 26),
-        "nose": _run(27, 35),
-        "eyes": _run(36, 47),
-        "mouth": _run(48, 67),
-    },
-    edges=(
-        *(_run(0, 16), _run(17, 21), _run(22, 26), _run(27, 30), _run(31, 35)),
-        *((*_run(36, 41), 36), (*_run(42, 47), 42), (*_run(48, 59), 48), (*_run(60, 67), 60)),
-    ),
-    normalisers={
-        "inter_ocular": ((36,), (45,)),
-        "inter_pupil": (_run(36, 41), _run(42, 47)),
-    },
-    official={
-        **{"afw": 337, "helen/trainset": 2000, "lfpw/trainset": 811},
-        **{"helen/testset": 330, "lfpw/testset": 224, "ibug": 135},
-    },
-    test_subsets={
-        "common": ("helen/testset", "lfpw/testset"),
-        "challenging": ("ibug",),
-        "full": ("helen/testset", "lfpw/testset", "ibug"),
-    },
-)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(K, 2)."""
+        return self.points, 2
 
-COFW = DatasetSpec(
-    name="cofw",
-    points=29,
-    pairs=(
-        *((0, 1), (2, 3), (4, 6), (5, 7), (8, 9), (10, 11), (12, 14), (13, 15), (16, 17)),
-        *((18, 19), (22, 23)),
-    ),
-    parts={
-        "brows": _run(0, 7),
-        "eyes": _run(8, 17),
-        "nose": _run(18, 21),
-        "mouth": _run(22, 27),
-        "chin": (28,),
-    },
-    edges=(
-        *((0, 4, 2, 5, 0), (1, 6, 3, 7, 1), (8, 12, 10, 13, 8), (9, 14, 11, 15, 9)),
-        *((18, 20, 19, 21, 18), (22, 24, 23, 27, 22), (22, 25, 23, 26, 22)),
-    ),
-    normalisers={"inter_ocular": ((8,), (9,)), "inter_pupil": ((16,), (17,))},
-    official={"train": 1345, "test": 507},
-    test_subsets={"full": ("test",)},
-)
+    @property
+    def noun(self) -> str:
+        """E.g. `68 landmarks`."""
+        return f"{self.points} landmarks"
 
-WFLW = DatasetSpec(
-    name="wflw",
-    points=98,
-    pairs=(
-        *((i, 32 - i) for i in range(16)),
-        *((33 + i, 46 - i) for i in range(5)),
-        *((38, 50), (39, 49), (40, 48), (41, 47), (55, 59), (56, 58)),
-        *((60 + i, 72 - i) for i in range(5)),
-        *((65, 75), (66, 74), (67, 73), (96, 97)),
-        *((76, 82), (77, 81), (78, 80), (87, 83), (86, 84), (88, 92), (89, 91), (95, 93)),
-    ),
-    parts={
-        "jaw": _run(0, 32),
-        "brows": _run(33, 50),
-        "nose": _run(51, 59),
-        "eyes": (*_run(60, 75), 96, 97),
-        "mouth": _run(76, 95),
-    },
-    edges=(
-        *(_run(0, 32), (*_run(33, 41), 33), (*_run(42, 50), 42), _run(51, 54), _run(55, 59)),
-        *((*_run(60, 67), 60), (*_run(68, 75), 68), (*_run(76, 87), 76), (*_run(88, 95), 88)),
-    ),
-    normalisers={"inter_ocular": ((60,), (72,)), "inter_pupil": ((96,), (97,))},
-    official={
-        **{"train": 7500, "test": 2500, "pose": 326, "expression": 314, "illumination": 698},
-        **{"make-up": 206, "occlusion": 736, "blur": 773},
-    },
-    test_subsets={"full": ("test",)},
-    same={
-        "w300": (
-            *(i // 2 if i % 2 == 0 else None for i in range(33)),
-            *(*range(17, 22), *[None] * 4, *range(22, 27), *[None] * 4),
-            *range(27, 36),
-            *(36, 37, None, 38, 39, 40, None, 41),
-            *(42, 43, None, 44, 45, 46, None, 47),
-            *(*range(48, 68), None, None),
+    @property
+    def mirrors(self) -> bool:
+        """Not of half a face: mirrored it would show the other half, for which there are no points."""
+        return self.half is None
+
+    def move(self, targets: np.ndarray, affine: np.ndarray, mirrored: bool) -> np.ndarray:
+        """Points (…, K, 2) through the map; where it mirrors, left and right change places, so that left stays left."""
+        moved = geometry.apply(affine, targets)
+        return moved[..., self.flip_index, :] if mirrored else moved
+
+    def training_error(self, truth: Any, predicted: Any) -> Any:
+        """NME in % of the default normaliser, (B,); not finite where that distance is not annotated."""
+        from keras import ops
+
+        seen = ops.isfinite(truth)
+        there = ops.cast(seen[..., 0], "float32")
+        points = ops.where(seen, truth, 0.0)
+        distance = ops.norm(ops.where(seen, predicted - points, 0.0), axis=-1)
+        error = ops.sum(distance, axis=-1) / ops.maximum(ops.sum(there, axis=-1), 1.0)
+        if self.default_normaliser == "box":
+            extent = ops.max(ops.where(seen, points, -1e9), axis=1) - ops.min(ops.where(seen, points, 1e9), axis=1)
+            return 100 * error / ops.sqrt(extent[:, 0] * extent[:, 1])
+        first, second = (
+            ops.mean(ops.take(truth, list(group), axis=1), axis=1)
+            for group in self.normalisers[self.default_normaliser]
         )
-    },
-)
+        return 100 * error / ops.norm(first - second, axis=-1)
 
-#: Celebrities in Frontal-Profile (Sengupta et al., WACV 2016): the half of the face that is seen
-CFP30 = DatasetSpec(
-    name="cfp30",
-    points=30,
-    parts={
-        **{"jaw": _run(0, 8), "brows": _run(9, 11), "eyes": _run(12, 17), "nose": _run(18, 24)},
-        "mouth": _run(25, 29),
-    },
-    edges=(_run(0, 8), _run(9, 11), (*_run(12, 17), 12), _run(18, 21), _run(22, 24), (25, 26), (25, 27), (25, 28)),
-    same={
-        # left out: the ends of the brow, the wing of the nose and the corner of the mouth, which lie 1 to 2 % of the
-        # crop beside those of the 68 on 5,000 frontal faces (docs/experiments/students-heatmap.md)
-        "w300": (
-            *(*range(9), None, 19, None, *range(36, 42), *range(27, 31), 33, None, None),
-            *(None, 51, 62, 57, 66),
-        ),
-    },
-    half=(0, 21),
-)
+    def agrees(self, other: Scheme | None) -> bool:
+        """Equally many landmarks."""
+        return other is not None and other.shape == self.shape
 
-SPECS: dict[str, DatasetSpec] = {
-    "w300": W300,
-    "cofw": COFW,
-    "wflw": WFLW,
-    "cfp30": CFP30,
-    "synthetic": replace(W300, name="synthetic", official={}, test_subsets={}),
-    "synthetic_cofw": replace(COFW, name="synthetic_cofw", official={}, test_subsets={}),
-    "synthetic_wflw": replace(WFLW, name="synthetic_wflw", official={}, test_subsets={}),
-}
+    def reads(self, other: Scheme) -> bool:
+        """From equally many points alone."""
+        return other.shape == self.shape
 
+    def read(self, values: np.ndarray, other: Scheme | None) -> np.ndarray | None:
+        """Equally many points as they are; there is no fixed way from others (`networks.point_map` fits one)."""
+        return values if values.shape[-2:] == self.shape else None
 
-def get_spec(name: str) -> DatasetSpec:
-    """The spec of a built-in dataset; an unknown name is a `UserError` with the nearest one."""
-    return SPECS[choose(name, SPECS, "dataset")]
+    def target(self, points: np.ndarray, place: Place | None, affine: np.ndarray) -> np.ndarray:
+        """The points."""
+        return points
 
+    def fitted(self, targets: np.ndarray) -> Any:
+        """Nothing is taken from the training faces."""
+        return self
 
-def chosen_spec(name: str, file: str) -> DatasetSpec:
-    """The spec that `--dataset NAME` and `--spec FILE` ask for: the file's under that name, or a built-in one.
+    def stored(self, targets: np.ndarray) -> np.ndarray:
+        """As they are."""
+        return targets
 
-    `UserError` for neither, an unknown name, a bad file, and a file's spec under the name of a benchmark.
-    """
-    if file:
-        spec = DatasetSpec.from_json(Path(file))
-        spec = replace(spec, name=name or spec.name)
-        check_name(spec.name, "a dataset")
-        if spec.name in SPECS:
-            raise UserError(f"'{spec.name}' is a benchmark; give your own dataset another name with --dataset")
-        return spec
-    if not name:
-        raise UserError(f"give --dataset: {', '.join(SPECS)}, or your own with --spec")
-    return get_spec(name)
+    def crop_again(self, square: np.ndarray, seen: np.ndarray, margin: float) -> np.ndarray:
+        """About the box of the landmarks."""
+        points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), seen)
+        return geometry.square_crop(geometry.landmark_box(points), margin)
+
+    def rows(self, targets: np.ndarray) -> dict[str, np.ndarray]:
+        """None: a benchmark's rows follow from its subsets and attributes."""
+        return {}
+
+    def apart(self, first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
+        """Distances (B, K) in pixels of an input of `size`."""
+        return np.linalg.norm(np.asarray(second, np.float64) - first, axis=2) * size

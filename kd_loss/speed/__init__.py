@@ -1,1 +1,1 @@
-"""The command `benchmark`: the speed of trained networks in their runtimes, and of training."""
+"""The command `benchmark`: the speed of trained networks in their runtimes."""

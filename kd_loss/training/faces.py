@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.datasets.answers import Answers
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.mixed_loader import MixedLoader
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit, holdout
-from kd_loss.datasets.unlabelled import MixedLoader
-from kd_loss.datasets.view import View
+from kd_loss.datasets.view import Answers, View
 from kd_loss.system.errors import UserError
 from kd_loss.training.options import TrainingOptions
 from kd_loss.training.processes import Processes

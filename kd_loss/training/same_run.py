@@ -7,14 +7,14 @@ from typing import Any
 
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.networks import ARCHITECTURES
+from kd_loss.runs.folder import START, data_record, differences, start_record
 from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import read_json, sha256
-from kd_loss.training.methods import parse_methods
+from kd_loss.training.method_specs import parse_methods
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.run import START, data_record, differences, start_record
-from kd_loss.training.sources import teacher_files, with_start
-from kd_loss.training.unlabelled import listing_checksum
+from kd_loss.training.teachers.files import teacher_files, with_start
+from kd_loss.training.unlabelled_faces import listing_checksum
 
 
 def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:

@@ -3,7 +3,7 @@ import pytest
 
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment, warp
 from kd_loss.imaging import geometry
-from kd_loss.schemes.spec import W300
+from kd_loss.schemes.benchmarks import W300
 
 
 def test_no_augmentation_changes_nothing():

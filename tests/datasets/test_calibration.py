@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from kd_loss.datasets.command import PrepareOptions, calibration_line, measure_calibration, run_prepare
-from kd_loss.datasets.sample import Sample
-from kd_loss.datasets.synthetic import draw_archive
+from kd_loss.archives.sample import Sample
+from kd_loss.archives.synthetic import draw_archive
+from kd_loss.datasets.prepare_command import PrepareOptions, calibration_line, measure_calibration, run_prepare
 from kd_loss.detection import Detection
 from kd_loss.imaging.pictures import BadSample
 from kd_loss.system.errors import UserError

@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from kd_loss.datasets.command import PrepareOptions, run_prepare
-from kd_loss.datasets.contact_sheets import LARGE, SMALL, ShowOptions, crop_sheet, paired, run_show, side_colours
+from kd_loss.datasets.contact_sheets import LARGE, SMALL, crop_sheet, paired, side_colours
+from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
+from kd_loss.datasets.show import ShowOptions, run_show
 from kd_loss.schemes.drawing import OTHER, PREDICTED, TRUTH, UNSURE
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError

@@ -6,19 +6,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kd_loss.archives.w300 import read_w300
+from kd_loss.archives.wflw import read_wflw
 from kd_loss.datasets import prepare as prepare_module
-from kd_loss.datasets.command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepare import prepare
+from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import holdout, open_dataset, prepared_names
-from kd_loss.datasets.w300 import read_w300
-from kd_loss.datasets.wflw import read_wflw
 from kd_loss.imaging import geometry
 from kd_loss.imaging.crop import crop_face
 from kd_loss.schemes.pose import POSES
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
 from kd_loss.system.ownership import RECORD
-from tests.datasets.archives import write_w300, write_wflw
+from tests.archives.archives import write_w300, write_wflw
 
 PARTS = {"afw": 4, "helen/testset": 1, "ibug": 1}
 

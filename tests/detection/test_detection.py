@@ -6,9 +6,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from kd_loss.datasets.synthetic import draw_face
 from kd_loss.detection import LOWER, SPREAD, FixedBox, HaarDetector, WholePicture, YuNetDetector
 from kd_loss.imaging.geometry import square_crop
+from kd_loss.synthetic.faces import draw_face
 from kd_loss.system.errors import UserError
 
 SIDE = 320

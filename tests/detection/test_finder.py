@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from kd_loss.datasets.synthetic import draw_face, face_landmarks
 from kd_loss.detection import FinderDetector
 from kd_loss.detection.finder import OF_TILES, _starts
 from kd_loss.detection.layout import CHANNELS, LEVELS, decode
 from kd_loss.imaging.geometry import landmark_box
+from kd_loss.synthetic.faces import draw_face, face_landmarks
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import write_json
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kd_loss.distillation import METHODS, DistillationMethod, Distiller, get_method, per_sample, register
+from kd_loss.distillation import METHODS, DistillationMethod, get_method, per_sample, register
 from kd_loss.distillation.base import parameters_of
 from kd_loss.networks import Card, build_network
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
-from kd_loss.training.methods import load_plugins, parse_methods
+from kd_loss.training.distiller import Distiller
+from kd_loss.training.method_specs import load_plugins, parse_methods
 
 SPEC = DatasetSpec("five", 5, normalisers={"eyes": ((0,), (1,))})
 
@@ -171,7 +172,7 @@ def test_a_method_of_somebody_elses_file(plugin):
 def test_its_connectors_compute_in_float32_under_mixed_precision(plugin, student):
     load_plugins([str(plugin)])
     teacher = build_network(Card("tiny", 0.5, "five", SPEC.to_dict(), 32, "tough", 0.15))
-    from kd_loss.distillation import LiveTeacher
+    from kd_loss.training.teachers.teacher import LiveTeacher
 
     method = get_method("mine", {"power": 1})
     keras.mixed_precision.set_global_policy("mixed_float16")

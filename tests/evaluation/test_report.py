@@ -8,10 +8,10 @@ from kd_loss.evaluation.findings import tables_of
 from kd_loss.evaluation.plots import ced_plot, point_plot
 from kd_loss.evaluation.report import render_html
 from kd_loss.evaluation.result import Result
-from kd_loss.schemes.spec import W300
+from kd_loss.runs.history import history_plot
+from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
 from kd_loss.training.faces import TrainingFaces
-from kd_loss.training.history import history_plot
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.processes import Processes
 

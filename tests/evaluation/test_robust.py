@@ -6,11 +6,10 @@ import json
 import numpy as np
 import pytest
 
-from kd_loss.evaluation.command import run_test
-from kd_loss.evaluation.curves import run_curves
-from kd_loss.evaluation.options import CurvesOptions, EvaluationOptions
+from kd_loss.comparison.draw_loss import CurvesOptions, run_curves
+from kd_loss.evaluation.test_command import EvaluationOptions, run_test
 from kd_loss.networks import Card, build_network, save_network
-from kd_loss.schemes.spec import W300
+from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import write_json
 

@@ -8,15 +8,15 @@ import cv2
 import numpy as np
 import pytest
 
-from kd_loss.datasets.synthetic import draw_face
 from kd_loss.detection import FinderDetector, FixedBox, WholePicture
 from kd_loss.export import web
 from kd_loss.export.web import RUNTIME, copy_runtime, write_page
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.sources import read_picture
 from kd_loss.networks import Card, build_network
+from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.drawing import encode_png
-from kd_loss.schemes.spec import W300
+from kd_loss.synthetic.faces import draw_face
 from kd_loss.system.errors import UserError
 from tests.export.browser import open_page
 

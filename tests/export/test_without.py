@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd_loss.export.command import run_export
-from kd_loss.export.options import ExportOptions
+from kd_loss.export.export_command import ExportOptions, run_export
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.networks import Card, build_network, save_network
-from kd_loss.schemes.spec import W300
+from kd_loss.schemes.benchmarks import W300
 
 PAGE = (Path(__file__).parents[2] / "docs" / "without-kd-loss.md").read_text(encoding="utf-8")
 CODE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from kd_loss.datasets.synthetic import draw_face
+from kd_loss.synthetic.faces import draw_face
 from tests.importing.old_files import SIZE
 
 SCRIPT = Path(__file__).parent / "keras2_files.py"

@@ -4,8 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kd_loss.importing.command import run_import
-from kd_loss.importing.options import ImportOptions
+from kd_loss.importing.import_command import ImportOptions, run_import
 from kd_loss.system.errors import UserError
 
 

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from kd_loss.datasets.synthetic import face_landmarks
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.networks import Card, build_network, save_network
 from kd_loss.runtimes.crop_network import CropNetwork
-from kd_loss.schemes.spec import W300
+from kd_loss.schemes.benchmarks import W300
+from kd_loss.synthetic.faces import face_landmarks
 
 #: of a drawn face, normalised to its crop
 POINTS = face_landmarks("w300", 100, 0, 0) / 100 - 0.5

@@ -3,8 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from kd_loss.datasets.pts import parse_pts
-from kd_loss.inference.command import result_names
+from kd_loss.archives.pts import parse_pts
+from kd_loss.inference.predict_command import result_names
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError

@@ -5,8 +5,7 @@ import pytest
 
 from kd_loss.detection import Detection, HaarDetector
 from kd_loss.imaging import geometry
-from kd_loss.inference.command import make_detector
-from kd_loss.inference.options import PredictOptions
+from kd_loss.inference.predict_command import PredictOptions, make_detector
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.system.errors import UserError

@@ -12,7 +12,7 @@ from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.tracking import FaceTracker, overlap
 from kd_loss.networks import Card
 from kd_loss.runtimes.crop_network import CropNetwork
-from kd_loss.schemes.spec import W300
+from kd_loss.schemes.benchmarks import W300
 
 SHAPE = np.random.default_rng(0).uniform(-0.38, 0.38, (68, 2))
 SHAPE -= (SHAPE.min(axis=0) + SHAPE.max(axis=0)) / 2

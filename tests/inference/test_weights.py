@@ -10,12 +10,11 @@ import cv2
 import numpy as np
 import pytest
 
-from kd_loss.export.command import run_export
-from kd_loss.export.options import ExportOptions
-from kd_loss.inference.command import default_weights
+from kd_loss.export.export_command import ExportOptions, run_export
+from kd_loss.inference.predict_command import default_weights
 from kd_loss.inference.weights import without_keras
 from kd_loss.networks import Card, build_network, save_network
-from kd_loss.schemes.spec import W300
+from kd_loss.schemes.benchmarks import W300
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from kd_loss.networks import Card, build_network, load_network, save_network
 from kd_loss.networks.efficientnet_package import copy_weights
 from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
 from kd_loss.networks.landmark_net import take_weights
-from kd_loss.schemes.spec import COFW, W300
+from kd_loss.schemes.benchmarks import COFW, W300
 from kd_loss.system.errors import UserError
 
 STUDENT = Card("mobileNetV2", 0.35, "w300", W300.to_dict(), 64, "student", 0.15)

@@ -1,7 +1,7 @@
 import numpy as np
 
+from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.drawing import draw_landmarks, sheet
-from kd_loss.schemes.spec import W300
 
 POINTS = np.random.default_rng(0).uniform(-0.3, 0.3, (68, 2))
 

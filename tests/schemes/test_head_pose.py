@@ -3,13 +3,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kd_loss.datasets.synthetic import face_landmarks, face_place
 from kd_loss.imaging.rotations import to_angles
 from kd_loss.schemes import generic_head
+from kd_loss.schemes.benchmarks import COFW, W300, WFLW
 from kd_loss.schemes.drawing import draw_pose
 from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH
 from kd_loss.schemes.head_pose import HeadPose, head_pose, rotation
-from kd_loss.schemes.spec import COFW, W300, WFLW, DatasetSpec
+from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.synthetic.faces import face_landmarks, face_place
 
 
 def project(pose, spec=W300, at=(0.0, 0.0, 6.0), scale=800.0, shift=(320.0, 240.0)):

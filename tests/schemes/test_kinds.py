@@ -4,9 +4,9 @@ from kd_loss.datasets.contact_sheets import DRAWINGS
 from kd_loss.evaluation.kinds import FINDINGS
 from kd_loss.evaluation.result import RESULTS
 from kd_loss.inference.pose import PREDICTORS
+from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.kinds import landmark_scheme, scheme_of
 from kd_loss.schemes.pose import POSES
-from kd_loss.schemes.spec import W300
 from kd_loss.system.errors import UserError
 
 POSE = next(iter(POSES.values()))

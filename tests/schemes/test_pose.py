@@ -3,14 +3,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_loss.datasets.synthetic import face_landmarks, face_place
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
 from kd_loss.schemes.base import Place
+from kd_loss.schemes.benchmarks import COFW, SPECS, W300, WFLW
 from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH, place_of, pose_in_crop
 from kd_loss.schemes.kinds import chosen_scheme, scheme_of
 from kd_loss.schemes.pose import POSES, PoseScheme
-from kd_loss.schemes.spec import COFW, SPECS, W300, WFLW, DatasetSpec
+from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.synthetic.faces import face_landmarks, face_place
 from kd_loss.system.errors import UserError
 
 SCHEME = PoseScheme("own", "w300", mean=(0.1, 0, 0, 0, -0.1, 0.2), deviation=(0.5, 1, 0.25, 0.1, 0.1, 0.2))
@@ -177,7 +178,7 @@ def test_cards_and_names():
 
 def test_drawn_poses_are_exact():
     """The painter's own curves, projected from place and rotation alone, are the landmarks."""
-    from kd_loss.datasets.synthetic import _begin, landmarks_3d
+    from kd_loss.synthetic.faces import _begin, landmarks_3d
 
     for index in range(5):
         face, *_ = _begin(200, 7, index)

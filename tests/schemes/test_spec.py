@@ -4,9 +4,10 @@ import os
 import numpy as np
 import pytest
 
-from kd_loss.datasets.face_shape import FaceShape
-from kd_loss.datasets.synthetic import landmarks_3d
-from kd_loss.schemes.spec import SPECS, DatasetSpec, get_spec
+from kd_loss.schemes.benchmarks import SPECS, get_spec
+from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.synthetic.face_shape import FaceShape
+from kd_loss.synthetic.faces import landmarks_3d
 from kd_loss.system.errors import UserError
 
 

@@ -171,14 +171,14 @@ def test_help_has_headings_and_a_short_usage(capsys):
 @pytest.mark.parametrize(
     ("place", "values"),
     [
-        ("kd_loss.datasets.command:PrepareOptions", {"test_fraction": 0.0}),
-        ("kd_loss.datasets.command:PrepareOptions", {"test_fraction": 1.0}),
-        ("kd_loss.inference.options:PredictOptions", {"smooth": 1000.0}),
-        ("kd_loss.speed.options:BenchmarkOptions", {"seconds": 1000.0}),
+        ("kd_loss.datasets.prepare_command:PrepareOptions", {"test_fraction": 0.0}),
+        ("kd_loss.datasets.prepare_command:PrepareOptions", {"test_fraction": 1.0}),
+        ("kd_loss.inference.predict_command:PredictOptions", {"smooth": 1000.0}),
+        ("kd_loss.speed.benchmark_command:BenchmarkOptions", {"seconds": 1000.0}),
         ("kd_loss.training.options:StudentOptions", {"learning_rate": 1e9}),
         ("kd_loss.training.options:StudentOptions", {"mix_weight": 1e6}),
         ("kd_loss.training.options:StudentOptions", {"dropout": 1.0}),
-        ("kd_loss.evaluation.options:CurvesOptions", {"tough": -0.1}),
+        ("kd_loss.comparison.draw_loss:CurvesOptions", {"tough": -0.1}),
         ("kd_loss.keypoints.options:KeypointOptions", {"validation": 1.0}),
         ("kd_loss.keypoints.options:KeypointOptions", {"crop": 0.05}),
         ("kd_loss.keypoints.options:KeypointTestOptions", {"jitter": 0.6}),
@@ -193,6 +193,6 @@ def test_bounds_of_the_commands(place, values):
 def test_what_the_bounds_leave():
     options = resolve("kd_loss.training.options:StudentOptions")
     assert check_values(options(mix_alpha=0.0, dropout=0.995, extra_share=0.999)).mix_alpha == 0
-    assert check_values(resolve("kd_loss.evaluation.options:CurvesOptions")(tough=0.0)).tough == 0
+    assert check_values(resolve("kd_loss.comparison.draw_loss:CurvesOptions")(tough=0.0)).tough == 0
     with pytest.raises(UserError, match="give --threads"):
-        resolve("kd_loss.speed.options:BenchmarkOptions")(weights=["a.h5"], threads=[]).check()
+        resolve("kd_loss.speed.benchmark_command:BenchmarkOptions")(weights=["a.h5"], threads=[]).check()

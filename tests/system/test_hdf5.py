@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 import pytest
 
-from kd_loss.datasets.cofw import read_cofw
+from kd_loss.archives.cofw import read_cofw
 from kd_loss.importing.legacy_file import read_old_file
 from kd_loss.networks.model_file import check_model_file
 from kd_loss.system import hdf5, sandbox

@@ -10,18 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from kd_loss.comparison.compare import CompareOptions, run_compare
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.demo.command import MARK, run_demo
-from kd_loss.demo.options import DemoOptions
-from kd_loss.evaluation.compare import run_compare
-from kd_loss.evaluation.options import CompareOptions
+from kd_loss.demo.demo_command import MARK, DemoOptions, run_demo
 from kd_loss.networks.card import Card
-from kd_loss.schemes.spec import W300
-from kd_loss.speed.command import run_benchmark
-from kd_loss.speed.options import BenchmarkOptions
-from kd_loss.speed.training import run_training_benchmark
+from kd_loss.schemes.benchmarks import W300
+from kd_loss.speed.benchmark_command import BenchmarkOptions, run_benchmark
 from kd_loss.system.errors import UserError
 from kd_loss.system.ownership import RECORD, claim, record_folder, recorded
+from tools.speed.training import run_training_benchmark
 
 ROOT = Path(__file__).parents[2]
 
@@ -139,7 +136,7 @@ def test_demo_clears_only_a_demo(tmp_path, kind):
 
 def test_a_demo_is_replaced(tmp_path, monkeypatch):
     demo(tmp_path / "demo")
-    monkeypatch.setattr("kd_loss.demo.command._demo", lambda *_: {"faces": 1})
+    monkeypatch.setattr("kd_loss.demo.demo_command._demo", lambda *_: {"faces": 1})
     assert run_demo(DemoOptions(output=tmp_path / "demo")) == {"faces": 1}
     assert sorted(p.name for p in (tmp_path / "demo").iterdir()) == sorted([MARK, RECORD])
 

@@ -1,7 +1,7 @@
 import pytest
 
 from kd_loss.training.options import StudentOptions, TeacherOptions
-from kd_loss.training.teacher import train_teachers
+from kd_loss.training.train_teachers import train_teachers
 
 
 @pytest.fixture(scope="session")

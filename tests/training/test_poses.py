@@ -8,26 +8,23 @@ import cv2
 import numpy as np
 import pytest
 
-from kd_loss.datasets.poses import draw_poses
+from kd_loss.archives.synthetic import draw_poses
+from kd_loss.comparison.compare import CompareOptions, run_compare
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.detection import Detection
-from kd_loss.evaluation.command import run_test
-from kd_loss.evaluation.compare import run_compare
-from kd_loss.evaluation.options import CompareOptions, EvaluationOptions
-from kd_loss.export.command import run_export
-from kd_loss.export.options import ExportOptions
+from kd_loss.evaluation.test_command import EvaluationOptions, run_test
+from kd_loss.export.export_command import ExportOptions, run_export
 from kd_loss.imaging.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
-from kd_loss.inference.command import run_predict
-from kd_loss.inference.options import PredictOptions
+from kd_loss.inference.predict_command import PredictOptions, run_predict
 from kd_loss.networks import Card, load_network
+from kd_loss.runs.history import read_history
 from kd_loss.runtimes.crop_network import open_network
 from kd_loss.schemes.pose import POSES, PoseScheme
 from kd_loss.system.errors import UserError
-from kd_loss.training.history import read_history
 from kd_loss.training.options import StudentOptions, TeacherOptions
-from kd_loss.training.student import train_student
-from kd_loss.training.teacher import train_teachers
+from kd_loss.training.train_student import train_student
+from kd_loss.training.train_teachers import train_teachers
 
 
 def silent(_):
@@ -143,7 +140,7 @@ def test_photographs_without_poses_take_part(options, data, tmp_path, monkeypatc
     for index, image in enumerate(open_dataset("synthetic", data).split("test").images[:6]):
         cv2.imwrite(str(tmp_path / f"{index}.png"), image)
     monkeypatch.setattr(
-        "kd_loss.training.unlabelled.open_detector",
+        "kd_loss.training.unlabelled_faces.open_detector",
         lambda name: lambda image: [Detection((20, 20, image.shape[1] - 40, image.shape[0] - 40), 1.0)],
     )
     function = tmp_path / "teacher.py"
@@ -159,7 +156,7 @@ def test_photographs_without_poses_take_part(options, data, tmp_path, monkeypatc
         [row] = read_history(folder / "history.csv")
         assert row["mixed"] > 0
     kept = {}
-    monkeypatch.setattr("kd_loss.training.student.Training", lambda *_, **given: kept.update(given) or 1 / 0)
+    monkeypatch.setattr("kd_loss.training.train_student.Training", lambda *_, **given: kept.update(given) or 1 / 0)
     with pytest.raises(ZeroDivisionError):  # no need to train again
         train_student(dataclasses.replace(asked, teacher_views=2), tell=silent)
     said = kept["unlabelled"].answers["mine"].landmarks
@@ -224,7 +221,7 @@ def test_predict_writes_angles_and_position(student, tmp_path, capsys, monkeypat
     picture = tmp_path / "photo.png"
     cv2.imwrite(str(picture), np.full((60, 80, 3), 90, np.uint8))
     found = [Detection((10.0, 10.0, 30.0, 30.0), 2.0)]
-    monkeypatch.setattr("kd_loss.inference.command.open_detector", lambda *_, **__: lambda image: found)
+    monkeypatch.setattr("kd_loss.inference.predict_command.open_detector", lambda *_, **__: lambda image: found)
     output = tmp_path / "out"
     options = PredictOptions(sources=[str(picture)], weights=str(student / "best.h5"), output=output)
     [face] = run_predict(options)

@@ -17,12 +17,12 @@ import pytest
 
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.mixed_loader import MixedLoader
 from kd_loss.datasets.order import FaceOrder
-from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.datasets.view import View
 from kd_loss.networks import load_network
+from kd_loss.runs.history import read_history
 from kd_loss.system.errors import UserError
-from kd_loss.training.history import read_history
 from kd_loss.training.options import TrainingOptions, checked
 from kd_loss.training.processes import Processes, join
 

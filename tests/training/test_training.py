@@ -19,13 +19,13 @@ from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.view import View
 from kd_loss.distillation import Distiller, LiveTeacher, get_method
 from kd_loss.networks import Card, build_network, load_network
-from kd_loss.schemes.spec import COFW
+from kd_loss.runs.history import read_history
+from kd_loss.schemes.benchmarks import COFW
 from kd_loss.system.errors import UserError
-from kd_loss.training.history import read_history
 from kd_loss.training.options import StudentOptions, TeacherOptions
-from kd_loss.training.student import train_student
-from kd_loss.training.teacher import train_teachers
-from kd_loss.training.train import learning_rate
+from kd_loss.training.train_student import train_student
+from kd_loss.training.train_teachers import train_teachers
+from kd_loss.training.trainer import learning_rate
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,0 +1,70 @@
+"""Faces of other schemes as partly annotated training faces: several archives become one training set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from kd_loss.archives.sample import Archive, Sample
+from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
+
+
+def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
+    """Points (M, 2) of one scheme as points (K, 2) of another, NaN where the first has none of the kind.
+
+    >>> from kd_loss.schemes.spec import CFP30, W300
+    >>> half = np.arange(60.0).reshape(30, 2)
+    >>> translate(half, CFP30, W300)[[36, 45]].tolist()      # the right eye is seen, the left one is not
+    [[24.0, 25.0], [nan, nan]]
+    """
+    indices = source.same[target.name]
+    flip = target.flip_index
+    mirrored = False
+    if source.half:
+        outer, inner = source.half
+        mirrored = landmarks[outer, 0] > landmarks[inner, 0]
+    result = np.full((target.points, 2), np.nan)
+    for own, index in enumerate(indices):
+        if index is not None:
+            result[flip[index] if mirrored else index] = landmarks[own]
+    return result
+
+
+def add_faces(archive: Archive, other: Archive) -> Archive:
+    """An archive with the training faces of another, whose scheme says which points of the first its own are.
+
+    They are `extra`: never held out, never tested on. `UserError` where the schemes have nothing to do with
+    each other.
+    """
+    spec, more = archive.spec, other.spec
+    assert isinstance(spec, DatasetSpec)  # the command sees to it
+    assert isinstance(more, DatasetSpec)
+    indices = more.same.get(spec.name)
+    if indices is None or any(i is not None and i >= spec.points for i in indices):
+        known = ", ".join(more.same) or "none"
+        raise UserError(
+            f"--also {more.name}: that scheme does not say which points of '{spec.name}' its own are (it knows: "
+            f'{known}); give a spec with "same": {{"{spec.name}": [an index or null for each of its points]}}'
+        )
+    samples: list[Sample] = [
+        replace(
+            sample,
+            name=f"{more.name}/{sample.name}",
+            landmarks=translate(sample.landmarks, more, spec),
+            split="train",
+            subset=more.name,
+            group=f"{more.name}/{sample.group}",
+            attributes={},
+            extra=True,
+        )
+        for sample in other.samples
+        if sample.split == "train"
+    ]
+    return Archive(
+        spec,
+        [*archive.samples, *samples],
+        [*archive.warnings, *(f"{more.name}: {warning}" for warning in other.warnings)],
+        [*archive.problems, *other.problems],
+    )

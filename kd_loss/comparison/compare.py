@@ -1,0 +1,317 @@
+"""The command `compare`: several methods on equal terms.
+
+Each student is a run of its own under `runs/<dataset>/<name>/`, so that a comparison that was stopped goes
+on where it was, and a method that fails does not take the others with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, open_dataset
+from kd_loss.evaluation.kinds import findings_of
+from kd_loss.evaluation.metrics import Score, holm, seeds_and_faces
+from kd_loss.evaluation.plots import ced_plot
+from kd_loss.evaluation.pose_result import PoseResult
+from kd_loss.evaluation.report import print_table, render_html
+from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
+from kd_loss.runs.history import read_history
+from kd_loss.system.configuration import check_values, option
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file, read_json, write_json
+from kd_loss.system.ownership import claim
+from kd_loss.training.method_specs import (
+    heard_by,
+    load_plugins,
+    named_stages,
+    narrowed,
+    parse_methods,
+    read_method,
+    read_stage,
+    settings_of,
+    split_methods,
+    split_stages,
+)
+from kd_loss.training.options import DistillationOptions, StudentOptions
+from kd_loss.training.same_run import check_same
+from kd_loss.training.teachers.files import teacher_files, with_start
+from kd_loss.training.train_student import check_student, train_student
+
+AnyResult = Result | PoseResult
+BASELINE = "none"
+#: the row of the network that all students start from (`--init`)
+START = "start"
+
+
+def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) -> None:
+    """Refuse what is wrong with the methods, their settings and teachers before any training."""
+    check_values(options)
+    load_plugins(options.plugin)
+    names = [student_options(options, method, options.seed, folder).name for method in options.methods]
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            first, again = options.methods[names.index(name)], options.methods[number]
+            raise UserError(f"--methods names a method twice, or two whose runs have one name: '{first}' and '{again}'")
+    trainings = [parts for method in options.methods for parts in trainings_of(method)]
+    owners = {read_method(part, "--methods").name for parts in trainings for part in parts}
+    for text in options.set:
+        if text.partition(".")[0] not in owners:
+            raise UserError(f"--set {text}: no such method among {', '.join(sorted(owners))}")
+    for method in options.methods:
+        for stage in named_stages(student_options(options, method, options.seed, folder)):
+            check_student(stage)
+        for seed in range(options.seed, options.seed + options.seeds):
+            for stage in named_stages(student_options(options, method, seed, folder)):
+                check_same(stage, dataset)
+    place = options.runs / options.dataset / folder
+    if not _is_comparison(place):
+        claim(place, ["compare.json", "report.html", "ced.png"])
+
+
+def _is_comparison(folder: Path) -> bool:
+    try:
+        return {"methods", "failures"} <= read_json(folder / "compare.json", "the comparison").keys()
+    except UserError:
+        return False
+
+
+def run_compare(options: CompareOptions) -> dict[str, Any]:
+    """Train what is not trained yet, test all, write `compare.json` and `report.html`; returns the former."""
+    folder_name = options.name or "compare"
+    dataset = open_dataset(options.dataset, options.data)
+    options = replace(options, dataset=dataset.folder.name)
+    from_teacher = options.init == "teacher"
+    options = with_one_start(options, dataset)
+    check_first(options, folder_name, dataset)
+    split = dataset.split("test")
+    results: dict[str, list[AnyResult]] = {}
+    seeds: dict[str, list[int]] = {}
+    seconds: dict[str, float] = {}
+    failures: dict[str, str] = {}
+    for seed in range(options.seed, options.seed + options.seeds):
+        for method in options.methods:
+            student = student_options(options, method, seed, folder_name)
+            run = options.runs / options.dataset / student.name
+            try:
+                if not (run / "finished.json").is_file():
+                    keras.backend.clear_session()
+                    print(f"== {method}, seed {seed} ==", flush=True)
+                    train_student(student)
+                results.setdefault(method, []).append(test_network(run / "best.h5", method, dataset, split, 32))
+                seeds.setdefault(method, []).append(seed)
+            except Exception as error:
+                failures[f"{method}, seed {seed}"] = f"{type(error).__name__}: {error}"
+                print(f"failed: {method}, seed {seed}: {error}", flush=True)
+                continue
+            parent = options.runs / options.dataset
+            histories = [read_history(parent / stage.name / "history.csv") for stage in named_stages(student)]
+            seconds[method] = float(np.median([row["seconds"] for history in histories for row in history]))
+    if not results:
+        raise UserError(f"every method failed; the first: {next(iter(failures.values()))}")
+    if options.init and not from_teacher:
+        try:
+            results = {START: [test_network(Path(options.init), START, dataset, split, 32)], **results}
+        except UserError as error:  # of another scheme: it has no landmarks to compare
+            print(f"the start is not in the table: {error}")
+    results, told = _with_teacher(options, results, dataset, split)
+    summary = {**summarise(results, seconds, failures, seeds), "teacher": told}
+    write_comparison(options.runs / options.dataset / folder_name, options, results, summary)
+    return summary
+
+
+def with_one_start(options: CompareOptions, dataset: PreparedDataset) -> CompareOptions:
+    """With `--init teacher` as the file that it means: the same for every method, whoever hears that teacher."""
+    if options.init != "teacher":
+        return options
+    load_plugins(options.plugin)
+    stages = [s for method in options.methods for s in named_stages(student_options(options, method, 0, "compare"))]
+    methods = [method for stage in stages for method in parse_methods(stage.method, stage.set)]
+    given = {"teacher": options.teacher, "tough": options.tough, "tolerant": options.tolerant, "init": options.init}
+    return replace(options, init=with_start(replace(stages[0], **given), methods, dataset.folder.name).init)  # type: ignore[arg-type]
+
+
+def _with_teacher(
+    options: CompareOptions, results: dict[str, list[AnyResult]], dataset: PreparedDataset, split: PreparedSplit
+) -> tuple[dict[str, list[AnyResult]], str]:
+    """The results with their distance to the first teacher that can be asked, and which that is: `tough: best.h5`."""
+    if not isinstance(next(iter(results.values()))[0], Result):
+        return results, ""
+    files: dict[str, list[str]] = {}
+    for method in options.methods:
+        for stage in named_stages(student_options(options, method, options.seed, "")):
+            found = teacher_files(stage, parse_methods(stage.method, stage.set), dataset.folder.name)
+            files |= {role: texts for role, (texts, _) in found.items() if role not in files}
+    for role, texts in files.items():
+        try:
+            if any(text.partition(":")[0].endswith(".py") for text in texts):
+                raise UserError(f"{role} is a Python function")
+            members = [test_network(Path(text), role, dataset, split, 32) for text in texts]
+            told = mean_teacher(members, "+".join(texts))
+        except UserError as error:  # of another runtime, or another scheme
+            print(f"no distance to the teacher: {error}")
+            continue
+        named = f"{role}: {' + '.join(texts)}"
+        return {name: [with_teacher(run, told) for run in runs] for name, runs in results.items()}, named
+    return results, ""
+
+
+def summarise(
+    results: Mapping[str, Sequence[AnyResult]],
+    seconds: Mapping[str, float],
+    failures: Mapping[str, str],
+    seeds: Mapping[str, Sequence[int]],
+) -> dict[str, Any]:
+    """Mean and standard deviation over seeds of every figure, and the paired difference to `none`.
+
+    Differences are paired by seed and by face, their intervals a bootstrap over both (`metrics.seeds_and_faces`);
+    `p` is corrected for the number of methods that are compared. A seed that failed in one of two is left out of their
+    difference; `seeds` are those of each method's results.
+    """
+    methods: dict[str, Any] = {}
+    metric = next(iter(results.values()))[0].split.spec.metric
+    base = dict(zip(seeds.get(BASELINE, ()), results.get(BASELINE, ()), strict=True))
+    for method, runs in results.items():
+        scores = [run.scores() for run in runs]
+        more = [run.more() for run in runs]
+        nme = {row: [score[row].nme for score in scores] for row in scores[0]}
+        full: list[Score] = [score["full"] for score in scores]
+        entry: dict[str, Any] = {
+            "seeds": len(runs),
+            metric: {row: {"mean": float(np.mean(v)), "std": _std(v)} for row, v in nme.items()},
+            "fr_10": float(np.mean([score.fr_10 for score in full])),
+            "auc_10": float(np.mean([score.auc_10 for score in full])),
+            **{name: float(np.mean([one[name] for one in more])) for name in more[0]},
+            "seconds_per_epoch": seconds.get(method),
+        }
+        if method not in (BASELINE, START):
+            own = dict(zip(seeds[method], runs, strict=True))
+            if both := [seed for seed in own if seed in base]:
+                first, second = (np.stack([these[seed].values for seed in both]) for these in (own, base))
+                entry["against_none"] = asdict(seeds_and_faces(first, second))
+        methods[method] = entry
+    compared = [entry["against_none"] for entry in methods.values() if "against_none" in entry]
+    for difference, p in zip(compared, holm([difference["p"] for difference in compared]), strict=True):
+        difference["p"] = p
+    return {"methods": methods, "failures": dict(failures)}
+
+
+def _std(values: Sequence[float]) -> float | None:
+    return float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+def _rows(
+    summary: Mapping[str, Any], metric: str, shares: tuple[str, str], more: Sequence[str]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows; `metric` is the scheme's, `shares` name the failure rate and the area, `more` columns."""
+    methods = summary["methods"]
+    names = list(next(iter(methods.values()))[metric])
+    header = ["method", *names, *more, "against none, 95 %", "p", *shares, "s per epoch", "seeds"]
+    rows = []
+    for method, entry in methods.items():
+        cells = []
+        for name in names:
+            spread = entry[metric][name]["std"]
+            cells.append(f"{entry[metric][name]['mean']:.2f}" + (f" ± {spread:.2f}" if spread is not None else ""))
+        cells += [f"{entry[name]:.4f}" if name == "akd" else f"{entry[name]:.2f}" for name in more]
+        gain = entry.get("against_none")
+        paired = f"{gain['mean']:+.2f} ({gain['low']:+.2f}…{gain['high']:+.2f})" if gain else "–"
+        p = f"{gain['p']:.3f}" if gain else "–"
+        pace = entry["seconds_per_epoch"]
+        rest = [f"{entry['fr_10']:.2f}", f"{entry['auc_10']:.3f}", "–" if pace is None else f"{pace:.1f}"]
+        rows.append([method, *cells, paired, p, *rest, str(entry["seeds"])])
+    return header, rows
+
+
+def unequal(options: CompareOptions) -> list[str]:
+    """A line for each method whose stages are longer or shorter than the other methods' epochs."""
+    lengths = {method: epochs_of(method, options.epochs) for method in options.methods}
+    return [
+        f"{method} has {epochs} epochs in all, the others {options.epochs}."
+        for method, epochs in lengths.items()
+        if epochs != options.epochs
+    ]
+
+
+def write_comparison(
+    folder: Path, options: CompareOptions, results: Mapping[str, Sequence[AnyResult]], summary: Mapping[str, Any]
+) -> None:
+    """Print the table; write `compare.json`, `ced.png` and `report.html`."""
+    first = next(iter(results.values()))[0]
+    spec = first.split.spec
+    found = findings_of(spec)
+    header, rows = _rows(summary, spec.metric, found.shares, list(first.more()))
+    title = found.title(spec)
+    print_table(title, header, rows, turned=len(first.more()) > 1)  # a column a method where there are many figures
+    errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
+    curves = ced_plot(errors, words=spec.metric_words)
+    size, told = first.network["size"], summary["teacher"]
+    lengths = unequal(options)
+    for line in lengths:
+        print(line)
+    page = render_html(
+        title=f"Methods compared on {spec.name}",
+        lines=[
+            f"{options.arch}, {size} px, {options.epochs} epochs, batch {options.batch_size}, {options.seeds} seeds.",
+            *lengths,
+            "± is the standard deviation over seeds; the interval is a paired bootstrap over seeds and faces;",
+            "p is that of the bootstrap, corrected for the number of methods (Holm).",
+            *([f"akd: 1/K Σ ‖S − T‖ to the landmarks of {told}, in units of the −1…1 grid."] if told else []),
+            *(f"failed: {who}: {why}" for who, why in summary["failures"].items()),
+        ],
+        tables=[{"title": title, "header": header, "rows": rows}],
+        pictures=[{"title": "Cumulative error distribution", "text": "all seeds together", "png": curves}],
+        details={},
+    )
+    with atomic_file(folder / "ced.png") as path:
+        path.write_bytes(curves)
+    with atomic_file(folder / "report.html") as path:
+        path.write_text(page, encoding="utf-8")
+    write_json(folder / "compare.json", summary)
+    print(f"report: {folder / 'report.html'}")
+
+
+@dataclass(frozen=True)
+class CompareOptions(DistillationOptions):
+    """Train a student by each method with the same seeds, epochs and data, and compare them on the test faces."""
+
+    methods: list[str] = option(
+        ["none", "kd_loss"], "methods, with settings of their own in parentheses: 'kd(imitation=0.5)'; a combination "
+        "as kd_loss+srrl:0.1; stages, one after the other, as 'aht(alpha=0)=20/ail=20@P5'", group="methods",
+    )  # fmt: skip
+    seeds: int = option(3, "students per method; their seeds count up from --seed", within=(1, 1000))
+
+
+def trainings_of(method: str) -> list[list[str]]:
+    """The methods of each stage, or of the one training."""
+    stages = [read_stage(stage, "--methods").methods for stage in split_stages(method)]
+    return stages or [split_methods(method)]
+
+
+def epochs_of(method: str, epochs: int) -> int:
+    """How long a student of it is trained, where those of one training have `epochs`."""
+    return sum(read_stage(stage, "--methods").epochs for stage in split_stages(method)) or epochs
+
+
+def student_options(options: CompareOptions, method: str, seed: int, folder: str) -> StudentOptions:
+    """One student of a comparison; the settings and the teachers of other methods are left out."""
+    trainings = trainings_of(method)
+    shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions)}
+    del shared["methods"], shared["seeds"]
+    shared["set"] = settings_of(options.set, [part for training in trainings for part in training])
+    name = f"{folder}/{re.sub('[^A-Za-z0-9_+.-]+', '-', method).strip('-')}-seed{seed}"
+    stages = split_stages(method)
+    own_way: dict[str, Any] = {"stages": stages} if stages else {"method": trainings[0]}
+    student = StudentOptions(**{**shared, **own_way, "seed": seed, "name": name})
+    heard = {role for training in trainings for role in heard_by(training, options.set, options.teacher)}
+    student = narrowed(student, heard)
+    parent = options.runs / options.dataset
+    started = any((parent / stage.name / "config.json").is_file() for stage in named_stages(student))
+    return dataclasses.replace(student, resume=started)

@@ -1,0 +1,63 @@
+"""The command `draw-loss`: KD-Loss drawn as the paper's figures have it, in both variants."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+from kd_loss.distillation.kd_loss_formulae import VARIANTS, WEIGHTS, coordinate_terms
+from kd_loss.system.configuration import check_values, option
+from kd_loss.system.files import atomic_file
+from kd_loss.system.ownership import claim
+
+matplotlib.use("Agg")
+from matplotlib.figure import Figure
+
+
+def run_curves(options: CurvesOptions) -> Path:
+    """Write the picture: a column per variant; value above, slope of the whole below."""
+    options = check_values(options)
+    limit = 2.5 * max(options.tough, options.tolerant, 0.01)
+    error = np.linspace(-limit, limit, 2001).astype("float32")
+    tough, tolerant = (np.full_like(error, value) for value in (options.tough, options.tolerant))
+    figure = Figure(figsize=(11, 6.5))
+    axes = figure.subplots(2, 2, sharex=True)
+    for column, variant in enumerate(VARIANTS):
+        terms = coordinate_terms(np.abs(error), tough, tolerant, variant)
+        weights = dict(zip(terms, WEIGHTS, strict=True))
+        upper, lower = axes[0, column], axes[1, column]
+        for name, values in terms.items():
+            upper.plot(error, weights[name] * values, label=f"{weights[name]:g} · {name}")
+        total = sum(weights[name] * values for name, values in terms.items())
+        upper.plot(error, total, "k", label="sum")
+        lower.plot(error, np.gradient(total, error), "k")
+        for axis in (upper, lower):
+            for value, style in ((options.tough, "--"), (options.tolerant, ":")):
+                axis.axvline(value, color="grey", linewidth=0.8, linestyle=style)
+                axis.axvline(-value, color="grey", linewidth=0.8, linestyle=style)
+            axis.grid(alpha=0.3)
+            axis.locator_params(axis="x", nbins=7)
+        upper.set_title(f"variant = {variant}")
+        upper.legend(frameon=False)
+        lower.set(xlabel="student − truth (dashed: tough, dotted: tolerant teacher)", ylim=(-9, 9))
+    axes[0, 0].set_ylabel("loss")
+    axes[1, 0].set_ylabel("slope of the sum")
+    claim(options.output.parent, [options.output.name])
+    with atomic_file(options.output, ".png") as path:
+        figure.savefig(path, dpi=100, bbox_inches="tight")
+    print(options.output)
+    return options.output
+
+
+@dataclass(frozen=True)
+class CurvesOptions:
+    """Draw the terms of KD-Loss and their sum against the student's error, for both variants."""
+
+    tough: float = option(0.02, "error of the tough teacher, in normalised units", within=(0, math.inf))
+    tolerant: float = option(0.04, "error of the tolerant teacher", within=(0, math.inf))
+    output: Path = option(Path("kd_loss.png"), "the picture to write")
+    config: str = option("", "JSON or TOML file with options; those of the command line win")

@@ -1,0 +1,197 @@
+"""The command `prepare`."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kd_loss.system.configuration import check_values, option
+from kd_loss.system.errors import UserError
+from kd_loss.system.ownership import check_replaceable
+from kd_loss.system.terminal import counted
+
+if TYPE_CHECKING:
+    from kd_loss.archives.sample import Archive, Sample
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """Crop, resize and normalise annotated faces into data/<dataset>/, ready for training."""
+
+    dataset: str = option(
+        "",
+        "w300, cofw, wflw, synthetic, synthetic_cofw, synthetic_wflw, or a name with --spec; head poses: "
+        "pose_synthetic, pose_w300, pose_cofw, pose_wflw, pose_biwi, pose_300wlp, pose_aflw2000, pose_pointing04",
+    )
+    source: str = option("", "folder of the archive, or a CSV of pictures and points; not needed for synthetic faces")
+    spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
+    format: str = option(
+        "auto", "auto; or folder: images with one .npy or .pts each, or one CSV", choices=("auto", "folder")
+    )
+    size: int = option(224, "side of a crop in pixels", within=(16, 1024), group="crops")
+    margin: float = option(
+        0.15, "added to each side of the landmark box, as a fraction of its longer side", within=(0, 2)
+    )
+    room: float = option(
+        0.25, "photograph kept on each side of a crop, for augmentation, as a share of its side", within=(0, 1)
+    )
+    also: list[str] = option(
+        [],
+        "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or spec.json=FOLDER",
+        group="faces",
+    )
+    variance: float = option(0.90, "share of the variance that the soft landmarks keep", above=0, below=1)
+    test_fraction: float = option(
+        0.1, "share of photographs for testing, where the source has no split", above=0, below=1
+    )
+    skip_bad: bool = option(False, "leave bad samples out instead of refusing the whole")
+    count: int = option(
+        2000,
+        "faces to draw for training (synthetic); a quarter more for testing",
+        within=(4, math.inf),
+        group="drawn faces",
+    )
+    seed: int = option(0, "of the drawn faces", within=(0, 2**32 - 1))
+    data: Path = option(Path("data"), "folder of the prepared datasets", group="results")
+    config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+
+def _with_others(archive: Archive, options: PrepareOptions) -> Archive:
+    """The archive with the training faces of those that `--also` names."""
+    from kd_loss.archives.merge import add_faces
+    from kd_loss.archives.registry import merged_request, read_archive, request_of
+    from kd_loss.schemes.kinds import chosen_scheme, landmark_scheme
+
+    if options.also:
+        landmark_scheme(archive.spec, f"--also adds faces with landmarks: not to a dataset of a {archive.spec.noun}")
+    for text in options.also:
+        name, equals, folder = text.partition("=")
+        if not equals or not name or not folder:
+            raise UserError(f"--also {text} is not of the form scheme=folder, e.g. cfp30=/path/CFP")
+        scheme = chosen_scheme("", name) if name.endswith(".json") else chosen_scheme(name, "")
+        archive = add_faces(archive, read_archive(scheme, merged_request(request_of(options), folder)))
+    return archive
+
+
+def _check_target(target: Path, source: str) -> None:
+    """Preparing replaces a folder: it has to be a dataset that was prepared before, and not the source."""
+    place = target.resolve()
+    if source and (place == Path(source).resolve() or place in Path(source).resolve().parents):
+        raise UserError(f"the source {source} lies in {target}, which preparing replaces; give another --data")
+    check_replaceable(target)
+
+
+def _check_room(options: PrepareOptions) -> None:
+    """Refuse to draw more faces than there is room for, before the first is drawn."""
+    faces = options.count + options.count // 4
+    needed = faces * 3 * options.size**2
+    place = options.data.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed > free:
+        raise UserError(
+            f"{counted(faces, 'face')} of {options.size} px take {needed / 1e9:,.0f} GB, {place} has room for "
+            f"{free / 1e9:,.0f} GB; give a smaller --count or another --data"
+        )
+
+
+def measure_calibration(samples: Sequence[Sample]) -> dict[str, Any]:
+    """Where a detector's box has the landmarks of a scheme, measured on its training faces; empty where it cannot be.
+
+    The shipped finder looks at up to a few hundred photographs; without its file, the Haar cascade.
+    """
+    import numpy as np
+
+    from kd_loss.detection.calibration import measure
+    from kd_loss.detection.choice import open_detector
+    from kd_loss.imaging.pictures import BadSample
+
+    name = "finder"
+    try:
+        detector = open_detector(name)
+    except UserError:
+        name, detector = "haar", open_detector("haar")
+    try:
+        whole = [sample for sample in samples if not np.isnan(sample.landmarks).any()]
+        calibration, looked = measure(((sample.load, sample.landmarks) for sample in _spread(whole)), detector)
+    except BadSample:  # it was read a moment ago
+        return {}
+    return {} if calibration is None else {"detector": name, "looked": looked, **calibration.to_dict()}
+
+
+def draw_sheets(folder: Path, manifest: dict[str, Any]) -> None:
+    """Draw the training faces, so that a wrong scheme is seen before a training; see `kd-loss show`."""
+    from kd_loss.datasets.contact_sheets import write_sheets
+    from kd_loss.datasets.prepared import PreparedDataset
+    from kd_loss.schemes.kinds import scheme_of
+
+    scheme = scheme_of(manifest["spec"], str(folder))
+    write_sheets(PreparedDataset(folder, manifest, scheme).split("train"), folder)
+
+
+def calibration_line(calibration: dict[str, Any]) -> str:
+    """What `prepare` says about a calibration."""
+    if not calibration:
+        return "detectors do not know these faces: predict takes --detector none (cropped pictures) or --box"
+    return (
+        f"landmark box: {calibration['side']:.2f} of the {calibration['detector']}'s box, moved by "
+        f"{calibration['x']:+.2f}, {calibration['y']:+.2f} of it; from {calibration['faces']} of "
+        f"{calibration['looked']} faces (spread {calibration['spread'][2]:.2f}, {calibration['spread'][0]:.2f}, "
+        f"{calibration['spread'][1]:.2f})"
+    )
+
+
+def _spread(samples: Sequence[Sample], most: int = 300) -> Sequence[Sample]:
+    """At most `most` samples from all over a list."""
+    return samples[:: max(1, len(samples) // most)][:most]
+
+
+def run_prepare(options: PrepareOptions) -> dict[str, Any]:
+    """Prepare a dataset and say what became of it."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from kd_loss.archives.registry import read_archive, request_of
+    from kd_loss.datasets.prepare import check_crop, prepare
+    from kd_loss.schemes.kinds import chosen_scheme
+
+    console = Console(stderr=True)
+
+    def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
+        return track(items, "faces", total, console=console, transient=True, disable=not console.is_terminal)
+
+    options = check_values(options)
+    check_crop(options.size, options.margin, options.room)
+    if not options.source:
+        _check_room(options)
+    scheme = chosen_scheme(options.dataset, options.spec)
+    target = options.data / scheme.name
+    _check_target(target, options.source)
+    archive = _with_others(read_archive(scheme, request_of(options)), options)
+    manifest = prepare(
+        archive,
+        target,
+        size=options.size,
+        margin=options.margin,
+        room=options.room,
+        variance=options.variance,
+        skip_bad=options.skip_bad,
+        calibrate=measure_calibration,
+        draw=draw_sheets,
+        tell=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+        progress=progress,
+    )
+    counts = ", ".join(f"{sum(c.values())} {split}" for split, c in manifest["counts"].items())
+    model = manifest["shape_model"]
+    print(
+        f"{target}: {counts} faces of {manifest['size']} px, {archive.spec.noun}; soft landmarks "
+        f"keep {model['kept']:.1%} of the variance in {model['components']} components"
+    )
+    print(calibration_line(manifest["calibration"]))
+    print(f"look at {target / 'crops.png'} and {target / 'augmented.png'} before training")
+    return manifest

@@ -1,0 +1,186 @@
+"""The command `test`."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss.datasets.prepared import open_dataset
+from kd_loss.evaluation.findings import TO_TEACHER, lines_of, metrics_of
+from kd_loss.evaluation.kinds import findings_of
+from kd_loss.evaluation.pose_result import PoseResult
+from kd_loss.evaluation.published import is_official
+from kd_loss.evaluation.report import print_table, render_html
+from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
+from kd_loss.runs.folder import finished_runs
+from kd_loss.runs.history import read_history
+from kd_loss.system.configuration import check_values, option
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import atomic_file, read_json, write_json
+from kd_loss.system.ownership import check_free, claim
+
+#: name in the table -> role and method on the cards of its runs
+BESIDE = {
+    "tough teacher": ("tough", None),
+    "tolerant teacher": ("tolerant", None),
+    "student alone": ("student", "none"),
+    "student, KD-Loss": ("student", "kd_loss"),
+}
+
+#: what a test leaves in its folder
+FILES = (
+    *("metrics.json", "report.html", "predictions.npz"),
+    *("ced.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png", "curves.png"),
+)
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a training, not just one with a file called `config.json`."""
+    try:
+        return {"role", "decided_by"} <= read_json(folder / "config.json", "the configuration").keys()
+    except UserError:
+        return False
+
+
+def _history(path: Path) -> list[dict[str, float]]:
+    """The history of the training in a folder; none where the file of that name is something else's."""
+    try:
+        return read_history(path)
+    except UserError as error:
+        print(f"warning: left out: {error}")
+        return []
+
+
+def run_name(path: Path) -> str:
+    """What a table calls a weights file: its run, or the file where it lies outside of one."""
+    return path.parent.name if is_run(path.parent) else path.stem
+
+
+def find_beside(runs: Path, dataset: str, chosen: list[Path]) -> dict[Path, str]:
+    """The newest finished run of each kind, without those that are tested anyway."""
+    given = {path.resolve() for path in chosen}
+    found: dict[Path, str] = {}
+    for name, (role, method) in BESIDE.items():
+        finished = finished_runs(runs / dataset, role=role, method=method)
+        if finished and not given & {p.resolve() for p in finished}:
+            found[finished[-1]] = f"{name} ({finished[-1].parent.name})"
+    return found
+
+
+def output_folder(options: EvaluationOptions, weights: Path) -> Path:
+    """Where results go: `--output`, the weights' run, or a folder of their own among the runs."""
+    if options.output:
+        return Path(options.output)
+    if is_run(weights.parent):
+        return weights.parent
+    return options.runs / options.dataset / f"test-{weights.stem}"
+
+
+def run_test(options: EvaluationOptions) -> dict[str, Any]:
+    """Test, print the table, write `metrics.json`, `report.html` and the pictures; returns the metrics."""
+    options = check_values(options)
+    options.check()
+    paths = [Path(text) for text in options.weights]
+    dataset = open_dataset(options.dataset, options.data)
+    split = dataset.split(options.split)
+    folder = output_folder(options, paths[0])
+    if not is_run(folder):
+        check_free(folder, FILES)
+    teacher = None
+    if options.teacher:  # first: a wrong one is not to be told after all the others were tested
+        teacher = test_network(Path(options.teacher), "teacher", dataset, split, options.batch_size)
+        told = mean_teacher([teacher], options.teacher)
+    ways = (True, False) if options.mirror else (False,)
+    results = [
+        test_network(path, run_name(path), dataset, split, options.batch_size, mirror)
+        for path in paths
+        for mirror in ways
+    ]
+    beside = find_beside(options.runs, dataset.folder.name, paths) if options.beside else {}
+    for path, name in beside.items():
+        try:
+            results.append(test_network(path, name, dataset, split, options.batch_size))
+        except UserError as error:
+            print(f"warning: left out: {error}")
+    if teacher:
+        results = [*(with_teacher(result, told) for result in results), teacher]
+    if not is_run(folder):
+        claim(folder, FILES)
+    official = is_official(split.spec.name, dict(Counter(split.subset.tolist())), dict(split.spec.official))
+    metrics = write_results(folder, results, official, options.worst)
+    print(f"report: {folder / 'report.html'}")
+    return metrics
+
+
+def write_results(
+    folder: Path,
+    results: Sequence[Result | PoseResult],
+    official: bool,
+    worst_count: int = 20,
+    *,
+    notes: Sequence[str] = (),
+    curves: Path | None = None,
+) -> dict[str, Any]:
+    """Print the first table and write everything into a folder; returns what is in `metrics.json`.
+
+    `notes` open the report; `curves` is the history of the first network's training (that of the
+    folder, if there is one, by default).
+    """
+    first = results[0]
+    found = findings_of(first.split.spec)
+    tables = found.tables(results, official)
+    for table in (t for t in tables if t is tables[0] or t["title"] == TO_TEACHER):
+        print_table(table["title"], table["header"], table["rows"])
+    history = _history(curves or folder / "history.csv")
+    pictures = [found.error_curves(results), *found.pictures(first, worst_count, history)]
+    config = folder / "config.json"
+    page = render_html(
+        title=f"{first.name} on {first.split.spec.name}",
+        lines=[*notes, *lines_of(results, official)],
+        tables=tables,
+        pictures=[{"title": picture.title, "text": picture.text, "png": picture.png} for picture in pictures],
+        details={"Options of the run": config.read_text(encoding="utf-8")} if is_run(folder) else {},
+    )
+    metrics = metrics_of(results, official)
+    for picture in pictures:
+        with atomic_file(folder / f"{picture.name}.png") as path:
+            path.write_bytes(picture.png)
+    with atomic_file(folder / "predictions.npz", ".npz") as path:
+        arrays: dict[str, Any] = {"name": first.split.name, "predicted": first.predicted, "truth": first.truth}
+        arrays[first.split.spec.metric] = first.values
+        np.savez(path, **arrays)
+    with atomic_file(folder / "report.html") as path:
+        path.write_text(page, encoding="utf-8")
+    write_json(folder / "metrics.json", metrics)
+    return json.loads(json.dumps(metrics))
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Test networks on a prepared dataset: NME, FR, AUC per subset, CED, pictures, report.html."""
+
+    weights: list[str] = option([], "weights (.h5 with a card) to test; the first one's pictures are drawn")
+    dataset: str = option("w300", "prepared dataset")
+    split: str = option("test", "test or train", choices=("test", "train"))
+    beside: bool = option(True, "test the dataset's newest teachers and students alone and distilled beside it")
+    teacher: str = option("", "a network to whose landmarks the mean distance (AKD) of the others is told")
+    mirror: bool = option(False, "test the weights with the mean about each face and its mirror image first")
+    worst: int = option(20, "how many of the worst faces to draw", within=(1, math.inf))
+    batch_size: int = option(32, "faces per step", within=(1, math.inf))
+    output: str = option("", "folder of the results; the weights' run folder if left out")
+    data: Path = option(Path("data"), "folder of the prepared datasets")
+    runs: Path = option(Path("runs"), "folder of the runs")
+    config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+    def check(self) -> None:
+        """Refuse what no test can begin with."""
+        if not self.weights:
+            raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
+        open_dataset(self.dataset, self.data)

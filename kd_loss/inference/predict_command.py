@@ -1,0 +1,314 @@
+"""The command `predict`."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from kd_loss.detection import FixedBox, WholePicture, open_detector
+from kd_loss.detection.choice import DETECTORS
+from kd_loss.inference.output import CsvTable, Face, VideoWriter, csv_header, csv_row, write_picture
+from kd_loss.inference.pose import FacePose, PosePredictor, load_predictor
+from kd_loss.inference.predictor import Detector, LandmarkPredictor
+from kd_loss.inference.sources import Picture, Video, find_sources
+from kd_loss.inference.tracking import FaceTracker
+from kd_loss.inference.weights import default_weights, without_keras
+from kd_loss.system.configuration import check_values, option
+from kd_loss.system.errors import UserError
+from kd_loss.system.ownership import claim
+from kd_loss.system.terminal import counted, heard
+
+Predictor = LandmarkPredictor | PosePredictor
+
+
+def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
+    """A path without suffix for each source's results: its stem, or its whole name where stems collide.
+
+    Pictures of one name in several folders get the names of as many folders before theirs as tell them apart:
+    `a/x.jpg` and `b/x.jpg` are `a_x_jpg` and `b_x_jpg`. `UserError` where one is given twice, or lies in the folder of
+    the results.
+    """
+    results, folders = output.resolve(), {folder: folder.resolve() for folder in {path.parent for path in paths}}
+    for path in paths:
+        if folders[path.parent] == results and path.is_file():
+            raise UserError(f"{path} lies in the folder of the results; give another --output")
+    stems = Counter(path.stem for path in paths)
+    names = [path.name.replace(".", "_") if _taken(path.stem, stems) else path.stem for path in paths]
+    depth = 0
+    while len(set(names)) < len(names):
+        depth += 1
+        counts = Counter(names)
+        for number, path in enumerate(paths):
+            if counts[names[number]] > 1:
+                above = [part for part in folders[path.parent].parts if part != path.anchor]
+                if depth > len(above) + 1:
+                    raise UserError(f"{path} is given twice")
+                names[number] = "_".join([*above[-depth:], path.name]).replace(".", "_")
+    return [output / name for name in names]
+
+
+def _taken(stem: str, stems: Mapping[str, int]) -> bool:
+    """Whether results of that name would meet others: `a-2.pts` is the second face of `a`, `faces.csv` the table."""
+    of_another = re.fullmatch(r"(.+)-\d+", stem, re.DOTALL)
+    return stems[stem] > 1 or stem == "faces" or bool(of_another and of_another[1] in stems)
+
+
+def make_detector(options: PredictOptions, margin: float) -> Detector:
+    """The detector that the options ask for; `margin` is that of the training crops."""
+    if options.box:
+        try:
+            x, y, width, height = (float(v) for v in options.box.split(","))
+        except ValueError:
+            raise UserError(f"--box {options.box} is not x,y,width,height in pixels") from None
+        if not (np.isfinite([x, y, width, height]).all() and min(width, height) >= 2 and max(width, height) < 1e5):
+            raise UserError(f"--box {options.box} has no sensible size")
+        return FixedBox((x, y, width, height))
+    return open_detector(
+        options.detector,
+        options.detector_model,
+        min_score=options.min_score,
+        smallest=options.smallest,
+        margin=margin,
+    )
+
+
+def _header(predictor: Predictor) -> list[str]:
+    return csv_header(predictor.columns)
+
+
+def run_predict(options: PredictOptions) -> list[Face]:
+    """Predict and write the results; returns the faces of the pictures and of each video's last frame.
+
+    A picture leaves `<name>.png` and `.json` and a `.pts` for each face, all of them together `faces.csv`; a video
+    `<name>.mp4`, `.json` and `.csv`.
+    """
+    options = check_values(options)
+    sources = find_sources(options.sources, options.output)
+    names = result_names([source.path for source in sources], options.output)
+    if options.show and any(isinstance(source, Video) for source in sources):
+        check_display()
+    weights = Path(options.weights or default_weights())
+    fast = without_keras(weights)
+    if fast == weights and weights.suffix in (".h5", ".keras") and weights.is_file():
+        print(f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once")
+    predictor = load_predictor(fast, mirror=options.mirror)
+    detector = make_detector(options, predictor.card.margin)
+    pairs = list(zip(sources, names, strict=True))
+    claim(options.output, _files(pairs, isinstance(predictor, LandmarkPredictor)))
+    pictures = [(source, name) for source, name in pairs if isinstance(source, Picture)]
+    problems: list[UserError] = []
+    faces = _predict_pictures(pictures, predictor, detector, options, problems) if pictures else []
+    for source, name in pairs:
+        if isinstance(source, Video):
+            try:
+                faces += _predict_video(source.open(), name, predictor, detector, options)
+            except UserError as error:
+                _leave_out(error, problems, len(pairs))
+    if len(pairs) == 1 and problems:
+        raise problems[0]
+    if problems:
+        kind = "picture" if len(pictures) == len(pairs) else "source"
+        verb = "was" if len(problems) == 1 else "were"
+        raise UserError(f"{len(problems)} of {counted(len(pairs), kind)} {verb} left out: {problems[0]}")
+    return faces
+
+
+def _files(pairs: Sequence[tuple[Picture | Video, Path]], points: bool) -> list[str]:
+    """The files that results will certainly have."""
+    files = [] if all(isinstance(source, Video) for source, _ in pairs) else ["faces.csv"]
+    for source, name in pairs:
+        picture = ("png", "json", "pts") if points else ("png", "json")
+        suffixes = ("mp4", "json", "csv") if isinstance(source, Video) else picture
+        files += [f"{name.name}.{suffix}" for suffix in suffixes]
+    return files
+
+
+def _leave_out(problem: UserError, problems: list[UserError], of: int) -> None:
+    """Note what one source of several was left out for; of one alone it is the command's own error."""
+    if of > 1:
+        print(f"left out: {problem}")
+    problems.append(problem)
+
+
+def _predict_pictures(
+    pictures: list[tuple[Picture, Path]],
+    predictor: Predictor,
+    detector: Detector,
+    options: PredictOptions,
+    problems: list[UserError],
+) -> list[Face]:
+    whole = isinstance(detector, WholePicture)
+    step = options.batch_size if whole else 1
+    faces: list[Face] = []
+    empty = 0
+    with CsvTable(options.output / "faces.csv", _header(predictor)) as table:
+        for start in range(0, len(pictures), step):
+            batch, images, unread = _read(pictures[start : start + step])
+            for problem in unread:
+                _leave_out(problem, problems, len(pictures))
+            if not batch:
+                continue
+            if whole:  # cropped as in training, many at a time
+                found: list[Sequence[Face]] = [[face] for face in predictor.predict_many(images)]
+            else:
+                try:
+                    found = [predictor.detect(images[0], detector, options.refine)]
+                except UserError as error:
+                    _leave_out(UserError(f"{batch[0][0].path}: {error}"), problems, len(pictures))
+                    continue
+            for (picture, name), image, here in zip(batch, images, found, strict=True):
+                write_picture(name, image, here, options.draw_pose)
+                for number, face in enumerate(here, 1):
+                    table.writerow(csv_row(str(picture.path), "", face, number))
+                    if isinstance(face, FacePose) and face.pose() is None:
+                        print(f"{picture.path}: no pose of face {number}: its yaw lies outside of −99…99 degrees")
+                faces += here
+                empty += not here
+                many = counted(len(here), "face") if here else "no face"
+                print(f"{picture.path}: {many} -> {name.with_name(name.name + '.png')}")
+    if empty:
+        of = counted(len(pictures), "picture")
+        print(f"no face in {empty} of {of}; try --smallest 10 or --detector haar; for cropped faces: --detector none")
+    return faces
+
+
+def _read(
+    batch: list[tuple[Picture, Path]],
+) -> tuple[list[tuple[Picture, Path]], list[np.ndarray], list[UserError]]:
+    """Those of a batch that can be read, their pictures, and what was wrong with the others."""
+    good, images, problems = [], [], []
+    for picture, name in batch:
+        try:
+            images.append(picture.read())
+            good.append((picture, name))
+        except UserError as error:
+            problems.append(error)
+    return good, images, problems
+
+
+def _predict_video(
+    video: Video, name: Path, predictor: Predictor, detector: Detector, options: PredictOptions
+) -> list[Face]:
+    every = sys.maxsize if options.box else options.every  # the box is where the face is in the first frame
+    tracker = FaceTracker(
+        predictor, detector, refine=options.refine, every=every, cutoff=options.smooth, rate=video.rate
+    )
+    faces: list[Face] = []
+    done, with_faces, start = 0, 0, time.perf_counter()
+    stopped = closed = False
+    columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), TextColumn("{task.fields[pace]}"))
+    writer = VideoWriter(name, video.rate, _header(predictor), pose=options.draw_pose, pts=options.video_pts)
+    with writer, Progress(*columns, transient=True) as progress:
+        total = min(video.count or options.frames, options.frames or video.count) or None
+        task = progress.add_task(str(video.path), total=total, pace="")
+        try:
+            for image in islice(video, options.frames or None):
+                faces = tracker(image)
+                drawn = writer.write(image, faces)
+                done, with_faces = done + 1, with_faces + bool(faces)
+                progress.update(task, advance=1, pace=f"{done / (time.perf_counter() - start):.1f} frames/s")
+                if options.show and show(str(video.path), drawn):
+                    closed = True
+                    break
+        except KeyboardInterrupt:
+            if not done:
+                raise
+            heard()
+            stopped = True
+    seconds = time.perf_counter() - start
+    print(
+        f"{video.path}: {counted(done, 'frame')}, {with_faces} with a face, {done / seconds:.1f} frames/s "
+        f"-> {name.with_name(name.name + '.mp4')}"
+    )
+    if stopped:
+        print("stopped; what was read is kept")
+        raise KeyboardInterrupt
+    if not closed and done != options.frames and done < _certain(video.count):
+        raise UserError(
+            f"{video.path} breaks off: {done} of {counted(video.count, 'frame')} could be read; their results are kept"
+        )
+    return faces
+
+
+def _certain(count: int) -> int:
+    """How many frames a whole video has at least: some containers only estimate their number."""
+    return count - max(2, count // 50)
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Find faces and their landmarks in pictures and videos."""
+
+    sources: list[str] = option(
+        [], "pictures, videos, folders with any in them, the index of a camera, or - for a picture on standard input",
+        positional=True,
+    )  # fmt: skip
+    weights: str = option("", ".h5, .keras, .onnx or .tflite; models/students/student_w300.h5 if left out")
+    detector: str = option(
+        "finder",
+        "finder (shipped), haar (comes with OpenCV), yunet, blazeface, or none: a picture is one cropped face",
+        choices=DETECTORS,
+        group="faces",
+    )
+    detector_model: str = option("", "the detector's file; yunet and blazeface need theirs, and say where it is from")
+    min_score: float | None = option(None, "leave out faces with a smaller score; the detector's own if left out")
+    smallest: float = option(
+        0.0,
+        "finder: side in pixels of the smallest faces to look for, in tiles; 0: a 25th of the picture, half "
+        "of that where faces are small",
+        within=(0, math.inf),
+    )
+    box: str = option("", "x,y,width,height of the landmarks of one face, in place of a detector")
+    refine: int = option(
+        1, "how often a face that was found is cropped again from the landmarks found in it", within=(0, 10)
+    )
+    mirror: bool = option(
+        False,
+        "answer with the mean about a face and its mirror image: a little better, with a confidence, twice the time",
+    )
+    smooth: float = option(
+        0.0,
+        "one-euro filter with this cutoff in Hz for a face at rest, e.g. 1; 0: none",
+        group="videos and cameras",
+        within=(0, math.inf),
+        below=1e3,
+    )
+    every: int = option(
+        10, "the detector looks at every so many frames; faces are followed in between", within=(1, math.inf)
+    )
+    frames: int = option(0, "stop after so many frames; 0: at the end, or with Ctrl-C", within=(0, math.inf))
+    video_pts: bool = option(False, "a .pts for each face of each frame too")
+    show: bool = option(False, "show the frames in a window; q closes it")
+    draw_pose: bool = option(False, "draw the axes of the head", group="results")
+    output: Path = option(Path("predictions"), "folder of the results")
+    batch_size: int = option(32, "cropped faces per batch", within=(1, math.inf))
+    config: str = option("", "JSON or TOML file with options; those of the command line win")
+
+
+def check_display() -> None:
+    """A `UserError` where no window can be opened; tried in a process of its own, for Qt ends it."""
+    code = "import cv2; cv2.namedWindow('kd-loss'); cv2.destroyAllWindows()"
+    try:
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired:
+        done = None
+    if done is None or done.returncode:
+        raise UserError("--show needs a display and opencv-python with windows, not the headless one")
+
+
+def show(title: str, image: np.ndarray) -> bool:
+    """Show a frame; whether the user closed the window."""
+    cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    return cv2.waitKey(1) & 0xFF in (27, ord("q"))

@@ -1,0 +1,246 @@
+"""From `--method`, `--set` and `--plugin` to methods, each with the teachers that it listens to."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib.util
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kd_loss.distillation import METHODS, DistillationMethod, get_method
+from kd_loss.system.configuration import weighted
+from kd_loss.system.errors import UserError, choose
+from kd_loss.training.options import StudentOptions
+
+OF_YOUR_OWN = "; one of your own is known by --plugin FILE"
+
+
+class Asked(NamedTuple):
+    """A method as it is asked for: its name, settings, the roles that it listens to (none: its own choice), weight."""
+
+    name: str
+    settings: tuple[str, ...]
+    listens: tuple[str, ...]
+    weight: float
+
+
+def read_method(text: str, what: str = "--method") -> Asked:
+    """`srrl(alpha=0,beta=2)@tough,tolerant:0.1` -> name, ("alpha=0", "beta=2"), ("tough", "tolerant"), 0.1."""
+    head, opened, rest = text.partition("(")
+    inner, closed, tail = rest.rpartition(")")
+    named, weight = weighted(head + tail, what)
+    name, at, roles = named.partition("@")
+    listens = tuple(role for role in roles.split(",") if role)
+    if at and not listens:
+        raise UserError(f"{what} {text}: no teacher is named behind the @, e.g. srrl@tough:0.1")
+    pairs = [tuple(part.strip() for part in setting.partition("=")) for setting in split_outside(inner, ",")]
+    if (opened and not (closed and all(key and sign for key, sign, _ in pairs))) or ")" in head + tail:
+        raise UserError(f"{what} {text}: settings stand behind the name, e.g. 'srrl(alpha=0,beta=2)@tough:0.1'")
+    if len({key for key, _, _ in pairs}) < len(pairs):
+        raise UserError(f"{what} {text}: a setting is given twice")
+    settings = tuple(f"{key}={value}" for key, _, value in pairs)
+    return Asked(name.strip(), settings if opened else (), listens, weight)
+
+
+def split_outside(text: str, separator: str) -> list[str]:
+    """Split at a character where it stands outside of brackets.
+
+    >>> split_outside("a(x=[1,2],y=1)/b", "/"), split_outside("x=[1,2],y=1", ",")
+    (['a(x=[1,2],y=1)', 'b'], ['x=[1,2]', 'y=1'])
+    """
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == separator and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts
+
+
+def split_methods(text: str) -> list[str]:
+    """`"kd_loss+srrl(beta=1e+1):0.1"` -> its methods."""
+    return split_outside(text, "+")
+
+
+def name_of(methods: Sequence[str]) -> str:
+    """What a run of these methods is called."""
+    return "+".join(read_method(text).name for text in methods)
+
+
+def load_plugins(files: Iterable[str]) -> None:
+    """Import Python files that register methods; a file that was imported before is not imported again."""
+    for text in files:
+        path = Path(text).resolve()
+        name = f"kd_loss_plugin_{path.stem}"
+        if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path):
+            continue
+        spec = importlib.util.spec_from_file_location(name, path) if path.is_file() else None
+        if spec is None or spec.loader is None:
+            raise UserError(f"--plugin {text}: no such Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        known = dict(METHODS)
+        try:
+            spec.loader.exec_module(module)
+        except BaseException as error:
+            del sys.modules[name]
+            if isinstance(error, UserError | KeyboardInterrupt):
+                raise
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            raise UserError(f"--plugin {text} does not import: {type(error).__name__}: {reason}") from None
+        if known == METHODS:
+            del sys.modules[name]
+            raise UserError(f'--plugin {text} registers no method: is there a class with @register("name")?')
+
+
+def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> dict[DistillationMethod, float]:
+    """`["kd_loss", "srrl@tough:0.1"]` and `["srrl.beta=0.5"]` -> method -> weight."""
+    weights: dict[str, float] = {}
+    listening: dict[str, tuple[str, ...]] = {}
+    own: list[str] = []
+    for text in methods:
+        asked = read_method(text)
+        name = choose(asked.name, METHODS, "method", OF_YOUR_OWN)
+        if name in weights:
+            raise UserError(f"--method {name} is given twice")
+        weights[name], listening[name] = asked.weight, asked.listens
+        own += [f"{name}.{setting}" for setting in asked.settings]
+    parameters: dict[str, dict[str, Any]] = {name: {} for name in weights}
+    for text in [*settings, *own]:  # a method's own settings win
+        key, equals, value = text.partition("=")
+        owner, dot, parameter = key.partition(".")
+        if not equals or not dot or owner not in weights:
+            raise UserError(
+                f"--set {text} is not of the form method.parameter=value, method one of {', '.join(weights)}"
+            )
+        try:
+            parameters[owner][parameter] = ast.literal_eval(value)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            parameters[owner][parameter] = value
+    made = {}
+    for name, weight in weights.items():
+        method = get_method(name, parameters[name])
+        method.listens = listening[name]
+        check_listening(method)
+        made[method] = weight
+    return made
+
+
+def check_listening(method: DistillationMethod) -> None:
+    """Refuse `@` where a method listens to teachers of its own choice, or to none."""
+    name = method.name_on_command_line
+    if method.listens and not method.any_teachers:
+        own = ", ".join(method.teacher_roles) or "none"
+        raise UserError(f"--method {name}@{','.join(method.listens)}: it listens to its own teachers ({own})")
+
+
+_STAGE = re.compile(r"(?P<methods>.+)=(?P<epochs>0*[1-9]\d*)(@(?P<freeze>\w*))?")
+#: options that say how teachers are asked, and nothing where there is none
+_ASKING = ("unlabelled", "teachers", "teacher_views", "teacher_mirror", "map_points")
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """Methods, epochs, and the tap up to which the network stays as it is; empty: none."""
+
+    methods: list[str]
+    epochs: int
+    freeze: str
+
+
+def read_stage(text: str, what: str = "--stages") -> Stage:
+    """`aht(alpha=0)+pkt:0.1=20@P5` -> its parts."""
+    found = _STAGE.fullmatch(text.strip())
+    if not found:
+        raise UserError(f"{what} {text} is not of the form methods=epochs[@tap], e.g. aht=20 or aht+pkt:0.1=20@P5")
+    return Stage(split_methods(found["methods"]), int(found["epochs"]), found["freeze"] or "")
+
+
+def split_stages(text: str) -> list[str]:
+    """The stages of `aht(alpha=0)=20/ail=20@P5`; none of a method that is trained at once."""
+    stages = split_outside(text, "/")
+    return stages if len(stages) > 1 or len(split_outside(text, "=")) > 1 else []
+
+
+def settings_of(settings: Iterable[str], methods: Iterable[str]) -> list[str]:
+    """Those of `--set` that are about the methods."""
+    names = {read_method(method).name for method in methods}
+    return [setting for setting in settings if setting.partition(".")[0] in names]
+
+
+def heard_by(methods: Sequence[str], settings: Iterable[str], teachers: Iterable[str]) -> set[str]:
+    """The roles that methods listen to, where `--teacher` names these teachers."""
+    given = [text.partition("=")[0] for text in teachers]
+    made = parse_methods(methods, settings_of(settings, methods))
+    return {role for method in made for role in method.heard(given)}
+
+
+def narrowed(options: StudentOptions, heard: Iterable[str]) -> StudentOptions:
+    """The options without the teachers that nobody listens to, and without how they are asked where there is none."""
+    heard = set(heard)
+    tough = "tough" in heard or options.init == "teacher"
+    changes = {
+        "teacher": [text for text in options.teacher if text.partition("=")[0] in heard],
+        "tough": options.tough if tough else "",
+        "tolerant": options.tolerant if "tolerant" in heard else "",
+    }
+    if not heard:
+        defaults = StudentOptions()
+        changes |= {name: getattr(defaults, name) for name in _ASKING}
+    return dataclasses.replace(options, **changes)  # type: ignore[arg-type]
+
+
+def parse_stages(options: StudentOptions) -> list[StudentOptions]:
+    """One options object per stage, each with the settings and the teachers of its own methods."""
+    if options.stages and options.freeze:
+        raise UserError(f"--freeze {options.freeze}: with --stages each says its own, e.g. ail=20@{options.freeze}")
+    load_plugins(options.plugin if options.stages else ())
+    stages: list[StudentOptions] = []
+    told: set[str] = set()
+    named: set[str] = set()
+    for text in options.stages:
+        stage = read_stage(text)
+        named |= {read_method(method, "--stages").name for method in stage.methods}
+        heard = heard_by(stage.methods, options.set, options.teacher)
+        told |= heard
+        own = dataclasses.replace(
+            options,
+            stages=[],
+            method=stage.methods,
+            epochs=stage.epochs,
+            freeze=stage.freeze,
+            set=settings_of(options.set, stage.methods),
+            init="" if stages else options.init,  # later ones start from the one before
+        )
+        stages.append(narrowed(own, heard))
+    words = " ".join(options.stages)
+    for setting in options.set:
+        if stages and setting.partition(".")[0] not in named:
+            raise UserError(f"--set {setting}: no such method in --stages {words}")
+    roles = [text.partition("=")[0] for text in options.teacher]
+    roles += [role for role in ("tough", "tolerant") if getattr(options, role)]
+    told |= {"tough"} if options.init == "teacher" else set()
+    for role in roles if stages else ():
+        if role not in told:
+            raise UserError(f"nobody listens to the {role} teacher in --stages {words}; leave it out")
+    return stages
+
+
+def stage_name(name: str, number: int, count: int) -> str:
+    """What the run of a stage is called: the last one as the whole; empty, to be chosen, where that has no name."""
+    return name if number == count or not name else f"{name}-stage{number}"
+
+
+def named_stages(options: StudentOptions) -> list[StudentOptions]:
+    """The trainings of a run that has a name, each with its own name and the weights that it starts from."""
+    stages, init = [], options.init
+    for number, stage in enumerate(parse_stages(options), 1):
+        name = stage_name(options.name, number, len(options.stages))
+        stages.append(dataclasses.replace(stage, name=name, init=init))
+        init = str(options.runs / options.dataset / name / "last.h5")
+    return stages or [options]

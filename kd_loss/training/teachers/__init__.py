@@ -1,0 +1,1 @@
+"""Teachers: found, loaded, called in every step or recorded once."""

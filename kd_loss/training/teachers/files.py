@@ -1,0 +1,163 @@
+"""The networks that teach, as the options name them: files, loaded and checked, before they are asked anything."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kd_loss.datasets.prepared import PreparedDataset
+from kd_loss.distillation import DistillationMethod
+from kd_loss.evaluation.prediction import check_fit
+from kd_loss.networks import LandmarkNet, load_network
+from kd_loss.runs.folder import find_teacher
+from kd_loss.schemes.base import Scheme
+from kd_loss.system.configuration import weighted
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import sha256
+from kd_loss.training.options import StudentOptions
+from kd_loss.training.teachers.foreign import RuntimeTeacher, in_other_runtime, open_teacher
+from kd_loss.training.teachers.point_map import PointMap
+from kd_loss.training.teachers.recorded import Ask
+
+Tell = Callable[[str], None]
+
+
+def teacher_files(
+    options: StudentOptions, methods: Iterable[DistillationMethod], dataset: str
+) -> dict[str, tuple[list[str], float]]:
+    """Role -> weights (each `file` or `file.py:function`) and weight of every teacher that the methods listen to.
+
+    Several files, joined by `+`, are one teacher: the mean of their answers.
+    """
+    files: dict[str, tuple[list[str], float]] = {}
+    for text in options.teacher:
+        name, equals, rest = text.partition("=")
+        if not equals or not name or not rest:
+            raise UserError(f"--teacher {text} is not of the form name=weights.h5[:weight]")
+        if name in files:
+            raise UserError(f"--teacher {name} is given twice")
+        text, weight = weighted(rest, "--teacher")
+        files[name] = text.split("+"), weight
+    given = {"tough": options.tough, "tolerant": options.tolerant}
+    methods, names = list(methods), tuple(files)
+    for method in methods:
+        method.listens = method.heard(names)  # also in a combination it is itself alone
+        for role in method.listens:
+            if role in files:
+                continue
+            if role not in given:
+                raise UserError(f"--method {method.name_on_command_line}@{role}: no --teacher {role}=… is given")
+            named = given.get(role, "")
+            found = named.split("+") if named else [str(find_teacher(role, dataset, "", options.runs))]
+            files[role] = found, 1.0
+    listened = {role for method in methods for role in method.listens}
+    listened |= {"tough"} if options.init == "teacher" else set()
+    for role in [*files, *(role for role, file in given.items() if file)]:
+        if role not in listened:
+            own = "; ".join(
+                f"{m.name_on_command_line} listens to {', '.join(m.listens) or 'no teacher'}" for m in methods
+            )
+            roles = " or ".join(f"--{name}" for name in given if name in listened)
+            better = f", or give it as {roles}" if roles else ""
+            raise UserError(f"nobody listens to the {role} teacher: {own}; leave it out{better}")
+    return files
+
+
+def with_start(options: StudentOptions, methods: Iterable[DistillationMethod], dataset: str) -> StudentOptions:
+    """The options with the file that `--init teacher` means: the tough teacher, or the only one that is named."""
+    if options.init != "teacher":
+        return options
+    files = teacher_files(options, methods, dataset)
+    texts, _ = files.get("tough") or (next(iter(files.values())) if len(files) == 1 else ([], 0))
+    if not texts:
+        texts = [str(find_teacher("tough", dataset, options.tough, options.runs))]
+    if in_other_runtime(texts[0]):
+        raise UserError(f"--init teacher: {texts[0]} is of another runtime and has no trunk to start from")
+    return replace(options, init=texts[0])
+
+
+@dataclasses.dataclass
+class Source:
+    """A network that teaches, before it is decided how it is asked; several of one role are one teacher.
+
+    Attributes:
+        network: of a Keras file; other: one of another runtime; one of the two is there.
+        file: the weights; checksum: what decides its answers.
+    """
+
+    role: str
+    weight: float
+    file: Path
+    checksum: str
+    network: LandmarkNet | None = None
+    other: RuntimeTeacher | None = None
+    map: PointMap | None = None
+
+    @property
+    def size(self) -> int | None:
+        """The side of its input; None where it takes any."""
+        return self.network.card.size if self.network else self.other.size if self.other else None
+
+    @property
+    def context(self) -> float:
+        """How many times wider than a crop it wants to see a face."""
+        return self.other.context if self.other else 1.0
+
+    @property
+    def scheme(self) -> Scheme | None:
+        """What it gives; None where it does not tell before it is asked."""
+        return self.network.card.scheme() if self.network else None
+
+    def ask(self, taps: Sequence[str]) -> Ask:
+        """A function from pictures to the named taps, in NumPy."""
+        if self.other:
+            return self.other
+        assert self.network is not None
+        model = self.network.tap_model(taps)
+        return lambda images: {name: np.asarray(v) for name, v in model.predict_on_batch(images).items()}
+
+    def record(self) -> dict[str, Any]:
+        """What the run and the student's card keep of it."""
+        network = self.network.card if self.network else None
+        return {
+            "weights": "/".join(self.file.parts[-2:]),  # the card travels: no folder of somebody's home
+            "sha256": self.checksum,
+            "arch": network.arch if network else self.file.suffix[1:],
+            "size": self.size,
+            "share": self.weight,
+        }
+
+
+def shares_trunk(source: Source, options: StudentOptions) -> bool:
+    """Whether a teacher has the backbone of the student that the options ask for, in its width."""
+    card = source.network.card if source.network else None
+    return card is not None and (card.arch.lower(), card.alpha) == (options.arch.lower(), options.alpha)
+
+
+def open_sources(
+    options: StudentOptions, methods: Iterable[DistillationMethod], dataset: PreparedDataset, tell: Tell
+) -> list[Source]:
+    """Load every teacher and check that it fits the dataset."""
+    sources = []
+    files = teacher_files(options, methods, dataset.folder.name)
+    for role, text, weight in ((role, text, weight) for role, (texts, weight) in files.items() for text in texts):
+        if in_other_runtime(text):
+            other = open_teacher(text, dataset.spec.shape[1])
+            digest = sha256(other.source)
+            card = other.source.with_suffix(".json")
+            digest += sha256(card) if other.source.suffix != ".py" else text.partition(":")[2]
+            sources.append(Source(role, weight, other.source, digest, other=other))
+            continue
+        path = Path(text)
+        network = load_network(path)
+        known = dataset.spec.reads(network.card.scheme())
+        check_fit(network.card, dataset, path, any_points=options.map_points or known)
+        if role in ("tough", "tolerant") and network.card.role != role:
+            tell(f"warning: {path} was trained as {network.card.role}, it is used as the {role} teacher")
+        sources.append(Source(role, weight, path, sha256(path), network=network))
+    return sources

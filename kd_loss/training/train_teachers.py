@@ -1,0 +1,49 @@
+"""Train a dataset's teachers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+
+from kd_loss.datasets.prepared import open_dataset
+from kd_loss.distillation import get_method
+from kd_loss.runs.folder import has_run
+from kd_loss.training.options import TeacherOptions, checked
+from kd_loss.training.processes import join
+from kd_loss.training.trainer import Tell, Training
+
+ROLES = ("tough", "tolerant")
+
+
+def train_teachers(
+    options: TeacherOptions, tell: Tell = print, callbacks: Sequence[keras.callbacks.Callback] = ()
+) -> list[Path]:
+    """Train the tough teacher (hard landmarks), the tolerant one (soft landmarks), or both.
+
+    `callbacks` of Keras take part in every training.
+    """
+    options = checked(options)
+    method = {get_method("none", {"loss": options.loss}): 1.0}
+    dataset = open_dataset(options.dataset, options.data)
+    processes = join(options)
+    folders: list[Path] = []
+    parent = options.runs / dataset.folder.name
+    for role in ROLES if options.teacher == "both" else (options.teacher,):
+        name = f"{options.name}-{role}" if options.name and options.teacher == "both" else options.name
+        # stopped during the first of both, the second has no run yet
+        resume = options.resume and (not folders or has_run(parent, name, f"teacher-{role}"))
+        folders.append(
+            Training(
+                dataclasses.replace(options, dataset=dataset.folder.name, name=name, teacher=role, resume=resume),
+                dataset,
+                role=role,
+                default_name=f"teacher-{role}",
+                methods=method,
+                processes=processes,
+                tell=tell,
+            ).run(callbacks)
+        )
+    return folders

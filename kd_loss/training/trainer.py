@@ -1,0 +1,275 @@
+"""One training, for teachers and students alike."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from kd_loss.datasets.prepared import PreparedDataset
+from kd_loss.distillation import DistillationMethod
+from kd_loss.evaluation.prediction import spread_correlation
+from kd_loss.networks import ARCHITECTURES, Card, LandmarkNet, build_network, load_network, save_network
+from kd_loss.networks.card import SPREAD_CORRELATION
+from kd_loss.networks.cost import multiply_adds
+from kd_loss.networks.keypoint_detector import load_start
+from kd_loss.networks.landmark_net import take_weights
+from kd_loss.runs.folder import data_record, open_run, readable, start_record
+from kd_loss.runtimes.crop_network import CropNetwork
+from kd_loss.system.configuration import to_plain
+from kd_loss.system.errors import choose, disk_error
+from kd_loss.system.files import write_json
+from kd_loss.system.versions import __version__, package_versions
+from kd_loss.training.callbacks import (
+    Checkpoint,
+    EpochCounter,
+    LiveCurves,
+    OrderedProgress,
+    Patience,
+    draw,
+    event_files,
+    stalled,
+)
+from kd_loss.training.distiller import Distiller
+from kd_loss.training.faces import TrainingFaces, Unlabelled
+from kd_loss.training.fused_batch_norm import fused_batch_normalization
+from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.precise_batch_norm import TrueStatistics
+from kd_loss.training.processes import Processes
+from kd_loss.training.teachers.teacher import RecordedTeacher, Teacher
+
+Tell = Callable[[str], None]
+
+
+def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """Linear warm-up over a twentieth of the steps (at most 500), then half a cosine down to 1 % of the peak.
+
+    A schedule of the optimizer, not a callback: the rate follows from the optimizer's own step count,
+    so a resumed run has it right.
+    """
+    warmup = min(500, max(1, steps // 20))
+    return keras.optimizers.schedules.CosineDecay(
+        peak * 0.01, max(1, steps - warmup), alpha=0.01, warmup_target=peak, warmup_steps=warmup
+    )
+
+
+@dataclasses.dataclass
+class Training:
+    """One network, what it learns from, and the run that comes of it.
+
+    Attributes:
+        options: of the command.
+        dataset: prepared.
+        role: `student`, `tough` or `tolerant`, for the card; a tolerant teacher learns the soft landmarks.
+        default_name: of the run, where the options give none.
+        methods, teachers: see `Distiller`.
+        unlabelled: faces without landmarks to train on as well.
+        record: what else decides the result, e.g. the teachers' files and checksums: kept with the run
+            and in the card, and compared when the run is resumed.
+        processes: those that train together.
+        tell: takes what there is to say, line by line.
+    """
+
+    options: StudentOptions | TeacherOptions
+    dataset: PreparedDataset
+    role: str
+    default_name: str
+    methods: Mapping[DistillationMethod, float]
+    teachers: Mapping[str, Teacher] = dataclasses.field(default_factory=dict)
+    unlabelled: Unlabelled | None = None
+    record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    processes: Processes = dataclasses.field(default_factory=Processes)
+    tell: Tell = print
+
+    def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Path:
+        """Train and return the run folder, with `best.h5` in it.
+
+        `callbacks` of Keras go before those that save.
+        """
+        self.processes.check_batch(self.options.batch_size)
+        keras.mixed_precision.set_global_policy(self.options.precision)
+        try:
+            with self.processes.data_parallel(), tempfile.TemporaryDirectory() as scratch:
+                return self._run(Path(scratch), callbacks)
+        finally:
+            keras.mixed_precision.set_global_policy("float32")
+
+    def loaders(self) -> TrainingFaces:
+        """The faces in their batches."""
+        told = {role: t.answers for role, t in self.teachers.items() if isinstance(t, RecordedTeacher)}
+        return TrainingFaces(
+            self.options,
+            self.dataset.split("train"),
+            soft=self.role == "tolerant",
+            answers=told,
+            unlabelled=self.unlabelled,
+            processes=self.processes,
+        )
+
+    def card(self, faces: TrainingFaces) -> Card:
+        """What the network will be and how it came about."""
+        options = self.options
+        return Card(
+            arch=choose(options.arch, ARCHITECTURES, "architecture"),
+            alpha=options.alpha,
+            dataset=options.dataset,
+            spec=self.dataset.spec.to_dict(),
+            outputs=self.dataset.spec.outputs,
+            size=faces.size,
+            role=self.role,
+            head=options.head,
+            cut=options.cut or ("P5" if options.head == "pooled" else "P4"),
+            margin=self.dataset.manifest["crop"]["margin"],
+            calibration=self.dataset.manifest.get("calibration", {}),
+            training={
+                "epochs": options.epochs,
+                "seed": options.seed,
+                "faces": len(faces.chosen),
+                "held_out": len(faces.held),
+                **data_record(self.dataset, soft=self.role == "tolerant"),
+                "method": " + ".join(method.name_on_command_line for method in self.methods),
+                **start_record(options.init),
+                **self.record,
+            },
+            versions={"kd_loss": __version__, "keras": keras.__version__, **package_versions()},
+        )
+
+    def network(self, card: Card, faces: TrainingFaces) -> LandmarkNet:
+        """The network to train: new, or with what `--init` has in common with it, frozen where asked."""
+        options = self.options
+        network = build_network(
+            card,
+            pretrained=options.pretrained,
+            dropout=options.dropout,
+            mean_shape=faces.mean_shape,
+            seed=options.seed,
+        )
+        if options.init:
+            self._say(take_weights(network, load_start(Path(options.init))))
+        freeze = getattr(options, "freeze", "")  # a student's: the tap up to which it stays as --init has it
+        for layer in network.tap_model([freeze]).layers if freeze else ():
+            layer.trainable = False
+        return network
+
+    def distiller(self, network: LandmarkNet, faces: TrainingFaces) -> Distiller:
+        """The compiled model that `fit` trains."""
+        more = self.unlabelled
+        distiller = Distiller(
+            student=network,
+            methods=self.methods,
+            teachers=self.teachers,
+            spec=self.dataset.spec,
+            unlabelled_weight=more.weight if more else 1.0,
+            partial=self.dataset.split("train").partial,
+            kinds=1 if not more else 3 if more.mixed else 2,
+            mix_weight=more.mix_weight if more and more.mixed else 0.0,
+        )
+        rate = learning_rate(self.options.learning_rate, len(faces.loader) * self.options.epochs)
+        distiller.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=_jit())
+        distiller.optimizer.build(distiller.trainable_variables)
+        return distiller
+
+    def _judge_spread(self, weights: Path, faces: TrainingFaces, note: Tell) -> None:
+        """Write into the best network's card whether the spread of its heatmaps tells its errors, where it has any."""
+        if self.options.head != "heatmap" or faces.validation is None:
+            return
+        best = load_network(weights)
+        correlation = spread_correlation(CropNetwork.of(best), faces.validation)
+        card = dataclasses.replace(best.card, metrics={**best.card.metrics, SPREAD_CORRELATION: correlation})
+        card.write(weights)
+        note(
+            f"spread of the heatmaps and error: rank correlation {correlation:.2f} on the faces held out; predict "
+            f"{'tells' if card.confident else 'does not tell'} a confidence"
+        )
+
+    def _say(self, line: str) -> None:
+        if not self.processes.index:
+            self.tell(line)
+
+    def _open(self, card: Card, scratch: Path) -> tuple[Path, Path]:
+        """The run's folder, and where this process writes: only the first one writes the run."""
+        options, place = self.options, scratch
+        if not self.processes.index:
+            settings = {**to_plain(options), "arch": card.arch, "role": self.role, "decided_by": card.training}
+            place = open_run(options.runs / options.dataset, options.name, self.default_name, settings, options.resume)
+        place = self.processes.agree_on(place)
+        return place, place if not self.processes.index else scratch
+
+    def _run(self, scratch: Path, callbacks: Sequence[keras.callbacks.Callback]) -> Path:
+        options, faces, scheme = self.options, self.loaders(), self.dataset.spec
+        monitor = f"val_{scheme.metric}"
+        card = self.card(faces)
+        network = self.network(card, faces)
+        distiller = self.distiller(network, faces)
+        place, folder = self._open(card, scratch)
+
+        def note(line: str) -> None:
+            try:
+                with (folder / "log.txt").open("a", encoding="utf-8") as log:
+                    log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+            except OSError as error:
+                raise disk_error(error, folder) from None
+            self._say(line)
+
+        def save_best(logs: dict[str, float]) -> None:
+            metrics = {f"validation_{scheme.metric}": logs[monitor]} if monitor in logs else {}
+            save_network(
+                LandmarkNet(network.model, dataclasses.replace(network.card, metrics=metrics)), folder / "best.h5"
+            )
+
+        checkpoint = Checkpoint(folder, save_best, monitor if faces.validation else None)
+        done = checkpoint.restore(distiller, place) if options.resume else 0
+        steps = len(faces.loader) * options.epochs
+        note(
+            f"{folder}: {self.role} {card.arch}, {card.head} head, {network.model.count_params():,} parameters, "
+            f"{multiply_adds(network.model) / 1e6:.1f} M multiply-adds; {len(faces.chosen)} faces, "
+            f"{len(faces.held)} held out, {faces.size} px, {steps} steps"
+        )
+        for name, value in self.record.items():
+            note(f"{name}: {readable(value)}")
+        note(f"objective: {distiller.objective}" + (f"; {done} epochs done before" if done else ""))
+        order = ["loss", *distiller.terms_in_order, scheme.metric]
+        checkpoint.order = order
+        if done < options.epochs and not stalled(checkpoint.history, options.patience, checkpoint.monitor):
+            verbose = 0 if self.processes.index else 1 if sys.stdout.isatty() else 2
+            with fused_batch_normalization(note):
+                distiller.fit(
+                    faces.loader,
+                    validation_data=faces.validation,
+                    epochs=options.epochs,
+                    initial_epoch=done,
+                    shuffle=False,
+                    callbacks=[
+                        EpochCounter(faces.loader),
+                        TrueStatistics(network.model, faces.loader),
+                        *event_files(folder),
+                        *callbacks,
+                        checkpoint,
+                        *([] if self.processes.index else [LiveCurves(checkpoint, folder / "curves.png")]),
+                        Patience(checkpoint, options.patience),
+                        *([OrderedProgress(order)] if verbose else []),
+                    ],
+                    verbose=verbose,
+                )
+            save_network(network, folder / "last.h5")
+            if self.processes.devices == 1:  # one of several cannot run a network that all share
+                self._judge_spread(folder / "best.h5", faces, note)
+        draw(folder / "curves.png", checkpoint.history)
+        write_json(folder / "finished.json", {"epochs": len(checkpoint.history), "best": checkpoint.best})
+        if stalled(checkpoint.history, options.patience, checkpoint.monitor):
+            note(f"stopped after epoch {len(checkpoint.history)}: no better one in {options.patience}")
+        if checkpoint.best is not None:
+            words = scheme.metric_words.partition(" in ")[0]
+            note(f"best validation {words} {checkpoint.best:.2f} {scheme.unit} -> {folder / 'best.h5'}")
+        return place
+
+
+def _jit() -> bool | str:
+    """XLA never on a CPU under TensorFlow, where it is ten times slower; other backends as they like."""
+    return False if keras.backend.backend() == "tensorflow" else "auto"

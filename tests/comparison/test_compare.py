@@ -1,0 +1,189 @@
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from kd_loss.comparison import compare
+from kd_loss.comparison.compare import CompareOptions, run_compare, student_options, summarise, with_one_start
+from kd_loss.evaluation.metrics import Score
+from kd_loss.system.errors import UserError
+from kd_loss.training.method_specs import named_stages
+from kd_loss.training.options import TeacherOptions
+from kd_loss.training.train_teachers import train_teachers
+
+
+@pytest.fixture(scope="module")
+def options(data_folder, tmp_path_factory):
+    common = {
+        "dataset": "synthetic", "arch": "tiny", "epochs": 1, "batch_size": 8, "size": 32, "data": data_folder,
+        "runs": tmp_path_factory.mktemp("runs"), "head": "pooled",
+    }  # fmt: skip
+    train_teachers(TeacherOptions(teacher="tough", **common), tell=lambda _: None)
+    return CompareOptions(methods=["none", "kd", "srrl+rkd:0.5"], seeds=1, **common)
+
+
+def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeypatch):
+    trained: list[str] = []
+    train = compare.train_student
+
+    def failing(student):
+        trained.append(student.name)
+        if student.method == ["kd"] and len(trained) < 4:
+            raise RuntimeError("out of memory")
+        return train(student)
+
+    monkeypatch.setattr(compare, "train_student", failing)
+    summary = run_compare(options)
+    assert set(summary["methods"]) == {"none", "srrl+rkd:0.5"}
+    assert summary["failures"] == {"kd, seed 0": "RuntimeError: out of memory"}
+    folder = options.runs / "synthetic" / "compare"
+    assert json.loads((folder / "compare.json").read_text()) == summary
+    assert "out of memory" in (folder / "report.html").read_text()
+    # again: only what is missing is trained
+    again = run_compare(options)
+    assert trained[3:] == ["compare/kd-seed0"]
+    assert set(again["methods"]) == {"none", "kd", "srrl+rkd:0.5"}
+    assert again["methods"]["none"] == summary["methods"]["none"]
+    gain = again["methods"]["kd"]["against_none"]
+    difference = again["methods"]["kd"]["nme"]["full"]["mean"] - again["methods"]["none"]["nme"]["full"]["mean"]
+    assert gain["mean"] == pytest.approx(difference)
+    assert gain["low"] <= gain["mean"] <= gain["high"]
+    # all are told their distance to the teacher, those that never heard it as well
+    told = {method: again["methods"][method]["akd"] for method in ("none", "kd")}
+    assert told["none"] == pytest.approx(0, abs=1e-6)  # the teacher's own training: same network, seed and loss
+    assert 0 < told["kd"] < 2
+    assert "akd" in (folder / "report.html").read_text()
+
+
+def test_stages_and_settings_stand_in_the_table(options):
+    staged = "srrl(beta=2.0)=1/kd=1@embedding"
+    # the name in capitals is found as everywhere
+    mine = dataclasses.replace(options, methods=[staged, "kd(imitation=3.0)"], name="staged", dataset="Synthetic")
+    student = student_options(dataclasses.replace(mine, dataset="synthetic"), staged, 0, "staged")
+    first, second = named_stages(student)
+    assert (first.name, first.method, first.init) == (f"{student.name}-stage1", ["srrl(beta=2.0)"], "")
+    assert (second.name, second.freeze) == (student.name, "embedding")
+    assert second.init == str(options.runs / "synthetic" / first.name / "last.h5")
+    summary = run_compare(mine)
+    assert (list(summary["methods"]), summary["failures"]) == ([staged, "kd(imitation=3.0)"], {})
+    assert summary["teacher"].startswith("tough: ")
+    assert (
+        f"{staged} has 2 epochs in all, the others 1."
+        in (options.runs / "synthetic" / "staged" / "report.html").read_text()
+    )
+    # a run that stopped between the stages goes on, and what is there is not trained again
+    shutil.rmtree(options.runs / "synthetic" / student.name)
+    before = (options.runs / "synthetic" / first.name / "last.h5").stat().st_mtime_ns
+    assert run_compare(mine)["methods"][staged]["nme"] == summary["methods"][staged]["nme"]
+    assert (options.runs / "synthetic" / first.name / "last.h5").stat().st_mtime_ns == before
+    with pytest.raises(UserError, match="-stage1 was trained with other options: learning_rate"):
+        run_compare(dataclasses.replace(mine, learning_rate=0.5))
+
+
+def test_who_has_no_teacher_is_not_told_how_to_ask_one(options):
+    mine = dataclasses.replace(options, teacher_mirror=True, teachers="cached")
+    alone, distilled = (student_options(mine, method, 0, "folder") for method in ("none", "kd"))
+    assert (alone.teacher_mirror, alone.teachers) == (False, "auto")
+    assert (distilled.teacher_mirror, distilled.teachers) == (True, "cached")
+
+
+def test_other_options_are_not_answered_with_old_figures(options, tmp_path):
+    """A finished comparison, asked for again with other options, another dataset or another teacher."""
+    mine = dataclasses.replace(options, methods=["kd"], name="again")
+    before = run_compare(mine)
+    assert run_compare(mine)["methods"] == before["methods"]
+    for changes, message in (
+        ({"epochs": 2}, "epochs was 1, now 2"),
+        ({"learning_rate": 0.5}, "learning_rate was"),
+        ({"set": ["kd.beta=0.5"]}, "set was|unknown parameter"),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_compare(dataclasses.replace(mine, **changes))
+    data = tmp_path / "data"
+    shutil.copytree(options.data / "synthetic", data / "synthetic")
+    manifest = json.loads((data / "synthetic" / "manifest.json").read_text())
+    for array, message in (
+        ("images", "the pictures of the dataset are other ones"),
+        ("landmarks", "the dataset has been prepared anew since; the pictures .*; give another --name"),
+    ):
+        manifest["sha256"][f"train/{array}.npy"] = "0" * 64
+        (data / "synthetic" / "manifest.json").write_text(json.dumps(manifest))
+        with pytest.raises(UserError, match=f"other options: {message}"):
+            run_compare(dataclasses.replace(mine, data=data))
+    [teacher] = options.runs.glob("synthetic/teacher-tough/best.h5")
+    other = tmp_path / "other.h5"
+    other.write_bytes(teacher.read_bytes() + b"x")
+    other.with_suffix(".json").write_bytes(teacher.with_suffix(".json").read_bytes())
+    with pytest.raises(UserError, match="the teacher 'tough' is another one") as raised:
+        run_compare(dataclasses.replace(mine, tough=str(other)))
+    assert not re.search("[0-9a-f]{64}", str(raised.value))
+
+
+class Run:
+    """What `summarise` asks a result for."""
+
+    split = SimpleNamespace(spec=SimpleNamespace(metric="nme"))
+
+    def __init__(self, values):
+        self.values = np.asarray(values, float)
+
+    def scores(self):
+        return {"full": Score.of(self.values)}
+
+    def more(self):
+        return {}
+
+
+def test_differences_are_paired_by_seed_also_where_one_failed():
+    """Better by 0.5 at every seed; the seeds differ by more than that, and one of the two lacks the first."""
+    base = {seed: Run(np.array([5.0, 6.0, 7.0]) + shift) for seed, shift in ((0, 0.0), (1, 2.0), (2, -2.0))}
+    own = {seed: Run(base[seed].values - 0.5) for seed in (1, 2)}
+    told = summarise(
+        {"none": list(base.values()), "kd": list(own.values())}, {}, {}, {"none": list(base), "kd": list(own)}
+    )
+    gain = told["methods"]["kd"]["against_none"]
+    assert (gain["mean"], gain["low"], gain["high"]) == pytest.approx((-0.5, -0.5, -0.5))
+    told = summarise({"none": [base[0]], "kd": [own[1]]}, {}, {}, {"none": [0], "kd": [1]})
+    assert "against_none" not in told["methods"]["kd"]
+
+
+def test_all_methods_start_from_one_teacher(options):
+    """`none` hears no teacher, and starts from the one that is named all the same."""
+    dataset = SimpleNamespace(folder=Path("synthetic"))
+    mine = dataclasses.replace(options, methods=["none", "kd"], init="teacher")
+    assert with_one_start(dataclasses.replace(mine, teacher=["a=named.h5"]), dataset).init == "named.h5"
+    assert with_one_start(dataclasses.replace(mine, tough="other.h5"), dataset).init == "other.h5"
+    assert with_one_start(mine, dataset).init.endswith("teacher-tough/best.h5")
+    assert with_one_start(dataclasses.replace(mine, init="a.h5"), dataset).init == "a.h5"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"methods": ["nome"]}, "did you mean 'none'"),
+        ({"methods": ["none", "none"]}, "twice"),
+        ({"methods": ["kd:2", "kd=2"]}, "two whose runs have one name: 'kd:2' and 'kd=2'"),
+        ({"methods": ["aht=1/kd"]}, "--methods kd is not of the form methods=epochs"),
+        ({"methods": ["kd_loss"]}, "no tolerant teacher"),
+        ({"set": ["kd_loss.main=1"]}, "no such method among kd"),
+        ({"teacher": ["a=nowhere.h5"]}, "no such weights"),
+        ({"seeds": 0}, "--seeds 0"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_training(options, changes, message):
+    import dataclasses
+
+    with pytest.raises(UserError, match=message):
+        run_compare(dataclasses.replace(options, methods=changes.pop("methods", ["kd"]), name="bad", **changes))
+    assert not (options.runs / "synthetic" / "bad").exists()
+
+
+def test_the_baseline_never_sees_unlabelled_faces(options):
+    given = dataclasses.replace(options, unlabelled="photographs")
+    assert student_options(given, "none", 0, "compare").unlabelled == ""
+    assert student_options(given, "kd", 0, "compare").unlabelled == "photographs"

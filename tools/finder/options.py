@@ -1,0 +1,29 @@
+"""The options of `python -m tools.finder`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from kd_loss.system.configuration import option
+
+
+@dataclass(frozen=True)
+class FinderOptions:
+    """Train the face finder on pictures composed of annotated faces and of photographs of anything."""
+
+    faces: list[str] = option([], "folders of faces with the 68 landmarks of 300W: its archive, or pictures with a CSV")
+    cfp: str = option("", "folder of CFP: faces with 30 landmarks, 500 persons, profiles")
+    backgrounds: str = option("", "folder of photographs of anything; faces in them are those that BlazeFace sees")
+    blazeface: list[str] = option([], "BlazeFace's files (.tflite): label the faces that nobody annotated")
+    drawn: int = option(300, "number of drawn faces", within=(0, math.inf))
+    size: int = option(192, "side of the composed pictures in pixels, a multiple of 32", within=(64, 1024))
+    input_size: int = option(256, "side of the finder's input in pixels, a multiple of 32", within=(64, 1024))
+    batch_size: int = option(32, "pictures per batch", within=(1, math.inf))
+    steps: int = option(3000, "batches in all", within=(20, math.inf))
+    learning_rate: float = option(3e-3, "the highest; it rises for 5 % of the batches and falls as a cosine", above=0)
+    seed: int = option(0, "of every random number", within=(0, 2**32 - 1))
+    name: str = option("finder", "of the folder of the results in runs/finder")
+    runs: Path = option(Path("runs"), "folder of runs")
+    config: str = option("", "JSON or TOML file with options; those of the command line win")

@@ -1,0 +1,1 @@
+"""For maintainers: experiments, benchmarks and attacks; not in the wheel."""
