@@ -58,7 +58,7 @@ def run_step(folder: Path, size: int, batch: int, steps: int) -> tuple[Callable[
     order, view = FaceOrder(split, shuffled=True), View(size, Augmentation())
     loader = FaceLoader(order, view, batch_size=batch, answers=answers)
     clock = Clock()
-    teachers = {role: RecordedTeacher(role, answers[role]) for role in ROLES}
+    teachers = {role: RecordedTeacher(answers[role]) for role in ROLES}
     return ours(loader, teachers, "kd_loss", clock=clock), clock
 
 

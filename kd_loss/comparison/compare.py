@@ -29,13 +29,13 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
 from kd_loss.system.ownership import claim
 from kd_loss.training.method_specs import (
-    heard_by,
     load_plugins,
     named_stages,
     narrowed,
     parse_methods,
     read_method,
     read_stage,
+    roles_used,
     settings_of,
     split_methods,
     split_stages,
@@ -43,7 +43,7 @@ from kd_loss.training.method_specs import (
 from kd_loss.training.options import DistillationOptions, StudentOptions
 from kd_loss.training.same_run import check_same
 from kd_loss.training.teachers.files import teacher_files, with_start
-from kd_loss.training.train_student import check_student, train_student
+from kd_loss.training.train_student import plan_student, train_student
 
 AnyResult = Result | PoseResult
 BASELINE = "none"
@@ -67,7 +67,7 @@ def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) 
             raise UserError(f"--set {text}: no such method among {', '.join(sorted(owners))}")
     for method in options.methods:
         for stage in named_stages(student_options(options, method, options.seed, folder)):
-            check_student(stage)
+            plan_student(stage, dataset)
         for seed in range(options.seed, options.seed + options.seeds):
             for stage in named_stages(student_options(options, method, seed, folder)):
                 check_same(stage, dataset)
@@ -128,7 +128,7 @@ def run_compare(options: CompareOptions) -> dict[str, Any]:
 
 
 def with_one_start(options: CompareOptions, dataset: PreparedDataset) -> CompareOptions:
-    """With `--init teacher` as the file that it means: the same for every method, whoever hears that teacher."""
+    """With `--init teacher` as the file that it means: the same for every method, whichever uses that teacher."""
     if options.init != "teacher":
         return options
     load_plugins(options.plugin)
@@ -310,8 +310,8 @@ def student_options(options: CompareOptions, method: str, seed: int, folder: str
     stages = split_stages(method)
     own_way: dict[str, Any] = {"stages": stages} if stages else {"method": trainings[0]}
     student = StudentOptions(**{**shared, **own_way, "seed": seed, "name": name})
-    heard = {role for training in trainings for role in heard_by(training, options.set, options.teacher)}
-    student = narrowed(student, heard)
+    used = {role for training in trainings for role in roles_used(training, options.set, options.teacher)}
+    student = narrowed(student, used)
     parent = options.runs / options.dataset
     started = any((parent / stage.name / "config.json").is_file() for stage in named_stages(student))
     return dataclasses.replace(student, resume=started)

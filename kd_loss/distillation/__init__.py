@@ -13,6 +13,7 @@ from importlib.metadata import entry_points
 from kd_loss.distillation.base import (
     METHODS,
     DistillationMethod,
+    MethodUse,
     Taps,
     TeacherMean,
     Tensor,
@@ -22,6 +23,7 @@ from kd_loss.distillation.base import (
     per_sample,
     register,
     relative_distance,
+    uses_of,
 )
 
 
@@ -44,6 +46,7 @@ __all__ = [
     "METHODS",
     "DistillationMethod",
     "KDLoss",
+    "MethodUse",
     "Taps",
     "TeacherMean",
     "Tensor",
@@ -54,4 +57,5 @@ __all__ = [
     "per_sample",
     "register",
     "relative_distance",
+    "uses_of",
 ]

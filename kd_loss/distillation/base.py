@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import keras
 from keras import ops
@@ -28,11 +28,10 @@ class DistillationMethod(keras.layers.Layer):
 
     Attributes:
         name_on_command_line: set by `register`.
-        teacher_roles: the teachers it listens to.
-        any_teachers: whether it listens to every teacher that `--teacher` names instead, whatever its role;
-            `teacher_roles` are then those that it takes where none is named.
-        listens: the roles that it was told to listen to (`--method srrl@tough`); empty: as above.
-        needs_errors: whether it asks its teachers for `training_errors`.
+        teacher_roles: the teachers it uses.
+        any_teachers: whether it uses every teacher that is given instead, whatever its role; `teacher_roles` are then
+            those that it takes where none is given.
+        needs_errors: whether it reads its teachers' `training_errors`.
         relational: whether the value of a sample depends on the others of its batch. Where annotated, unlabelled and
             mixed faces share a batch, such a method is asked about the annotated ones and about the unlabelled ones
             separately, and not about mixtures.
@@ -51,14 +50,11 @@ class DistillationMethod(keras.layers.Layer):
 
     def __init__(self, **kwargs: Any):
         super().__init__(**{**kwargs, "dtype": "float32"})
-        self.listens: tuple[str, ...] = ()
         self.built = True
 
-    def heard(self, roles: Iterable[str]) -> tuple[str, ...]:
-        """Which of the teachers of these roles it listens to."""
+    def teachers_used(self, roles: Iterable[str]) -> tuple[str, ...]:
+        """Which teachers it uses where those of these roles are given."""
         roles = tuple(roles)
-        if self.listens:
-            return self.listens
         return roles if self.any_teachers and roles else self.teacher_roles
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
@@ -68,9 +64,10 @@ class DistillationMethod(keras.layers.Layer):
         be built here (`connector.build((None, None, None, student.channels("P4")))`): a step is compiled as a whole.
 
         Args:
-            student: `networks.LandmarkNet`: `channels(tap)`, `head_weights()`, `card`.
-            teachers: role -> `distillation.teacher.Teacher`, those that it listens to: `channels(tap)`,
-                `tap_shape(tap)` (without the batch), `head_weights()`, `weight`; of taps in `teacher_taps` alone.
+            student: `networks.LandmarkNet` or `networks.TappedModel`: `channels(tap)`, `head_weights()`,
+                `tap_model(taps)`, `target_shape`.
+            teachers: role -> teacher, those that it uses: `channels(tap)`, `tap_shape(tap)` (without the batch),
+                `head_weights()`, `weight`, `training_errors`; of taps in `teacher_taps` alone.
         """
 
     @property
@@ -103,6 +100,42 @@ class DistillationMethod(keras.layers.Layer):
         weights = self.weights_of_terms
         values = self.terms(y_true, student, teachers)
         return sum(weights.get(name, 1.0) * value for name, value in values.items())
+
+
+class MethodUse(NamedTuple):
+    """A method in an objective: with its weight, and the teachers that it is restricted to (None: its own choice)."""
+
+    method: DistillationMethod
+    weight: float = 1.0
+    teachers: tuple[str, ...] | None = None
+
+    @property
+    def name(self) -> str:
+        """The method's name on the command line."""
+        return self.method.name_on_command_line
+
+
+def uses_of(methods: Any) -> list[MethodUse]:
+    """`{method: weight}`, or a list of methods, pairs `(method, weight)` and `MethodUse`, as a list of these.
+
+    Raises:
+        UserError: something else is among them, a weight is no positive number, or a method stands there twice.
+    """
+    items = list(methods.items()) if isinstance(methods, Mapping) else list(methods)
+    uses: list[MethodUse] = []
+    for item in items:
+        parts = (item,) if isinstance(item, DistillationMethod) else tuple(item) if isinstance(item, tuple) else ()
+        use = MethodUse(*parts[:3]) if parts else None
+        if use is None or not isinstance(use.method, DistillationMethod):
+            raise UserError(f"methods are DistillationMethod or (method, weight), not {item!r}; see kd_loss.methods")
+        if not isinstance(use.weight, int | float) or not 0 < use.weight < math.inf:
+            raise UserError(f"the method {use.name} has the weight {use.weight!r}; a positive number is wanted")
+        if use.name in (other.name for other in uses):
+            raise UserError(f"the method {use.name} is given twice")
+        uses.append(use)
+    if not uses:
+        raise UserError("no method is given; kd_loss.methods.NoDistillation() trains on the truth alone")
+    return uses
 
 
 class TeacherMean(DistillationMethod):
@@ -187,7 +220,7 @@ def get_method(name: str, parameters: Mapping[str, Any] | None = None) -> Distil
         if default is inspect.Parameter.empty and key not in given:
             raise UserError(f"the method {name} wants its parameter: --set {name}.{key}=…")
     made = cls(**given)
-    if "listens" not in vars(made):
+    if not vars(made).get("built"):
         raise UserError(f"the method {name} does not call super().__init__(**kwargs) in its constructor")
     return made
 

@@ -40,6 +40,16 @@ class LandmarkNet:
     card: Card
 
     @property
+    def size(self) -> int:
+        """Side of the pictures in pixels."""
+        return self.card.size
+
+    @property
+    def target_shape(self) -> tuple[int, int]:
+        """(N, C) of its target: (K, 2) of K landmarks."""
+        return self.card.scheme().shape
+
+    @property
     def taps(self) -> tuple[str, ...]:
         """Names of the outputs that can be asked for."""
         return tuple(self.card.taps)
@@ -205,11 +215,10 @@ def _load_model(path: Path) -> keras.Model:
         return load_package_model(path)
 
 
-def load_network(path: Path) -> LandmarkNet:
-    """Read a `.h5` file with its card; `UserError` for anything that is not such a pair."""
+def load_plain_model(path: Path) -> keras.Model:
+    """A `.h5` or `.keras` file without a card; `UserError` where it does not load."""
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
-    card = Card.read(path)
     check_model_file(path)
     try:
         model = within_limits(path, _load_model)
@@ -219,6 +228,15 @@ def load_network(path: Path) -> LandmarkNet:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise UserError(f"{path} does not load as a Keras model: {reason}") from None
+    return model
+
+
+def load_network(path: Path) -> LandmarkNet:
+    """Read a `.h5` file with its card; `UserError` for anything that is not such a pair."""
+    if not path.is_file():
+        raise UserError(f"no such weights: {path}")
+    card = Card.read(path)
+    model = load_plain_model(path)
     scheme = card.scheme()
     if model.output_shape != (None, *scheme.shape) or model.input_shape != (None, card.size, card.size, 3):
         raise UserError(

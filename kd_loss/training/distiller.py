@@ -2,112 +2,197 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from kd_loss.distillation.base import DistillationMethod, Taps, Tensor
+from kd_loss.distillation.base import DistillationMethod, MethodUse, Taps, Tensor, uses_of
 from kd_loss.distillation.check import attach, check_names, check_terms
 from kd_loss.networks.landmark_net import LandmarkNet
+from kd_loss.networks.tapped_model import TappedModel
 from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.coordinates import Coordinates
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
-from kd_loss.training.teachers.teacher import RecordedTeacher, Teacher
+from kd_loss.training.check_data import checked_data
+from kd_loss.training.teachers.teacher import Teacher, as_teacher
+
+#: methods as `Distiller` takes them
+Methods = (
+    Mapping[DistillationMethod, float] | Sequence[DistillationMethod | tuple[DistillationMethod, float] | MethodUse]
+)
 
 
 class Distiller(keras.Model):
-    """Student, methods and metrics; only `call`, `compute_loss` and the metrics are Keras's overridden.
+    """Trains a student on annotated faces with any number of teachers and methods, by Keras's own `fit`.
 
-    `fit` wants batches `(images, {"landmarks": (B, N, C)})`, the targets of the scheme, with `role/tap` beside them for
-    recorded teachers. One student pass per step. Live teachers see the same augmented pictures; none runs
-    in evaluation, whose loss is the mean absolute error. Metrics: every term under its own name, and the scheme's
-    error: `nme` (%, of the default normaliser) of landmarks, `degrees` of poses.
+    Only `call`, `compute_loss` and the metrics are overridden: callbacks, mixed precision, gradient accumulation,
+    averaged weights and `steps_per_execution` work as in any Keras model, on TensorFlow, JAX and PyTorch. There is one
+    student pass a step; live teachers see the same augmented pictures, and none is called in evaluation, whose loss is
+    the mean absolute error. The student is trained in place: `student.save(…)` saves it, and nothing else.
 
-    Batches with faces of several kinds (`datasets.unlabelled`) have `kind` (B,) beside the landmarks: 0 for
-    annotated faces, 1 for faces whose landmarks are the teachers' predictions, on which the distilling terms
-    of each method count, 2 for mixtures, on which the mean absolute error counts, 3 for faces that do not count.
+    Datasets give `(images, landmarks)` or `(images, landmarks, sample_weight)`: arrays, `tf.data`, `PyDataset` or
+    generators; images (B, S, S, 3), landmarks (B, K, 2) or (B, 2K) in `coordinates`. In place of landmarks there may be
+    a dictionary of `landmarks` and of what belongs to them: `role/tap`, the answers of recorded teachers
+    (`kd_loss.with_answers`), and `kind` (B,), see below.
+
+    Metrics: every term under its own name, and the scheme's error: `nme` in % of the default normaliser, `degrees` of
+    poses.
+
+    Batches with faces of several kinds (`datasets.mixed_loader`) have `kind` (B,): 0 for annotated faces, 1 for faces
+    whose landmarks are the teachers' predictions, on which the distilling terms of each method count, 2 for mixtures,
+    on which the mean absolute error counts, 3 for faces that do not count.
 
     A point that is not annotated (NaN) takes no part: in the terms about the truth the student's own prediction
     stands in its place, so that it adds nothing and pulls nowhere; in the distilling terms, the teachers' mean
     prediction does. Faces whose normalising distance is not annotated do not count in `nme`.
 
     Args:
-        student: the network to train.
-        methods: method -> weight in the objective.
-        teachers: role -> teacher; every role that a method listens to.
-        spec: the scheme of the targets.
+        student: any Keras model from pictures to landmarks, see `TappedModel`, or a `LandmarkNet`.
+        methods: methods, each alone or with its weight in the objective: `[KDLoss(), (Attention(), 0.1)]`.
+        teachers: role -> teacher, see `as_teacher`: a Keras model, a `LandmarkNet`, a file, a function, recorded
+            answers. Every role that a method uses; KD-Loss uses `tough` and `tolerant`, most others take any.
+        coordinates: what the landmarks of the dataset and of foreign models count, see `Coordinates`.
+        taps: tap -> layer of a foreign student, where the right one is not found by its size.
+        image_size: side of the pictures in pixels, for a student that says none.
+        image_range: the numbers of black and white in the dataset's pictures. Networks of this package and files are
+            given 0…255; other Keras models get the pictures as they are.
+        scheme: of the landmarks; without one NME is normalised by the box of the face's landmarks.
+        partial: whether there are faces with points that are not annotated (NaN).
         unlabelled_weight, mix_weight: of the distilling terms on faces of kind 1, of the error on kind 2.
-        partial: whether there are faces with points that are not annotated.
         kinds: how many kinds of faces share a batch, in equal parts: 1, 2 or, with mixtures, 3.
+
+    Raises:
+        UserError: a method, a teacher or a tap does not fit; one line says which, and what there is.
+
+    Example:
+        >>> distiller = kd_loss.Distiller(student=student, teachers={"tough": a, "tolerant": b},
+        ...                               methods=[kd_loss.methods.KDLoss()])          # doctest: +SKIP
+        >>> distiller.compile(keras.optimizers.AdamW(1e-3))                            # doctest: +SKIP
+        >>> distiller.fit(dataset, epochs=50)                                          # doctest: +SKIP
     """
 
     def __init__(
         self,
         *,
-        student: LandmarkNet,
-        methods: Mapping[DistillationMethod, float],
-        teachers: Mapping[str, Teacher] | None = None,
-        spec: Scheme,
+        student: LandmarkNet | keras.Model,
+        methods: Methods,
+        teachers: Mapping[str, Any] | None = None,
+        coordinates: Coordinates | str | tuple[float, float] = "normalised",
+        taps: Mapping[str, str] | None = None,
+        image_size: int | None = None,
+        image_range: tuple[float, float] = (0.0, 255.0),
+        scheme: Scheme | None = None,
+        partial: bool = False,
         unlabelled_weight: float = 1.0,
         mix_weight: float = 0.0,
-        partial: bool = False,
         kinds: int = 1,
     ):
         super().__init__(name="distiller")
-        teachers = dict(teachers or {})
-        self._heard = {method.name_on_command_line: method.heard(teachers) for method in methods}
-        for method in methods:
-            check_names(method)
-            for role in (role for role in self._heard[method.name_on_command_line] if role not in teachers):
-                raise UserError(f"the method {method.name_on_command_line} needs a {role} teacher")
-        for role, teacher in teachers.items():
-            if teacher.shape != spec.shape:
-                gives = f"finds {teacher.shape[0]} points" if teacher.shape[1] == 2 else f"gives {teacher.shape}"
-                raise UserError(f"the {role} teacher {gives}, the dataset has {spec.noun}")
-        taps = ["landmarks", *(tap for method in methods for tap in method.student_taps)]
-        self.student = student.tap_model(taps)
-        self.methods = list(methods)
-        self._weights_of_methods = list(methods.values())
-        self._ask_teachers = _Untracked(teachers)
-        self._spec = _Untracked(spec)
-        policy = keras.mixed_precision.global_policy()
-        keras.mixed_precision.set_global_policy("float32")  # connectors too compute in float32
-        try:
-            for method in methods:
-                attach(method, student, self._heard_by(method, teachers))
-        finally:
-            keras.mixed_precision.set_global_policy(policy)
-        if keras.distribution.distribution() is None:  # weights spread over processes answer to no one alone
-            for method in methods:
-                told = {
-                    role: {tap: teacher.tap_shape(tap) for tap in method.teacher_taps}
-                    for role, teacher in self._heard_by(method, teachers).items()
-                }
-                shapes = {tap: tuple(self.student.output[tap].shape[1:]) for tap in method.student_taps}
-                check_terms(method, spec.shape, shapes, told)
-        self.metric = spec.metric
-        self.trackers = {spec.metric: keras.metrics.Mean(name=spec.metric)}
-        for method in methods:
+        if not isinstance(student, LandmarkNet | TappedModel):
+            student = TappedModel(student, coordinates=coordinates, taps=taps, size=image_size)
+        network = _Untracked(student)
+        size = student.size or image_size
+        scheme = scheme or DatasetSpec(name="own", points=student.target_shape[0])
+        if student.target_shape != scheme.shape:
+            raise UserError(f"the student gives {_target(student.target_shape)}, the dataset has {scheme.noun}")
+        uses = uses_of(methods)
+        opened = {
+            role: as_teacher(teacher, size=size, coordinates=coordinates) for role, teacher in (teachers or {}).items()
+        }
+        self._used = {
+            use.name: use.method.teachers_used(opened) if use.teachers is None else use.teachers for use in uses
+        }
+        opened = _with_taps(opened, uses, self._used)
+        for use in uses:
+            check_names(use.method)
+            for role in (role for role in self._used[use.name] if role not in opened):
+                given = f"; teachers are: {', '.join(opened)}" if opened else ""
+                raise UserError(f"the method {use.name} needs a {role} teacher{given}")
+            for role in self._used[use.name] if use.method.needs_errors else ():
+                if opened[role].training_errors is None:
+                    raise UserError(
+                        f"the method {use.name} reads how far the {role} teacher errs on each training face, (N,): "
+                        "LiveTeacher(…).with_errors(errors)"
+                    )
+        for role, teacher in opened.items():
+            if tuple(teacher.shape) != tuple(scheme.shape):
+                raise UserError(
+                    f"the {role} teacher {_target(teacher.shape, 'finds')}, the dataset has {scheme.noun}; a point_map "
+                    "reads it (LiveTeacher)"
+                )
+        self._network = network
+        self.student = student.tap_model(["landmarks", *(tap for use in uses for tap in use.method.student_taps)])
+        self.methods = [use.method for use in uses]
+        self._weights_of_methods = [use.weight for use in uses]
+        self._teachers = _Untracked(opened)
+        self._scheme = _Untracked(scheme)
+        self._coordinates = Coordinates.of(coordinates, size)
+        self._image_range = (float(image_range[0]), float(image_range[1]))
+        self._attach(opened, student)
+        self.metric = scheme.metric
+        self.trackers = {scheme.metric: keras.metrics.Mean(name=scheme.metric)}
+        for method in self.methods:
             for name in method.term_names:
                 self.trackers[self._key(method, name)] = keras.metrics.Mean(name=self._key(method, name))
         self.unlabelled_weight, self.mix_weight = unlabelled_weight, mix_weight
         self.partial, self.kinds = partial, kinds
-        self._shares = {role: teacher.weight for role, teacher in teachers.items()}
+        self._shares = {role: teacher.weight for role, teacher in opened.items()}
         if mix_weight:
             self.trackers["mixed"] = keras.metrics.Mean(name="mixed")
         self._trained = True
         self.built = True
 
-    def _heard_by(self, method: DistillationMethod, teachers: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the teachers, or of their taps, that a method listens to: in a combination it is itself alone."""
-        return {role: teachers[role] for role in self._heard[method.name_on_command_line]}
+    def _attach(self, teachers: Mapping[str, Teacher], student: Any) -> None:
+        """Give every method the networks, and try it on two made-up faces."""
+        policy = keras.mixed_precision.global_policy()
+        keras.mixed_precision.set_global_policy("float32")  # connectors too compute in float32
+        try:
+            for method in self.methods:
+                attach(method, student, self._teachers_of(method, teachers))
+        finally:
+            keras.mixed_precision.set_global_policy(policy)
+        if keras.distribution.distribution() is not None:  # weights spread over processes answer to no one alone
+            return
+        for method in self.methods:
+            given = {
+                role: {tap: teacher.tap_shape(tap) for tap in method.teacher_taps}
+                for role, teacher in self._teachers_of(method, teachers).items()
+            }
+            shapes = {tap: tuple(self.student.output[tap].shape[1:]) for tap in method.student_taps}
+            check_terms(method, self._scheme.value.shape, shapes, given)
+
+    def compile(self, optimizer: Any = "adam", *, jit_compile: Any = None, **options: Any) -> None:
+        """As of any Keras model, without a loss: the methods are it.
+
+        `jit_compile` left out is False under TensorFlow on a CPU, where XLA is ten times slower than none, and
+        Keras's own choice elsewhere.
+        """
+        if jit_compile is None:
+            jit_compile = False if _tensorflow_on_a_cpu() else "auto"
+        super().compile(optimizer=optimizer, jit_compile=jit_compile, **options)
+
+    def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
+        """Keras's `fit`, after a look at the first batch.
+
+        Raises:
+            UserError: the pictures, the landmarks or the weights of the first batch do not fit, the dataset has no
+                end and no `steps_per_epoch` is given, or a later batch has another shape.
+        """
+        with checked_data(self, x, y, options) as (x, y):
+            return super().fit(x, y, **options)
+
+    def _teachers_of(self, method: DistillationMethod, teachers: Mapping[str, Any]) -> dict[str, Any]:
+        """Those of the teachers, or of their taps, that a method uses."""
+        return {role: teachers[role] for role in self._used[method.name_on_command_line]}
 
     def _terms(self, method: DistillationMethod, truth: Tensor, student: Taps, teachers: Any, kind: Tensor) -> Any:
         """A method's terms; those of a relational one about each kind of faces by themselves, 0 for mixtures."""
-        heard = self._heard_by(method, teachers)
+        used = self._teachers_of(method, teachers)
         if not (method.relational and self.kinds > 1):
-            return method.terms(truth, student, heard)
+            return method.terms(truth, student, used)
         order = ops.argsort(kind)  # equally many of each kind
         rows, count = ops.split(order, self.kinds), order.shape[0] // self.kinds
         parts = []
@@ -118,7 +203,7 @@ class Distiller(keras.Model):
                     {tap: ops.take(value, chosen, axis=0) for tap, value in student.items()},
                     {
                         role: {tap: ops.take(value, chosen, axis=0) for tap, value in taps.items()}
-                        for role, taps in heard.items()
+                        for role, taps in used.items()
                     },
                 )
             )
@@ -145,8 +230,32 @@ class Distiller(keras.Model):
         return [name for name in self.trackers if name != self.metric]
 
     def call(self, images: Tensor, training: bool | None = None) -> Taps:
-        """The student's taps."""
-        return self.student(ops.cast(images, "float32"), training=training)
+        """The student's taps; landmarks (B, K, 2) are normalised."""
+        return self.student(self._pictures(images, isinstance(self._network.value, LandmarkNet)), training=training)
+
+    def _pictures(self, images: Tensor, as_bytes: bool) -> Tensor:
+        """Pictures as a network takes them: of 0…255, or as the dataset has them."""
+        images = ops.cast(images, "float32")
+        low, high = self._image_range
+        return images if not as_bytes or (low, high) == (0.0, 255.0) else (images - low) * (255 / (high - low))
+
+    def _targets(self, y: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """The truth (B, N, C), normalised, and what else travels with the batch."""
+        more = y if isinstance(y, Mapping) else {}
+        truth = ops.cast(y["landmarks"] if isinstance(y, Mapping) else y, "float32")
+        if len(truth.shape) == 2:
+            truth = ops.reshape(truth, (-1, *self._scheme.value.shape))
+        scale = self._coordinates
+        return truth if scale.is_normalised else scale.normalised(truth), more
+
+    def _answers(self, x: Tensor | None, more: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Role -> the teacher's taps for this batch."""
+        taps = {}
+        for role, teacher in self._teachers.value.items():
+            recorded = {key.partition("/")[2]: value for key, value in more.items() if key.startswith(f"{role}/")}
+            images = None if x is None else self._pictures(x, teacher.reads_bytes)
+            taps[role] = teacher(images, recorded)
+        return taps
 
     def compute_loss(
         self,
@@ -157,31 +266,30 @@ class Distiller(keras.Model):
         training: bool = True,
     ) -> Tensor:
         """The objective in training; the mean absolute error of the targets in evaluation."""
-        truth = ops.cast(y["landmarks"], "float32")
+        truth, more = self._targets(y)
         student = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
         self._trained = training  # read by compute_metrics, which follows in the same step
-        kind = y.get("kind", ops.zeros(ops.shape(truth)[0]))
+        kind = more.get("kind", ops.zeros(ops.shape(truth)[0]))
         annotated = ops.cast(kind == 0, "float32")
         count = ops.sum(annotated)
-        wrong = self._spec.value.training_error(truth, student["landmarks"])
+        wrong = self._scheme.value.training_error(truth, student["landmarks"])
         known = annotated * ops.cast(ops.isfinite(wrong), "float32")
         self.trackers[self.metric].update_state(ops.where(ops.isfinite(wrong), wrong, 0.0), sample_weight=known)
+        if sample_weight is not None:
+            annotated = annotated * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
         missing, predicted = ops.isnan(truth), ops.stop_gradient(student["landmarks"])
         written, truth = truth, ops.where(missing, predicted, truth) if self.partial or not training else truth
         if not training:
             return ops.sum(ops.mean(ops.abs(student["landmarks"] - truth), axis=(1, 2)) * annotated) / count
-        teachers = {
-            role: teacher(y if isinstance(teacher, RecordedTeacher) else x)
-            for role, teacher in self._ask_teachers.value.items()
-        }
+        teachers = self._answers(x, more)
         shared = annotated + self.unlabelled_weight * ops.cast(kind == 1, "float32")
         total = ops.zeros(())
         for method, weight in zip(self.methods, self._weights_of_methods, strict=True):
             values_by_name = dict(self._terms(method, truth, student, teachers, kind))
-            if self.partial and (heard := self._heard_by(method, teachers)):
+            if self.partial and (used := self._teachers_of(method, teachers)):
                 # in distilling terms the answers of its own teachers stand for what is not annotated
-                whole = sum(self._shares[role] for role in heard)
-                answer = sum(self._shares[role] * taps["landmarks"] for role, taps in heard.items()) / whole
+                whole = sum(self._shares[role] for role in used)
+                answer = sum(self._shares[role] * taps["landmarks"] for role, taps in used.items()) / whole
                 again = self._terms(method, ops.where(missing, answer, written), student, teachers, kind)
                 values_by_name |= {name: again[name] for name in method.distilling_terms}
             for name, values in values_by_name.items():
@@ -199,6 +307,35 @@ class Distiller(keras.Model):
         """What `compute_loss` recorded: in evaluation there are no terms."""
         results = self.get_metrics_result()
         return results if self._trained else {key: results[key] for key in ("loss", self.metric)}
+
+
+def _with_taps(
+    teachers: Mapping[str, Teacher], uses: Sequence[MethodUse], used: Mapping[str, Sequence[str]]
+) -> dict[str, Teacher]:
+    """The teachers, each giving the taps of all methods that use it."""
+    wanted: dict[str, list[str]] = {role: ["landmarks"] for role in teachers}
+    for use in uses:
+        for role in used[use.name]:
+            wanted.get(role, []).extend(use.method.teacher_taps)
+    found = {}
+    for role, teacher in teachers.items():
+        try:
+            found[role] = teacher.with_taps(wanted[role])
+        except UserError as error:
+            raise UserError(f"the {role} teacher: {error}") from None
+    return found
+
+
+def _target(shape: Sequence[int], verb: str = "gives") -> str:
+    return f"{verb} {shape[0]} points" if shape[1] == 2 else f"gives {tuple(shape)}"
+
+
+def _tensorflow_on_a_cpu() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")
 
 
 class _Untracked:

@@ -1,4 +1,4 @@
-"""From `--method`, `--set` and `--plugin` to methods, each with the teachers that it listens to."""
+"""From `--method`, `--set` and `--plugin` to methods, each with its weight and its teachers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kd_loss.distillation import METHODS, DistillationMethod, get_method
+from kd_loss.distillation import METHODS, MethodUse, get_method
 from kd_loss.system.configuration import weighted
 from kd_loss.system.errors import UserError, choose
 from kd_loss.training.options import StudentOptions
@@ -19,23 +19,23 @@ from kd_loss.training.options import StudentOptions
 OF_YOUR_OWN = "; one of your own is known by --plugin FILE"
 
 
-class Asked(NamedTuple):
-    """A method as it is asked for: its name, settings, the roles that it listens to (none: its own choice), weight."""
+class MethodSpec(NamedTuple):
+    """A method in an option: its name, settings, the teachers behind the @ (none: its own choice), weight."""
 
     name: str
     settings: tuple[str, ...]
-    listens: tuple[str, ...]
+    teachers: tuple[str, ...]
     weight: float
 
 
-def read_method(text: str, what: str = "--method") -> Asked:
+def read_method(text: str, what: str = "--method") -> MethodSpec:
     """`srrl(alpha=0,beta=2)@tough,tolerant:0.1` -> name, ("alpha=0", "beta=2"), ("tough", "tolerant"), 0.1."""
     head, opened, rest = text.partition("(")
     inner, closed, tail = rest.rpartition(")")
     named, weight = weighted(head + tail, what)
     name, at, roles = named.partition("@")
-    listens = tuple(role for role in roles.split(",") if role)
-    if at and not listens:
+    teachers = tuple(role for role in roles.split(",") if role)
+    if at and not teachers:
         raise UserError(f"{what} {text}: no teacher is named behind the @, e.g. srrl@tough:0.1")
     pairs = [tuple(part.strip() for part in setting.partition("=")) for setting in split_outside(inner, ",")]
     if (opened and not (closed and all(key and sign for key, sign, _ in pairs))) or ")" in head + tail:
@@ -43,7 +43,7 @@ def read_method(text: str, what: str = "--method") -> Asked:
     if len({key for key, _, _ in pairs}) < len(pairs):
         raise UserError(f"{what} {text}: a setting is given twice")
     settings = tuple(f"{key}={value}" for key, _, value in pairs)
-    return Asked(name.strip(), settings if opened else (), listens, weight)
+    return MethodSpec(name.strip(), settings if opened else (), teachers, weight)
 
 
 def split_outside(text: str, separator: str) -> list[str]:
@@ -98,17 +98,17 @@ def load_plugins(files: Iterable[str]) -> None:
             raise UserError(f'--plugin {text} registers no method: is there a class with @register("name")?')
 
 
-def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> dict[DistillationMethod, float]:
-    """`["kd_loss", "srrl@tough:0.1"]` and `["srrl.beta=0.5"]` -> method -> weight."""
+def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> list[MethodUse]:
+    """`["kd_loss", "srrl@tough:0.1"]` and `["srrl.beta=0.5"]` -> the methods, with weights and teachers."""
     weights: dict[str, float] = {}
-    listening: dict[str, tuple[str, ...]] = {}
+    named: dict[str, tuple[str, ...]] = {}
     own: list[str] = []
     for text in methods:
         asked = read_method(text)
         name = choose(asked.name, METHODS, "method", OF_YOUR_OWN)
         if name in weights:
             raise UserError(f"--method {name} is given twice")
-        weights[name], listening[name] = asked.weight, asked.listens
+        weights[name], named[name] = asked.weight, asked.teachers
         own += [f"{name}.{setting}" for setting in asked.settings]
     parameters: dict[str, dict[str, Any]] = {name: {} for name in weights}
     for text in [*settings, *own]:  # a method's own settings win
@@ -122,26 +122,30 @@ def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> dict[Disti
             parameters[owner][parameter] = ast.literal_eval(value)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             parameters[owner][parameter] = value
-    made = {}
+    made = []
     for name, weight in weights.items():
         method = get_method(name, parameters[name])
-        method.listens = listening[name]
-        check_listening(method)
-        made[method] = weight
+        if named[name] and not method.any_teachers:
+            uses = ", ".join(method.teacher_roles) or "none"
+            raise UserError(f"--method {name}@{','.join(named[name])}: it uses its own teachers ({uses})")
+        made.append(MethodUse(method, weight, named[name] or None))
     return made
 
 
-def check_listening(method: DistillationMethod) -> None:
-    """Refuse `@` where a method listens to teachers of its own choice, or to none."""
-    name = method.name_on_command_line
-    if method.listens and not method.any_teachers:
-        own = ", ".join(method.teacher_roles) or "none"
-        raise UserError(f"--method {name}@{','.join(method.listens)}: it listens to its own teachers ({own})")
+def with_teachers(methods: Iterable[MethodUse], names: Iterable[str]) -> list[MethodUse]:
+    """Each method with the roles of the teachers that it uses, where `--teacher` names these.
+
+    In a combination too a method that takes any teacher takes those of `--teacher` alone, not its neighbours'.
+    """
+    names = tuple(names)
+    return [
+        use if use.teachers is not None else use._replace(teachers=use.method.teachers_used(names)) for use in methods
+    ]
 
 
 _STAGE = re.compile(r"(?P<methods>.+)=(?P<epochs>0*[1-9]\d*)(@(?P<freeze>\w*))?")
-#: options that say how teachers are asked, and nothing where there is none
-_ASKING = ("unlabelled", "teachers", "teacher_views", "teacher_mirror", "map_points")
+#: options that say how teachers are called, and nothing where there is none
+_TEACHER_OPTIONS = ("unlabelled", "teachers", "teacher_views", "teacher_mirror", "map_points")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,25 +177,25 @@ def settings_of(settings: Iterable[str], methods: Iterable[str]) -> list[str]:
     return [setting for setting in settings if setting.partition(".")[0] in names]
 
 
-def heard_by(methods: Sequence[str], settings: Iterable[str], teachers: Iterable[str]) -> set[str]:
-    """The roles that methods listen to, where `--teacher` names these teachers."""
+def roles_used(methods: Sequence[str], settings: Iterable[str], teachers: Iterable[str]) -> set[str]:
+    """The roles of the teachers that methods use, where `--teacher` names these."""
     given = [text.partition("=")[0] for text in teachers]
-    made = parse_methods(methods, settings_of(settings, methods))
-    return {role for method in made for role in method.heard(given)}
+    made = with_teachers(parse_methods(methods, settings_of(settings, methods)), given)
+    return {role for use in made for role in use.teachers or ()}
 
 
-def narrowed(options: StudentOptions, heard: Iterable[str]) -> StudentOptions:
-    """The options without the teachers that nobody listens to, and without how they are asked where there is none."""
-    heard = set(heard)
-    tough = "tough" in heard or options.init == "teacher"
+def narrowed(options: StudentOptions, used: Iterable[str]) -> StudentOptions:
+    """The options without the teachers that no method uses, and without how they are called where there is none."""
+    used = set(used)
+    tough = "tough" in used or options.init == "teacher"
     changes = {
-        "teacher": [text for text in options.teacher if text.partition("=")[0] in heard],
+        "teacher": [text for text in options.teacher if text.partition("=")[0] in used],
         "tough": options.tough if tough else "",
-        "tolerant": options.tolerant if "tolerant" in heard else "",
+        "tolerant": options.tolerant if "tolerant" in used else "",
     }
-    if not heard:
+    if not used:
         defaults = StudentOptions()
-        changes |= {name: getattr(defaults, name) for name in _ASKING}
+        changes |= {name: getattr(defaults, name) for name in _TEACHER_OPTIONS}
     return dataclasses.replace(options, **changes)  # type: ignore[arg-type]
 
 
@@ -201,13 +205,13 @@ def parse_stages(options: StudentOptions) -> list[StudentOptions]:
         raise UserError(f"--freeze {options.freeze}: with --stages each says its own, e.g. ail=20@{options.freeze}")
     load_plugins(options.plugin if options.stages else ())
     stages: list[StudentOptions] = []
-    told: set[str] = set()
+    used: set[str] = set()
     named: set[str] = set()
     for text in options.stages:
         stage = read_stage(text)
         named |= {read_method(method, "--stages").name for method in stage.methods}
-        heard = heard_by(stage.methods, options.set, options.teacher)
-        told |= heard
+        own_teachers = roles_used(stage.methods, options.set, options.teacher)
+        used |= own_teachers
         own = dataclasses.replace(
             options,
             stages=[],
@@ -217,17 +221,17 @@ def parse_stages(options: StudentOptions) -> list[StudentOptions]:
             set=settings_of(options.set, stage.methods),
             init="" if stages else options.init,  # later ones start from the one before
         )
-        stages.append(narrowed(own, heard))
+        stages.append(narrowed(own, own_teachers))
     words = " ".join(options.stages)
     for setting in options.set:
         if stages and setting.partition(".")[0] not in named:
             raise UserError(f"--set {setting}: no such method in --stages {words}")
     roles = [text.partition("=")[0] for text in options.teacher]
     roles += [role for role in ("tough", "tolerant") if getattr(options, role)]
-    told |= {"tough"} if options.init == "teacher" else set()
+    used |= {"tough"} if options.init == "teacher" else set()
     for role in roles if stages else ():
-        if role not in told:
-            raise UserError(f"nobody listens to the {role} teacher in --stages {words}; leave it out")
+        if role not in used:
+            raise UserError(f"no method uses the {role} teacher in --stages {words}; remove it")
     return stages
 
 

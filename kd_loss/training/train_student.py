@@ -11,31 +11,37 @@ import keras
 import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
-from kd_loss.distillation import DistillationMethod
+from kd_loss.distillation import MethodUse
 from kd_loss.networks import ARCHITECTURES, load_network
 from kd_loss.networks.landmark_net import TAPS
 from kd_loss.runs.folder import has_run
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import atomic_file
 from kd_loss.training.faces import Unlabelled, augmentation_of
-from kd_loss.training.method_specs import load_plugins, name_of, parse_methods, parse_stages, stage_name
+from kd_loss.training.method_specs import load_plugins, name_of, parse_methods, parse_stages, stage_name, with_teachers
 from kd_loss.training.options import StudentOptions, checked
 from kd_loss.training.processes import join
-from kd_loss.training.teachers.choose import (
-    LIVE,
-    RECORDED,
-    answers_about,
-    ask_once,
-    choose_asking,
-    make_teachers,
-    mapped,
-    measure_errors,
+from kd_loss.training.teachers.choose import LIVE, RECORDED, Recorder, choose_mode, with_errors
+from kd_loss.training.teachers.files import (
+    TeacherSource,
+    named_teachers,
+    open_sources,
+    shares_trunk,
+    teacher_files,
+    with_start,
 )
-from kd_loss.training.teachers.files import Source, open_sources, shares_trunk, teacher_files, with_start
-from kd_loss.training.teachers.recorded import Views
-from kd_loss.training.teachers.teacher import RecordedTeacher, Teacher
+from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teacher
 from kd_loss.training.trainer import Tell, Training
 from kd_loss.training.unlabelled_faces import listing_checksum, photographs, unlabelled_split
+
+
+@dataclasses.dataclass(frozen=True)
+class StudentPlan:
+    """A training of a student whose options were checked: its dataset, open, and its methods with their teachers."""
+
+    options: StudentOptions
+    dataset: PreparedDataset
+    methods: list[MethodUse]
 
 
 def train_student(
@@ -48,76 +54,81 @@ def train_student(
     """
     stages = parse_stages(options)
     if not stages:
-        return _train_stage(options, f"student-{name_of(options.method)}", tell, callbacks)
-    for stage in stages:  # refuse what is wrong with a later one before the first is trained
-        check_student(stage)
-    options = dataclasses.replace(options, dataset=open_dataset(options.dataset, options.data).folder.name)
+        return _train_stage(plan_student(options), f"student-{name_of(options.method)}", tell, callbacks)
+    dataset = open_dataset(options.dataset, options.data)
+    plans = [plan_student(stage, dataset) for stage in stages]  # what is wrong with a later one is said first
     whole = "student-" + "-".join(name_of(stage.method) for stage in stages)
     folder, init = Path(), options.init
-    for number, stage in enumerate(stages, 1):
-        name, default = (stage_name(one, number, len(stages)) for one in (options.name, whole))
-        parent = options.runs / options.dataset
+    for number, plan in enumerate(plans, 1):
+        name, default = (stage_name(one, number, len(plans)) for one in (options.name, whole))
+        parent = options.runs / dataset.folder.name
         resume = options.resume and (number == 1 or has_run(parent, name, default))
-        tell(f"stage {number} of {len(stages)}: {options.stages[number - 1]}")
-        folder = _train_stage(dataclasses.replace(stage, name=name, init=init, resume=resume), default, tell, callbacks)
+        tell(f"stage {number} of {len(plans)}: {options.stages[number - 1]}")
+        own = dataclasses.replace(plan.options, name=name, init=init, resume=resume)
+        folder = _train_stage(dataclasses.replace(plan, options=own), default, tell, callbacks)
         init = str(folder / "last.h5")
     return folder
 
 
-def check_student(options: StudentOptions) -> tuple[PreparedDataset, dict[DistillationMethod, float]]:
-    """Refuse what can be refused without loading a network; the dataset and the methods."""
-    checked(options)
+def plan_student(options: StudentOptions, dataset: PreparedDataset | None = None) -> StudentPlan:
+    """Refuse what can be refused without loading a network; opens the dataset where none is given."""
+    options = checked(options)
     choose(options.arch, ARCHITECTURES, "architecture")
     load_plugins(options.plugin)
-    methods = parse_methods(options.method, options.set)
-    asked = [options.freeze, *(tap for method in methods for tap in (*method.student_taps, *method.teacher_taps))]
-    for tap in asked:
+    methods = with_teachers(parse_methods(options.method, options.set), named_teachers(options))
+    wanted = [options.freeze, *(tap for use in methods for tap in (*use.method.student_taps, *use.method.teacher_taps))]
+    for tap in wanted:
         if tap and tap not in TAPS:
             raise UserError(f"there is no tap '{tap}'; taps are: {', '.join(TAPS)}")
-    dataset = open_dataset(options.dataset, options.data)
+    dataset = dataset or open_dataset(options.dataset, options.data)
+    options = dataclasses.replace(options, dataset=dataset.folder.name)
     texts = [text for texts, _ in teacher_files(options, methods, dataset.folder.name).values() for text in texts]
     for text in texts:
         if not Path(text).is_file() and not Path(text.partition(":")[0]).is_file():
             raise UserError(f"no such weights: {text}")
+    if options.init not in ("", "teacher") and not Path(options.init).is_file():
+        raise UserError(f"--init: no such weights: {options.init}")
     if options.unlabelled:
-        if not any(method.any_teachers or method.teacher_roles for method in methods):
+        if not any(use.teachers for use in methods):
             raise UserError(
                 f"--unlabelled wants a teacher, whose predictions stand for the {dataset.spec.predicted}: "
                 "not --method none"
             )
         photographs(Path(options.unlabelled))
-    return dataset, methods
+    return StudentPlan(options, dataset, methods)
 
 
 def _train_stage(
-    options: StudentOptions, default_name: str, tell: Tell, callbacks: Sequence[keras.callbacks.Callback]
+    plan: StudentPlan, default_name: str, tell: Tell, callbacks: Sequence[keras.callbacks.Callback]
 ) -> Path:
-    dataset, methods = check_student(options)
-    options = dataclasses.replace(checked(options), dataset=dataset.folder.name)
-    taps = sorted({tap for method in methods for tap in method.teacher_taps} | {"landmarks"})
-    processes = join(options)
+    dataset, methods = plan.dataset, plan.methods
+    processes = join(plan.options)
     tell = tell if not processes.index else lambda _: None
-    options = with_start(options, methods, dataset.folder.name)
+    options = with_start(plan.options, methods, dataset.folder.name)
+    taps = sorted({tap for use in methods for tap in use.method.teacher_taps} | {"landmarks"})
     sources = open_sources(options, methods, dataset, tell)
     if not options.init and not options.resume and any(shares_trunk(source, options) for source in sources):
         tell("hint: a teacher has the student's backbone; --init teacher starts from its trunk, which gains most")
-    asking = choose_asking(options, sources, taps, dataset.spec) if sources else RECORDED
-    augmentation = augmentation_of(options)
+    mode = choose_mode(options, sources, taps, dataset.spec) if sources else RECORDED
+    recorder = Recorder(options, dataset, taps, augmentation_of(options), tell)
     with processes.first_before_the_others():
-        teachers = make_teachers(options, sources, asking, taps, dataset, augmentation, tell)
-    if any(method.needs_errors for method in methods):
-        measure_errors(teachers, dataset.split("train"), tell)
+        sources = recorder.with_maps(sources)
+        teachers = recorder.teachers(sources, mode)
+    if any(use.method.needs_errors for use in methods):
+        teachers = with_errors(teachers, dataset.split("train"), tell)
     record: dict[str, Any] = {"teachers": _record(sources)} if sources else {}
     unlabelled = None
     if options.unlabelled:
         with processes.first_before_the_others():
-            unlabelled, record["unlabelled"] = _unlabelled(options, dataset, sources, teachers, taps, tell)
+            unlabelled, record["unlabelled"] = _unlabelled(recorder, sources, teachers)
         record["photographs_sha256"] = listing_checksum(Path(options.unlabelled))
-    if asking == LIVE:  # networks that take part in the step belong on every device
+    if mode == LIVE and processes.devices > 1:  # networks that take part in the step belong on every device
         with processes.data_parallel():
             keras.utils.set_random_seed(options.seed)  # what loading replaces has to be the same everywhere, too
-            for source in sources if processes.devices > 1 else ():
-                teachers[source.role].spread(load_network(source.file), taps)  # type: ignore[attr-defined]
+            for source in sources:
+                again = LiveTeacher(load_network(source.file), taps, source.weight)
+                again.training_errors = teachers[source.role].training_errors
+                teachers[source.role] = again
     folder = Training(
         options,
         dataset,
@@ -140,7 +151,7 @@ def _train_stage(
     return folder
 
 
-def _record(sources: Sequence[Source]) -> dict[str, Any]:
+def _record(sources: Sequence[TeacherSource]) -> dict[str, Any]:
     """What the run keeps of its teachers, by role; of one that is several networks a list."""
     kept: dict[str, list[dict[str, Any]]] = {}
     for source in sources:
@@ -149,27 +160,18 @@ def _record(sources: Sequence[Source]) -> dict[str, Any]:
 
 
 def _unlabelled(
-    options: StudentOptions,
-    dataset: PreparedDataset,
-    sources: Sequence[Source],
-    teachers: dict[str, Teacher],
-    taps: Sequence[str],
-    tell: Tell,
+    recorder: Recorder, sources: Sequence[TeacherSource], teachers: dict[str, Teacher]
 ) -> tuple[Unlabelled, dict[str, Any]]:
     """The unlabelled faces with the teachers' answers about them, and what the run keeps of them."""
+    options, dataset, tell = recorder.options, recorder.dataset, recorder.tell
     split, checksum = unlabelled_split(options, dataset, sources[0], tell)
-    none = np.arange(0)
     predictions, answers = [], {}
     for role, teacher in teachers.items():
         members = [source for source in sources if source.role == role]
-        seen = answers_about(options, members, ["landmarks"], split, checksum, none, tell)
+        seen = recorder.answers(members, split, checksum, ["landmarks"])
         predictions.append(seen.landmarks[0])
         if isinstance(teacher, RecordedTeacher):
-            answers[role] = seen
-            if options.teacher_views:
-                views = Views(options.teacher_views, augmentation_of(options), options.seed)
-                seen = ask_once(options, members[0], taps, split, checksum, views, tell)
-                answers[role] = mapped(members[0], seen, split, none, options, tell)
+            answers[role] = recorder.seen(members[0], split, checksum) if options.teacher_views else seen
     mean = np.average(predictions, axis=0, weights=[teacher.weight for teacher in teachers.values()]).astype(np.float32)
     split = dataclasses.replace(split, landmarks=mean, soft=mean)
     of, targets = f"the mean of {len(teachers)} teachers' predictions", dataset.spec.predicted

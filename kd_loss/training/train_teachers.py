@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.distillation import get_method
+from kd_loss.distillation import MethodUse, get_method
 from kd_loss.runs.folder import has_run
 from kd_loss.training.options import TeacherOptions, checked
 from kd_loss.training.processes import join
@@ -26,7 +26,7 @@ def train_teachers(
     `callbacks` of Keras take part in every training.
     """
     options = checked(options)
-    method = {get_method("none", {"loss": options.loss}): 1.0}
+    methods = [MethodUse(get_method("none", {"loss": options.loss}))]
     dataset = open_dataset(options.dataset, options.data)
     processes = join(options)
     folders: list[Path] = []
@@ -41,7 +41,7 @@ def train_teachers(
                 dataset,
                 role=role,
                 default_name=f"teacher-{role}",
-                methods=method,
+                methods=methods,
                 processes=processes,
                 tell=tell,
             ).run(callbacks)

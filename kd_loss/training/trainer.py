@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from kd_loss.datasets.prepared import PreparedDataset
-from kd_loss.distillation import DistillationMethod
+from kd_loss.distillation import MethodUse
 from kd_loss.evaluation.prediction import spread_correlation
 from kd_loss.networks import ARCHITECTURES, Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.card import SPREAD_CORRELATION
@@ -80,7 +80,7 @@ class Training:
     dataset: PreparedDataset
     role: str
     default_name: str
-    methods: Mapping[DistillationMethod, float]
+    methods: Sequence[MethodUse]
     teachers: Mapping[str, Teacher] = dataclasses.field(default_factory=dict)
     unlabelled: Unlabelled | None = None
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -102,12 +102,12 @@ class Training:
 
     def loaders(self) -> TrainingFaces:
         """The faces in their batches."""
-        told = {role: t.answers for role, t in self.teachers.items() if isinstance(t, RecordedTeacher)}
+        answers = {role: t.answers for role, t in self.teachers.items() if isinstance(t, RecordedTeacher)}
         return TrainingFaces(
             self.options,
             self.dataset.split("train"),
             soft=self.role == "tolerant",
-            answers=told,
+            answers=answers,
             unlabelled=self.unlabelled,
             processes=self.processes,
         )
@@ -133,7 +133,7 @@ class Training:
                 "faces": len(faces.chosen),
                 "held_out": len(faces.held),
                 **data_record(self.dataset, soft=self.role == "tolerant"),
-                "method": " + ".join(method.name_on_command_line for method in self.methods),
+                "method": " + ".join(use.name for use in self.methods),
                 **start_record(options.init),
                 **self.record,
             },
@@ -164,14 +164,14 @@ class Training:
             student=network,
             methods=self.methods,
             teachers=self.teachers,
-            spec=self.dataset.spec,
+            scheme=self.dataset.spec,
             unlabelled_weight=more.weight if more else 1.0,
             partial=self.dataset.split("train").partial,
             kinds=1 if not more else 3 if more.mixed else 2,
             mix_weight=more.mix_weight if more and more.mixed else 0.0,
         )
         rate = learning_rate(self.options.learning_rate, len(faces.loader) * self.options.epochs)
-        distiller.compile(optimizer=keras.optimizers.Adam(rate), jit_compile=_jit())
+        distiller.compile(keras.optimizers.Adam(rate))
         distiller.optimizer.build(distiller.trainable_variables)
         return distiller
 
@@ -268,8 +268,3 @@ class Training:
             words = scheme.metric_words.partition(" in ")[0]
             note(f"best validation {words} {checkpoint.best:.2f} {scheme.unit} -> {folder / 'best.h5'}")
         return place
-
-
-def _jit() -> bool | str:
-    """XLA never on a CPU under TensorFlow, where it is ten times slower; other backends as they like."""
-    return False if keras.backend.backend() == "tensorflow" else "auto"

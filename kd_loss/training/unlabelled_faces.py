@@ -17,7 +17,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_folder, one_at_a_time, sha256, write_json
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.teachers.files import Source, Tell
+from kd_loss.training.teachers.files import TeacherSource, Tell
 
 #: how often a crop is taken again from what the teacher sees in it
 ROUNDS = 2
@@ -46,7 +46,7 @@ def listing_checksum(folder: Path) -> str:
 
 
 def unlabelled_split(
-    options: StudentOptions, dataset: PreparedDataset, first: Source, tell: Tell
+    options: StudentOptions, dataset: PreparedDataset, first: TeacherSource, tell: Tell
 ) -> tuple[PreparedSplit, str]:
     """The faces of `options.unlabelled` as a split, without landmarks yet, and its checksum.
 
@@ -92,9 +92,9 @@ def unlabelled_split(
 
 
 def _crops(
-    files: list[Path], folder: Path, teacher: Source, dataset: PreparedDataset, margin: float
+    files: list[Path], folder: Path, teacher: TeacherSource, dataset: PreparedDataset, margin: float
 ) -> tuple[np.ndarray, list[str]]:
-    detect, ask = open_detector(DETECTOR), teacher.ask(["landmarks"])
+    detect, predict = open_detector(DETECTOR), teacher.predictor(["landmarks"])
     size, context = teacher.size or dataset.size, teacher.context
     border = round(dataset.size * ROOM)
     stored = dataset.size + 2 * border
@@ -114,7 +114,7 @@ def _crops(
                 found.append((path, image, geometry.square_crop((x, y, x + width, y + height), margin)))
         for _ in range(ROUNDS if found else 0):
             wide = np.stack([crop_face(i, geometry.widen(s, context), size) for _, i, s in found])
-            scheme, answers = _read(np.asarray(ask(wide)["landmarks"]) * context, teacher, dataset.spec)
+            scheme, answers = _read(np.asarray(predict(wide)["landmarks"]) * context, teacher, dataset.spec)
             found = [(p, i, scheme.crop_again(s, seen, margin)) for (p, i, s), seen in zip(found, answers, strict=True)]
         for path, image, square in found:
             if 16 <= square[2] <= 4 * max(image.shape[:2]):
@@ -127,7 +127,7 @@ def _crops(
     return np.stack(crops), names
 
 
-def _read(answers: np.ndarray, teacher: Source, spec: Scheme) -> tuple[Scheme, np.ndarray]:
+def _read(answers: np.ndarray, teacher: TeacherSource, spec: Scheme) -> tuple[Scheme, np.ndarray]:
     """A teacher's answers as the dataset's targets, or as they are, and the scheme that knows what they mean."""
     if teacher.map is not None:
         return spec, teacher.map(answers)

@@ -94,11 +94,11 @@ class NotInGraph(Sound):
 )
 def test_a_method_is_checked_once_on_two_faces(kind, message, student):
     with pytest.raises(UserError, match=message):
-        Distiller(student=student, methods={kind(): 1.0}, spec=SPEC)
+        Distiller(student=student, methods={kind(): 1.0}, scheme=SPEC)
 
 
 def test_a_sound_one_passes(student):
-    assert Distiller(student=student, methods={Sound(): 1.0}, spec=SPEC).objective == "1·main"
+    assert Distiller(student=student, methods={Sound(): 1.0}, scheme=SPEC).objective == "1·main"
 
 
 def test_a_name_is_not_taken_twice():
@@ -158,7 +158,7 @@ def test_a_method_of_somebody_elses_file(plugin):
     load_plugins([str(plugin)])
     load_plugins([str(plugin)])  # once is enough
     assert [kind.__name__ for kind, _ in parameters_of(METHODS["mine"]).values()] == ["int", "bool", "list", "float"]
-    [method] = parse_methods(["mine@tough"], ["mine.power=2", "mine.squared=True", "mine.levels=[3, 4]"])
+    [(method, _, _)] = parse_methods(["mine@tough"], ["mine.power=2", "mine.squared=True", "mine.levels=[3, 4]"])
     assert (method.power, method.squared, method.levels, method.pull) == (2, True, [3, 4], 0.5)
     again = type(method).from_config(method.get_config())
     assert again.get_config() == method.get_config()
@@ -177,7 +177,7 @@ def test_its_connectors_compute_in_float32_under_mixed_precision(plugin, student
     method = get_method("mine", {"power": 1})
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
-        Distiller(student=student, methods={method: 1.0}, teachers={"tough": LiveTeacher(teacher)}, spec=SPEC)
+        Distiller(student=student, methods={method: 1.0}, teachers={"tough": LiveTeacher(teacher)}, scheme=SPEC)
         assert method.connector.compute_dtype == "float32"
     finally:
         keras.mixed_precision.set_global_policy("float32")
@@ -195,8 +195,8 @@ def test_a_plugin_that_does_not_import_is_one_line(tmp_path):
     ("methods", "message"),
     [
         (["srrl@"], "no teacher is named behind the @"),
-        (["kd_loss@good"], "it listens to its own teachers .tough, tolerant"),
-        (["none@tough"], "it listens to its own teachers .none"),
+        (["kd_loss@good"], "it uses its own teachers .tough, tolerant"),
+        (["none@tough"], "it uses its own teachers .none"),
     ],
 )
 def test_whom_a_method_listens_to(methods, message):
@@ -215,7 +215,7 @@ class Counts(Sound):
 
 
 def test_a_relational_method_sees_one_kind_of_faces_at_a_time(student):
-    distiller = Distiller(student=student, methods={Counts(): 1.0}, spec=SPEC, kinds=3, mix_weight=1.0)
+    distiller = Distiller(student=student, methods={Counts(): 1.0}, scheme=SPEC, kinds=3, mix_weight=1.0)
     images = np.zeros((6, 32, 32, 3), np.float32)
     kind = np.array([2, 0, 1, 1, 0, 2], np.float32)
     taps = {"landmarks": np.zeros((6, 5, 2), np.float32)}

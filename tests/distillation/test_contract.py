@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kd_loss.distillation import METHODS, Distiller, LiveTeacher, get_method
+from kd_loss.distillation import METHODS, get_method
 from kd_loss.networks import Card, build_network
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
+from kd_loss.training.distiller import Distiller
+from kd_loss.training.teachers.teacher import LiveTeacher
 
 B = 4
 SPEC = DatasetSpec("five", 5, normalisers={"eyes": ((0,), (1,))})
@@ -140,7 +142,7 @@ def test_connectors_are_trained_with_the_student_and_teachers_are_not(case, pool
     method, _, teachers = case
     networks = networks_for(method.name_on_command_line, pooled, with_heatmaps)
     distiller = Distiller(
-        student=networks[0], methods={method: 1.0}, teachers={r: networks[1][r] for r in teachers}, spec=SPEC
+        student=networks[0], methods={method: 1.0}, teachers={r: networks[1][r] for r in teachers}, scheme=SPEC
     )
     own = len(networks[0].model.trainable_variables) + len(method.trainable_variables)
     assert len(distiller.trainable_variables) == own

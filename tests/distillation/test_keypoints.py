@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from kd_loss.distillation import Distiller, get_method
+from kd_loss.distillation import get_method
 from kd_loss.system.errors import UserError
+from kd_loss.training.distiller import Distiller
 from tests.distillation.test_contract import SPEC, TRUTH, student_and_teachers
 
 FAR = -1e4  # before the softmax: no mass
@@ -48,7 +49,7 @@ def test_l3_reads_the_encoders_and_trains_its_connector():
     method = get_method("keypoints", {"loss": "L3", "attention": 3.0})
     assert method.student_taps == ("landmarks", "heatmaps", "P4")
     distiller = Distiller(
-        student=student, methods={method: 1.0}, teachers={"tough": teachers["tough"]}, spec=SPEC, kinds=1
+        student=student, methods={method: 1.0}, teachers={"tough": teachers["tough"]}, scheme=SPEC, kinds=1
     )
     assert distiller.objective == "1·value + 1·heatmaps + 3·attention"
     images = np.random.default_rng(3).integers(0, 256, (4, 32, 32, 3)).astype("float32")

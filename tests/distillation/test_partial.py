@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from kd_loss.distillation import METHODS, Distiller, LiveTeacher, get_method
+from kd_loss.distillation import METHODS, get_method
+from kd_loss.training.distiller import Distiller
+from kd_loss.training.teachers.teacher import LiveTeacher
 from tests.distillation.test_contract import CARD, IMAGES, SPEC, TRUTH, numpy, student_and_teachers
 
 NAN = np.float32("nan")
@@ -32,7 +34,7 @@ def distiller_of(names, networks, **options):
     methods = {get_method(name): 1.0 for name in names}
     wanted = {r for m in methods for r in (teachers if m.any_teachers else m.teacher_roles)}
     chosen = {role: teachers[role] for role in teachers if role in wanted}
-    return Distiller(student=student, methods=methods, teachers=chosen, spec=SPEC, **options)
+    return Distiller(student=student, methods=methods, teachers=chosen, scheme=SPEC, **options)
 
 
 def loss(distiller, truth):
@@ -185,7 +187,7 @@ def test_heatmaps_of_one_network_agree_with_themselves():
 
 def test_an_auxiliary_head_is_trained_and_not_saved(pooled):
     student = pooled[0]
-    distiller = Distiller(student=student, methods={get_method("auxiliary"): 1.0}, spec=SPEC)
+    distiller = Distiller(student=student, methods={get_method("auxiliary"): 1.0}, scheme=SPEC)
     assert len(distiller.trainable_variables) > len(student.model.trainable_variables)
     assert not [layer.name for layer in student.model.layers if "decoder" in layer.name]
     assert dataclasses.replace(CARD).head == "pooled"

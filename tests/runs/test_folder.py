@@ -12,9 +12,9 @@ from kd_loss.runs.history import read_history, write_history
 from kd_loss.runs.state import check_declared, load_state, save_state
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import write_json
-from kd_loss.training.method_specs import parse_methods, read_method, split_methods
+from kd_loss.training.method_specs import parse_methods, read_method, split_methods, with_teachers
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.teachers.files import teacher_files
+from kd_loss.training.teachers.files import named_teachers, teacher_files
 
 
 def test_a_new_run_takes_the_first_free_name(tmp_path):
@@ -60,7 +60,7 @@ def test_teachers_are_found_by_role_newest_finished_first(tmp_path):
 
 def test_methods_with_weights_and_settings():
     methods = parse_methods(["kd_loss", "srrl:0.1"], ["kd_loss.variant=paper", "srrl.beta=0.5"])
-    (kd, kd_weight), (srrl, srrl_weight) = methods.items()
+    (kd, kd_weight, _), (srrl, srrl_weight, _) = methods
     assert (kd.variant, kd_weight, srrl.beta, srrl_weight) == ("paper", 1.0, 0.5, 0.1)
 
 
@@ -70,7 +70,7 @@ def test_a_method_with_settings_of_its_own():
     assert split_methods("kd+srrl(beta=1e+1):0.1") == ["kd", "srrl(beta=1e+1):0.1"]
     assert read_method("mine( at = [1, 2] ,to=(3,))").settings == ("at=[1, 2]", "to=(3,)")
     [srrl] = parse_methods(["srrl(beta=2.0)"], ["srrl.beta=0.5", "srrl.alpha=3.0"])
-    assert (srrl.alpha, srrl.beta) == (3.0, 2.0)  # its own win
+    assert (srrl.method.alpha, srrl.method.beta) == (3.0, 2.0)  # its own win
 
 
 @pytest.mark.parametrize(
@@ -104,35 +104,35 @@ def test_teachers_by_name():
         teacher_files(StudentOptions(teacher=["x.h5"]), parse_methods(["kd"], []), "w300")
 
 
-def listening(methods, **options):
+def teachers_of(methods, **options):
     made = parse_methods(methods, [])
     files = teacher_files(StudentOptions(**options), made, "w300")
-    return files, {method.name_on_command_line: method.listens for method in made}
+    return files, {use.name: use.teachers for use in with_teachers(made, named_teachers(StudentOptions(**options)))}
 
 
 def test_in_a_combination_a_method_is_itself_alone():
     given = {"tough": "t.h5", "tolerant": "s.h5"}
-    files, heard = listening(["kd_loss", "srrl:0.1"], **given)
-    assert (set(files), heard) == ({"tough", "tolerant"}, {"kd_loss": ("tough", "tolerant"), "srrl": ("tough",)})
-    _, heard = listening(["kd_loss", "srrl@tough,tolerant:0.1"], **given)
-    assert heard["srrl"] == ("tough", "tolerant")
-    files, heard = listening(["kd_loss", "srrl@c"], teacher=["c=c.h5"], **given)
-    assert (set(files), heard["srrl"]) == ({"tough", "tolerant", "c"}, ("c",))
+    files, used = teachers_of(["kd_loss", "srrl:0.1"], **given)
+    assert (set(files), used) == ({"tough", "tolerant"}, {"kd_loss": ("tough", "tolerant"), "srrl": ("tough",)})
+    _, used = teachers_of(["kd_loss", "srrl@tough,tolerant:0.1"], **given)
+    assert used["srrl"] == ("tough", "tolerant")
+    files, used = teachers_of(["kd_loss", "srrl@c"], teacher=["c=c.h5"], **given)
+    assert (set(files), used["srrl"]) == ({"tough", "tolerant", "c"}, ("c",))
 
 
 @pytest.mark.parametrize(
     ("methods", "options", "message"),
     [
-        (["kd_loss"], {"teacher": ["tough=a.h5", "extra=b.h5"], "tolerant": "c.h5"}, "nobody listens to the extra"),
-        (["kd_loss"], {"teacher": ["good=x.h5"], "tough": "a", "tolerant": "b"}, "nobody listens to the good teacher"),
-        (["none"], {"tough": "a.h5"}, "nobody listens to the tough teacher: none listens to no teacher"),
-        (["kd"], {"tolerant": "b.h5", "tough": "a.h5"}, "nobody listens to the tolerant teacher: kd listens to tough"),
+        (["kd_loss"], {"teacher": ["tough=a.h5", "extra=b.h5"], "tolerant": "c.h5"}, "no method uses the extra"),
+        (["kd_loss"], {"teacher": ["good=x.h5"], "tough": "a", "tolerant": "b"}, "no method uses the good teacher"),
+        (["none"], {"tough": "a.h5"}, "no method uses the tough teacher: none uses no teacher"),
+        (["kd"], {"tolerant": "b.h5", "tough": "a.h5"}, "no method uses the tolerant teacher: kd uses tough"),
         (["kd@c"], {}, "--method kd@c: no --teacher c=… is given"),
     ],
 )
 def test_every_teacher_that_is_named_is_used_or_refused(methods, options, message):
     with pytest.raises(UserError, match=message):
-        listening(methods, **options)
+        teachers_of(methods, **options)
 
 
 def test_resuming_takes_the_unfinished_run(tmp_path):

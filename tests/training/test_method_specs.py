@@ -1,4 +1,4 @@
-"""What `--stages` and the stages of `compare --methods` say, and whom each of them listens to."""
+"""What `--stages` and the stages of `compare --methods` say, and which teachers each of them uses."""
 
 import dataclasses
 import shutil
@@ -61,8 +61,8 @@ def test_each_stage_has_the_teachers_that_it_listens_to():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"tolerant": "b.h5"}, "nobody listens to the tolerant teacher in --stages aht=10 ail=20"),
-        ({"teacher": ["big=a.h5"], "tough": "c.h5"}, "nobody listens to the tough teacher in --stages"),
+        ({"tolerant": "b.h5"}, "no method uses the tolerant teacher in --stages aht=10 ail=20"),
+        ({"teacher": ["big=a.h5"], "tough": "c.h5"}, "no method uses the tough teacher in --stages"),
         ({"freeze": "P4"}, "--freeze P4: with --stages each says its own, e.g. ail=20@P4"),
         ({"set": ["kd.main=1"]}, "--set kd.main=1: no such method in --stages"),
     ],

@@ -17,12 +17,14 @@ from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.view import View
-from kd_loss.distillation import Distiller, LiveTeacher, get_method
+from kd_loss.distillation import get_method
 from kd_loss.networks import Card, build_network, load_network
 from kd_loss.runs.history import read_history
 from kd_loss.schemes.benchmarks import COFW
 from kd_loss.system.errors import UserError
+from kd_loss.training.distiller import Distiller
 from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.teachers.teacher import LiveTeacher
 from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers
 from kd_loss.training.trainer import learning_rate
@@ -181,14 +183,14 @@ def test_a_distiller_without_its_teacher_or_with_one_of_another_scheme_is_refuse
     card = Card("tiny", 0.5, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
     student = build_network(card)
     with pytest.raises(UserError, match="the method kd_loss needs a tough teacher"):
-        Distiller(student=student, methods={get_method("kd_loss"): 1.0}, spec=synthetic.spec)
+        Distiller(student=student, methods={get_method("kd_loss"): 1.0}, scheme=synthetic.spec)
     other = build_network(dataclasses.replace(card, spec=COFW.to_dict()))
     with pytest.raises(UserError, match="the tough teacher finds 29 points, the dataset has 68"):
         Distiller(
             student=student,
             methods={get_method("kd_loss"): 1.0},
             teachers={"tough": LiveTeacher(other), "tolerant": LiveTeacher(other)},
-            spec=synthetic.spec,
+            scheme=synthetic.spec,
         )
 
 
@@ -196,7 +198,9 @@ def test_teachers_are_not_part_of_the_distiller(synthetic):
     card = Card("tiny", 0.5, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
     student, teacher = build_network(card), build_network(dataclasses.replace(card, size=48), seed=1)
     teachers = {role: LiveTeacher(teacher) for role in ("tough", "tolerant")}
-    distiller = Distiller(student=student, methods={get_method("kd_loss"): 1.0}, teachers=teachers, spec=synthetic.spec)
+    distiller = Distiller(
+        student=student, methods={get_method("kd_loss"): 1.0}, teachers=teachers, scheme=synthetic.spec
+    )
     assert len(distiller.weights) == len(student.model.weights)
     split = synthetic.split("train")
     loader = FaceLoader(FaceOrder(split, range(8), shuffled=True), View(32, Augmentation()), batch_size=8)

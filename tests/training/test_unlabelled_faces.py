@@ -10,14 +10,16 @@ import pytest
 
 from kd_loss.datasets.view import Answers
 from kd_loss.detection import open_detector
-from kd_loss.distillation import Distiller, RecordedTeacher, get_method
+from kd_loss.distillation import get_method
 from kd_loss.networks import Card, build_network
 from kd_loss.runs.history import read_history
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
+from kd_loss.training.distiller import Distiller
 from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.teachers.teacher import RecordedTeacher
 from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers
 from kd_loss.training.unlabelled_faces import DETECTOR, _read, listing_checksum
@@ -89,7 +91,7 @@ def test_what_counts_on_which_faces():
     answers = Answers({"landmarks": truth[None] + 0.5})
     kd = get_method("kd")
     distiller = Distiller(
-        student=student, methods={kd: 1.0}, teachers={"tough": RecordedTeacher("tough", answers)}, spec=spec,
+        student=student, methods={kd: 1.0}, teachers={"tough": RecordedTeacher(answers)}, scheme=spec,
         unlabelled_weight=0.25, mix_weight=3.0,
     )  # fmt: skip
     away = np.array([0.01, 0.03, 0.1, 0.3, 0.02, 0.04], np.float32)  # how far the student is off

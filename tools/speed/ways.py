@@ -96,7 +96,7 @@ def bare(split: PreparedSplit, size: int, batch: int, fused: bool) -> Callable[[
 def ours(loader: FaceLoader, teachers: dict, method: str, fused: bool = True, clock: Clock | None = None) -> Callable:
     """An epoch of this package's training, as `train-student` runs it."""
     student = random_network("mobileNetV2", loader.view.size)
-    distiller = Distiller(student=student, methods={get_method(method): 1.0}, teachers=teachers, spec=W300)
+    distiller = Distiller(student=student, methods={get_method(method): 1.0}, teachers=teachers, scheme=W300)
     distiller.compile(optimizer="adam", jit_compile=False)
     if clock:
         clock.watch(distiller)
@@ -128,7 +128,7 @@ def all_ways(
     order, view = FaceOrder(split, shuffled=True), View(size, Augmentation())
     plain = FaceLoader(order, view, batch_size=batch)
     told = FaceLoader(order, view, batch_size=batch, answers=answers)
-    recorded = {role: RecordedTeacher(role, answers[role]) for role in ROLES}
+    recorded = {role: RecordedTeacher(answers[role]) for role in ROLES}
     teachers = {role: random_network("efficientNet", size) for role in ROLES}
     live = {role: LiveTeacher(network) for role, network in teachers.items()}
     ways = {

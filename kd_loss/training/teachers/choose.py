@@ -1,9 +1,9 @@
-"""From the networks that teach to the teachers of a training: asked in every step, or once before it."""
+"""From the networks that teach to the teachers of a training: live, or called once before it and recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,11 +12,12 @@ from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
 from kd_loss.datasets.view import Answers
 from kd_loss.evaluation.prediction import predict_split
 from kd_loss.imaging import geometry
+from kd_loss.networks import LandmarkNet
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.schemes.base import Scheme
 from kd_loss.system.errors import UserError
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.teachers.files import Source, Tell
+from kd_loss.training.teachers.files import TeacherSource, Tell
 from kd_loss.training.teachers.point_map import fit_point_map
 from kd_loss.training.teachers.recorded import Views, answers_key, recorded_answers
 from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teacher
@@ -24,10 +25,10 @@ from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teac
 LIVE, RECORDED = "live", "recorded"
 
 
-def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequence[str], scheme: Scheme) -> str:
-    """`RECORDED`: the teachers are asked once, or `LIVE`: in every step; `UserError` where that cannot be.
+def choose_mode(options: StudentOptions, sources: Sequence[TeacherSource], taps: Sequence[str], scheme: Scheme) -> str:
+    """`RECORDED` or `LIVE`; `UserError` where that cannot be.
 
-    `auto` asks once unless a method needs taps that do not travel with the picture (docs/experiments/live-cached.md).
+    `auto` records unless a method needs taps that do not travel with the picture (docs/experiments/live-cached.md).
     """
     mode = options.teachers
     more = [tap for tap in taps if tap != "landmarks"]
@@ -35,14 +36,14 @@ def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequ
     once = [s.role for s in sources if not scheme.agrees(s.scheme) or s.role in several or options.teacher_mirror]
     if more and (several or options.teacher_mirror):
         who = "--teacher-mirror" if options.teacher_mirror else f"{', '.join(several)}, a teacher of several networks,"
-        raise UserError(f"{who} gives landmarks alone; the method asks for {', '.join(more)} too")
+        raise UserError(f"{who} gives landmarks alone; the method reads {', '.join(more)} too")
     if options.teacher_views and (several or options.teacher_mirror):
-        raise UserError("a teacher of several networks, or mirrored, is asked about the faces themselves: leave "
-                        "--teacher-views out")  # fmt: skip
+        raise UserError("a teacher of several networks, or mirrored, sees the faces themselves: remove --teacher-views")
     wide = [s.role for s in sources if s.context != 1]
     if options.teacher_views and wide:
-        raise UserError(f"{', '.join(wide)} wants to see more than a crop (the context of its card): leave "
-                        "--teacher-views out")  # fmt: skip
+        raise UserError(
+            f"{', '.join(wide)} wants to see more than a crop (the context of its card): remove --teacher-views"
+        )
     cached = mode == "cached" or (mode == "auto" and (bool(once) or bool(options.teacher_views) or not more))
     if once and not cached:
         raise UserError(
@@ -57,143 +58,149 @@ def choose_asking(options: StudentOptions, sources: Sequence[Source], taps: Sequ
     return RECORDED if cached else LIVE
 
 
-def make_teachers(
-    options: StudentOptions,
-    sources: Sequence[Source],
-    asking: str,
-    taps: Sequence[str],
-    dataset: PreparedDataset,
-    augmentation: Augmentation,
-    tell: Tell,
-) -> dict[str, Teacher]:
-    """Role -> teacher, live or recorded as `choose_asking` chose."""
-    split = dataset.split("train")
-    teachers: dict[str, Teacher] = {}
-    data = dataset.manifest["sha256"]["train/images.npy"]
-    chosen, _ = holdout(split, options.validation, options.seed)
-    for role in dict.fromkeys(source.role for source in sources):
-        members = [source for source in sources if source.role == role]
-        first = members[0]
-        if asking == LIVE:
-            assert first.network is not None
-            teachers[role] = LiveTeacher(first.network, taps, first.weight)
-            continue
-        if options.teacher_views:
-            views = Views(options.teacher_views, augmentation, options.seed)
-            answers = mapped(
-                first, ask_once(options, first, taps, split, data, views, tell), split, chosen, options, tell
-            )
-        else:
-            answers = answers_about(options, members, taps, split, data, chosen, tell)
-        teachers[role] = RecordedTeacher(role, answers, first.network, first.weight)
-    return teachers
+@dataclass(frozen=True)
+class Recorder:
+    """Calls teachers about the faces of a dataset, in its scheme.
 
-
-def answers_about(
-    options: StudentOptions,
-    members: Sequence[Source],
-    taps: Sequence[str],
-    split: PreparedSplit,
-    data: str,
-    chosen: np.ndarray,
-    tell: Tell,
-) -> Answers:
-    """What a teacher of one or several networks says about the faces as they are stored, in the split's scheme.
-
-    With `--teacher-mirror` each is asked about the mirrored face too. The landmarks are the mean of all answers.
-
-    Args:
-        data: checksum of the split's pictures; chosen: the faces on which a map between schemes is fitted.
+    Attributes:
+        options: of the student; dataset: whose runs keep the answers; taps: what the methods read.
+        augmentation: of the student's faces, from which `--teacher-views` are drawn.
+        tell: takes what there is to say, line by line.
     """
-    heard = []
-    for source in members:
-        views = Views(context=source.context)
-        heard.append(
-            mapped(source, ask_once(options, source, taps, split, data, views, tell), split, chosen, options, tell)
+
+    options: StudentOptions
+    dataset: PreparedDataset
+    taps: Sequence[str]
+    augmentation: Augmentation
+    tell: Tell
+
+    @property
+    def views(self) -> Views:
+        """The fixed augmentations that teachers see."""
+        return Views(self.options.teacher_views, self.augmentation, self.options.seed)
+
+    def call(
+        self, source: TeacherSource, split: PreparedSplit, data: str, views: Views, taps: Sequence[str]
+    ) -> Answers:
+        """A teacher's own answers about a split, from disk where they are there; `data` is the pictures' checksum."""
+        folder = self.options.runs / self.dataset.folder.name / "teacher-answers"
+        size = source.size or split.size
+        key = answers_key(source.checksum, data, list(taps), size, views)
+        answers, seconds = recorded_answers(
+            source.predictor(taps), split, folder, key, size=size, views=views, limit=self.options.cache_limit
         )
-        if options.teacher_mirror:
-            mirrored = ask_once(options, source, ["landmarks"], split, data, replace(views, mirror=True), tell)
-            targets = mapped(source, mirrored, split, chosen, options, tell).landmarks
-            mirror = geometry.similarity(0.0, 1.0, (0, 0), True)
-            back = np.asarray(split.spec.move(targets, mirror, True), np.float32)
-            heard.append(Answers({"landmarks": back}))
-    if len(heard) == 1:
-        return heard[0]
-    return Answers({"landmarks": np.asarray(np.mean([answers.landmarks for answers in heard], axis=0), np.float32)})
-
-
-def ask_once(
-    options: StudentOptions,
-    source: Source,
-    taps: Sequence[str],
-    split: PreparedSplit,
-    data: str,
-    views: Views,
-    tell: Tell,
-) -> Answers:
-    """A teacher's own answers about a split, from disk where they are there."""
-    folder = options.runs / options.dataset / "teacher-answers"
-    size = source.size or split.size
-    key = answers_key(source.checksum, data, list(taps), size, views)
-    answers, seconds = recorded_answers(
-        source.ask(taps), split, folder, key, size=size, views=views, limit=options.cache_limit
-    )
-    if seconds:
-        tell(f"{source.role} teacher: asked once about {len(split)} faces × {max(1, views.count)} in {seconds:.1f} s")
-    return answers
-
-
-def mapped(
-    source: Source,
-    answers: Answers,
-    split: PreparedSplit,
-    chosen: np.ndarray,
-    options: StudentOptions,
-    tell: Tell,
-) -> Answers:
-    """Answers in the split's scheme: as that reads others, or through a linear map, fitted on the training faces."""
-    points = split.spec.shape[0]
-    if split.spec.agrees(source.scheme):
+        if seconds:
+            times = max(1, views.count)
+            self.tell(f"{source.role} teacher: recorded about {len(split)} faces × {times} in {seconds:.1f} s")
         return answers
-    read = split.spec.read(np.asarray(answers.landmarks), source.scheme)
-    if read is not None:
-        return replace(answers, taps={**answers.taps, "landmarks": read})
-    if split.spec.shape[1] != 2 or answers.landmarks.shape[3] != 2:
-        name = source.scheme.name if source.scheme else "a scheme of its own"
-        raise UserError(
-            f"the {source.role} teacher gives {answers.landmarks.shape[2:]} of {name}, from which nothing is known "
-            f"about a {split.spec.noun}"
-        )
-    if not options.map_points:
-        raise UserError(
-            f"the {source.role} teacher finds {answers.landmarks.shape[2]} points, the dataset has {points}; "
-            "--map-points fits a linear map from its points to these"
-        )
-    if source.map is None:
-        if answers.views:
-            raise UserError("--map-points is for teachers that see the faces as they are: leave --teacher-views out")
+
+    def with_maps(self, sources: Sequence[TeacherSource]) -> list[TeacherSource]:
+        """The sources, each of another number of landmarks with a linear map, fitted on the training faces."""
+        split = self.dataset.split("train")
+        chosen, _ = holdout(split, self.options.validation, self.options.seed)
+        data = self.dataset.manifest["sha256"]["train/images.npy"]
+        return [self._with_map(source, split, chosen, data) for source in sources]
+
+    def _with_map(self, source: TeacherSource, split: PreparedSplit, chosen: np.ndarray, data: str) -> TeacherSource:
+        if split.spec.agrees(source.scheme):
+            return source
+        views = self.views if self.options.teacher_views else Views(context=source.context)
+        answers = self.call(source, split, data, views, self.taps)
+        if split.spec.read(np.asarray(answers.landmarks), source.scheme) is not None:
+            return source
+        found, points = answers.landmarks.shape[2:], split.spec.shape
+        if points[1] != 2 or found[1] != 2:
+            name = source.scheme.name if source.scheme else "a scheme of its own"
+            raise UserError(
+                f"the {source.role} teacher gives {found} of {name}, from which nothing is known about a "
+                f"{split.spec.noun}"
+            )
+        if not self.options.map_points:
+            raise UserError(
+                f"the {source.role} teacher finds {found[0]} points, the dataset has {points[0]}; "
+                "--map-points fits a linear map from its points to these"
+            )
+        if self.options.teacher_views:
+            raise UserError("--map-points is for teachers that see the faces as they are: remove --teacher-views")
         chosen = chosen[~np.isnan(split.landmarks[chosen]).any(axis=(1, 2))]
-        source.map = fit_point_map(answers.landmarks[0, chosen], split.landmarks[chosen])
-        error = np.abs(source.map(answers.landmarks[0, chosen]) - split.landmarks[chosen]).mean()
-        tell(
-            f"{source.role} teacher: {answers.landmarks.shape[2]} points mapped to {points}, ridge "
-            f"{source.map.strength:.1e}, mean error {error:.4f} of the crop on the training faces"
+        fitted = fit_point_map(answers.landmarks[0, chosen], split.landmarks[chosen])
+        error = np.abs(fitted(answers.landmarks[0, chosen]) - split.landmarks[chosen]).mean()
+        self.tell(
+            f"{source.role} teacher: {found[0]} points mapped to {points[0]}, ridge {fitted.strength:.1e}, mean error "
+            f"{error:.4f} of the crop on the training faces"
         )
-    return replace(answers, taps={**answers.taps, "landmarks": source.map(answers.landmarks[0])[None]})
+        return replace(source, map=fitted)
+
+    def answers(
+        self, members: Sequence[TeacherSource], split: PreparedSplit, data: str, taps: Sequence[str]
+    ) -> Answers:
+        """What a teacher of one or several networks says about the faces as they are stored, in the dataset's scheme.
+
+        With `--teacher-mirror` each sees the mirrored face too. The landmarks are the mean of all answers.
+        """
+        found = []
+        for source in members:
+            views = Views(context=source.context)
+            found.append(in_scheme(source, self.call(source, split, data, views, taps), split.spec))
+            if self.options.teacher_mirror:
+                mirrored = self.call(source, split, data, replace(views, mirror=True), ["landmarks"])
+                targets = in_scheme(source, mirrored, split.spec).landmarks
+                mirror = geometry.similarity(0.0, 1.0, (0, 0), True)
+                back = np.asarray(split.spec.move(targets, mirror, True), np.float32)
+                found.append(Answers({"landmarks": back}))
+        if len(found) == 1:
+            return found[0]
+        return Answers({"landmarks": np.asarray(np.mean([one.landmarks for one in found], axis=0), np.float32)})
+
+    def seen(self, source: TeacherSource, split: PreparedSplit, data: str) -> Answers:
+        """A teacher's answers about the fixed augmentations of `--teacher-views`."""
+        return in_scheme(source, self.call(source, split, data, self.views, self.taps), split.spec)
+
+    def teachers(self, sources: Sequence[TeacherSource], mode: str) -> dict[str, Teacher]:
+        """Role -> teacher, live or recorded, as `choose_mode` chose."""
+        split = self.dataset.split("train")
+        data = self.dataset.manifest["sha256"]["train/images.npy"]
+        teachers: dict[str, Teacher] = {}
+        for role in dict.fromkeys(source.role for source in sources):
+            members = [source for source in sources if source.role == role]
+            first = members[0]
+            if mode == LIVE:
+                assert first.network is not None
+                teachers[role] = LiveTeacher(first.network, self.taps, first.weight)
+                continue
+            views = self.options.teacher_views
+            answers = self.seen(first, split, data) if views else self.answers(members, split, data, self.taps)
+            teachers[role] = RecordedTeacher(answers, first.network, first.weight)
+        return teachers
 
 
-def measure_errors(teachers: Mapping[str, Teacher], split: PreparedSplit, tell: Tell) -> None:
-    """Keep each teacher's mean squared error on each training face, (N,), on the stored pictures or first view."""
+def in_scheme(source: TeacherSource, answers: Answers, scheme: Scheme) -> Answers:
+    """Answers in a dataset's scheme: as that reads others, or through the source's map."""
+    if scheme.agrees(source.scheme):
+        return answers
+    read = scheme.read(np.asarray(answers.landmarks), source.scheme)
+    if read is None:
+        if source.map is None:
+            found = answers.landmarks.shape[2]
+            raise UserError(f"the {source.role} teacher finds {found} points, the dataset has {scheme.shape[0]}")
+        read = source.map(answers.landmarks[0])[None]
+    return replace(answers, taps={**answers.taps, "landmarks": read})
+
+
+def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit, tell: Tell) -> dict[str, Teacher]:
+    """The teachers with the mean squared error of each on each training face, on the stored pictures or first view."""
+    measured = {}
     for role, teacher in teachers.items():
         if isinstance(teacher, RecordedTeacher) and not teacher.answers.views:
             predicted = teacher.answers.landmarks[0]
-        elif isinstance(teacher, LiveTeacher | RecordedTeacher) and teacher.network is not None:
+        elif isinstance(teacher, LiveTeacher | RecordedTeacher) and isinstance(teacher.network, LandmarkNet):
             predicted = predict_split(CropNetwork.of(teacher.network), split, 32)[0]
             other = teacher.network.card.scheme()
             if not split.spec.agrees(other):
                 predicted = split.spec.read(predicted, other)
         else:
             raise UserError(f"the errors of {role}, of another runtime, are measured without --teacher-views only")
-        teacher.training_errors = np.nanmean(np.square(predicted - split.landmarks), axis=(1, 2))
-        low, high = teacher.training_errors.min(), teacher.training_errors.max()
-        tell(f"{role} teacher: squared errors of {low:.2e} to {high:.2e} on the training faces")
+        errors = np.nanmean(np.square(predicted - split.landmarks), axis=(1, 2))
+        measured[role] = teacher.with_errors(errors)
+        tell(f"{role} teacher: squared errors of {errors.min():.2e} to {errors.max():.2e} on the training faces")
+    return measured

@@ -1,17 +1,16 @@
-"""The networks that teach, as the options name them: files, loaded and checked, before they are asked anything."""
+"""The networks that teach, as the options name them: files, loaded and checked, before they are called."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset
-from kd_loss.distillation import DistillationMethod
+from kd_loss.distillation import MethodUse
 from kd_loss.evaluation.prediction import check_fit
 from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.runs.folder import find_teacher
@@ -19,6 +18,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import weighted
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
+from kd_loss.training.method_specs import with_teachers
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.teachers.foreign import RuntimeTeacher, in_other_runtime, open_teacher
 from kd_loss.training.teachers.point_map import PointMap
@@ -27,10 +27,8 @@ from kd_loss.training.teachers.recorded import Ask
 Tell = Callable[[str], None]
 
 
-def teacher_files(
-    options: StudentOptions, methods: Iterable[DistillationMethod], dataset: str
-) -> dict[str, tuple[list[str], float]]:
-    """Role -> weights (each `file` or `file.py:function`) and weight of every teacher that the methods listen to.
+def named_teachers(options: StudentOptions) -> dict[str, tuple[list[str], float]]:
+    """Role -> files (each `file` or `file.py:function`) and weight of the teachers that `--teacher` names.
 
     Several files, joined by `+`, are one teacher: the mean of their answers.
     """
@@ -43,32 +41,41 @@ def teacher_files(
             raise UserError(f"--teacher {name} is given twice")
         text, weight = weighted(rest, "--teacher")
         files[name] = text.split("+"), weight
-    given = {"tough": options.tough, "tolerant": options.tolerant}
-    methods, names = list(methods), tuple(files)
-    for method in methods:
-        method.listens = method.heard(names)  # also in a combination it is itself alone
-        for role in method.listens:
-            if role in files:
-                continue
-            if role not in given:
-                raise UserError(f"--method {method.name_on_command_line}@{role}: no --teacher {role}=… is given")
-            named = given.get(role, "")
-            found = named.split("+") if named else [str(find_teacher(role, dataset, "", options.runs))]
-            files[role] = found, 1.0
-    listened = {role for method in methods for role in method.listens}
-    listened |= {"tough"} if options.init == "teacher" else set()
-    for role in [*files, *(role for role, file in given.items() if file)]:
-        if role not in listened:
-            own = "; ".join(
-                f"{m.name_on_command_line} listens to {', '.join(m.listens) or 'no teacher'}" for m in methods
-            )
-            roles = " or ".join(f"--{name}" for name in given if name in listened)
-            better = f", or give it as {roles}" if roles else ""
-            raise UserError(f"nobody listens to the {role} teacher: {own}; leave it out{better}")
     return files
 
 
-def with_start(options: StudentOptions, methods: Iterable[DistillationMethod], dataset: str) -> StudentOptions:
+def teacher_files(
+    options: StudentOptions, methods: Sequence[MethodUse], dataset: str
+) -> dict[str, tuple[list[str], float]]:
+    """Role -> files and weight of every teacher that the methods use, see `named_teachers`.
+
+    Raises:
+        UserError: a method wants a teacher that is not there, or a teacher is given that no method uses.
+    """
+    files = named_teachers(options)
+    given = {"tough": options.tough, "tolerant": options.tolerant}
+    methods = with_teachers(methods, files)
+    for use in methods:
+        for role in use.teachers or ():
+            if role in files:
+                continue
+            if role not in given:
+                raise UserError(f"--method {use.name}@{role}: no --teacher {role}=… is given")
+            named = given[role]
+            found = named.split("+") if named else [str(find_teacher(role, dataset, "", options.runs))]
+            files[role] = found, 1.0
+    used = {role for use in methods for role in use.teachers or ()}
+    used |= {"tough"} if options.init == "teacher" else set()
+    for role in [*files, *(role for role, file in given.items() if file)]:
+        if role not in used:
+            own = "; ".join(f"{use.name} uses {', '.join(use.teachers or ()) or 'no teacher'}" for use in methods)
+            roles = " or ".join(f"--{name}" for name in given if name in used)
+            better = f", or give it as {roles}" if roles else ""
+            raise UserError(f"no method uses the {role} teacher: {own}; remove it{better}")
+    return files
+
+
+def with_start(options: StudentOptions, methods: Sequence[MethodUse], dataset: str) -> StudentOptions:
     """The options with the file that `--init teacher` means: the tough teacher, or the only one that is named."""
     if options.init != "teacher":
         return options
@@ -78,16 +85,17 @@ def with_start(options: StudentOptions, methods: Iterable[DistillationMethod], d
         texts = [str(find_teacher("tough", dataset, options.tough, options.runs))]
     if in_other_runtime(texts[0]):
         raise UserError(f"--init teacher: {texts[0]} is of another runtime and has no trunk to start from")
-    return replace(options, init=texts[0])
+    return dataclasses.replace(options, init=texts[0])
 
 
-@dataclasses.dataclass
-class Source:
-    """A network that teaches, before it is decided how it is asked; several of one role are one teacher.
+@dataclasses.dataclass(frozen=True)
+class TeacherSource:
+    """A network that teaches, before it is decided how it is called; several of one role are one teacher.
 
     Attributes:
         network: of a Keras file; other: one of another runtime; one of the two is there.
         file: the weights; checksum: what decides its answers.
+        map: from its landmarks to those of the dataset, where its scheme is another.
     """
 
     role: str
@@ -110,10 +118,10 @@ class Source:
 
     @property
     def scheme(self) -> Scheme | None:
-        """What it gives; None where it does not tell before it is asked."""
+        """What it gives; None where it does not say before it is called."""
         return self.network.card.scheme() if self.network else None
 
-    def ask(self, taps: Sequence[str]) -> Ask:
+    def predictor(self, taps: Sequence[str]) -> Ask:
         """A function from pictures to the named taps, in NumPy."""
         if self.other:
             return self.other
@@ -133,15 +141,15 @@ class Source:
         }
 
 
-def shares_trunk(source: Source, options: StudentOptions) -> bool:
+def shares_trunk(source: TeacherSource, options: StudentOptions) -> bool:
     """Whether a teacher has the backbone of the student that the options ask for, in its width."""
     card = source.network.card if source.network else None
     return card is not None and (card.arch.lower(), card.alpha) == (options.arch.lower(), options.alpha)
 
 
 def open_sources(
-    options: StudentOptions, methods: Iterable[DistillationMethod], dataset: PreparedDataset, tell: Tell
-) -> list[Source]:
+    options: StudentOptions, methods: Sequence[MethodUse], dataset: PreparedDataset, tell: Tell
+) -> list[TeacherSource]:
     """Load every teacher and check that it fits the dataset."""
     sources = []
     files = teacher_files(options, methods, dataset.folder.name)
@@ -151,7 +159,7 @@ def open_sources(
             digest = sha256(other.source)
             card = other.source.with_suffix(".json")
             digest += sha256(card) if other.source.suffix != ".py" else text.partition(":")[2]
-            sources.append(Source(role, weight, other.source, digest, other=other))
+            sources.append(TeacherSource(role, weight, other.source, digest, other=other))
             continue
         path = Path(text)
         network = load_network(path)
@@ -159,5 +167,5 @@ def open_sources(
         check_fit(network.card, dataset, path, any_points=options.map_points or known)
         if role in ("tough", "tolerant") and network.card.role != role:
             tell(f"warning: {path} was trained as {network.card.role}, it is used as the {role} teacher")
-        sources.append(Source(role, weight, path, sha256(path), network=network))
+        sources.append(TeacherSource(role, weight, path, sha256(path), network=network))
     return sources

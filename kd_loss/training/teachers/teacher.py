@@ -1,31 +1,74 @@
-"""Teachers as a method sees them: asked in every step, or once before training."""
+"""Teachers as a method sees them. All are called alike, `teacher(images, answers)`, in every training step."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
+import keras
 import numpy as np
 from keras import ops
 
 from kd_loss.datasets.view import Answers
 from kd_loss.distillation.base import Tensor
 from kd_loss.networks.landmark_net import LandmarkNet
+from kd_loss.networks.tapped_model import TappedModel
+from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.system.errors import UserError
+from kd_loss.training.teachers.host import call_on_host
+
+
+class TapNetwork(Protocol):
+    """What a student or a live teacher is: `LandmarkNet`, or any Keras model as a `TappedModel`."""
+
+    @property
+    def size(self) -> int | None: ...
+    @property
+    def taps(self) -> tuple[str, ...]: ...
+    @property
+    def target_shape(self) -> tuple[int, int]: ...
+    def tap_model(self, names: Iterable[str]) -> keras.Model: ...
+    def channels(self, tap: str) -> int: ...
+    def head_weights(self) -> tuple[np.ndarray, np.ndarray]: ...
 
 
 class Teacher:
     """What is common to all teachers; a plain object, so that Keras does not track it.
 
     Attributes:
-        weight: of its terms, where a method sums over teachers.
         shape: of its target, (N, C): (K, 2) of K landmarks.
-        training_errors: (N,) mean squared error on each training face, where a method needs it.
+        weight: of its terms, where a method takes the mean over teachers.
+        training_errors: (N,) mean squared error on each training face, for methods that need it.
+        reads_bytes: whether it takes RGB of 0…255; otherwise it takes pictures as the dataset has them.
     """
 
-    def __init__(self, shape: tuple[int, int], weight: float = 1.0):
-        self.shape, self.weight = shape, weight
-        self.training_errors: np.ndarray | None = None
+    reads_bytes = True
+
+    def __init__(self, shape: tuple[int, int], weight: float = 1.0, training_errors: np.ndarray | None = None):
+        self.shape, self.weight, self.training_errors = shape, weight, training_errors
+
+    def __call__(self, images: Tensor, answers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Taps for a batch, without gradients, in float32; landmarks (B, K, 2) are normalised.
+
+        Args:
+            images: (B, S, S, 3), what the student sees.
+            answers: tap -> (B, …), what of a recorded teacher travels with the batch; a live one needs none.
+        """
+        raise NotImplementedError
+
+    def with_taps(self, taps: Sequence[str]) -> Teacher:
+        """This teacher, giving these taps; a `UserError` where it has one of them not."""
+        for tap in taps:
+            self.tap_shape(tap)
+        return self
+
+    def with_errors(self, errors: np.ndarray) -> Teacher:
+        """This teacher with its errors on the training faces (N,)."""
+        other = copy.copy(self)
+        other.training_errors = errors
+        return other
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
         """The shape of a tap, without the batch."""
@@ -36,33 +79,68 @@ class Teacher:
         return int(self.tap_shape(tap)[-1])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Kernel (C, 2K) and bias (2K,) of its linear head on the embedding."""
-        raise NotImplementedError
+        """Kernel (C, 2K) and bias (2K,) of its linear head on the embedding; a `UserError` without one."""
+        raise UserError("a teacher that is a function or of another runtime has no head that is known")
 
 
 class LiveTeacher(Teacher):
-    """A frozen network that is asked in every step, about the very picture that the student sees."""
+    """A frozen Keras network that is called in every step, about the very picture that the student sees.
 
-    def __init__(self, network: LandmarkNet, taps: Sequence[str] = ("landmarks",), weight: float = 1.0):
-        super().__init__(network.card.scheme().shape, weight)
-        self.spread(network, taps)
+    Args:
+        network: a `LandmarkNet`, or any Keras model from pictures to landmarks.
+        taps: which of its taps the methods read; the `Distiller` asks for those that are missing.
+        weight: see `Teacher`.
+        coordinates, names, image_size: of a Keras model, see `TappedModel` (`taps`, `size` there).
+        point_map: the rows of its landmarks in the order of the student's, or a function of tensors (B, M, 2) ->
+            (B, K, 2), for a network of another scheme.
+    """
 
-    def spread(self, network: LandmarkNet, taps: Sequence[str]) -> None:
-        """Take the same network, loaded where several devices share the step."""
-        self.network, self.size = network, network.card.size
-        self.model = network.tap_model(taps)
+    def __init__(
+        self,
+        network: LandmarkNet | TappedModel | keras.Model,
+        taps: Sequence[str] = ("landmarks",),
+        weight: float = 1.0,
+        *,
+        coordinates: Coordinates | str | tuple[float, float] = "normalised",
+        names: Mapping[str, str] | None = None,
+        image_size: int | None = None,
+        point_map: Sequence[int] | Callable[[Tensor], Tensor] | None = None,
+    ):
+        if isinstance(network, keras.Model):
+            network = TappedModel(network, coordinates=coordinates, taps=names, size=image_size)
+        self.network: TapNetwork = network
+        self.reads_bytes = isinstance(network, LandmarkNet)
+        self.point_map = point_map
+        points = network.target_shape if point_map is None else _mapped_shape(point_map, network.target_shape)
+        super().__init__(points, weight)
+        self.taps = tuple(dict.fromkeys(["landmarks", *taps]))
+        self.model = network.tap_model(self.taps)
         self.model.trainable = False
 
-    def __call__(self, images: Tensor) -> dict[str, Tensor]:
-        """Taps for pictures (B, S, S, 3) of any size S, without gradients, in float32."""
-        images = ops.cast(images, "float32")
-        if images.shape[1] != self.size:
-            images = ops.image.resize(images, (self.size, self.size), antialias=True)
+    def __call__(self, images: Tensor, answers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        images, size = ops.cast(images, "float32"), self.network.size
+        if size and images.shape[1:3] != (size, size):
+            images = ops.image.resize(images, (size, size), antialias=True)
         taps = self.model(images, training=False)
-        return {name: ops.stop_gradient(ops.cast(value, "float32")) for name, value in taps.items()}
+        found = {name: ops.stop_gradient(ops.cast(value, "float32")) for name, value in taps.items()}
+        if self.point_map is not None:
+            found["landmarks"] = _map_points(self.point_map, found["landmarks"])
+        return found
+
+    def with_taps(self, taps: Sequence[str]) -> LiveTeacher:
+        """This teacher, giving these taps too."""
+        if set(taps) <= set(self.taps):
+            return self
+        other = copy.copy(self)
+        other.taps = tuple(dict.fromkeys([*self.taps, *taps]))
+        other.model = self.network.tap_model(other.taps)
+        other.model.trainable = False
+        return other
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
         """Of the network's tap."""
+        if tap == "landmarks":
+            return self.shape
         return tuple(self.network.tap_model([tap]).output[tap].shape[1:])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
@@ -70,32 +148,155 @@ class LiveTeacher(Teacher):
         return self.network.head_weights()
 
 
-class RecordedTeacher(Teacher):
-    """A teacher that was asked once; its answers come with each batch, as `role/tap`.
+class FunctionTeacher(Teacher):
+    """A function of NumPy arrays, or a network of another runtime, that is called in every step.
 
     Args:
-        answers: of the training faces; network: the one that gave them, None for one of another runtime.
+        function: pictures (B, S, S, 3) uint8 RGB -> landmarks (B, M, 2), or a dictionary of them and of other taps.
+        size: side of the pictures that it is called with, in pixels.
+        weight: see `Teacher`.
+        coordinates: what its landmarks count.
+        point_map: see `LiveTeacher`.
+
+    Raises:
+        UserError: two black pictures show that it gives something else.
     """
 
-    def __init__(self, role: str, answers: Answers, network: LandmarkNet | None = None, weight: float = 1.0):
-        super().__init__(answers.landmarks.shape[2:], weight)
-        self.role, self.answers, self.network = role, answers, network
+    def __init__(
+        self,
+        function: Callable[[np.ndarray], Any],
+        size: int,
+        weight: float = 1.0,
+        *,
+        coordinates: Coordinates | str | tuple[float, float] = "normalised",
+        point_map: Sequence[int] | Callable[[Tensor], Tensor] | None = None,
+    ):
+        self.function, self.size, self.point_map = function, size, point_map
+        self.coordinates = Coordinates.of(coordinates, size)
+        first = self._ask(np.zeros((2, size, size, 3), np.uint8))
+        self._shapes = {name: tuple(values.shape[1:]) for name, values in first.items()}
+        points = self._shapes["landmarks"]
+        super().__init__(points if point_map is None else _mapped_shape(point_map, points), weight)
 
-    def __call__(self, targets: dict[str, Any]) -> dict[str, Tensor]:
-        """Its taps among the targets of a batch."""
-        return {tap: ops.cast(targets[f"{self.role}/{tap}"], "float32") for tap in self.answers.taps}
+    def _ask(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        answer = self.function(np.clip(np.round(images), 0, 255).astype(np.uint8))
+        taps = {n: np.asarray(v, np.float32) for n, v in answer.items()} if isinstance(answer, Mapping) else {}
+        points = taps.get("landmarks", np.empty(0, np.float32)) if taps else np.asarray(answer, np.float32)
+        if points.ndim == 2 and points.shape[1] % 2 == 0:
+            points = np.reshape(points, (len(points), -1, 2))
+        if points.ndim != 3 or points.shape[2] not in (2, 3) or len(points) != len(images):
+            name = getattr(self.function, "__name__", type(self.function).__name__)
+            raise UserError(
+                f"the teacher {name} gives {points.shape} for {len(images)} pictures; landmarks (B, K, 2) are wanted"
+            )
+        return {**taps, "landmarks": np.asarray(self.coordinates.normalised(points), np.float32)}
+
+    def __call__(self, images: Tensor, answers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        if images.shape[1:3] != (self.size, self.size):
+            images = ops.image.resize(ops.cast(images, "float32"), (self.size, self.size), antialias=True)
+        taps = call_on_host(self._ask, images, self._shapes)
+        if self.point_map is not None:
+            taps["landmarks"] = _map_points(self.point_map, taps["landmarks"])
+        return taps
+
+    def tap_shape(self, tap: str) -> tuple[int, ...]:
+        """Of what the function gave for two pictures."""
+        if tap not in self._shapes:
+            raise UserError(f"a teacher that is a function gives {', '.join(self._shapes)}, not '{tap}'")
+        return self.shape if tap == "landmarks" else self._shapes[tap]
+
+
+class RecordedTeacher(Teacher):
+    """A teacher that was called once, about all faces; its answers come with each batch.
+
+    Args:
+        answers: of the training faces, see `datasets.view.Answers`.
+        network: the one that gave them; None for one of another runtime.
+        weight: see `Teacher`.
+    """
+
+    def __init__(self, answers: Answers, network: LandmarkNet | None = None, weight: float = 1.0):
+        super().__init__(answers.landmarks.shape[2:], weight)
+        self.answers, self.network = answers, network
+
+    def __call__(self, images: Tensor, answers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        for tap in self.answers.taps:
+            if answers is None or tap not in answers:
+                raise UserError(
+                    f"the batches have no '{tap}' of a recorded teacher: make the dataset by kd_loss.with_answers"
+                )
+        assert answers is not None
+        return {tap: ops.cast(answers[tap], "float32") for tap in self.answers.taps}
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
         """Of the recorded tap."""
         if tap not in self.answers.taps:
-            asked = ", ".join(self.answers.taps)
-            raise UserError(
-                f"the {self.role} teacher was asked for {asked}, not for '{tap}' (teacher_taps of a method)"
-            )
+            recorded = ", ".join(self.answers.taps)
+            raise UserError(f"a recorded teacher has {recorded}, not '{tap}' (teacher_taps of a method)")
         return tuple(self.answers.taps[tap].shape[2:])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Of its network; a `UserError` for one of another runtime, whose head is not known."""
-        if self.network is None:
-            raise UserError(f"the {self.role} teacher is of another runtime: its head is not known")
-        return self.network.head_weights()
+        return super().head_weights() if self.network is None else self.network.head_weights()
+
+
+def as_teacher(
+    value: Any, *, size: int | None, coordinates: Coordinates | str | tuple[float, float] = "normalised"
+) -> Teacher:
+    """Whatever may teach as a `Teacher`.
+
+    Args:
+        value: a `Teacher`; a `LandmarkNet`; a Keras model; the path of a network (`.h5` and `.keras`, with a card or
+            without, `.onnx`, `.tflite`, `.pt`, `file.py:function`); a function, see `FunctionTeacher`; recorded
+            `Answers`.
+        size: side of the student's pictures in pixels, for functions and models that take any.
+        coordinates: of Keras models and functions; what has a card says its own.
+
+    Raises:
+        UserError: it is none of these, or its file does not load.
+    """
+    if isinstance(value, Teacher):
+        return value
+    if isinstance(value, Answers):
+        return RecordedTeacher(value)
+    if isinstance(value, LandmarkNet | TappedModel):
+        return LiveTeacher(value)
+    if isinstance(value, keras.Model):
+        return LiveTeacher(value, coordinates=coordinates, image_size=size)
+    if isinstance(value, str | Path):
+        return _from_file(str(value), size, coordinates)
+    if callable(value):
+        if not size:
+            raise UserError("a teacher that is a function wants to know the size of the pictures: image_size=…")
+        return FunctionTeacher(value, size, coordinates=coordinates)
+    raise UserError(f"a teacher is a Keras model, a file, a function or recorded answers, not {type(value).__name__}")
+
+
+def _from_file(text: str, size: int | None, coordinates: Coordinates | str | tuple[float, float]) -> Teacher:
+    from kd_loss.networks.landmark_net import load_network, load_plain_model
+    from kd_loss.training.teachers.foreign import in_other_runtime, open_teacher
+
+    if in_other_runtime(text):
+        opened = open_teacher(text)
+        if opened.context != 1:
+            raise UserError(
+                f"{text} wants to see more than a crop (the context of its card): record it, kd_loss.record"
+            )
+        if not (opened.size or size):
+            raise UserError(f"{text} wants to know the size of the pictures: image_size=…")
+        return FunctionTeacher(opened, opened.size or size or 0)
+    path = Path(text)
+    if path.with_suffix(".json").is_file() or not path.is_file():
+        return LiveTeacher(load_network(path))
+    return LiveTeacher(load_plain_model(path), coordinates=coordinates, image_size=size)
+
+
+def _map_points(point_map: Sequence[int] | Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
+    return point_map(points) if callable(point_map) else ops.take(points, list(point_map), axis=1)
+
+
+def _mapped_shape(point_map: Sequence[int] | Callable[[Tensor], Tensor], shape: tuple[int, int]) -> tuple[int, int]:
+    if not callable(point_map) and any(not 0 <= index < shape[0] for index in point_map):
+        raise UserError(f"point_map names points that a teacher of {shape[0]} does not have")
+    mapped = _map_points(point_map, ops.zeros((1, *shape)))
+    return int(mapped.shape[1]), int(mapped.shape[2])

@@ -17,7 +17,7 @@ from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
 from kd_loss.training.method_specs import parse_methods
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.teachers.choose import RECORDED, answers_about, choose_asking
+from kd_loss.training.teachers.choose import RECORDED, Recorder, choose_mode
 from kd_loss.training.teachers.files import open_sources
 from kd_loss.training.teachers.recorded import Views, answers_key, recorded_answers
 from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher
@@ -40,11 +40,11 @@ def test_recorded_views_are_what_the_live_teacher_says(options, synthetic, tmp_p
     answers, _ = recorded_answers(ask, split, tmp_path, key, size=32, views=views, limit=1.0)
     order = FaceOrder(split, shuffled=True, seed=4)
     loader = FaceLoader(order, View(32, Augmentation(), count=2), batch_size=8, answers={"tough": answers})
-    recorded = RecordedTeacher("tough", answers, network)
+    recorded = RecordedTeacher(answers, network)
     for loader.epoch in range(3):
         images, targets = loader[1]
-        said = recorded(targets)
-        for tap, value in live(images).items():
+        said = recorded(images, {tap: targets[f"tough/{tap}"] for tap in answers.taps})
+        for tap, value in live(images, {}).items():
             np.testing.assert_allclose(said[tap], value, atol=1e-4)
     assert recorded.channels("embedding") == live.channels("embedding") == 64
 
@@ -95,9 +95,9 @@ def stranger(tmp_path):
 def test_views_of_a_crop_are_not_what_a_teacher_with_context_sees():
     asked = StudentOptions(teacher_views=2)
     wide = SimpleNamespace(role="mesh", scheme=W300, context=1.2)
-    with pytest.raises(UserError, match="mesh wants to see more than a crop .*: leave --teacher-views out"):
-        choose_asking(asked, [wide], ["landmarks"], W300)
-    assert choose_asking(StudentOptions(), [wide], ["landmarks"], W300) == RECORDED
+    with pytest.raises(UserError, match="mesh wants to see more than a crop .*: remove --teacher-views"):
+        choose_mode(asked, [wide], ["landmarks"], W300)
+    assert choose_mode(StudentOptions(), [wide], ["landmarks"], W300) == RECORDED
 
 
 def test_a_teacher_of_another_scheme_is_read_through_a_map(options, stranger):
@@ -111,7 +111,7 @@ def test_a_teacher_of_another_scheme_is_read_through_a_map(options, stranger):
     for changes, message in (
         ({"map_points": False}, "finds 70 points, the dataset has 68; --map-points"),
         ({"teachers": "live"}, "stranger is of another runtime or scheme, mirrored, or several networks, and can only"),
-        ({"teacher_views": 2}, "leave --teacher-views out"),
+        ({"teacher_views": 2}, "remove --teacher-views"),
         ({"method": ["srrl"], "teacher_views": 1}, "no tap 'embedding'; it gives: landmarks"),
     ):
         with pytest.raises(UserError, match=message):
@@ -137,14 +137,13 @@ def test_several_networks_and_their_mirror_images_are_one_teacher(options, synth
         answers.append(back)
     methods = parse_methods(["kd"], [])
     sources = open_sources(both, methods, synthetic, silent)
-    heard = answers_about(
-        both, sources, ["landmarks"], split, synthetic.manifest["sha256"]["train/images.npy"], np.arange(40), silent
-    )
-    np.testing.assert_allclose(heard.landmarks[0, :4], np.mean(answers, axis=0), atol=1e-3)
+    recorder = Recorder(both, synthetic, ["landmarks"], Augmentation(), silent)
+    seen = recorder.answers(sources, split, synthetic.manifest["sha256"]["train/images.npy"], ["landmarks"])
+    np.testing.assert_allclose(seen.landmarks[0, :4], np.mean(answers, axis=0), atol=1e-3)
     for changes, message in (
         ({"method": ["srrl"], "teacher": [f"t={tough}"]}, "--teacher-mirror gives landmarks alone"),
         ({"teachers": "live"}, "both is of another runtime or scheme, mirrored, or several networks"),
-        ({"teacher_views": 2}, "is asked about the faces themselves"),
+        ({"teacher_views": 2}, "sees the faces themselves"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(both, **changes), tell=silent)

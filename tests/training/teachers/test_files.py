@@ -9,7 +9,7 @@ import numpy as np
 from kd_loss.networks import Card, load_network
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.teachers.files import Source, shares_trunk
+from kd_loss.training.teachers.files import TeacherSource, shares_trunk
 from kd_loss.training.train_student import train_student
 
 
@@ -31,8 +31,8 @@ def test_a_student_starts_from_its_tough_teachers_trunk(options):
 
 def test_a_teacher_of_the_same_backbone_and_width_is_seen():
     card = Card("tiny", 0.5, "synthetic", W300.to_dict(), 32, "tough", 0.15)
-    source = Source("tough", 1.0, Path("t.h5"), "", SimpleNamespace(card=card))
+    source = TeacherSource("tough", 1.0, Path("t.h5"), "", SimpleNamespace(card=card))
     assert shares_trunk(source, StudentOptions(arch="Tiny", alpha=0.5))
     assert not shares_trunk(source, StudentOptions(arch="tiny", alpha=1.0))
     assert not shares_trunk(source, StudentOptions(arch="mobileNetV2", alpha=0.5))
-    assert not shares_trunk(Source("tough", 1.0, Path("t.onnx"), ""), StudentOptions(arch="tiny", alpha=0.5))
+    assert not shares_trunk(TeacherSource("tough", 1.0, Path("t.onnx"), ""), StudentOptions(arch="tiny", alpha=0.5))

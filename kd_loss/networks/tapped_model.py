@@ -1,0 +1,263 @@
+"""Any Keras model from pictures to landmarks as a network with taps, its named intermediate outputs.
+
+Functional and Sequential models have every tap that can be found: `landmarks`, the output; `embedding`, what the last
+dense layer sees; `P2` to `P5`, for each n the last feature map that is 2ⁿ smaller than the input, also inside a
+backbone that is a layer of the model. A subclassed model has no graph to look into: it has `landmarks` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import Any
+
+import keras
+import numpy as np
+
+from kd_loss.schemes.coordinates import Coordinates
+from kd_loss.system.errors import UserError
+
+#: tap -> by what power of two its maps are smaller than the input
+LEVELS = {"P2": 2, "P3": 3, "P4": 4, "P5": 5}
+
+
+class TappedModel:
+    """A Keras model as the toolkit's methods see it; the weights stay the model's own.
+
+    Args:
+        model: pictures (B, S, S, 3) -> landmarks (B, K, 2) or (B, 2K) as x₀, y₀, x₁, y₁, …; or a dictionary or list
+            of outputs, whose landmarks are named by `taps`.
+        coordinates: what its landmarks count, see `Coordinates`.
+        taps: tap -> the name of a layer, `backbone/block_12_add` for one inside of a layer that is a model; they win
+            over those that are found. Any name may be given to a tap that a method asks for.
+        size: side of the pictures in pixels, for a model that says none.
+
+    Raises:
+        UserError: the model does not give points, a layer is not there, or the size of the pictures is needed.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        *,
+        coordinates: Coordinates | str | tuple[float, float] = "normalised",
+        taps: Mapping[str, str] | None = None,
+        size: int | None = None,
+    ):
+        self.model = model
+        self._graph = _graph_of(model)
+        shape = tuple(self._graph.inputs[0].shape) if self._graph else ()
+        if self._graph and len(self._graph.inputs) != 1:
+            raise UserError(f"{model.name} has {len(self._graph.inputs)} inputs; a landmark network has one, pictures")
+        self.size: int | None = size or (shape[1] if len(shape) == 4 else None)
+        if self._graph is None and self.size is None:
+            raise UserError(f"{model.name} is a subclassed model: say how large its pictures are, e.g. image_size=112")
+        self.coordinates = Coordinates.of(coordinates, self.size)
+        self._places = dict(_places(self._graph)) if self._graph else {}
+        self._names = dict(taps or {})
+        for tap, place in self._names.items():
+            if place not in self._places:
+                raise UserError(self._no_such_layer(tap, place))
+        self.target_shape = self._target_shape()
+
+    @cached_property
+    def places(self) -> dict[str, str]:
+        """Tap -> the layer whose output it is, of all taps that there are."""
+        found = {}
+        if self.size:
+            for tap, power in LEVELS.items():
+                side = -(-self.size // 2**power)
+                maps = [
+                    name for name, t in self._places.items() if len(t.shape) == 4 and t.shape[1] == t.shape[2] == side
+                ]
+                if maps:
+                    found[tap] = maps[-1]
+        if self._head is not None and (below := _made_by(self._head.input)):
+            found["embedding"] = below
+        return {**found, **self._names}
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Names of the taps that can be asked for."""
+        return tuple(dict.fromkeys(["landmarks", *self.places]))
+
+    def tap_model(self, names: Iterable[str] = ("landmarks",)) -> keras.Model:
+        """A model on the same weights whose output is a dictionary of taps; landmarks (B, K, 2), normalised."""
+        names = list(dict.fromkeys(names))
+        for name in names:
+            if name not in self.taps:
+                raise UserError(self._no_such_tap(name))
+        if self._graph is None:
+            inputs = keras.Input((self.size, self.size, 3), name="image")
+            return keras.Model(inputs, {"landmarks": self._normalised(self.model(inputs))}, name="taps")
+        wanted = {name: self.places[name] for name in names if name in self.places}
+        graph = _with_outputs(self._graph, set(wanted.values()))
+        outputs = graph.output
+        taps = {name: outputs[place] for name, place in wanted.items()}
+        if "landmarks" in names and "landmarks" not in self._names:
+            taps["landmarks"] = outputs[_OUTPUT]
+        if "landmarks" in taps:
+            taps["landmarks"] = self._normalised(taps["landmarks"])
+        return keras.Model(graph.inputs[0], taps, name="taps")
+
+    def tap_shape(self, tap: str) -> tuple[int, ...]:
+        """The shape of a tap, without the batch."""
+        return tuple(self.tap_model([tap]).output[tap].shape[1:])
+
+    def channels(self, tap: str) -> int:
+        """The number of channels of a tap: the last axis of its shape."""
+        return int(self.tap_shape(tap)[-1])
+
+    def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
+        """Kernel (C, 2K) and bias (2K,) of the last dense layer, as it would give normalised landmarks.
+
+        Raises:
+            UserError: the landmarks do not come straight from a dense layer.
+        """
+        if self._head is None:
+            raise UserError(
+                f"the landmarks of {self.model.name} do not come straight from a dense layer, which srrl needs"
+            )
+        kernel, *bias = self._head.get_weights()
+        low, span = self.coordinates.low, self.coordinates.span
+        return kernel / span, (bias[0] if bias else np.zeros(kernel.shape[1], np.float32)) / span - low / span - 0.5
+
+    @property
+    def _head(self) -> keras.layers.Dense | None:
+        """The linear layer that gives the landmarks, with nothing but a change of shape behind it."""
+        if self._graph is None or "landmarks" in self._names or isinstance(self._graph.output, dict | list):
+            return None
+        tensor = self._graph.output
+        while True:
+            layer = getattr(tensor, "_keras_history", (None,))[0]
+            if isinstance(layer, keras.layers.Reshape | keras.layers.Flatten):
+                tensor = layer.input
+                continue
+            if not isinstance(layer, keras.layers.Dense) or layer.activation is not keras.activations.linear:
+                return None
+            return layer if layer.units == int(np.prod(self.target_shape)) else None
+
+    def _target_shape(self) -> tuple[int, int]:
+        if self._graph is None:
+            given = keras.Model(i := keras.Input((self.size, self.size, 3)), self.model(i)).output
+        elif place := self._names.get("landmarks"):
+            given = self._places[place]
+        else:
+            given = self._graph.output
+        if isinstance(given, dict) and "landmarks" in given:
+            given = given["landmarks"]
+        shape = tuple(given.shape[1:]) if hasattr(given, "shape") else ()
+        if len(shape) == 2 and shape[1] == 2 and shape[0]:
+            return shape[0], 2
+        if len(shape) == 1 and shape[0] and shape[0] % 2 == 0:
+            return shape[0] // 2, 2
+        what = f"{(None, *shape)}" if shape else "several outputs"
+        raise UserError(
+            f"{self.model.name} gives {what}; landmarks are (B, K, 2) or (B, 2K): name the layer that has them, "
+            "taps={'landmarks': 'layer'}"
+        )
+
+    def _normalised(self, output: Any) -> Any:
+        if isinstance(output, dict):
+            output = output["landmarks"]
+        points = keras.layers.Reshape(self.target_shape, dtype="float32", name="points")(output)
+        scale, offset = 1 / self.coordinates.span, -self.coordinates.low / self.coordinates.span - 0.5
+        if (scale, offset) == (1.0, 0.0):
+            return points
+        return keras.layers.Rescaling(scale, offset, dtype="float32", name="normalised")(points)
+
+    def _no_such_tap(self, tap: str) -> str:
+        if self._graph is None:
+            return f"{self.model.name} is a subclassed model: it has no tap but landmarks, not '{tap}'"
+        power = LEVELS.get(tap)
+        why = f"; no map is {2**power} times smaller than {self.size} px" if power and self.size else ""
+        has = ", ".join(self.taps)
+        return f"{self.model.name} has no tap '{tap}'{why}; it has: {has}; name a layer: taps={{'{tap}': …}}"
+
+    def _no_such_layer(self, tap: str, place: str) -> str:
+        import difflib
+
+        near = difflib.get_close_matches(place, list(self._places), n=1)
+        hint = f": did you mean '{near[0]}'?" if near else ""
+        return f"taps: {self.model.name} has no layer '{place}' for '{tap}'{hint or ' (or it is a subclassed model)'}"
+
+
+#: the key of a graph's own output beside those of its layers
+_OUTPUT = "=output"
+
+
+def _graph_of(model: keras.Model) -> keras.Model | None:
+    """The functional model behind a functional or a built Sequential one; None for a subclassed one."""
+    if isinstance(model, keras.Sequential):
+        if not model.built:
+            raise UserError(f"{model.name} is not built yet: begin it with keras.Input((size, size, 3))")
+        return keras.Model(model.inputs, model.outputs[0], name=model.name)
+    try:
+        return model if model.inputs and model.layers and _is_graph(model) else None
+    except AttributeError:
+        return None
+
+
+def _is_graph(model: Any) -> bool:
+    """Whether the outputs of the model's layers are parts of one graph."""
+    outputs = keras.tree.flatten(getattr(model, "outputs", None) or [])
+    return bool(outputs) and all(hasattr(output, "_keras_history") for output in outputs)
+
+
+def _inner(layer: Any) -> keras.Model | None:
+    return _graph_of(layer) if isinstance(layer, keras.Model) else None
+
+
+def _places(graph: keras.Model) -> Iterable[tuple[str, Any]]:
+    """Path of a layer -> its output, in the order of the computation."""
+    for layer in graph.layers:
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        if (inner := _inner(layer)) is not None:
+            yield from ((f"{layer.name}/{name}", output) for name, output in _places(inner))
+        output = layer.output
+        if hasattr(output, "shape"):
+            yield layer.name, output
+
+
+def _made_by(tensor: Any) -> str:
+    """The name of the layer that makes a tensor; empty for an input."""
+    layer = getattr(tensor, "_keras_history", (None,))[0]
+    return "" if layer is None or isinstance(layer, keras.layers.InputLayer) else layer.name
+
+
+def _with_outputs(graph: keras.Model, wanted: set[str]) -> keras.Model:
+    """The graph with a dictionary of outputs: its own and those of the layers at the wanted paths."""
+    inside: dict[str, set[str]] = {}
+    direct = set()
+    for path in wanted:
+        outer, slash, rest = path.partition("/")
+        if slash and _has_inner(graph, outer):
+            inside.setdefault(outer, set()).add(rest)
+        else:
+            direct.add(path)
+    if not inside:
+        outputs = {path: graph.get_layer(path).output for path in direct}
+        return keras.Model(graph.inputs, {**outputs, _OUTPUT: graph.output}, name=graph.name)
+    found: dict[str, Any] = {}
+
+    def call(layer: Any, *arguments: Any, **keywords: Any) -> Any:
+        if layer.name in inside:
+            inner = _inner(layer)
+            assert inner is not None
+            answers = _with_outputs(inner, inside[layer.name])(*arguments, **keywords)
+            found.update({f"{layer.name}/{path}": answers[path] for path in inside[layer.name]})
+            answer = answers[_OUTPUT]
+        else:
+            answer = layer(*arguments, **keywords)
+        found[layer.name] = answer
+        return answer
+
+    inputs = keras.Input(graph.inputs[0].shape[1:], dtype=graph.inputs[0].dtype, name="image")
+    fed = keras.tree.map_structure(lambda _: inputs, graph.input)
+    again = keras.models.clone_model(graph, input_tensors=fed, clone_function=lambda layer: layer, call_function=call)
+    return keras.Model(inputs, {**{path: found[path] for path in wanted}, _OUTPUT: again.output}, name=graph.name)
+
+
+def _has_inner(graph: keras.Model, name: str) -> bool:
+    return any(layer.name == name and _inner(layer) is not None for layer in graph.layers)

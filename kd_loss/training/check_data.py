@@ -1,0 +1,145 @@
+"""A look at a dataset before a training, so that what does not fit is one line and not a stack of tensors."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from kd_loss.datasets.loader import FaceLoader
+from kd_loss.datasets.mixed_loader import MixedLoader
+from kd_loss.networks.landmark_net import LandmarkNet
+from kd_loss.system.errors import UserError
+
+if TYPE_CHECKING:
+    from kd_loss.training.distiller import Distiller
+
+
+@contextlib.contextmanager
+def checked_data(distiller: Distiller, x: Any, y: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """Check the first batch; yields `x` and `y` for `fit`, and says in one line what a later batch breaks.
+
+    Args:
+        x, y, options: of `fit`: arrays, a `tf.data.Dataset`, a `PyDataset` or a generator, and its keywords.
+    """
+    if isinstance(x, FaceLoader | MixedLoader):  # batches of this package's own
+        yield x, y
+        return
+    if _is_endless(x) and not options.get("steps_per_epoch"):
+        raise UserError("the dataset has no end: give steps_per_epoch, or take(…) a number of batches")
+    first, x = _first_batch(x, y)
+    if first is not None:
+        _check(distiller, first)
+    try:
+        yield x, y
+    except UserError:
+        raise
+    except Exception as error:
+        if first is not None and (reason := _about_shapes(error)):
+            raise UserError(
+                f"a batch does not fit: its pictures or landmarks have another shape than the first one's, "
+                f"{np.shape(first[0])}: {reason}"
+            ) from error
+        raise
+
+
+def _is_endless(x: Any) -> bool:
+    if isinstance(x, keras.utils.PyDataset):
+        return x.num_batches is None
+    cardinality = getattr(x, "cardinality", None)
+    return cardinality is not None and int(cardinality()) == -1
+
+
+def _first_batch(x: Any, y: Any) -> tuple[Any, Any]:
+    """The first batch in NumPy, None where it cannot be had, and the dataset to train on."""
+    if isinstance(x, keras.utils.PyDataset):
+        return None if x.num_batches == 0 else x[0], x
+    if hasattr(x, "element_spec") and hasattr(x, "take"):  # tf.data
+        return next(iter(x.take(1).as_numpy_iterator()), None), x
+    if hasattr(x, "shape"):
+        return (np.asarray(x[:2]), None if y is None else keras.tree.map_structure(lambda v: np.asarray(v[:2]), y)), x
+    if hasattr(x, "__next__"):
+        first = next(x, None)
+        return first, None if first is None else _same_shape(first, x)
+    if hasattr(x, "__iter__"):  # a DataLoader and the like, which begin anew
+        return next(iter(x), None), x
+    return None, x
+
+
+def _same_shape(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
+    """The batches of a generator; a `UserError` for one whose pictures have another size."""
+    size = np.shape(first[0])[1:]
+    for number, batch in enumerate(itertools.chain([first], rest)):
+        if np.shape(batch[0])[1:] != size:
+            raise UserError(f"batch {number} has pictures of {np.shape(batch[0])[1:]}, those before it of {size}")
+        yield batch
+
+
+def _check(distiller: Distiller, batch: Any) -> None:
+    """Refuse a first batch whose pictures, landmarks or weights do not fit the student."""
+    if not isinstance(batch, tuple | list) or len(batch) not in (2, 3) or batch[1] is None:
+        raise UserError("a batch is (images, landmarks) or (images, landmarks, sample_weight)")
+    images = np.asarray(batch[0])
+    if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
+        raise UserError(f"the pictures of a batch are {images.shape}, not (B, S, S, 3)")
+    size = distiller._network.value.size
+    if size and images.shape[1] != size:
+        raise UserError(f"the pictures of a batch are {images.shape[1]} px, the student takes {size} px")
+    _check_range(distiller, images)
+    targets = batch[1]
+    if isinstance(targets, Mapping):
+        if "landmarks" not in targets:
+            raise UserError(f"the targets of a batch are {', '.join(targets)}: landmarks are missing")
+        targets = targets["landmarks"]
+    _check_landmarks(distiller, np.asarray(targets, np.float64), len(images))
+    if len(batch) == 3 and np.size(batch[2]) != len(images):
+        raise UserError(f"the weights of a batch are {np.shape(batch[2])} for {len(images)} faces: one a face, (B,)")
+
+
+def _check_range(distiller: Distiller, images: np.ndarray) -> None:
+    """Networks that scale 0…255 themselves would take pictures of 0…1 for black ones."""
+    reads = [isinstance(distiller._network.value, LandmarkNet)]
+    reads += [teacher.reads_bytes for teacher in distiller._teachers.value.values()]
+    low, high = distiller._image_range
+    if not any(reads) or images.dtype.kind != "f":
+        return
+    least, most = float(images.min()), float(images.max())
+    if (low, high) == (0.0, 255.0) and most <= 1.0 and least < most:
+        ends = "0…1" if least >= 0 else "−1…1"
+        raise UserError(
+            f"the pictures are numbers of {ends}, student or teachers take 0…255: give "
+            f"image_range=({0 if least >= 0 else -1}, 1)"
+        )
+
+
+def _check_landmarks(distiller: Distiller, landmarks: np.ndarray, count: int) -> None:
+    points, width = distiller._scheme.value.shape
+    if landmarks.shape not in ((count, points, width), (count, points * width)):
+        raise UserError(
+            f"the landmarks of a batch of {count} faces are {landmarks.shape}; the student gives {points} points: "
+            f"({count}, {points}, {width}) or ({count}, {points * width})"
+        )
+    if np.isnan(landmarks).any() and not distiller.partial:
+        raise UserError("some landmarks are NaN, points that nobody annotated: give partial=True")
+    known = landmarks[np.isfinite(landmarks)]
+    scale = distiller._coordinates
+    if width == 2 and known.size and float(np.abs(scale.normalised(known)).max()) > 5:
+        raise UserError(
+            f"the landmarks lie between {known.min():.4g} and {known.max():.4g}, far out of pictures that span "
+            f"{scale.low:g}…{scale.low + scale.span:g}: give coordinates='pixels', 'unit' or (left edge, right edge)"
+        )
+
+
+def _about_shapes(error: BaseException) -> str:
+    """The first line of an error about shapes; empty for another."""
+    seen: BaseException | None = error
+    while seen is not None:
+        text = str(seen)
+        if any(word in text for word in ("shape", "Shape", "dimension")):
+            return next((line.strip() for line in text.splitlines() if "hape" in line or "dimension" in line), "")[:200]
+        seen = seen.__cause__ or seen.__context__
+    return ""

@@ -1,0 +1,49 @@
+"""A NumPy function inside a training step, on every backend of Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+def call_on_host(
+    function: Callable[[np.ndarray], Mapping[str, np.ndarray]], images: Any, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Any]:
+    """Call a function of NumPy arrays about a batch of pictures, also where the step is compiled.
+
+    TensorFlow calls back through `tf.numpy_function`, which XLA does not compile; JAX through `jax.pure_callback`.
+
+    Args:
+        function: pictures (B, S, S, 3) -> tap name -> (B, …).
+        images: a tensor of the backend.
+        shapes: tap name -> its shape without the batch.
+
+    Returns:
+        Tap name -> float32 tensor, without gradients.
+    """
+    names = list(shapes)
+
+    def run(batch: Any) -> tuple[np.ndarray, ...]:
+        answer = function(np.asarray(batch))
+        return tuple(np.asarray(answer[name], np.float32) for name in names)
+
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        values = tf.numpy_function(run, [images], [tf.float32] * len(names), stateful=False)
+        values = list(values) if isinstance(values, list | tuple) else [values]
+        for value, name in zip(values, names, strict=True):
+            value.set_shape((images.shape[0], *shapes[name]))
+    elif backend == "jax":
+        import jax
+
+        results = tuple(jax.ShapeDtypeStruct((images.shape[0], *shapes[name]), np.float32) for name in names)
+        values = jax.pure_callback(run, results, jax.lax.stop_gradient(images))
+    else:
+        values = run(ops.convert_to_numpy(images))
+    return {name: ops.convert_to_tensor(value) for name, value in zip(names, values, strict=True)}
