@@ -163,7 +163,7 @@ class StudentOptions(DistillationOptions):
 
     method: list[str] = option(
         ["kd_loss"], f"{', '.join(METHOD_NAMES)} (see kd-loss methods), or one of --plugin; several with weights, "
-        "kd_loss:1 srrl:0.1; @ names the teachers of one: srrl@tough:0.1; 'srrl(beta=0.5)' is --set srrl.beta=0.5 of it",
+        "kd_loss:1 srrl:0.1; @ names its teachers: srrl@tough:0.1; 'srrl(beta=0.5)' is --set srrl.beta=0.5 of it",
         group="methods",
     )  # fmt: skip
     stages: list[str] = option(
