@@ -1,0 +1,1 @@
+"""Methods on equal terms: training all of them, paired differences, tables."""
