@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +13,11 @@ from kd_loss.configuration import check_values
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.errors import UserError
 from kd_loss.evaluation.findings import TO_TEACHER, lines_of, metrics_of
+from kd_loss.evaluation.found import found_result
 from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.options import EvaluationOptions
 from kd_loss.evaluation.pose_result import PoseResult
-from kd_loss.evaluation.published import is_official
-from kd_loss.evaluation.report import print_table, render_html
+from kd_loss.evaluation.report import PUBLISHED_TITLE, print_table, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.files import atomic_file, read_json, write_json
 from kd_loss.ownership import check_free, claim
@@ -102,6 +101,9 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
         for path in paths
         for mirror in ways
     ]
+    if options.finder:
+        looked = zip(list(results), ways * len(paths), strict=True)
+        results += [found_result(result, mirror, options.source) for result, mirror in looked]
     beside = find_beside(options.runs, dataset.folder.name, paths) if options.beside else {}
     for path, name in beside.items():
         try:
@@ -112,8 +114,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
         results = [*(with_teacher(result, told) for result in results), teacher]
     if not is_run(folder):
         claim(folder, FILES)
-    official = is_official(split.spec.name, dict(Counter(split.subset.tolist())), dict(split.spec.official))
-    metrics = write_results(folder, results, official, options.worst)
+    metrics = write_results(folder, results, options.worst)
     print(f"report: {folder / 'report.html'}")
     return metrics
 
@@ -121,7 +122,6 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
 def write_results(
     folder: Path,
     results: Sequence[Result | PoseResult],
-    official: bool,
     worst_count: int = 20,
     *,
     notes: Sequence[str] = (),
@@ -134,20 +134,23 @@ def write_results(
     """
     first = results[0]
     found = findings_of(first.split.spec)
-    tables = found.tables(results, official)
-    for table in (t for t in tables if t is tables[0] or t["title"] == TO_TEACHER):
-        print_table(table["title"], table["header"], table["rows"])
+    tables = found.tables(results)
+    for table in tables:
+        if table is tables[0] or table["title"] == TO_TEACHER:
+            print_table(table["title"], table["header"], table["rows"])
+        elif table["title"].startswith(PUBLISHED_TITLE):  # without the sources, for which a terminal is too narrow
+            print_table(table["title"], table["header"][:-1], [row[:-1] for row in table["rows"]], turned=False)
     history = _history(curves or folder / "history.csv")
     pictures = [found.error_curves(results), *found.pictures(first, worst_count, history)]
     config = folder / "config.json"
     page = render_html(
         title=f"{first.name} on {first.split.spec.name}",
-        lines=[*notes, *lines_of(results, official)],
+        lines=[*notes, *lines_of(results)],
         tables=tables,
         pictures=[{"title": picture.title, "text": picture.text, "png": picture.png} for picture in pictures],
         details={"Options of the run": config.read_text(encoding="utf-8")} if is_run(folder) else {},
     )
-    metrics = metrics_of(results, official)
+    metrics = metrics_of(results)
     for picture in pictures:
         with atomic_file(folder / f"{picture.name}.png") as path:
             path.write_bytes(picture.png)

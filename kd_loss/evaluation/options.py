@@ -22,6 +22,9 @@ class EvaluationOptions:
     beside: bool = option(True, "test the dataset's newest teachers and students alone and distilled beside it")
     teacher: str = option("", "a network to whose landmarks the mean distance (AKD) of the others is told")
     mirror: bool = option(False, "test the weights with the mean about each face and its mirror image first")
+    finder: bool = option(False, "test the weights also as predict uses them: crops by the package's own finder")
+    source: str = option("", "with --finder: folder of the photographs, as prepare had it, to look for faces in; the "
+        "stored crops with their border if left out")  # fmt: skip
     worst: int = option(20, "how many of the worst faces to draw", within=(1, math.inf))
     batch_size: int = option(32, "faces per step", within=(1, math.inf))
     output: str = option("", "folder of the results; the weights' run folder if left out")
@@ -34,6 +37,10 @@ class EvaluationOptions:
         if not self.weights:
             raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
         open_dataset(self.dataset, self.data)
+        if self.source and not self.finder:
+            raise UserError("--source is for --finder, which looks for the faces in those photographs")
+        if self.source and not Path(self.source).is_dir():
+            raise UserError(f"no such folder: {self.source}; give --source the folder that prepare had")
 
 
 @dataclass(frozen=True)
