@@ -17,6 +17,7 @@ from kd_loss import geometry
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.datasets.sample import BadSample, read_image
 from kd_loss.errors import UserError
+from kd_loss.evaluation.metrics import mean_of_known
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.result import Result
 from kd_loss.inference.predictor import TOGETHER, LandmarkPredictor
@@ -28,7 +29,8 @@ SAME = 0.3
 def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "") -> Result:
     """The same network on the same faces, each looked for by the finder and cropped as `predict` does.
 
-    Faces that are not found have no landmarks (NaN), and no errors: `network["found"]` counts the others.
+    Faces that are not found have no landmarks (NaN), and no errors: `network` has the number of the others (`found`),
+    their NME with crops about the annotated points (`found_nme_annotated`), and what was looked at.
 
     Args:
         annotated: the result with crops about the annotated points.
@@ -53,14 +55,20 @@ def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "")
             overlaps = [_overlap(found, annotated.truth[row]) for found in points]
             if overlaps and max(overlaps) > SAME:
                 predicted[row] = points[int(np.argmax(overlaps))]
-    count = int((~np.isnan(predicted[:, 0, 0])).sum())
+    there = ~np.isnan(predicted[:, 0, 0])
+    count = int(there.sum())
     if not count:
         raise UserError(f"--finder: no face of {split.folder} is found")
     crops = [geometry.apply(affine, points) for affine, points in zip(split.affine, predicted, strict=True)]
     return replace(
         annotated,
         name=f"{annotated.name}, finder ({count} of {len(split)} found)",
-        network={**annotated.network, "crops": "finder", "found": count, "looked_at": source or "stored crops"},
+        network={
+            **annotated.network,
+            "found": count,
+            "looked_at": source or "the stored crops with their border",
+            "found_nme_annotated": mean_of_known(annotated.nme[there]),
+        },
         predicted=predicted,
         normalised=geometry.normalise(np.stack(crops), split.size),
         spread=None,

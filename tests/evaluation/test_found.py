@@ -12,6 +12,7 @@ from kd_loss import geometry
 from kd_loss.errors import UserError
 from kd_loss.evaluation import found
 from kd_loss.evaluation.command import run_test
+from kd_loss.evaluation.findings import lines_of
 from kd_loss.evaluation.options import EvaluationOptions
 from kd_loss.evaluation.result import Result
 from kd_loss.schemes.spec import W300
@@ -22,7 +23,7 @@ STUDENT = Path(__file__).parents[2] / "models" / "students" / "student_w300.tfli
 @pytest.fixture
 def annotated(synthetic):
     split = synthetic.split("test")
-    about = {"name": "own", "weights": "a.h5", "network": {"parameters": 1}}
+    about = {"name": "own", "weights": "a.h5", "network": {"parameters": 1, "arch": "tiny", "size": 32}}
     return Result.of(split, np.array(split.landmarks), None, **about)
 
 
@@ -57,6 +58,8 @@ def test_from_the_stored_crop_to_the_source(monkeypatch, annotated):
     np.testing.assert_allclose(moved * scale[:, None], 3, atol=1e-3)
     np.testing.assert_allclose((result.normalised - split.landmarks)[1:, :, 0], 3 / split.size, atol=1e-5)
     assert result.scores()["full"].faces == 9
+    assert result.network["found_nme_annotated"] == pytest.approx(0, abs=1e-6)
+    assert any("left out of all its figures" in line for line in lines_of([result]))
 
 
 def test_somebody_else_is_not_the_face(monkeypatch, annotated):
