@@ -135,7 +135,7 @@ def lines_of(results: Sequence[Result | PoseResult]) -> list[str]:
         lines.append(f"{result.name}: {network['arch']}, {network['size']} px, {size}, {result.weights}")
         if "found" in network:
             lines.append(
-                f"{result.name}: crops by the finder, which looked at {network['looked_at']}. Faces that it did not find "
+                f"{result.name}: crops by the finder, which looked at {network['looked_at']}. Faces not found "
                 f"are left out of all its figures; the others have an NME of {network['found_nme_annotated']:.2f} % by "
                 "crops about the annotated points."
             )
