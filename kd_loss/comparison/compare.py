@@ -9,19 +9,19 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from kd_loss.comparison.summary import START, AnyResult, explanation, rows_of, summarise
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, open_dataset
 from kd_loss.evaluation.kinds import findings_of
-from kd_loss.evaluation.metrics import Score, holm, seeds_and_faces
+from kd_loss.evaluation.official import labels_of
 from kd_loss.evaluation.plots import ced_plot
-from kd_loss.evaluation.pose_result import PoseResult
-from kd_loss.evaluation.report import print_table, render_html
+from kd_loss.evaluation.report import print_table, published_tables, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.history import read_history
 from kd_loss.system.configuration import check_values, option
@@ -44,11 +44,6 @@ from kd_loss.training.options import DistillationOptions, StudentOptions
 from kd_loss.training.same_run import check_same
 from kd_loss.training.teachers.files import teacher_files, with_start
 from kd_loss.training.train_student import plan_student, train_student
-
-AnyResult = Result | PoseResult
-BASELINE = "none"
-#: the row of the network that all students start from (`--init`)
-START = "start"
 
 
 def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) -> None:
@@ -163,73 +158,6 @@ def _with_teacher(
     return results, ""
 
 
-def summarise(
-    results: Mapping[str, Sequence[AnyResult]],
-    seconds: Mapping[str, float],
-    failures: Mapping[str, str],
-    seeds: Mapping[str, Sequence[int]],
-) -> dict[str, Any]:
-    """Mean and standard deviation over seeds of every figure, and the paired difference to `none`.
-
-    Differences are paired by seed and by face, their intervals a bootstrap over both (`metrics.seeds_and_faces`);
-    `p` is corrected for the number of methods that are compared. A seed that failed in one of two is left out of their
-    difference; `seeds` are those of each method's results.
-    """
-    methods: dict[str, Any] = {}
-    metric = next(iter(results.values()))[0].split.spec.metric
-    base = dict(zip(seeds.get(BASELINE, ()), results.get(BASELINE, ()), strict=True))
-    for method, runs in results.items():
-        scores = [run.scores() for run in runs]
-        more = [run.more() for run in runs]
-        nme = {row: [score[row].nme for score in scores] for row in scores[0]}
-        full: list[Score] = [score["full"] for score in scores]
-        entry: dict[str, Any] = {
-            "seeds": len(runs),
-            metric: {row: {"mean": float(np.mean(v)), "std": _std(v)} for row, v in nme.items()},
-            "fr_10": float(np.mean([score.fr_10 for score in full])),
-            "auc_10": float(np.mean([score.auc_10 for score in full])),
-            **{name: float(np.mean([one[name] for one in more])) for name in more[0]},
-            "seconds_per_epoch": seconds.get(method),
-        }
-        if method not in (BASELINE, START):
-            own = dict(zip(seeds[method], runs, strict=True))
-            if both := [seed for seed in own if seed in base]:
-                first, second = (np.stack([these[seed].values for seed in both]) for these in (own, base))
-                entry["against_none"] = asdict(seeds_and_faces(first, second))
-        methods[method] = entry
-    compared = [entry["against_none"] for entry in methods.values() if "against_none" in entry]
-    for difference, p in zip(compared, holm([difference["p"] for difference in compared]), strict=True):
-        difference["p"] = p
-    return {"methods": methods, "failures": dict(failures)}
-
-
-def _std(values: Sequence[float]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def _rows(
-    summary: Mapping[str, Any], metric: str, shares: tuple[str, str], more: Sequence[str]
-) -> tuple[list[str], list[list[str]]]:
-    """Header and rows; `metric` is the scheme's, `shares` name the failure rate and the area, `more` columns."""
-    methods = summary["methods"]
-    names = list(next(iter(methods.values()))[metric])
-    header = ["method", *names, *more, "against none, 95 %", "p", *shares, "s per epoch", "seeds"]
-    rows = []
-    for method, entry in methods.items():
-        cells = []
-        for name in names:
-            spread = entry[metric][name]["std"]
-            cells.append(f"{entry[metric][name]['mean']:.2f}" + (f" ± {spread:.2f}" if spread is not None else ""))
-        cells += [f"{entry[name]:.4f}" if name == "akd" else f"{entry[name]:.2f}" for name in more]
-        gain = entry.get("against_none")
-        paired = f"{gain['mean']:+.2f} ({gain['low']:+.2f}…{gain['high']:+.2f})" if gain else "–"
-        p = f"{gain['p']:.3f}" if gain else "–"
-        pace = entry["seconds_per_epoch"]
-        rest = [f"{entry['fr_10']:.2f}", f"{entry['auc_10']:.3f}", "–" if pace is None else f"{pace:.1f}"]
-        rows.append([method, *cells, paired, p, *rest, str(entry["seeds"])])
-    return header, rows
-
-
 def unequal(options: CompareOptions) -> list[str]:
     """A line for each method whose stages are longer or shorter than the other methods' epochs."""
     lengths = {method: epochs_of(method, options.epochs) for method in options.methods}
@@ -240,6 +168,13 @@ def unequal(options: CompareOptions) -> list[str]:
     ]
 
 
+def _published(results: Mapping[str, Sequence[AnyResult]]) -> list[dict[str, Any]]:
+    """The table of published figures; none for head poses, and where no official subset is complete."""
+    own = {name: [run for run in runs if isinstance(run, Result)] for name, runs in results.items()}
+    first = next(iter(own.values()))
+    return published_tables(first[0].split, own) if first else []
+
+
 def write_comparison(
     folder: Path, options: CompareOptions, results: Mapping[str, Sequence[AnyResult]], summary: Mapping[str, Any]
 ) -> None:
@@ -247,7 +182,7 @@ def write_comparison(
     first = next(iter(results.values()))[0]
     spec = first.split.spec
     found = findings_of(spec)
-    header, rows = _rows(summary, spec.metric, found.shares, list(first.more()))
+    header, rows = rows_of(summary, spec.metric, found.shares, list(first.more()), labels_of(first.split))
     title = found.title(spec)
     print_table(title, header, rows, turned=len(first.more()) > 1)  # a column a method where there are many figures
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
@@ -261,12 +196,11 @@ def write_comparison(
         lines=[
             f"{options.arch}, {size} px, {options.epochs} epochs, batch {options.batch_size}, {options.seeds} seeds.",
             *lengths,
-            "± is the standard deviation over seeds; the interval is a paired bootstrap over seeds and faces;",
-            "p is that of the bootstrap, corrected for the number of methods (Holm).",
+            *explanation(options.seeds),
             *([f"akd: 1/K Σ ‖S − T‖ to the landmarks of {told}, in units of the −1…1 grid."] if told else []),
             *(f"failed: {who}: {why}" for who, why in summary["failures"].items()),
         ],
-        tables=[{"title": title, "header": header, "rows": rows}],
+        tables=[{"title": title, "header": header, "rows": rows}, *_published(results)],
         pictures=[{"title": "Cumulative error distribution", "text": "all seeds together", "png": curves}],
         details={},
     )

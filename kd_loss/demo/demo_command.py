@@ -89,7 +89,7 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
         f"a pooled head, as in the paper, and {options.student_epochs} epochs, to fit a small "
         f"machine ({minutes:.0f} minutes here). Real work takes photographs, wider teachers and 150 epochs."
     )
-    metrics = write_results(root, results, False, notes=[note], curves=distilled / "history.csv")
+    metrics = write_results(root, results, notes=[note], curves=distilled / "history.csv")
     say("predict: a drawn face")
     face = root / "face.png"
     cv2.imwrite(str(face), np.ascontiguousarray(_draw_crop(options.seed + 1)[..., ::-1]))

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from kd_loss.evaluation.metrics import bootstrap_interval, part_errors, worst
+from kd_loss.evaluation.official import complete_rows, official_rows
 from kd_loss.evaluation.pictures import result_sheet, soft_sheet
 from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
 from kd_loss.evaluation.pose_result import PoseResult
-from kd_loss.evaluation.report import describe, subset_table
+from kd_loss.evaluation.report import describe, published_tables, subset_table
 from kd_loss.evaluation.result import Result
 from kd_loss.runs.history import history_plot
 from kd_loss.schemes.drawing import encode_png
@@ -39,19 +40,40 @@ def title_of(spec: DatasetSpec, normaliser: str = "") -> str:
     return f"NME in %, {spec.name}, normalised by {describe(normaliser or spec.default_normaliser)}"
 
 
-def tables_of(results: Sequence[Result], official: bool) -> list[dict[str, Any]]:
-    """NME per subset for every normaliser, the default one first, and the error per facial part."""
+def tables_of(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """NME per subset for every normaliser, the default one first, then what it is made of.
+
+    Beside it published figures where faces are official; errors per facial part, of the openings of eyes and mouth,
+    and the distance to a teacher.
+    """
     spec, tables = results[0].spec, []
-    for normaliser in [*spec.normalisers, "box"]:
+    for normaliser in results[0].normalisers:
         if normaliser != spec.default_normaliser and np.isnan(results[0].errors(normaliser)).all():
             continue  # of points that no face has
-        header, rows = subset_table(list(results), normaliser, official)
+        header, rows = subset_table(list(results), normaliser)
         tables.append({"title": title_of(spec, normaliser), "header": header, "rows": rows})
+    tables[1:1] = published_tables(results[0].split, {result.name: [result] for result in results})
     if spec.parts:
         parts = [part_errors(result.errors(spec.default_normaliser), spec) for result in results]
         rows = [[r.name, *(f"{p[part]:.2f}" for part in spec.parts)] for r, p in zip(results, parts, strict=True)]
         header = ["network", *spec.parts]
         tables.append({"title": "Error per facial part, in %", "header": header, "rows": rows})
+    opened = [(result.name, region, o) for result in results for region, o in result.openings.items()]
+    if opened:
+        by = describe(spec.default_normaliser)
+        rows = [
+            [
+                name,
+                region,
+                str(o.count),
+                *(f"{v:.2f}" for v in (o.true, o.error)),
+                f"{o.bias:+.2f}",
+                f"{o.correlation:.2f}",
+            ]
+            for name, region, o in opened
+        ]
+        header = ["network", "region", "count", "opening", "mean error", "bias", "rank correlation"]
+        tables.append({"title": f"How far open eyes and mouth are, in % of {by}", "header": header, "rows": rows})
     told = [(result.name, result.akd) for result in results if result.akd is not None]
     if told:
         ends = [bootstrap_interval(akd) for _, akd in told]
@@ -101,7 +123,7 @@ def error_curves(results: Sequence[Result]) -> Picture:
     return Picture("ced", "Cumulative error distribution", text, ced_plot({r.name: r.nme for r in results}))
 
 
-def lines_of(results: Sequence[Result | PoseResult], official: bool) -> list[str]:
+def lines_of(results: Sequence[Result | PoseResult]) -> list[str]:
     """What the report says before its tables."""
     split = results[0].split
     lines = [
@@ -111,13 +133,25 @@ def lines_of(results: Sequence[Result | PoseResult], official: bool) -> list[str
         network = result.network
         size = f"{network['parameters']:,} parameters" if network["parameters"] else network["runtime"]
         lines.append(f"{result.name}: {network['arch']}, {network['size']} px, {size}, {result.weights}")
-    if not official and split.spec.official:
-        lines.append("These are not the official test faces: published figures are not comparable and left out.")
+        if "found" in network:
+            lines.append(
+                f"{result.name}: crops by the finder, which looked at {network['looked_at']}. Faces not found "
+                f"are left out of all its figures; the others have an NME of {network['found_nme_annotated']:.2f} % by "
+                "crops about the annotated points."
+            )
+    complete = complete_rows(split)
+    if complete:
+        lines.append(
+            f"Official and complete: {', '.join(complete)}. Published figures have their own crops and training faces."
+        )
+    elif split.spec.official:
+        lines.append("No official subset is complete: published figures are not comparable and left out.")
     return lines
 
 
-def metrics_of(results: Sequence[Result | PoseResult], official: bool) -> dict[str, Any]:
+def metrics_of(results: Sequence[Result | PoseResult]) -> dict[str, Any]:
     """The contents of `metrics.json`."""
     split = results[0].split
     summaries = [result.summary() for result in results]
+    official = {row: asdict(found) for row, found in official_rows(split).items()}
     return {"dataset": split.spec.name, "faces": len(split), "official": official, "networks": summaries}

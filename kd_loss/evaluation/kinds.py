@@ -18,14 +18,14 @@ class Findings:
     """Tables and pictures of the results of a kind of scheme.
 
     Attributes:
-        tables: of results, and whether the faces are the official ones.
+        tables: of results.
         pictures: of one result, with so many worst faces, and the history of its training.
         error_curves: the distributions of the errors of several results.
         title: of a table of errors of a scheme.
         shares: what the share of failures and the area under the curve are called.
     """
 
-    tables: Callable[[Sequence[Any], bool], list[dict[str, Any]]]
+    tables: Callable[[Sequence[Any]], list[dict[str, Any]]]
     pictures: Callable[[Any, int, list[dict[str, float]]], list[Picture]]
     error_curves: Callable[[Sequence[Any]], Picture]
     title: Callable[[Any], str]

@@ -20,18 +20,22 @@ from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError, choose
 
 Array = NDArray[np.float64]
+#: normalising distances that every scheme has
+BOXES = ("box", "box_side")
 
 
 def normalising_distance(landmarks: ArrayLike, spec: DatasetSpec, normaliser: str) -> Array:
     """The distance (N,) that errors of faces (N, K, 2) are divided by.
 
-    `normaliser` is one of the spec's (`inter_ocular`: outer eye corners, `inter_pupil`), or `box`:
-    √(width · height) of the landmark box. `UserError` for a face where it is 0.
+    `normaliser` is one of the spec's (`inter_ocular`: outer eye corners, `inter_pupil`), or one of `BOXES`: `box`,
+    √(width · height) of the landmark box, as the tables of AFLW2000-3D have it; `box_side`, the longer side of it, as
+    mmpose's `bbox_size` divides by (there of the box that comes with the dataset). `UserError` for a face where it
+    is 0.
     """
     truth = np.asarray(landmarks, np.float64)
-    if choose(normaliser, [*spec.normalisers, "box"], "normaliser") == "box":
+    if choose(normaliser, [*spec.normalisers, *BOXES], "normaliser") in BOXES:
         extent = np.nanmax(truth, axis=1) - np.nanmin(truth, axis=1)
-        distance = np.sqrt(extent[:, 0] * extent[:, 1])
+        distance = np.sqrt(extent[:, 0] * extent[:, 1]) if normaliser == "box" else extent.max(axis=1)
     else:
         first, second = (truth[:, list(group)].mean(axis=1) for group in spec.normalisers[normaliser])
         distance = np.linalg.norm(first - second, axis=1)
@@ -82,50 +86,6 @@ def bootstrap_interval(
     means = [array @ rng.multinomial(len(array), np.full(len(array), 1 / len(array))) for _ in range(resamples)]
     low, high = np.quantile(np.array(means) / len(array), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A method against another: mean difference, its interval, and the two-sided p of the bootstrap."""
-
-    mean: float
-    low: float
-    high: float
-    p: float
-
-
-def seeds_and_faces(
-    values: ArrayLike, baseline: ArrayLike, level: float = 0.95, resamples: int = 4000, seed: int = 0
-) -> Difference:
-    """The mean of `values − baseline`, (S, N) each: S seeds of one method, paired, on the same N faces.
-
-    The bootstrap draws seeds and faces, both with replacement: a difference has to hold for other faces and for
-    other trainings. With one seed it speaks of the faces alone. Faces without an NME (NaN) are left out.
-    """
-    difference = np.atleast_2d(np.asarray(values, np.float64) - np.asarray(baseline, np.float64))
-    difference = difference[:, ~np.isnan(difference).any(axis=0)]
-    seeds, faces = difference.shape
-    rng = np.random.default_rng(seed)
-    drawn_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
-    drawn_faces = rng.multinomial(faces, np.full(faces, 1 / faces), resamples)
-    means = ((drawn_seeds @ difference) * drawn_faces).sum(axis=1) / (seeds * faces)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    tail = min(np.mean(means <= 0), np.mean(means >= 0))
-    return Difference(float(difference.mean()), float(low), float(high), min(1.0, 2 * max(float(tail), 1 / resamples)))
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """p values corrected for their number (Holm 1979): each against the number of those that are not smaller.
-
-    >>> holm([0.01, 0.04, 0.03])
-    [0.03, 0.06, 0.06]
-    """
-    order = np.argsort(p)
-    corrected, so_far = [0.0] * len(p), 0.0
-    for rank, index in enumerate(order):
-        so_far = max(so_far, min(1.0, (len(p) - rank) * p[index]))
-        corrected[index] = so_far
-    return corrected
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def title_of(scheme: PoseScheme) -> str:
     return f"{scheme.metric_words}, {scheme.name}"
 
 
-def tables_of(results: Sequence[PoseResult], _official: bool) -> list[dict[str, Any]]:
+def tables_of(results: Sequence[PoseResult]) -> list[dict[str, Any]]:
     """All errors over all faces and angles per range of yaw; then yaw, pitch and roll as the usual tables have them."""
     names = list(results[0].rows())
     header = ["network", *(f"geodesic, {name}" for name in names), "95 % interval (full)", *ANGLES]

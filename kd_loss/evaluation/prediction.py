@@ -44,18 +44,23 @@ def predict_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -
 
 
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
-    """Spearman's correlation of the ranks of two sets of values; pairs with a NaN are left out, 0 for fewer than 3.
+    """Spearman's correlation of two sets of values, equal ones with their mean rank.
+
+    Pairs with a NaN are left out; 0 for fewer than 3, and where all values of a set are equal.
 
     >>> round(rank_correlation([1, 2, 3, 10], [1, 2, 4, 8]), 6)
     1.0
+    >>> round(rank_correlation([1, 1, 2, 2], [1, 2, 3, 4]), 4)  # ranks 1.5, 1.5, 3.5, 3.5
+    0.8944
     """
+    from scipy import stats
+
     a, b = np.asarray(first, np.float64).reshape(-1), np.asarray(second, np.float64).reshape(-1)
     known = ~(np.isnan(a) | np.isnan(b))
-    if known.sum() < 3:
+    a, b = a[known], b[known]
+    if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return 0.0
-    ranks = [np.argsort(np.argsort(values[known])) for values in (a, b)]
-    deviations = [rank - rank.mean() for rank in ranks]
-    return float((deviations[0] * deviations[1]).sum() / np.sqrt(np.prod([np.square(d).sum() for d in deviations])))
+    return float(stats.spearmanr(a, b).statistic)
 
 
 def spread_correlation(network: CropNetwork, loader: FaceLoader) -> float:

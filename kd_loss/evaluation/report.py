@@ -7,14 +7,23 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, StrictUndefined
 from rich.console import Console
 from rich.table import Table
 
-from kd_loss.evaluation.published import PUBLISHED
+from kd_loss.datasets.prepared import PreparedSplit
+from kd_loss.evaluation.official import complete_rows, labels_of
+from kd_loss.evaluation.published import beside_published
 from kd_loss.evaluation.result import Result
 
-NORMALISER_NAMES = {"inter_ocular": "outer eye corners", "inter_pupil": "pupils", "box": "landmark box"}
+NORMALISER_NAMES = {
+    **{"inter_ocular": "outer eye corners", "inter_pupil": "pupils"},
+    **{"box": "landmark box, √(width · height)", "box_side": "longer side of the landmark box"},
+}
+
+
+PUBLISHED_TITLE = "Official faces, beside published figures"
 
 
 def describe(normaliser: str) -> str:
@@ -22,11 +31,12 @@ def describe(normaliser: str) -> str:
     return NORMALISER_NAMES.get(normaliser, normaliser)
 
 
-def subset_table(results: Sequence[Result], normaliser: str, published: bool) -> tuple[list[str], list[list[str]]]:
+def subset_table(results: Sequence[Result], normaliser: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows: each network's NME per row of the report, then FR and AUC over all faces."""
     scores = [result.scores(normaliser) for result in results]
     names = list(scores[0])
-    header = ["network", *names, "95 % interval (full)", "FR@0.08", "FR@0.10", "AUC@0.10"]
+    labels = labels_of(results[0].split)
+    header = ["network", *(labels[name] for name in names), "95 % interval (full)", "FR@0.08", "FR@0.10", "AUC@0.10"]
     rows = []
     for result, score in zip(results, scores, strict=True):
         full = score["full"]
@@ -40,13 +50,26 @@ def subset_table(results: Sequence[Result], normaliser: str, published: bool) ->
                 f"{full.auc_10:.3f}",
             ]
         )
-    if published:
-        dataset = results[0].split.spec.name
-        for who, by, figures in PUBLISHED.get(dataset, []):
-            if by == normaliser:
-                cells = [f"{figures[name]:.2f}" if name in figures else "–" for name in names]
-                rows.append([f"{who}, published", *cells, "–", "–", "–", "–"])
     return header, rows
+
+
+def published_tables(split: PreparedSplit, own: Mapping[str, Sequence[Result]]) -> list[dict[str, Any]]:
+    """Tables of own and published NME on the rows whose official faces are complete, one a normaliser.
+
+    `own`: name -> the results of one network, or of several trainings, whose mean is told.
+    """
+    rows, tables = complete_rows(split), []
+    first = next(iter(own.values()))[0]
+    for normaliser in first.normalisers if rows else ():
+        figures = []
+        for name, runs in own.items():
+            scores = [run.scores(normaliser) for run in runs]
+            means = {row: float(np.mean([s[row].nme for s in scores])) for row in rows if all(row in s for s in scores)}
+            figures.append((name, runs[0].network.get("parameters"), means))
+        table = beside_published(split.spec.name, normaliser, rows, figures)
+        if table:
+            tables.append({"title": f"{PUBLISHED_TITLE}, NME in % of {describe(normaliser)}", **table})
+    return tables
 
 
 def print_table(

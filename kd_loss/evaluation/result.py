@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
-from kd_loss.evaluation.metrics import Score, mean_of_known, normalising_distance, part_errors, point_errors
+from kd_loss.evaluation.metrics import BOXES, Score, mean_of_known, normalising_distance, part_errors, point_errors
+from kd_loss.evaluation.openings import Opening, opening_errors
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.prediction import check_fit, predict_split, rank_correlation
 from kd_loss.networks.card import SPREAD_CORRELATION
@@ -55,6 +56,17 @@ class Result:
         assert isinstance(self.split.spec, DatasetSpec)
         return self.split.spec
 
+    @property
+    def normalisers(self) -> list[str]:
+        """All that errors are told by, the default one first."""
+        return [*self.spec.normalisers, *BOXES]
+
+    @cached_property
+    def openings(self) -> dict[str, Opening]:
+        """Region -> how wrong the openings of eyes or mouth are; empty for schemes that have none."""
+        distance = normalising_distance(self.truth, self.spec, self.spec.default_normaliser)
+        return opening_errors(self.predicted, self.truth, distance, self.spec.name)
+
     @cached_property
     def nme(self) -> np.ndarray:
         """NME (N,) in % of the spec's default normaliser."""
@@ -93,15 +105,15 @@ class Result:
 
     def summary(self) -> dict[str, Any]:
         """Everything for `metrics.json`."""
-        normalisers = [*self.spec.normalisers, "box"]
         errors = self.errors(self.spec.default_normaliser)
         return {
             "name": self.name,
             "weights": self.weights,
             **self.network,
-            "scores": {n: {r: asdict(s) for r, s in self.scores(n).items()} for n in normalisers},
+            "scores": {n: {r: asdict(s) for r, s in self.scores(n).items()} for n in self.normalisers},
             **self.more(),
             "parts": part_errors(errors, self.spec),
+            "openings": {region: asdict(opening) for region, opening in self.openings.items()},
             **({} if self.spread is None else {SPREAD_CORRELATION: rank_correlation(self.spread, errors)}),
             "points": [None if np.isnan(e).all() else round(mean_of_known(e), 4) for e in errors.T],
         }
@@ -166,5 +178,6 @@ def mean_teacher(members: Sequence[Result | PoseResult], weights: str) -> np.nda
 
 
 def with_teacher(result: Result | PoseResult, told: np.ndarray) -> Result | PoseResult:
-    """The result with its distance to a teacher's landmarks."""
-    return replace(result, told=told) if isinstance(result, Result) else result
+    """The result with its distance to a teacher's landmarks; that of faces which nobody found is not told."""
+    known = isinstance(result, Result) and not np.isnan(result.predicted).any()
+    return replace(result, told=told) if isinstance(result, Result) and known else result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ import numpy as np
 
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.evaluation.findings import TO_TEACHER, lines_of, metrics_of
+from kd_loss.evaluation.found import found_result
 from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.pose_result import PoseResult
-from kd_loss.evaluation.published import is_official
-from kd_loss.evaluation.report import print_table, render_html
+from kd_loss.evaluation.report import PUBLISHED_TITLE, print_table, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.folder import finished_runs
 from kd_loss.runs.history import read_history
@@ -103,6 +102,9 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
         for path in paths
         for mirror in ways
     ]
+    if options.finder:
+        looked = zip(list(results), ways * len(paths), strict=True)
+        results += [found_result(result, mirror, options.source) for result, mirror in looked]
     beside = find_beside(options.runs, dataset.folder.name, paths) if options.beside else {}
     for path, name in beside.items():
         try:
@@ -113,8 +115,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
         results = [*(with_teacher(result, told) for result in results), teacher]
     if not is_run(folder):
         claim(folder, FILES)
-    official = is_official(split.spec.name, dict(Counter(split.subset.tolist())), dict(split.spec.official))
-    metrics = write_results(folder, results, official, options.worst)
+    metrics = write_results(folder, results, options.worst)
     print(f"report: {folder / 'report.html'}")
     return metrics
 
@@ -122,7 +123,6 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
 def write_results(
     folder: Path,
     results: Sequence[Result | PoseResult],
-    official: bool,
     worst_count: int = 20,
     *,
     notes: Sequence[str] = (),
@@ -135,20 +135,23 @@ def write_results(
     """
     first = results[0]
     found = findings_of(first.split.spec)
-    tables = found.tables(results, official)
-    for table in (t for t in tables if t is tables[0] or t["title"] == TO_TEACHER):
-        print_table(table["title"], table["header"], table["rows"])
+    tables = found.tables(results)
+    for table in tables:
+        if table is tables[0] or table["title"] == TO_TEACHER:
+            print_table(table["title"], table["header"], table["rows"])
+        elif table["title"].startswith(PUBLISHED_TITLE):  # without the sources, for which a terminal is too narrow
+            print_table(table["title"], table["header"][:-1], [row[:-1] for row in table["rows"]], turned=False)
     history = _history(curves or folder / "history.csv")
     pictures = [found.error_curves(results), *found.pictures(first, worst_count, history)]
     config = folder / "config.json"
     page = render_html(
         title=f"{first.name} on {first.split.spec.name}",
-        lines=[*notes, *lines_of(results, official)],
+        lines=[*notes, *lines_of(results)],
         tables=tables,
         pictures=[{"title": picture.title, "text": picture.text, "png": picture.png} for picture in pictures],
         details={"Options of the run": config.read_text(encoding="utf-8")} if is_run(folder) else {},
     )
-    metrics = metrics_of(results, official)
+    metrics = metrics_of(results)
     for picture in pictures:
         with atomic_file(folder / f"{picture.name}.png") as path:
             path.write_bytes(picture.png)
@@ -172,6 +175,12 @@ class EvaluationOptions:
     beside: bool = option(True, "test the dataset's newest teachers and students alone and distilled beside it")
     teacher: str = option("", "a network to whose landmarks the mean distance (AKD) of the others is told")
     mirror: bool = option(False, "test the weights with the mean about each face and its mirror image first")
+    finder: bool = option(False, "test the weights also as predict uses them: crops by the package's own finder")
+    source: str = option(
+        "",
+        "with --finder: folder of the photographs, as prepare had it, to look for faces in; the stored crops with "
+        "their border if left out",
+    )
     worst: int = option(20, "how many of the worst faces to draw", within=(1, math.inf))
     batch_size: int = option(32, "faces per step", within=(1, math.inf))
     output: str = option("", "folder of the results; the weights' run folder if left out")
@@ -184,3 +193,7 @@ class EvaluationOptions:
         if not self.weights:
             raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
         open_dataset(self.dataset, self.data)
+        if self.source and not self.finder:
+            raise UserError("--source is for --finder, which looks for the faces in those photographs")
+        if self.source and not Path(self.source).is_dir():
+            raise UserError(f"no such folder: {self.source}; give --source the folder that prepare had")

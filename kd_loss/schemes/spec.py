@@ -82,7 +82,7 @@ class DatasetSpec:
         if not all(groups):
             raise UserError(f"dataset spec '{self.name}': a part, edge or normaliser has no points")
         for name, (first, second) in self.normalisers.items():
-            if name == "box" or set(first) == set(second):
+            if name in ("box", "box_side") or set(first) == set(second):
                 raise UserError(f"dataset spec '{self.name}': the normaliser '{name}' is no distance of two places")
         for index in (i for group in groups for i in group):
             if type(index) is not int or not 0 <= index < self.points:

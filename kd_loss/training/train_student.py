@@ -86,8 +86,6 @@ def plan_student(options: StudentOptions, dataset: PreparedDataset | None = None
     for text in texts:
         if not Path(text).is_file() and not Path(text.partition(":")[0]).is_file():
             raise UserError(f"no such weights: {text}")
-    if options.init not in ("", "teacher") and not Path(options.init).is_file():
-        raise UserError(f"--init: no such weights: {options.init}")
     if options.unlabelled:
         if not any(use.teachers for use in methods):
             raise UserError(
@@ -105,6 +103,8 @@ def _train_stage(
     processes = join(plan.options)
     tell = tell if not processes.index else lambda _: None
     options = with_start(plan.options, methods, dataset.folder.name)
+    if options.init not in ("", "teacher") and not Path(options.init).is_file():
+        raise UserError(f"--init: no such weights: {options.init}")
     taps = sorted({tap for use in methods for tap in use.method.teacher_taps} | {"landmarks"})
     sources = open_sources(options, methods, dataset, tell)
     if not options.init and not options.resume and any(shares_trunk(source, options) for source in sources):

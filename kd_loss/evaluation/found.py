@@ -1,0 +1,100 @@
+"""Test faces as a user has them: nobody says where they are, the package's own finder does.
+
+Crops about annotated points are the protocol of the published figures; a user's are those of the finder. It looks at
+the photographs where they are at hand; otherwise at the stored crops with their border, in which a face fills about
+half of the side and stands in the middle: easier than a photograph, but the box is the finder's all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from kd_loss.datasets.prepared import PreparedSplit
+from kd_loss.evaluation.metrics import mean_of_known
+from kd_loss.evaluation.pose_result import PoseResult
+from kd_loss.evaluation.result import Result
+from kd_loss.imaging import geometry
+from kd_loss.imaging.pictures import BadSample, read_image
+from kd_loss.inference.predictor import TOGETHER, LandmarkPredictor
+from kd_loss.system.errors import UserError
+
+#: a found face is the annotated one where their landmark boxes overlap by more (intersection over union)
+SAME = 0.3
+
+
+def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "") -> Result:
+    """The same network on the same faces, each looked for by the finder and cropped as `predict` does.
+
+    Faces that are not found have no landmarks (NaN), and no errors: `network` has the number of the others (`found`),
+    their NME with crops about the annotated points (`found_nme_annotated`), and what was looked at.
+
+    Args:
+        annotated: the result with crops about the annotated points.
+        mirror: whether that one is the mean with the mirror image.
+        source: folder of the photographs by the names of the faces; the stored crops if left out.
+
+    Raises:
+        UserError: head poses, a network of another scheme, a photograph that is missing, no face found.
+    """
+    if not isinstance(annotated, Result):
+        raise UserError("--finder: a test with the finder's crops is one of landmarks, not of head poses")
+    split = annotated.split
+    predictor = LandmarkPredictor.load(Path(annotated.weights), mirror=mirror)
+    if not split.spec.agrees(predictor.spec):
+        raise UserError(f"--finder: {annotated.weights} finds other points than those of {split.spec.name}")
+    predicted = np.full(annotated.truth.shape, np.nan)
+    for start in range(0, len(split), TOGETHER):
+        rows = range(start, min(start + TOGETHER, len(split)))
+        pictures, maps = zip(*_pictures(split, rows, source), strict=True)
+        for row, to_source, faces in zip(rows, maps, predictor(list(pictures)), strict=True):
+            points = [geometry.apply(to_source, face.landmarks) for face in faces]
+            overlaps = [_overlap(found, annotated.truth[row]) for found in points]
+            if overlaps and max(overlaps) > SAME:
+                predicted[row] = points[int(np.argmax(overlaps))]
+    there = ~np.isnan(predicted[:, 0, 0])
+    count = int(there.sum())
+    if not count:
+        raise UserError(f"--finder: no face of {split.folder} is found")
+    crops = [geometry.apply(affine, points) for affine, points in zip(split.affine, predicted, strict=True)]
+    return replace(
+        annotated,
+        name=f"{annotated.name}, finder ({count} of {len(split)} found)",
+        network={
+            **annotated.network,
+            "found": count,
+            "looked_at": source or "the stored crops with their border",
+            "found_nme_annotated": mean_of_known(annotated.nme[there]),
+        },
+        predicted=predicted,
+        normalised=geometry.normalise(np.stack(crops), split.size),
+        spread=None,
+        told=None,
+    )
+
+
+def _pictures(split: PreparedSplit, rows: range, source: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """A picture for each face, and the map (2, 3) from its pixels to those of the source."""
+    for row in rows:
+        if source:
+            path = Path(source) / str(split.name[row])
+            if not path.is_file():  # a photograph of several faces: `photograph.jpg#2`
+                path = path.with_name(path.name.rpartition("#")[0] or path.name)
+            try:
+                yield read_image(path), np.eye(2, 3)
+            except BadSample as error:
+                raise UserError(f"--source: the photograph {path} of a test face {error}") from None
+        else:
+            shift = np.array([[1.0, 0, -split.border], [0, 1, -split.border]])
+            yield np.asarray(split.images[row]), geometry.compose(geometry.invert(split.affine[row]), shift)
+
+
+def _overlap(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of the boxes of two sets of points; NaN are left out."""
+    a, b = geometry.landmark_box(first), geometry.landmark_box(second)
+    common = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
+    union = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - common
+    return float(common / union)

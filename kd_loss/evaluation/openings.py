@@ -1,0 +1,81 @@
+"""How far open eyes and mouth are, and how wrong a network is about it.
+
+An opening is the mean distance of pairs of points on the upper and the lower edge, in % of the normalising distance;
+each eye counts by itself. NME says little of it: with all other points right, an eye drawn open that is shut costs a
+tenth of a point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Pairs = tuple[tuple[int, int], ...]
+
+Regions = dict[str, tuple[Pairs, ...]]
+
+_W300: Regions = {
+    "eyes": (((37, 41), (38, 40)), ((43, 47), (44, 46))),
+    "mouth": (((61, 67), (62, 66), (63, 65)),),
+}
+_COFW: Regions = {"eyes": (((12, 13),), ((14, 15),)), "mouth": (((25, 26),),)}
+_WFLW: Regions = {
+    "eyes": (((61, 67), (62, 66), (63, 65)), ((69, 75), (70, 74), (71, 73))),
+    "mouth": (((89, 95), (90, 94), (91, 93)),),
+}
+#: scheme -> region -> openings of it, each as pairs of an upper and a lower point
+OPENINGS: dict[str, Regions] = {
+    **{"w300": _W300, "cofw": _COFW, "wflw": _WFLW},
+    **{"synthetic": _W300, "synthetic_cofw": _COFW, "synthetic_wflw": _WFLW},
+}
+
+
+@dataclass(frozen=True)
+class Opening:
+    """A region of N openings that are annotated; all in % of the normalising distance but the correlation.
+
+    Attributes:
+        true: mean of the annotated openings.
+        error: mean absolute difference between the predicted and the annotated opening.
+        bias: mean difference; above 0: predicted too far open.
+        correlation: Spearman's, whether the wider open of two is told.
+    """
+
+    count: int
+    true: float
+    error: float
+    bias: float
+    correlation: float
+
+
+def openings(landmarks: ArrayLike, distance: ArrayLike, pairs: tuple[Pairs, ...]) -> NDArray[np.float64]:
+    """Openings (N, E) of faces (N, K, 2) in % of distances (N,); NaN where a point is not known."""
+    points = np.asarray(landmarks, np.float64)
+    apart = [
+        np.mean([np.linalg.norm(points[:, up] - points[:, down], axis=-1) for up, down in opening], axis=0)
+        for opening in pairs
+    ]
+    return 100 * np.stack(apart, axis=1) / np.asarray(distance, np.float64)[:, None]
+
+
+def opening_errors(predicted: ArrayLike, truth: ArrayLike, distance: ArrayLike, scheme: str) -> dict[str, Opening]:
+    """Region -> how wrong its openings are, from points (N, K, 2) and distances (N,); empty for an unknown scheme."""
+    from kd_loss.evaluation.prediction import rank_correlation
+
+    found = {}
+    for region, pairs in OPENINGS.get(scheme, {}).items():
+        own, theirs = (openings(points, distance, pairs).reshape(-1) for points in (predicted, truth))
+        known = ~np.isnan(own - theirs)
+        if not known.any():
+            continue
+        own, theirs = own[known], theirs[known]
+        found[region] = Opening(
+            count=len(own),
+            true=float(theirs.mean()),
+            error=float(np.abs(own - theirs).mean()),
+            bias=float((own - theirs).mean()),
+            correlation=rank_correlation(own, theirs),
+        )
+    return found
