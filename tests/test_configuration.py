@@ -7,6 +7,8 @@ from kd_loss.cli import resolve
 from kd_loss.configuration import check_values, option, parse, to_plain
 from kd_loss.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 
 @dataclass(frozen=True)
 class Options:

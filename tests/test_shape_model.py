@@ -4,6 +4,8 @@ import pytest
 from kd_loss.errors import UserError
 from kd_loss.shape_model import ShapeModel
 
+pytestmark = pytest.mark.quick
+
 
 def line_shapes():
     """Four shapes of two points that differ along one direction only: x of the second point."""

@@ -5,6 +5,8 @@ from kd_loss import geometry
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment, warp
 from kd_loss.schemes.spec import W300
 
+pytestmark = pytest.mark.quick
+
 
 def test_no_augmentation_changes_nothing():
     rng = np.random.default_rng(0)

@@ -9,6 +9,8 @@ from kd_loss.datasets.synthetic import draw_archive
 from kd_loss.detection import Detection
 from kd_loss.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def middle(monkeypatch):

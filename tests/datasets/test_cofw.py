@@ -9,6 +9,8 @@ from kd_loss.datasets.sample import BadSample
 from kd_loss.errors import UserError
 from tests.datasets.archives import face, write_cofw
 
+pytestmark = pytest.mark.quick
+
 
 def test_cofw_grey_and_colour(tmp_path):
     archive = read_cofw(write_cofw(tmp_path))

@@ -16,6 +16,8 @@ from kd_loss.datasets.view import View
 from kd_loss.errors import UserError
 from kd_loss.schemes.spec import CFP30, W300, WFLW, DatasetSpec
 
+pytestmark = pytest.mark.quick
+
 TARGET = {
     "name": "dots", "points": 4, "pairs": [[0, 1]], "normalisers": {"eyes": [[0], [1]]},
 }  # fmt: skip

@@ -12,6 +12,8 @@ from kd_loss.errors import UserError
 from kd_loss.schemes.drawing import OTHER, PREDICTED, TRUTH, UNSURE
 from kd_loss.schemes.spec import DatasetSpec
 
+pytestmark = pytest.mark.quick
+
 SPEC = DatasetSpec("x", 3, pairs=((0, 1),))
 
 

@@ -12,6 +12,8 @@ from kd_loss.errors import UserError
 from kd_loss.schemes.spec import W300, DatasetSpec
 from tests.datasets.archives import counts, face, write_image
 
+pytestmark = pytest.mark.quick
+
 FIVE = DatasetSpec("five", 5, pairs=((0, 1),), normalisers={"eyes": ((0,), (1,))})
 
 

@@ -19,6 +19,8 @@ from kd_loss.schemes.pose import POSES
 from kd_loss.schemes.rotations import from_angles, from_theirs, geodesic, to_angles, to_matrices
 from kd_loss.schemes.spec import W300
 
+pytestmark = pytest.mark.quick
+
 #: as BIWI's `rgb.cal`: matrix, distortion, rotation and place (mm) against the depth camera, size
 CAMERA = "500 0 320\n0 500 240\n0 0 1\n\n0 0 0 0\n\n1 0 0\n0 1 0\n0 0 1\n\n-20 0 0\n\n640 480\n"
 GREY = np.full((480, 640, 3), 120, np.uint8)

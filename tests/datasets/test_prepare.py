@@ -20,6 +20,8 @@ from kd_loss.ownership import RECORD
 from kd_loss.schemes.pose import POSES
 from tests.datasets.archives import write_w300, write_wflw
 
+pytestmark = pytest.mark.quick
+
 PARTS = {"afw": 4, "helen/testset": 1, "ibug": 1}
 
 

@@ -5,6 +5,8 @@ from kd_loss.datasets.synthetic import draw_archive, draw_face, face_landmarks
 from kd_loss.errors import UserError
 from kd_loss.schemes.spec import SPECS
 
+pytestmark = pytest.mark.quick
+
 
 def test_the_same_seed_draws_the_same_face():
     np.testing.assert_array_equal(draw_face(80, 1, 2), draw_face(80, 1, 2))

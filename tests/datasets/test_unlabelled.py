@@ -8,6 +8,8 @@ from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.unlabelled import MixedLoader
 from kd_loss.datasets.view import View
 
+pytestmark = pytest.mark.quick
+
 
 def make(synthetic, alpha=0.75, augmentation=NO_AUGMENTATION):
     annotated, unlabelled = synthetic.split("train"), synthetic.split("test")

@@ -3,9 +3,12 @@
 import shutil
 
 import numpy as np
+import pytest
 
 from kd_loss.datasets.w300 import read_w300
 from tests.datasets.archives import counts, face, write_w300
+
+pytestmark = pytest.mark.quick
 
 
 def test_w300_splits_and_subsets(tmp_path):

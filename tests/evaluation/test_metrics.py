@@ -18,6 +18,8 @@ from kd_loss.evaluation.metrics import (
 from kd_loss.evaluation.published import is_official
 from kd_loss.schemes.spec import COFW, W300, WFLW, DatasetSpec
 
+pytestmark = pytest.mark.quick
+
 errors = st.lists(st.floats(0, 60), min_size=1, max_size=40).map(np.array)
 
 

@@ -4,6 +4,8 @@ import pytest
 from kd_loss.inference.smoothing import OneEuroFilter, RotationFilter
 from kd_loss.schemes.rotations import from_angles, geodesic, to_angles
 
+pytestmark = pytest.mark.quick
+
 FACE = np.array([[0.0, 0.0], [100.0, 0.0], [50.0, 100.0]])
 
 

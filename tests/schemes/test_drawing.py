@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 
 from kd_loss.schemes.drawing import draw_landmarks, sheet
 from kd_loss.schemes.spec import W300
+
+pytestmark = pytest.mark.quick
 
 POINTS = np.random.default_rng(0).uniform(-0.3, 0.3, (68, 2))
 

@@ -9,6 +9,8 @@ from kd_loss.schemes.kinds import landmark_scheme, scheme_of
 from kd_loss.schemes.pose import POSES
 from kd_loss.schemes.spec import W300
 
+pytestmark = pytest.mark.quick
+
 POSE = next(iter(POSES.values()))
 
 

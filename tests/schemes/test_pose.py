@@ -13,6 +13,8 @@ from kd_loss.schemes.pose import POSES, PoseScheme
 from kd_loss.schemes.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
 from kd_loss.schemes.spec import COFW, SPECS, W300, WFLW, DatasetSpec
 
+pytestmark = pytest.mark.quick
+
 SCHEME = PoseScheme("own", "w300", mean=(0.1, 0, 0, 0, -0.1, 0.2), deviation=(0.5, 1, 0.25, 0.1, 0.1, 0.2))
 
 

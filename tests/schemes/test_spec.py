@@ -9,6 +9,8 @@ from kd_loss.datasets.synthetic import landmarks_3d
 from kd_loss.errors import UserError
 from kd_loss.schemes.spec import SPECS, DatasetSpec, get_spec
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
 def test_mirroring_twice_changes_nothing(spec):

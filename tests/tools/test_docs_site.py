@@ -8,7 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 import kd_loss
-from tools import docs_site
+from tools import docs_examples, docs_site
+
+pytestmark = pytest.mark.quick
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^::: ([\w.]+)$", re.MULTILINE)
@@ -46,8 +48,9 @@ def test_the_options_of_a_command_are_a_table():
     assert all(row.count("|") - row.count(r"\|") == 4 for row in table)
 
 
-def test_links_and_bars():
-    assert doctest.testmod(docs_site).failed == 0
+@pytest.mark.parametrize("module", [docs_site, docs_examples])
+def test_examples(module):
+    assert doctest.testmod(module).failed == 0
 
 
 def test_links_of_pages_from_outside_lead_into_the_site():
