@@ -3,28 +3,48 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: demo test quick check lint setup clean
+# the backends of Keras that `make backends` runs the methods under
+BACKENDS ?= jax torch
+PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
-# what changes most often and needs no training: for the everyday, under a minute
-QUICK := tests/test_rooms.py tests/test_docstrings.py tests/system tests/imaging tests/schemes tests/archives \
-  tests/datasets tests/distillation/test_kd_loss.py tests/evaluation/test_metrics.py tests/inference/test_smoothing.py
+.PHONY: demo test tests nightly quick backends check lint docs release setup clean
 
 demo: $(STAMP)
 	$(BIN)/kd-loss demo
 
-test: $(STAMP) lint
-	$(BIN)/python -m pytest -q -n auto --dist loadfile
-	KERAS_BACKEND=jax $(BIN)/python -m pytest -q -n auto tests/distillation
+# what a change has to pass: all but the tests marked `slow`, which `make nightly` runs as well
+test: lint tests backends
 
+tests: $(STAMP)
+	$(PYTEST) -m "not slow"
+
+nightly: lint
+	$(PYTEST)
+	$(MAKE) backends
+
+# what changes most often and needs no training, marked `quick`: for the everyday, under a minute
 quick: $(STAMP)
-	$(BIN)/python -m pytest -q -n auto $(QUICK)
+	$(PYTEST) -m "quick and not slow"
+
+# the distillation methods under other backends: make backends BACKENDS=torch
+backends: $(STAMP)
+	set -e; for backend in $(BACKENDS); do echo "KERAS_BACKEND=$$backend"; \
+	  KERAS_BACKEND=$$backend $(PYTEST) --dist load tests/distillation; done
 
 # before a commit
 check: lint quick
 
-lint: $(STAMP)
+lint: $(STAMP) docs
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# the site, into site/: every link and every public name is checked; nothing is fetched
+docs: $(STAMP)
+	KERAS_BACKEND=numpy TF_CPP_MIN_LOG_LEVEL=3 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+# sdist and wheel in dist/, checked as somebody's own environment would see them; publishes nothing
+release: $(STAMP)
+	$(BIN)/python tools/release.py
 
 setup: $(STAMP)
 
@@ -41,4 +61,4 @@ $(STAMP): pyproject.toml
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) build dist site *.egg-info runs .pytest_cache .mypy_cache .ruff_cache

@@ -98,6 +98,7 @@ def test_values_as_python_has_them(tmp_path):
     assert manifest["crop"] == {"rule": "square around the landmark box", "margin": 0.25, "border": 32}
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page(tmp_path, monkeypatch):
     """One after the other, as on the page; the backbone is a smaller one, for speed."""
     monkeypatch.chdir(tmp_path)

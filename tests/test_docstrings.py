@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.quick
+
 PACKAGE = Path(__file__).parents[1] / "kd_loss"
 MODULES = [
     ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_method_from_outside_the_package(data_folder, tmp_path):
     [code] = re.findall(r"```python\n(# mine\.py.*?)```", README, flags=re.DOTALL)
     assert sum(1 for line in code.splitlines() if line) <= 16

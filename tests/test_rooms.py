@@ -3,6 +3,10 @@
 import ast
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.quick
+
 PACKAGE = Path(__file__).parents[1] / "kd_loss"
 #: modules and packages directly under `kd_loss`, a row a storey; those of one storey do not import each other
 STOREYS = (

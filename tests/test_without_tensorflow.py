@@ -38,6 +38,7 @@ JOB = """
 """
 
 
+@pytest.mark.slow
 def test_the_main_job(tmp_path):
     pytest.importorskip("jax")
     environment = {**os.environ, "KERAS_BACKEND": "jax"}

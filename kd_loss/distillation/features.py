@@ -176,7 +176,7 @@ class SRRL(_WithMain):
 
         def regression(role: str, taps: Taps) -> Tensor:
             kernel, bias = self._heads[role]
-            points = ops.matmul(self.connectors[role](student["embedding"]), kernel) + bias
+            points = ops.add(ops.matmul(self.connectors[role](student["embedding"]), kernel), bias)
             return per_sample(ops.square(points - ops.reshape(taps["landmarks"], ops.shape(points))))
 
         def features(role: str, taps: Taps) -> Tensor:

@@ -9,6 +9,8 @@ from kd_loss.imaging.pictures import BadSample
 from kd_loss.system.errors import UserError
 from tests.archives.archives import face, write_cofw
 
+pytestmark = pytest.mark.quick
+
 
 def test_cofw_grey_and_colour(tmp_path):
     archive = read_cofw(write_cofw(tmp_path))

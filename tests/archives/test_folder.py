@@ -13,6 +13,8 @@ from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 from tests.archives.archives import counts, face, write_image
 
+pytestmark = pytest.mark.quick
+
 FIVE = DatasetSpec("five", 5, pairs=((0, 1),), normalisers={"eyes": ((0,), (1,))})
 
 

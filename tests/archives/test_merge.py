@@ -17,6 +17,8 @@ from kd_loss.schemes.benchmarks import CFP30, W300, WFLW
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 TARGET = {
     "name": "dots", "points": 4, "pairs": [[0, 1]], "normalisers": {"eyes": [[0], [1]]},
 }  # fmt: skip

@@ -21,6 +21,8 @@ from kd_loss.schemes.pose import POSES
 from kd_loss.synthetic.faces import face_landmarks
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 #: as BIWI's `rgb.cal`: matrix, distortion, rotation and place (mm) against the depth camera, size
 CAMERA = "500 0 320\n0 500 240\n0 0 1\n\n0 0 0 0\n\n1 0 0\n0 1 0\n0 0 1\n\n-20 0 0\n\n640 480\n"
 GREY = np.full((480, 640, 3), 120, np.uint8)

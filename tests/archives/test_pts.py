@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 from kd_loss.archives.pts import format_pts, parse_pts, read_pts
 from kd_loss.imaging.pictures import BadSample
 
+pytestmark = pytest.mark.quick
+
 HEADER = "version: 1\nn_points: 3\n{\n"
 
 

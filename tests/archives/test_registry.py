@@ -7,6 +7,8 @@ from kd_loss.archives.w300 import read_w300
 from kd_loss.archives.wflw import read_wflw
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize("read", [read_w300, read_wflw, read_cofw])
 def test_a_missing_and_an_empty_folder_are_one_line(tmp_path, read):

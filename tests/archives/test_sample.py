@@ -1,4 +1,8 @@
+import pytest
+
 from kd_loss.archives.sample import assign_splits
+
+pytestmark = pytest.mark.quick
 
 
 def test_assigning_splits_is_stable_and_never_empties_training():

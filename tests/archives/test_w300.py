@@ -3,9 +3,12 @@
 import shutil
 
 import numpy as np
+import pytest
 
 from kd_loss.archives.w300 import read_w300
 from tests.archives.archives import counts, face, write_w300
+
+pytestmark = pytest.mark.quick
 
 
 def test_w300_splits_and_subsets(tmp_path):

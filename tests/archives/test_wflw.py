@@ -7,6 +7,8 @@ from kd_loss.archives.wflw import parse_line, read_wflw
 from kd_loss.imaging.pictures import BadSample
 from tests.archives.archives import counts, face, write_wflw
 
+pytestmark = pytest.mark.quick
+
 
 def test_wflw_landmarks_attributes_and_counts(tmp_path):
     archive = read_wflw(write_wflw(tmp_path))

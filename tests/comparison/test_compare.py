@@ -60,6 +60,7 @@ def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeyp
     assert "akd" in (folder / "report.html").read_text()
 
 
+@pytest.mark.slow
 def test_stages_and_settings_stand_in_the_table(options):
     staged = "srrl(beta=2.0)=1/kd=1@embedding"
     # the name in capitals is found as everywhere

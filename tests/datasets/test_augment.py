@@ -5,6 +5,8 @@ from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment, war
 from kd_loss.imaging import geometry
 from kd_loss.schemes.benchmarks import W300
 
+pytestmark = pytest.mark.quick
+
 
 def test_no_augmentation_changes_nothing():
     rng = np.random.default_rng(0)

@@ -10,6 +10,8 @@ from kd_loss.detection import Detection
 from kd_loss.imaging.pictures import BadSample
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def middle(monkeypatch):

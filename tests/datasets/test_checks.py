@@ -12,6 +12,8 @@ from kd_loss.datasets.checks import check_manifest
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def folder(data_folder, tmp_path):

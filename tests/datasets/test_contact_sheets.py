@@ -13,6 +13,8 @@ from kd_loss.schemes.drawing import OTHER, PREDICTED, TRUTH, UNSURE
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 SPEC = DatasetSpec("x", 3, pairs=((0, 1),))
 
 

@@ -7,6 +7,8 @@ from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.view import View
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 PLAIN, MOVED = View(32), View(32, Augmentation())
 
 

@@ -7,6 +7,8 @@ from kd_loss.datasets.mixed_loader import MixedLoader
 from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.view import Answers, View
 
+pytestmark = pytest.mark.quick
+
 
 def make(synthetic, alpha=0.75, augmentation=NO_AUGMENTATION):
     annotated, unlabelled = synthetic.split("train"), synthetic.split("test")

@@ -20,6 +20,8 @@ from kd_loss.system.files import sha256
 from kd_loss.system.ownership import RECORD
 from tests.archives.archives import write_w300, write_wflw
 
+pytestmark = pytest.mark.quick
+
 PARTS = {"afw": 4, "helen/testset": 1, "ibug": 1}
 
 

@@ -4,6 +4,8 @@ import pytest
 from kd_loss.datasets.shape_model import ShapeModel
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 
 def line_shapes():
     """Four shapes of two points that differ along one direction only: x of the second point."""

@@ -93,6 +93,8 @@ class NotInGraph(Sound):
     ],
 )
 def test_a_method_is_checked_once_on_two_faces(kind, message, student):
+    if kind is NotInGraph and keras.backend.backend() == "torch":
+        pytest.skip("PyTorch runs a method as it stands: its values can be read")
     with pytest.raises(UserError, match=message):
         Distiller(student=student, methods={kind(): 1.0}, scheme=SPEC)
 

@@ -19,6 +19,7 @@ SPEC = DatasetSpec("five", 5, normalisers={"eyes": ((0,), (1,))})
 CARD = Card("tiny", 1.0, "five", SPEC.to_dict(), 32, "student", 0.15)
 IMAGES = np.random.default_rng(0).integers(0, 256, (B, 32, 32, 3)).astype("float32")
 TRUTH = np.random.default_rng(1).normal(0, 0.2, (B, 5, 2)).astype("float32")
+Y_TRUE = ops.convert_to_tensor(TRUTH)
 TAPS = ("landmarks", "embedding", "P2", "P3", "P4")
 
 
@@ -82,18 +83,18 @@ def numpy(x):
 
 def test_one_finite_value_per_sample(case):
     method, student, teachers = case
-    values = numpy(method(TRUTH, student, teachers))
+    values = numpy(method(Y_TRUE, student, teachers))
     assert values.shape == (B,)
     assert np.isfinite(values).all()
 
 
 def test_the_value_is_the_weighted_sum_of_the_named_terms(case):
     method, student, teachers = case
-    terms = method.terms(TRUTH, student, teachers)
+    terms = method.terms(Y_TRUE, student, teachers)
     assert tuple(terms) == tuple(method.term_names)
     assert all(tuple(value.shape) == (B,) for value in terms.values())
     total = sum(method.weights_of_terms.get(k, 1.0) * numpy(v) for k, v in terms.items())
-    np.testing.assert_allclose(numpy(method(TRUTH, student, teachers)), total, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(numpy(method(Y_TRUE, student, teachers)), total, rtol=1e-5, atol=1e-7)
 
 
 def test_a_sample_depends_on_the_others_only_where_the_method_says_so(case):
@@ -104,27 +105,35 @@ def test_a_sample_depends_on_the_others_only_where_the_method_says_so(case):
         student["embedding"] = np.random.default_rng(2).normal(0, 1, student["embedding"].shape).astype("float32")
     first = {k: v[:2] for k, v in student.items()}
     theirs = {r: {k: v[:2] for k, v in t.items()} for r, t in teachers.items()}
-    alone, among = numpy(method(TRUTH[:2], first, theirs)), numpy(method(TRUTH, student, teachers))[:2]
+    alone, among = numpy(method(Y_TRUE[:2], first, theirs)), numpy(method(Y_TRUE, student, teachers))[:2]
     assert np.allclose(alone, among, rtol=1e-4, atol=1e-6) != method.relational
 
 
 def gradients(method, student, teachers):
-    """Of the mean value by every tap of the student and every connector, under either backend."""
+    """Of the mean value by every tap of the student and every connector, under every backend."""
     if keras.backend.backend() == "jax":
         import jax
 
         fixed = [v.value for v in method.non_trainable_variables]
 
         def loss(taps, connectors):
-            return ops.mean(method.stateless_call(connectors, fixed, TRUTH, taps, teachers)[0])
+            return ops.mean(method.stateless_call(connectors, fixed, Y_TRUE, taps, teachers)[0])
 
         found = jax.grad(loss, argnums=(0, 1))(dict(student), [v.value for v in method.trainable_variables])
         return [*found[0].values(), *found[1]]
+    if keras.backend.backend() == "torch":
+        import torch
+
+        taps = {k: v.detach().requires_grad_() for k, v in student.items()}
+        for variable in method.trainable_variables:
+            variable.value.grad = None
+        torch.mean(method(Y_TRUE, taps, teachers)).backward()
+        return [v.grad for v in (*taps.values(), *(v.value for v in method.trainable_variables))]
     import tensorflow as tf
 
     watched = {k: tf.Variable(v) for k, v in student.items()}
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(method(TRUTH, {k: v.value() for k, v in watched.items()}, teachers))
+        loss = tf.reduce_mean(method(Y_TRUE, {k: v.value() for k, v in watched.items()}, teachers))
     return tape.gradient(loss, [*watched.values(), *(v.value for v in method.trainable_variables)])
 
 
@@ -155,7 +164,7 @@ def test_float32_under_mixed_precision(case):
     keras.mixed_precision.set_global_policy("mixed_float16")
     try:
         assert get_method(method.name_on_command_line).compute_dtype == "float32"
-        values = method(TRUTH, half, teachers)
+        values = method(Y_TRUE, half, teachers)
         assert keras.backend.standardize_dtype(values.dtype) == "float32"
     finally:
         keras.mixed_precision.set_global_policy("float32")
@@ -185,7 +194,7 @@ def test_a_method_for_one_teacher_takes_the_weighted_mean_over_several(networks)
         theirs = {role: teacher(IMAGES) for role, teacher in teachers.items()}
         errors = [np.abs(numpy(mine["landmarks"]) - numpy(theirs[r]["landmarks"])).mean((1, 2)) for r in theirs]
         np.testing.assert_allclose(
-            numpy(method.terms(TRUTH, mine, theirs)["imitation"]), (errors[0] + 0.5 * errors[1]) / 1.5, rtol=1e-4
+            numpy(method.terms(Y_TRUE, mine, theirs)["imitation"]), (errors[0] + 0.5 * errors[1]) / 1.5, rtol=1e-4
         )
     finally:
         teachers["tolerant"].weight = 1.0

@@ -8,6 +8,8 @@ from kd_loss.distillation import KDLoss, kd_loss_terms
 from kd_loss.distillation.kd_loss_formulae import assistive_loss, main_loss
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 CODE = {"alpha": 1.9, "alpha_minus": -0.45, "beta": 0.15, "ramp": False}
 PAPER = {"alpha": 1.0, "alpha_minus": -0.5, "beta": 0.4, "ramp": True}
 

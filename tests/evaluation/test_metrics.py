@@ -18,6 +18,8 @@ from kd_loss.schemes.benchmarks import COFW, W300, WFLW
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 errors = st.lists(st.floats(0, 60), min_size=1, max_size=40).map(np.array)
 
 

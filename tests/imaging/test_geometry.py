@@ -1,8 +1,11 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kd_loss.imaging import geometry
+
+pytestmark = pytest.mark.quick
 
 number = st.floats(-1000, 1000, allow_nan=False)
 points = st.lists(st.tuples(number, number), min_size=1, max_size=8).map(np.array)

@@ -16,6 +16,8 @@ from kd_loss.imaging.rotations import (
     to_vectors,
 )
 
+pytestmark = pytest.mark.quick
+
 ANGLE = st.floats(-80, 80)
 NOSE = np.array([0.0, 0.0, -1.0])  # where a face looks, in the head's own axes
 

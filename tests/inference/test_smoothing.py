@@ -4,6 +4,8 @@ import pytest
 from kd_loss.imaging.rotations import from_angles, geodesic, to_angles
 from kd_loss.inference.smoothing import OneEuroFilter, RotationFilter
 
+pytestmark = pytest.mark.quick
+
 FACE = np.array([[0.0, 0.0], [100.0, 0.0], [50.0, 100.0]])
 
 

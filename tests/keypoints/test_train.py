@@ -69,6 +69,7 @@ def test_a_run_holds_detector_history_and_sheet(run):
     assert (run / "animator.weights.h5").is_file()
 
 
+@pytest.mark.slow
 def test_a_resumed_training_ends_in_the_same_weights(run, clips, tmp_path, monkeypatch):
     epoch_end = Checkpoint.on_epoch_end
 
@@ -89,6 +90,7 @@ def test_a_resumed_training_ends_in_the_same_weights(run, clips, tmp_path, monke
     assert keypoints(folder / "best.h5", images).shape == (2, 3, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("loss", "letter"), [("L1", False), ("L3", True), ("L3", False)])
 def test_a_student_comes_nearer_to_its_teacher(run, clips, tmp_path, loss, letter):
     options = KeypointDistillationOptions(
@@ -107,6 +109,7 @@ def test_a_student_comes_nearer_to_its_teacher(run, clips, tmp_path, loss, lette
     assert card.training["loss"] == loss + (" to the letter" if letter else "")
 
 
+@pytest.mark.slow
 def test_a_student_whose_encoder_ends_in_fewer_cells(clips, tmp_path):
     """MobileNetV2's has 4 × 4, the hourglass's 2 × 2."""
     teacher = tmp_path / "teacher.h5"
@@ -118,6 +121,7 @@ def test_a_student_whose_encoder_ends_in_fewer_cells(clips, tmp_path):
     assert "attention" in rows[0]
 
 
+@pytest.mark.slow
 def test_other_clips_or_another_teacher_are_not_gone_on_with(run, clips, tmp_path):
     options = KeypointDistillationOptions(
         teacher=str(run / "best.h5"), data=str(clips), arch="tiny", epochs=1, runs=tmp_path, name="one"

@@ -1,7 +1,10 @@
 import numpy as np
+import pytest
 
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.drawing import draw_landmarks, sheet
+
+pytestmark = pytest.mark.quick
 
 POINTS = np.random.default_rng(0).uniform(-0.3, 0.3, (68, 2))
 

@@ -12,6 +12,8 @@ from kd_loss.schemes.head_pose import HeadPose, head_pose, rotation
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.synthetic.faces import face_landmarks, face_place
 
+pytestmark = pytest.mark.quick
+
 
 def project(pose, spec=W300, at=(0.0, 0.0, 6.0), scale=800.0, shift=(320.0, 240.0)):
     """Landmarks in pixels of the generic head, turned, `at` head widths before the camera; the others amid them."""

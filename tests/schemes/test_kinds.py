@@ -9,6 +9,8 @@ from kd_loss.schemes.kinds import landmark_scheme, scheme_of
 from kd_loss.schemes.pose import POSES
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 POSE = next(iter(POSES.values()))
 
 

@@ -14,6 +14,8 @@ from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.synthetic.faces import face_landmarks, face_place
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 SCHEME = PoseScheme("own", "w300", mean=(0.1, 0, 0, 0, -0.1, 0.2), deviation=(0.5, 1, 0.25, 0.1, 0.1, 0.2))
 
 

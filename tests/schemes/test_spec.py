@@ -10,6 +10,8 @@ from kd_loss.synthetic.face_shape import FaceShape
 from kd_loss.synthetic.faces import landmarks_3d
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
 def test_mirroring_twice_changes_nothing(spec):

@@ -1,6 +1,9 @@
 import numpy as np
+import pytest
 
 from kd_loss.synthetic.clips import draw_clip
+
+pytestmark = pytest.mark.quick
 
 
 def test_a_clip_keeps_its_looks_and_moves():

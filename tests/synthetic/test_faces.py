@@ -6,6 +6,8 @@ from kd_loss.schemes.benchmarks import SPECS
 from kd_loss.synthetic.faces import draw_face, face_landmarks
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 
 def test_the_same_seed_draws_the_same_face():
     np.testing.assert_array_equal(draw_face(80, 1, 2), draw_face(80, 1, 2))

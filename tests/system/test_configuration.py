@@ -7,6 +7,8 @@ from kd_loss.cli import resolve
 from kd_loss.system.configuration import check_values, option, parse, to_plain
 from kd_loss.system.errors import UserError
 
+pytestmark = pytest.mark.quick
+
 
 @dataclass(frozen=True)
 class Options:

@@ -2,6 +2,8 @@ import pytest
 
 from kd_loss.system.errors import UserError, choose
 
+pytestmark = pytest.mark.quick
+
 
 def test_the_nearest_name_is_offered():
     with pytest.raises(UserError, match="unknown dataset 'w30': did you mean 'w300'"):

@@ -9,6 +9,8 @@ from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.files import atomic_file, atomic_folder, read_json, sha256, write_json
 from kd_loss.system.ownership import claim
 
+pytestmark = pytest.mark.quick
+
 
 def full_disk():
     raise OSError(errno.ENOSPC, "No space left on device")

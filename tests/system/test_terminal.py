@@ -21,6 +21,8 @@ from kd_loss.system.files import sha256
 from kd_loss.system.terminal import counted
 from tests.networks.test_limits import onnx_file
 
+pytestmark = pytest.mark.quick
+
 ROOT = Path(__file__).parents[2]
 PREPARE_OWN = "prepare --dataset four --spec s.json --source . --size 32 --data ../made"
 PREPARE = "prepare --dataset synthetic --count 12 --size 32"

@@ -105,6 +105,7 @@ def scatter(folder: Path, source: Path, count: int, card: bool) -> None:
             (folder / f"{i:03d}.json").write_bytes(source.with_suffix(".json").read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kinds", [["picture", "pts", "npy", "csv", "video"], ["spec", "config", "card", "manifest", "array"]]
 )
@@ -129,6 +130,7 @@ def test_pictures(tmp_path):
     assert 60 < run(tmp_path, ".img", "assert read_picture(path).ndim == 3", imports) < 300
 
 
+@pytest.mark.slow
 def test_keras_files(network, tmp_path):
     source = tmp_path / "source"
     source.mkdir()
@@ -141,6 +143,7 @@ def test_keras_files(network, tmp_path):
     assert run(folder, ".h5", "load_network(path)", imports, warm) > 15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".tflite", ".onnx"])
 def test_files_of_other_runtimes(network, tmp_path, suffix):
     source = tmp_path / "source"

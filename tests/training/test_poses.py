@@ -99,6 +99,7 @@ def test_methods_work_unchanged(options):
     assert all(np.isfinite(v) for v in row.values())
 
 
+@pytest.mark.slow
 def test_two_stages_with_attention(options):
     staged = dataclasses.replace(
         options, stages=["aht=1", "ail=1@embedding"], set=["aht.alpha=0.0"], name="staged", method=["none"]
@@ -196,6 +197,7 @@ def test_a_report_of_poses(student, data, options):
     assert "6DRepNet" in page
 
 
+@pytest.mark.slow
 def test_methods_are_compared(options):
     given = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions) if hasattr(options, f.name)}
     compared = CompareOptions(**{**given, "methods": ["none", "imitation"], "seeds": 1})

@@ -85,6 +85,7 @@ def alone(data_folder, tmp_path_factory):
     return read_history(runs / "synthetic" / "one" / "history.csv")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
 def test_several_processes_are_one(data_folder, tmp_path, alone, count):
     first, *others = finish(start(data_folder, tmp_path, "several", count))
@@ -99,6 +100,7 @@ def test_several_processes_are_one(data_folder, tmp_path, alone, count):
     assert load_network(run / "best.h5").model.output_shape == (None, 68, 2)
 
 
+@pytest.mark.slow
 def test_the_others_survive_a_death(data_folder, tmp_path):
     processes = start(data_folder, tmp_path, "killed", 2, epochs=200)
     state = tmp_path / "synthetic" / "killed" / "state.npz"

@@ -97,7 +97,7 @@ def command(options, name, *more):
     ]
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
 def test_a_killed_and_resumed_run_is_the_same_bit_for_bit(options, backend):
     pytest.importorskip(backend)
     environment = {**os.environ, "KERAS_BACKEND": backend}

@@ -85,6 +85,7 @@ def sources(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_command(sources, capsys):
     options = ["--steps", "20", "--batch-size", "2", "--size", "64", "--input-size", "96", "--drawn", "3"]
     places = ["--faces", str(sources / "300W"), "--backgrounds", str(sources / "scenes"), "--runs", str(sources)]
