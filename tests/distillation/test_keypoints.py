@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from kd_loss.distillation import Distiller, get_method
+from kd_loss.distillation import get_method
 from kd_loss.system.errors import UserError
+from kd_loss.training.distiller import Distiller
 from tests.distillation.test_contract import SPEC, TRUTH, student_and_teachers
 
 FAR = -1e4  # before the softmax: no mass

@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
 
-from kd_loss.distillation import METHODS, Distiller, LiveTeacher, get_method
+from kd_loss.distillation import METHODS, get_method
+from kd_loss.training.distiller import Distiller
+from kd_loss.training.teachers.teacher import LiveTeacher
 from tests.distillation.test_contract import CARD, IMAGES, SPEC, TRUTH, numpy, student_and_teachers
 
 NAN = np.float32("nan")
