@@ -93,6 +93,8 @@ class NotInGraph(Sound):
     ],
 )
 def test_a_method_is_checked_once_on_two_faces(kind, message, student):
+    if kind is NotInGraph and keras.backend.backend() == "torch":
+        pytest.skip("PyTorch reads values while it trains")
     with pytest.raises(UserError, match=message):
         Distiller(student=student, methods={kind(): 1.0}, spec=SPEC)
 
