@@ -38,8 +38,7 @@ def auxiliary_error(y_true: Tensor, y_pred: Tensor, auxiliary: Tensor) -> Tensor
     >>> float(auxiliary_error([[0.0, 0.0]], [[0.5, 0.5]], [[0.25, 0.0]])[0])
     0.125
     """
-    y_true, y_pred, auxiliary = points_of(y_true), points_of(y_pred), points_of(auxiliary)
-    return per_sample(where_annotated(ops.abs(y_pred - y_true))[..., None] * ops.abs(auxiliary - y_true))
+    return per_sample(where_annotated(y_true, y_pred)[..., None] * ops.abs(points_of(auxiliary) - points_of(y_true)))
 
 
 @register("auxiliary")

@@ -347,12 +347,12 @@ def relative_distance(mine: Tensor, theirs: Tensor) -> Tensor:
     return per_sample(ops.square(theirs - mine)) / (per_sample(ops.square(theirs)) + 1e-3)
 
 
-def where_annotated(error: Tensor) -> Tensor:
-    """From the student's errors (B, K, 2) 1 for the points that are annotated, 0 for others, (B, K).
+def where_annotated(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """1 for the points of (B, K, 2) or (B, 2K) that are annotated, 0 for others, (B, K).
 
-    Where nothing is annotated, the student's own answer stands in the truth's place (`Distiller`).
+    Where nothing is annotated, the student's own prediction stands in the truth's place (`Distiller`).
     """
-    return ops.cast(ops.any(error > 1e-7, axis=-1), "float32")
+    return ops.cast(ops.any(ops.abs(points_of(y_pred) - points_of(y_true)) > 1e-7, axis=-1), "float32")
 
 
 def match_size(features: Tensor, like: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class HeatmapLikelihood(DistillationMethod):
 
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
         """`main` and `likelihood`."""
-        annotated = where_annotated(ops.abs(student["landmarks"] - y_true))
+        annotated = where_annotated(y_true, student["landmarks"])
         return {
             "main": self.main_term(y_true, student),
             "likelihood": likelihood(y_true, student["heatmaps"], self.sigma, annotated),
