@@ -12,8 +12,9 @@ os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))
 
 from kd_loss.system.versions import __version__ as __version__
 
-#: name -> the module that has it
+#: name -> the module that has it, or that is it
 _EXPORTS = {
+    **{name: f"kd_loss.{name}" for name in ("losses", "methods")},  # names gathered by subject
     **dict.fromkeys(("FaceLandmarks",), "kd_loss.inference.result"),
     **dict.fromkeys(("LandmarkPredictor",), "kd_loss.inference.predictor"),
     **dict.fromkeys(("FaceTracker",), "kd_loss.inference.tracking"),
@@ -57,6 +58,8 @@ __all__ = [
     "import_network",
     "list_methods",
     "load_network",
+    "losses",
+    "methods",
     "open_dataset",
     "open_detector",
     "predict",
@@ -112,7 +115,8 @@ def __getattr__(name: str) -> Any:
     from kd_loss.system.terminal import quiet_stderr
 
     with quiet_stderr():
-        value = getattr(importlib.import_module(_EXPORTS[name]), name)
+        module = importlib.import_module(_EXPORTS[name])
+        value = module if module.__name__ == f"kd_loss.{name}" else getattr(module, name)
     globals()[name] = value
     return value
 

@@ -26,7 +26,7 @@ STOREYS = (
     ("keypoints",),
     ("speed",),
     ("cli",),
-    ("api",),
+    ("api", "losses", "methods"),
     ("__init__", "__main__"),
 )
 STOREY = {room: number for number, rooms in enumerate(STOREYS) for room in rooms}

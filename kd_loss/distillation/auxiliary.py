@@ -12,14 +12,33 @@ from kd_loss.distillation.base import (
     DistillationMethod,
     Taps,
     Tensor,
-    check_positive,
     per_sample,
+    points_of,
     register,
     where_annotated,
 )
 from kd_loss.networks.heads import heatmap_head
 
 LEVELS = ("P2", "P3", "P4")
+
+
+def auxiliary_error(y_true: Tensor, y_pred: Tensor, auxiliary: Tensor) -> Tensor:
+    """`mean |A − y|` of a second head's landmarks A, 0 for the points where the truth is the student's own answer.
+
+    Args:
+        y_true: (B, K, 2) or (B, 2K), normalised; y_pred: the student's landmarks, likewise.
+        auxiliary: the landmarks of the second head, likewise.
+
+    Returns:
+        (B,) float32, at least 0, in crop sides.
+
+    Source:
+        Lee et al., "Deeply-Supervised Nets", AISTATS 2015.
+
+    >>> float(auxiliary_error([[0.0, 0.0]], [[0.5, 0.5]], [[0.25, 0.0]])[0])
+    0.125
+    """
+    return per_sample(where_annotated(y_true, y_pred)[..., None] * ops.abs(points_of(auxiliary) - points_of(y_true)))
 
 
 @register("auxiliary")
@@ -35,7 +54,7 @@ class AuxiliaryHeatmaps(DistillationMethod):
 
     def __init__(self, auxiliary: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
-        check_positive("auxiliary", auxiliary=auxiliary)
+        self._not_negative(auxiliary=auxiliary)
         self.auxiliary = auxiliary
         self.head: keras.Model | None = None
 
@@ -54,12 +73,7 @@ class AuxiliaryHeatmaps(DistillationMethod):
         """`main` and `auxiliary`."""
         assert self.head is not None
         second = self.head({level: student[level] for level in LEVELS}, training=True)
-        error = ops.abs(student["landmarks"] - y_true)
         return {
-            "main": per_sample(error),
-            "auxiliary": per_sample(where_annotated(error)[..., None] * ops.abs(second - y_true)),
+            "main": self.main_term(y_true, student),
+            "auxiliary": auxiliary_error(y_true, student["landmarks"], second),
         }
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), "auxiliary": self.auxiliary}

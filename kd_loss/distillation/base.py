@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import numbers
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -22,9 +23,9 @@ class DistillationMethod(keras.layers.Layer):
     A subclass names the teachers and taps that it needs, and returns its terms; `call` adds them up
     with their weights. It is a float32 layer, also under mixed precision, and may own trainable
     connectors, which compute in float32 too. Its constructor takes its parameters as keywords, numbers, names,
-    booleans or lists, with or without defaults, and calls `super().__init__(**kwargs)`. `get_config` is for those who
-    save the layer with Keras; trainings keep the parameters in their options. What it returns is checked on two faces
-    before a training begins (`distillation.check`).
+    booleans or lists, with or without defaults, calls `super().__init__(**kwargs)` and keeps each parameter as an
+    attribute of its own name, from which `get_config` makes what `keras.saving` wants. What it returns is checked on
+    two faces before a training begins (`distillation.check`).
 
     Attributes:
         name_on_command_line: set by `register`.
@@ -47,6 +48,15 @@ class DistillationMethod(keras.layers.Layer):
     student_taps: ClassVar[tuple[str, ...]] = ("landmarks",)
     teacher_taps: ClassVar[tuple[str, ...]] = ("landmarks",)
     term_names: tuple[str, ...] = ("main",)
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Check names and types of the parameters, so that a constructor need not."""
+        signature = inspect.signature(cls.__init__)
+        given = signature.bind_partial(None, *args, **kwargs).arguments
+        own = {key: value for key, value in given.items() if key in parameters_of(cls)}
+        more = {key: value for key, value in kwargs.items() if key not in signature.parameters}
+        check_parameters(cls, {**own, **more})
+        return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, **kwargs: Any):
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -86,6 +96,10 @@ class DistillationMethod(keras.layers.Layer):
         """
         return tuple(name for name in self.term_names if name != "main") or self.term_names
 
+    def main_term(self, y_true: Tensor, student: Taps) -> Tensor:
+        """`main`, the term about the truth: the mean absolute error of the landmarks, (B,)."""
+        return mean_absolute_error(y_true, student["landmarks"])
+
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
         """Term name -> (B,), unweighted.
 
@@ -100,6 +114,29 @@ class DistillationMethod(keras.layers.Layer):
         weights = self.weights_of_terms
         values = self.terms(y_true, student, teachers)
         return sum(weights.get(name, 1.0) * value for name, value in values.items())
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns what `from_config` makes the method from again: Keras's entries and the constructor's parameters."""
+        config = super().get_config()
+        for name in parameters_of(type(self)):
+            if not hasattr(self, name):
+                raise UserError(
+                    f"the method {_title(type(self))} does not keep its parameter: self.{name} = {name} in the "
+                    "constructor, or a get_config of its own"
+                )
+            value = getattr(self, name)
+            config[name] = list(value) if isinstance(value, list | tuple) else value
+        return config
+
+    def _not_negative(self, **values: float) -> None:
+        """Raise a `UserError` for a parameter below 0."""
+        check_positive(_title(type(self)), **values)
+
+    def _positive(self, **values: float) -> None:
+        """Raise a `UserError` for a parameter that is not above 0."""
+        for key, value in values.items():
+            if not value > 0:
+                raise UserError(f"{_title(type(self))}.{key} = {value} is not positive")
 
 
 class MethodUse(NamedTuple):
@@ -141,11 +178,17 @@ def uses_of(methods: Any) -> list[MethodUse]:
 class TeacherMean(DistillationMethod):
     """A method written for one teacher, which takes the weighted mean over any number of them.
 
-    A mean, not a sum: a second teacher of the same opinion changes nothing.
+    A mean, not a sum: a second teacher of the same opinion changes nothing. A subclass defines `teacher_terms`, or
+    `terms` as a whole.
+
+    Attributes:
+        single_taps: the taps of which each alone, of student and teacher, gives a distilling term that needs no truth:
+            what `as_keras_loss` can hand to `keras.distillation`; empty: none does.
     """
 
     teacher_roles = ("tough",)
     any_teachers = True
+    single_taps: tuple[str, ...] = ()
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -159,6 +202,20 @@ class TeacherMean(DistillationMethod):
         """Σ weight · value(role, taps) / Σ weight over the teachers, (B,) or whatever `value` gives."""
         whole = sum(self.shares.get(role, 1.0) for role in teachers)
         return sum(self.shares.get(role, 1.0) / whole * value(role, taps) for role, taps in teachers.items())
+
+    def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
+        """The terms of one teacher, all of `term_names` but `main`, (B,) each; `role` finds its connector."""
+        raise NotImplementedError(f"{type(self).__name__} has to define teacher_terms() or terms()")
+
+    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
+        """`main`, where the method has it, and the mean over the teachers of each of `teacher_terms`."""
+        values = {role: self.teacher_terms(role, y_true, student, taps) for role, taps in teachers.items()}
+        return {
+            name: self.main_term(y_true, student)
+            if name == "main"
+            else self.over_teachers(values, lambda _, terms, name=name: terms[name])  # type: ignore[misc]
+            for name in self.term_names
+        }
 
 
 METHODS: dict[str, type[DistillationMethod]] = {}
@@ -182,12 +239,16 @@ def register(name: str) -> Callable[[_T], _T]:
 #: type of a parameter -> what a value of it is called, and the types that do
 KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
     bool: ("True or False", (bool,)),
-    int: ("whole number", (int,)),
-    float: ("finite number", (int, float)),
+    int: ("whole number", (numbers.Integral,)),
+    float: ("finite number", (numbers.Real,)),
     str: ("name", (str,)),
     list: ("list", (list, tuple)),
     tuple: ("list", (list, tuple)),
 }
+
+
+#: what a layer of Keras takes beside the parameters of a method
+KERAS_PARAMETERS = ("name", "trainable", "dtype")
 
 
 def parameters_of(cls: type[DistillationMethod]) -> dict[str, tuple[type, Any]]:
@@ -203,19 +264,32 @@ def parameters_of(cls: type[DistillationMethod]) -> dict[str, tuple[type, Any]]:
     return found
 
 
+def _title(cls: type[DistillationMethod]) -> str:
+    """What messages call a method: its name on the command line, or that of its class where it is not registered."""
+    return cls.name_on_command_line or cls.__name__
+
+
+def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) -> None:
+    """Raise a `UserError` for a parameter that the method does not have and a value of another type."""
+    valid, name = parameters_of(cls), _title(cls)
+    for key, value in given.items():
+        if key in KERAS_PARAMETERS:
+            continue
+        if key not in valid:
+            near = choose(key, valid, f"parameter of {name}")
+            raise UserError(f"unknown parameter of {name} '{key}': did you mean '{near}'?")
+        words, types = KINDS[valid[key][0]]
+        fits = isinstance(value, types) and (valid[key][0] is bool or not isinstance(value, bool))
+        if not fits or (isinstance(value, numbers.Real) and not math.isfinite(value)):
+            raise UserError(f"{name}.{key} = {value!r} is no {words}")
+
+
 def get_method(name: str, parameters: Mapping[str, Any] | None = None) -> DistillationMethod:
     """Make a registered method; `UserError` with the valid choices for an unknown name or parameter."""
     name = choose(name, METHODS, "method")
     cls = METHODS[name]
     valid = parameters_of(cls)
-    given = {}
-    for key, value in (parameters or {}).items():
-        key = choose(key, valid, f"parameter of {name}")
-        words, types = KINDS[valid[key][0]]
-        fits = isinstance(value, types) and (valid[key][0] is bool or not isinstance(value, bool))
-        if not fits or (isinstance(value, float) and not math.isfinite(value)):
-            raise UserError(f"{name}.{key} = {value!r} is no {words}")
-        given[key] = value
+    given = {choose(key, valid, f"parameter of {name}"): value for key, value in (parameters or {}).items()}
     for key, (_, default) in valid.items():
         if default is inspect.Parameter.empty and key not in given:
             raise UserError(f"the method {name} wants its parameter: --set {name}.{key}=…")
@@ -229,6 +303,64 @@ def per_sample(values: Tensor) -> Tensor:
     """The mean over everything but the first axis, (B, …) -> (B,), in float32."""
     values = ops.cast(values, "float32")
     return ops.mean(ops.reshape(values, (ops.shape(values)[0], -1)), axis=1)
+
+
+def flat(*values: Tensor) -> tuple[Tensor, ...]:
+    """Targets and predictions, (B, N, C) or (B, N·C), as float32 rows (B, N·C).
+
+    Raises:
+        UserError: they are not of one size.
+    """
+    rows = []
+    for value in values:
+        value = ops.cast(value, "float32")
+        rest = tuple(value.shape[1:])
+        size = -1 if None in rest else math.prod(rest)
+        rows.append(value if len(rest) == 1 else ops.reshape(value, (ops.shape(value)[0], size)))
+    sizes = {row.shape[1] for row in rows} - {None}
+    if len(sizes) > 1:
+        raise UserError(f"landmarks of unequal size: {' and '.join(map(str, sorted(sizes)))} numbers a face")
+    return tuple(rows)
+
+
+def points_of(values: Tensor) -> Tensor:
+    """Landmarks (B, 2K) as (B, K, 2) in float32; what has three axes keeps them."""
+    values = ops.cast(values, "float32")
+    return ops.reshape(values, (ops.shape(values)[0], -1, 2)) if len(values.shape) == 2 else values
+
+
+def mean_absolute_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """`mean |S − y|` over the coordinates of each face.
+
+    Args:
+        y_true: (B, K, 2) or (B, 2K), truth or a teacher's prediction, normalised (in crop sides).
+        y_pred: the student's prediction, likewise.
+
+    Returns:
+        (B,) float32, at least 0, in crop sides.
+
+    >>> round(float(mean_absolute_error([[0.0, 0.0]], [[0.1, -0.3]])[0]), 4)
+    0.2
+    """
+    y_true, y_pred = flat(y_true, y_pred)
+    return per_sample(ops.abs(y_pred - y_true))
+
+
+def mean_squared_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """`e²(S, y) = mean (S − y)²` over the coordinates of each face.
+
+    Args:
+        y_true: (B, K, 2) or (B, 2K), truth or a teacher's prediction, normalised (in crop sides).
+        y_pred: the student's prediction, likewise.
+
+    Returns:
+        (B,) float32, at least 0, in squared crop sides.
+
+    >>> round(float(mean_squared_error([[0.0, 0.0]], [[0.1, -0.3]])[0]), 4)
+    0.05
+    """
+    y_true, y_pred = flat(y_true, y_pred)
+    return per_sample(ops.square(y_pred - y_true))
 
 
 def check_positive(name: str, **values: float) -> None:
@@ -248,12 +380,12 @@ def relative_distance(mine: Tensor, theirs: Tensor) -> Tensor:
     return per_sample(ops.square(theirs - mine)) / (per_sample(ops.square(theirs)) + 1e-3)
 
 
-def where_annotated(error: Tensor) -> Tensor:
-    """From the student's errors (B, K, 2) 1 for the points that are annotated, 0 for others, (B, K).
+def where_annotated(y_true: Tensor, y_pred: Tensor) -> Tensor:
+    """1 for the points of (B, K, 2) or (B, 2K) that are annotated, 0 for others, (B, K).
 
-    Where nothing is annotated, the student's own answer stands in the truth's place (`Distiller`).
+    Where nothing is annotated, the student's own prediction stands in the truth's place (`Distiller`).
     """
-    return ops.cast(ops.any(error > 1e-7, axis=-1), "float32")
+    return ops.cast(ops.any(ops.abs(points_of(y_pred) - points_of(y_true)) > 1e-7, axis=-1), "float32")
 
 
 def match_size(features: Tensor, like: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a student may take from a teacher's features: FitNet hints, attention transfer, SRRL."""
+"""What a student takes from a teacher's features: FitNet hints, attention transfer, SRRL."""
 
 from __future__ import annotations
 
@@ -12,13 +12,32 @@ from kd_loss.distillation.base import (
     Taps,
     TeacherMean,
     Tensor,
-    check_positive,
     match_size,
-    per_sample,
+    mean_squared_error,
     register,
     relative_distance,
 )
-from kd_loss.system.errors import UserError
+
+
+def hint(features: Tensor, teacher_features: Tensor) -> Tensor:
+    """`mean (A_T − r(A_S))² / mean A_T²`: the distance of features in units of the teacher's own on that face.
+
+    Args:
+        features: r(A_S), the student's features behind a connector to the teacher's channels C: vectors (B, C), or
+            maps (B, h, w, C), which are averaged or interpolated to the teacher's height and width.
+        teacher_features: A_T, (B, C) or (B, H, W, C).
+
+    Returns:
+        (B,) float32, at least 0; 1 where the connector returns 0, between 1 and 2 for one of random weights.
+
+    Source:
+        Romero et al., "FitNets", ICLR 2015; the unit is not the paper's.
+
+    >>> round(float(hint([[2.0, 2.0]], [[4.0, 4.0]])[0]), 3)   # 2² / 4²
+    0.25
+    """
+    mine, theirs = ops.cast(features, "float32"), ops.cast(teacher_features, "float32")
+    return relative_distance(match_size(mine, theirs) if len(mine.shape) == 4 else mine, theirs)
 
 
 def attention_sums(features: Tensor, power: float) -> Tensor:
@@ -29,33 +48,67 @@ def attention_sums(features: Tensor, power: float) -> Tensor:
 
 def attention_map(features: Tensor, power: float) -> Tensor:
     """`attention_sums` of length 1, (B, h·w)."""
-    flat = attention_sums(features, power)
-    return flat / (ops.norm(flat, axis=1, keepdims=True) + 1e-9)
+    flat_sums = attention_sums(features, power)
+    return flat_sums / (ops.norm(flat_sums, axis=1, keepdims=True) + 1e-9)
 
 
-class _WithMain(TeacherMean):
-    """Adds the truth's absolute error, `main`, to a term of features."""
+def attention_transfer(features: Tensor, teacher_features: Tensor, power: float = 2.0) -> Tensor:
+    """`‖q(A_S) − q(A_T)‖²`, `q(A) = Σ_c |A|^p / ‖Σ_c |A|^p‖`, of one pair of feature maps; the paper adds up several.
 
-    feature_term = ""
+    Args:
+        features: A_S, (B, h, w, C).
+        teacher_features: A_T, (B, H, W, C′) of any size and channels; its absolute values are brought to h × w.
+        power: p, above 0.
+
+    Returns:
+        (B,) float32, 0…2.
+
+    Source:
+        Zagoruyko & Komodakis, "Paying More Attention to Attention", ICLR 2017 (p = 2).
+
+    Two cells that look at opposite places, (1, 0) and (0, 1):
+
+    >>> round(float(attention_transfer([[[[3.0], [0.0]]]], [[[[0.0], [5.0]]]])[0]), 3)
+    2.0
+    """
+    mine, theirs = ops.cast(features, "float32"), ops.abs(ops.cast(teacher_features, "float32"))
+    difference = attention_map(mine, power) - attention_map(match_size(theirs, mine), power)
+    return ops.sum(ops.square(difference), axis=1)
+
+
+def srrl(features: Tensor, teacher: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """`mean (T − W_T r(h_S))²`: what the teacher's own head makes of the student's features; SRRL adds it to a `hint`.
+
+    Args:
+        features: r(h_S), the student's embedding behind a connector to the teacher's channels, (B, C).
+        teacher: the teacher's landmarks T = W_T h_T, (B, K, 2) or (B, 2K), normalised.
+        kernel, bias: of the teacher's linear head W_T, (C, 2K) and (2K,).
+
+    Returns:
+        (B,) float32, at least 0, in squared crop sides.
+
+    Source:
+        Yang et al., "Knowledge Distillation via Softmax Regression Representation Learning", ICLR 2021, with the
+        regression's head in place of the softmax.
+
+    >>> round(float(srrl([[1.0]], [[0.25, 0.25]], kernel=[[0.5, 0.25]], bias=[0.0, 0.0])[0]), 5)   # (0.25² + 0) / 2
+    0.03125
+    """
+    kernel, bias = (ops.cast(weights, "float32") for weights in (kernel, bias))
+    points = ops.matmul(ops.cast(features, "float32"), kernel) + bias
+    return mean_squared_error(teacher, points)
+
+
+class _Connected(TeacherMean):
+    """Has a connector from the student's features to those of each teacher."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
         self.connectors: dict[str, keras.layers.Layer] = {}
 
-    def features(self, role: str, student: Taps, teacher: Taps) -> Tensor:
-        """The feature term of one teacher, (B,)."""
-        raise NotImplementedError
-
-    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
-        """`main` and the feature term."""
-        return {
-            "main": per_sample(ops.abs(student["landmarks"] - y_true)),
-            self.feature_term: self.over_teachers(teachers, lambda r, taps: self.features(r, student, taps)),
-        }
-
 
 @register("fitnet")
-class FitNet(_WithMain):
+class FitNet(_Connected):
     """`|S − y| + hint·mean (A_T − r(A_S))² / mean A_T²` at P4, r a 1 × 1 convolution to the teacher's channels.
 
     Shapes: landmarks (B, K, 2), P4 (B, h, w, C) of any size and channels; result (B,). The larger map is
@@ -66,11 +119,11 @@ class FitNet(_WithMain):
     student_taps = ("landmarks", "P4")
     teacher_taps = ("P4",)
     term_names = ("main", "hint")
-    feature_term = "hint"
+    single_taps = ("P4",)
 
     def __init__(self, hint: float = 0.05, **kwargs: Any):
         super().__init__(**kwargs)
-        check_positive("fitnet", hint=hint)
+        self._not_negative(hint=hint)
         self.hint = hint
 
     @property
@@ -86,18 +139,13 @@ class FitNet(_WithMain):
             connector.build((None, None, None, student.channels("P4")))
             self.connectors[role] = connector
 
-    def features(self, role: str, student: Taps, teacher: Taps) -> Tensor:
-        """The mean squared difference of teacher's and connected student's map."""
-        mine = match_size(self.connectors[role](student["P4"]), teacher["P4"])
-        return relative_distance(mine, teacher["P4"])
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), "hint": self.hint}
+    def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
+        """`hint`, of the student's map behind its connector."""
+        return {"hint": hint(self.connectors[role](student["P4"]), teacher["P4"])}
 
 
 @register("attention")
-class AttentionTransfer(_WithMain):
+class Attention(TeacherMean):
     """`|S − y| + transfer·Σ_n ‖q(A_S) − q(A_T)‖²`, `q(A) = Σ_c |A|^p / ‖Σ_c |A|^p‖`, at P3 and P4.
 
     Shapes: landmarks (B, K, 2), maps (B, h, w, C) of any size and channels; result (B,). Sizes are matched
@@ -108,13 +156,12 @@ class AttentionTransfer(_WithMain):
     student_taps = ("landmarks", "P3", "P4")
     teacher_taps = ("P3", "P4")
     term_names = ("main", "transfer")
-    feature_term = "transfer"
+    single_taps = ("P3", "P4")
 
     def __init__(self, transfer: float = 0.1, power: float = 2.0, **kwargs: Any):
         super().__init__(**kwargs)
-        check_positive("attention", transfer=transfer)
-        if power <= 0:
-            raise UserError(f"attention.power = {power} is not positive")
+        self._not_negative(transfer=transfer)
+        self._positive(power=power)
         self.transfer, self.power = transfer, power
 
     @property
@@ -122,22 +169,14 @@ class AttentionTransfer(_WithMain):
         """1 and 0.1 by default."""
         return {"transfer": self.transfer}
 
-    def features(self, role: str, student: Taps, teacher: Taps) -> Tensor:
-        """The squared distances of the attention maps, summed over the levels."""
-        total = 0.0
-        for name in self.teacher_taps:
-            theirs = match_size(ops.abs(teacher[name]), student[name])
-            difference = attention_map(student[name], self.power) - attention_map(theirs, self.power)
-            total += ops.sum(ops.square(difference), axis=1)
-        return total
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), "transfer": self.transfer, "power": self.power}
+    def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
+        """`transfer`, summed over the levels."""
+        levels = [attention_transfer(student[tap], teacher[tap], self.power) for tap in self.teacher_taps]
+        return {"transfer": sum(levels)}
 
 
 @register("srrl")
-class SRRL(_WithMain):
+class SRRL(_Connected):
     """`|S − y| + alpha·mean (h_T − r(h_S))² / mean h_T² + beta·mean (W_T h_T − W_T r(h_S))²`.
 
     h is the embedding, r a linear connector, W_T the teacher's frozen head: the student's features are to
@@ -153,7 +192,7 @@ class SRRL(_WithMain):
 
     def __init__(self, alpha: float = 0.05, beta: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
-        check_positive("srrl", alpha=alpha, beta=beta)
+        self._not_negative(alpha=alpha, beta=beta)
         self.alpha, self.beta = alpha, beta
         self._heads: dict[str, Any] = {}
 
@@ -171,23 +210,11 @@ class SRRL(_WithMain):
             self.connectors[role] = connector
             self._heads[role] = teacher.head_weights()
 
-    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
-        """`main`, `features` and `regression`."""
-
-        def regression(role: str, taps: Taps) -> Tensor:
-            kernel, bias = self._heads[role]
-            points = ops.add(ops.matmul(self.connectors[role](student["embedding"]), kernel), bias)
-            return per_sample(ops.square(points - ops.reshape(taps["landmarks"], ops.shape(points))))
-
-        def features(role: str, taps: Taps) -> Tensor:
-            return relative_distance(self.connectors[role](student["embedding"]), taps["embedding"])
-
+    def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
+        """`features` and `regression`."""
+        # the connector twice: gradients are added in an order of their own, by which seeded trainings are repeated
+        connect, mine = self.connectors[role], student["embedding"]
         return {
-            "main": per_sample(ops.abs(student["landmarks"] - y_true)),
-            "features": self.over_teachers(teachers, features),
-            "regression": self.over_teachers(teachers, regression),
+            "features": hint(connect(mine), teacher["embedding"]),
+            "regression": srrl(connect(mine), teacher["landmarks"], *self._heads[role]),
         }
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), "alpha": self.alpha, "beta": self.beta}

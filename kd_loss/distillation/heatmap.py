@@ -1,4 +1,4 @@
-"""What a student may take from a teacher's heatmaps: where the teacher looks, and how sure it is.
+"""What a student takes from a teacher's heatmaps: where the teacher looks, and how sure it is.
 
 Coordinates tell a student where the teacher's expectation lies; a map tells it the other places that were
 possible. Divergences of heatmaps are what most papers on small landmark networks distil (Zhang, Zhu & Ye, "Fast
@@ -7,18 +7,17 @@ Human Pose Estimation", CVPR 2019; Zhao et al., MobileFAN, 2019).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from keras import ops
 
-from kd_loss.distillation.base import Taps, TeacherMean, Tensor, check_positive, match_size, per_sample, register
+from kd_loss.distillation.base import Taps, TeacherMean, Tensor, match_size, points_of, register
 from kd_loss.networks.heads import grid
-from kd_loss.system.errors import UserError
 
 
 def log_probabilities(heatmaps: Tensor, temperature: float) -> Tensor:
     """Heatmaps before their softmax, (B, h, w, K) -> log softmax over the cells, (B, h·w, K)."""
+    heatmaps = ops.cast(heatmaps, "float32")
     _, height, width, points = heatmaps.shape
     flat = ops.reshape(heatmaps, (-1, height * width, points)) / temperature
     return flat - ops.logsumexp(flat, axis=1, keepdims=True)
@@ -26,21 +25,79 @@ def log_probabilities(heatmaps: Tensor, temperature: float) -> Tensor:
 
 def probabilities(heatmaps: Tensor, temperature: float = 1.0) -> Tensor:
     """Heatmaps before their softmax, (B, h, w, K) -> softmax over the cells, (B, h, w, K)."""
+    heatmaps = ops.cast(heatmaps, "float32")
     _, height, width, points = heatmaps.shape
     return ops.reshape(ops.exp(log_probabilities(heatmaps, temperature)), (-1, height, width, points))
 
 
 def in_cells_of(mine: Tensor, theirs: Tensor) -> Tensor:
     """Another network's probabilities (B, H, W, K) in the cells of one's own (B, h, w, K), summing to 1 there."""
+    theirs = ops.cast(theirs, "float32")
     theirs = ops.maximum(match_size(theirs, mine), 0.0)
     return theirs / ops.maximum(ops.sum(theirs, axis=(1, 2), keepdims=True), 1e-9)
 
 
 def rendered(landmarks: Tensor, height: int, width: int, sigma: float) -> Tensor:
     """Gaussians of `sigma` crop sides about landmarks (B, K, 2), summing to 1 over the cells, (B, h·w, K)."""
+    landmarks = points_of(landmarks)
     places = ops.convert_to_tensor(grid(height, width))
     squares = ops.sum(ops.square(places[None, :, None] - landmarks[:, None]), axis=-1)
     return ops.softmax(-squares / (2 * sigma**2), axis=1)
+
+
+def heatmap_kl(heatmaps: Tensor, teacher_heatmaps: Tensor, temperature: float = 1.0) -> Tensor:
+    """`mean_k Σ_z p_T log(p_T / p_S)`, p the softmax over the cells of heatmaps / τ; Hinton et al. weigh it by τ².
+
+    Args:
+        heatmaps: the student's, (B, h, w, K), before their softmax.
+        teacher_heatmaps: the teacher's, (B, H, W, K) of any height and width, before their softmax: its
+            probabilities are brought to the student's cells.
+        temperature: τ, above 0.
+
+    Returns:
+        (B,) float32, at least 0 but for rounding, in nats.
+
+    Source:
+        Hinton, Vinyals & Dean 2015, on the cells of a landmark's map as the classes.
+
+    A flat map of two cells against one that is sure, log(1 / ½):
+
+    >>> round(float(heatmap_kl([[[[0.0], [0.0]]]], [[[[50.0], [0.0]]]])[0]), 4)
+    0.6931
+    """
+    mine = ops.cast(heatmaps, "float32")
+    theirs = in_cells_of(mine, probabilities(teacher_heatmaps, temperature))
+    return _divergence(mine, ops.reshape(theirs, (-1, mine.shape[1] * mine.shape[2], mine.shape[3])), temperature)
+
+
+def gaussian_kl(heatmaps: Tensor, teacher: Tensor, sigma: float, temperature: float = 1.0) -> Tensor:
+    """`heatmap_kl` against Gaussians about a teacher's landmarks, which need no heatmaps of the teacher.
+
+    Args:
+        heatmaps: the student's, (B, h, w, K), before their softmax, of cells that reach 1.25 times as far as the crop.
+        teacher: the teacher's landmarks, (B, K, 2) or (B, 2K), normalised.
+        sigma: of the Gaussians, above 0, in crop sides.
+        temperature: τ, above 0.
+
+    Returns:
+        (B,) float32, at least 0 but for rounding, in nats.
+
+    Source:
+        Hinton, Vinyals & Dean 2015, on the cells of a landmark's map as the classes.
+
+    A flat map of two cells, their centres 0.3125 from the landmark on either side, is exactly right:
+
+    >>> abs(round(float(gaussian_kl([[[[0.0], [0.0]]]], [[0.0, 0.0]], sigma=0.1)[0]), 4))
+    0.0
+    """
+    mine = ops.cast(heatmaps, "float32")
+    return _divergence(mine, rendered(teacher, mine.shape[1], mine.shape[2], sigma), temperature)
+
+
+def _divergence(heatmaps: Tensor, theirs: Tensor, temperature: float) -> Tensor:
+    """mean_k Σ_z p_T log(p_T / p_S) from maps (B, h, w, K) and probabilities (B, h·w, K), (B,)."""
+    mine = log_probabilities(heatmaps, temperature)
+    return ops.mean(ops.sum(theirs * (ops.log(theirs + 1e-9) - mine), axis=1), axis=-1)
 
 
 @register("heatmap")
@@ -58,38 +115,20 @@ class HeatmapDistillation(TeacherMean):
 
     def __init__(self, divergence: float = 0.01, temperature: float = 1.0, sigma: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        check_positive("heatmap", divergence=divergence, sigma=sigma)
-        if temperature <= 0:
-            raise UserError(f"heatmap.temperature = {temperature} is not positive")
+        self._not_negative(divergence=divergence, sigma=sigma)
+        self._positive(temperature=temperature)
         self.divergence, self.temperature, self.sigma = divergence, temperature, sigma
         self.teacher_taps = ("landmarks",) if sigma else ("landmarks", "heatmaps")  # type: ignore[misc]
+        self.single_taps = () if sigma else ("heatmaps",)
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
         """1 and 0.01 by default: a nat counts as much as a hundredth of the crop."""
         return {"divergence": self.divergence * self.temperature**2}
 
-    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
-        """`main` and `divergence`."""
-        _, height, width, points = student["heatmaps"].shape
-        mine = log_probabilities(student["heatmaps"], self.temperature)
-
-        def divergence(_: str, taps: Taps) -> Tensor:
-            if self.sigma:
-                theirs = rendered(taps["landmarks"], height, width, self.sigma)
-            else:
-                maps = in_cells_of(student["heatmaps"], probabilities(taps["heatmaps"], self.temperature))
-                theirs = ops.reshape(maps, (-1, height * width, points))
-            return ops.mean(ops.sum(theirs * (ops.log(theirs + 1e-9) - mine), axis=1), axis=-1)
-
-        return {
-            "main": per_sample(ops.abs(student["landmarks"] - y_true)),
-            "divergence": self.over_teachers(teachers, divergence),
-        }
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {
-            **super().get_config(),
-            **{"divergence": self.divergence, "temperature": self.temperature, "sigma": self.sigma},
-        }
+    def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
+        """`divergence`."""
+        maps = student["heatmaps"]
+        if self.sigma:
+            return {"divergence": gaussian_kl(maps, teacher["landmarks"], self.sigma, self.temperature)}
+        return {"divergence": heatmap_kl(maps, teacher["heatmaps"], self.temperature)}

@@ -11,7 +11,7 @@ from kd_loss.distillation.base import (
     DistillationMethod,
     Taps,
     Tensor,
-    check_positive,
+    flat,
     per_sample,
     register,
 )
@@ -22,24 +22,74 @@ from kd_loss.system.errors import choose
 def kd_loss_terms(
     y_true: Tensor, y_pred: Tensor, tough: Tensor, tolerant: Tensor, variant: str = "paper"
 ) -> dict[str, Tensor]:
-    """The three terms of KD-Loss per sample, unweighted: `main`, `tough`, `tolerant`, each (B,).
+    """`L_main`, `A_tough` and `A_tolerant` of `kd_loss`, each for itself and unweighted.
 
     Args:
-        y_true, y_pred, tough, tolerant: truth and predictions of student and teachers, all (B, 2K) or
-            all (B, K, 2), normalised.
+        y_true, y_pred, tough, tolerant: truth and predictions of student and teachers, (B, K, 2) or (B, 2K),
+            normalised: in crop sides, −0.5…0.5 on the crop.
         variant: `paper` or `code`, see `kd_loss.distillation.kd_loss_formulae`.
+
+    Returns:
+        `main`, `tough` and `tolerant`, (B,) float32 each.
+
+    Raises:
+        UserError: an unknown variant, or predictions that are not of one size.
+
+    >>> terms = kd_loss_terms([[0.0, 0.0]], [[0.5, 0.0]], [[0.25, 0.0]], [[1.0, 0.0]])
+    >>> {name: float(value[0]) for name, value in terms.items()}   # halves of 0.5, 0.5 − 0.25 and −0.5·(1 − 0.5)
+    {'main': 0.25, 'tough': 0.125, 'tolerant': -0.125}
     """
     variant = choose(variant, VARIANTS, "variant of kd_loss")
-    truth = ops.cast(y_true, "float32")
-    d, hard, soft = (ops.abs(ops.cast(p, "float32") - truth) for p in (y_pred, tough, tolerant))
+    truth, *predictions = flat(y_true, y_pred, tough, tolerant)
+    d, hard, soft = (ops.abs(prediction - truth) for prediction in predictions)
     return {name: per_sample(values) for name, values in coordinate_terms(d, hard, soft, variant, ops).items()}
+
+
+def kd_loss(
+    y_true: Tensor,
+    y_pred: Tensor,
+    tough: Tensor,
+    tolerant: Tensor,
+    variant: str = "paper",
+    main: float = WEIGHTS[0],
+    tough_weight: float = WEIGHTS[1],
+    tolerant_weight: float = WEIGHTS[2],
+) -> Tensor:
+    """`main·L_main + tough_weight·A_tough + tolerant_weight·A_tolerant`, of which each term is a mean over coordinates.
+
+    Per coordinate, with d = |prediction − truth| and a teacher's t likewise: L_main is d; a teacher adds
+    `d − t` where the student is worse and `−0.5·(t − d)` where it is better, which vanishes again below d = 0.4 t
+    (`paper`; what `code` has otherwise: `kd_loss.distillation.kd_loss_formulae`).
+
+    Args:
+        y_true, y_pred, tough, tolerant: truth and predictions of student and teachers, (B, K, 2) or (B, 2K),
+            normalised: in crop sides, −0.5…0.5 on the crop.
+        variant: `paper` or `code`.
+        main, tough_weight, tolerant_weight: weights of the terms, at least 0. In the paper's form the truth is the
+            minimum from a main weight of 2.5 upwards.
+
+    Returns:
+        (B,) float32, in crop sides; negative where a student is better than its teachers.
+
+    Raises:
+        UserError: an unknown variant, or predictions that are not of one size.
+
+    Source:
+        Fard & Mahoor, CVIU 215 (2022) 103316.
+
+    >>> float(kd_loss([[0.0, 0.0]], [[0.5, 0.0]], [[0.25, 0.0]], [[1.0, 0.0]])[0])   # 2.5·0.25 + 0.125 − 0.125
+    0.625
+    """
+    terms = kd_loss_terms(y_true, y_pred, tough, tolerant, variant)
+    weights = (main, tough_weight, tolerant_weight)
+    return sum(weight * value for weight, value in zip(weights, terms.values(), strict=True))
 
 
 @register("kd_loss")
 class KDLoss(DistillationMethod):
-    """`main·L_main + tough·A_tough + tolerant·A_tolerant`: pulls where a teacher is better, rewards where he is passed.
+    """`main·L_main + tough·A_tough + tolerant·A_tolerant`: a penalty where a teacher is better, else a reward.
 
-    See `kd_loss.distillation.kd_loss_formulae` for the terms.
+    See `kd_loss.losses.kd_loss` for the terms.
 
     Shapes: landmarks of student, truth and both teachers (B, K, 2), normalised; result (B,).
     Source: Fard & Mahoor 2022 (figures: `paper`; released `custom_Losses.py`: `code`).
@@ -57,7 +107,7 @@ class KDLoss(DistillationMethod):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        check_positive("kd_loss", main=main, tough=tough, tolerant=tolerant)
+        self._not_negative(main=main, tough=tough, tolerant=tolerant)
         self.variant = choose(variant, VARIANTS, "variant of kd_loss")
         self.main, self.tough, self.tolerant = main, tough, tolerant
 
@@ -70,7 +120,3 @@ class KDLoss(DistillationMethod):
         """`main`, `tough` and `tolerant`."""
         predictions = (teachers[role]["landmarks"] for role in self.teacher_roles)
         return kd_loss_terms(y_true, student["landmarks"], *predictions, variant=self.variant)
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), "variant": self.variant, **self.weights_of_terms}

@@ -12,32 +12,80 @@ from typing import Any
 import keras
 from keras import ops
 
-from kd_loss.distillation.base import Taps, TeacherMean, Tensor, check_positive, match_size, per_sample, register
+from kd_loss.distillation.base import (
+    Taps,
+    TeacherMean,
+    Tensor,
+    match_size,
+    mean_squared_error,
+    per_sample,
+    register,
+)
 from kd_loss.distillation.features import attention_map, attention_sums
 from kd_loss.distillation.heatmap import in_cells_of, probabilities
 from kd_loss.networks.backbones import FEATURE_MAPS
-from kd_loss.system.errors import UserError, choose
+from kd_loss.system.errors import choose
 
 LOSSES = ("L1", "L2", "L3")
 
 
-def heatmap_term(mine: Tensor, theirs: Tensor, letter: bool = False) -> Tensor:
-    """What L2 adds: the squared difference of heatmaps after the softmax, (B,).
+def keypoint_l1(y_pred: Tensor, teacher: Tensor) -> Tensor:
+    """`4·e²(S, T)`: L1, the squared error in units of the −1…1 grid of a keypoint detector.
 
-    The sum over cells and mean over keypoints; with `letter` the mean over both, as written, which is smaller by the
-    number of cells. A teacher's finer maps are averaged to the student's cells and sum to 1 again.
+    Args:
+        y_pred, teacher: the landmarks of student and teacher, (B, K, 2) or (B, 2K), normalised (−0.5…0.5 on the crop).
+
+    Returns:
+        (B,) float32, at least 0. L2 is L1 and `heatmap_term`, L3 is L2 and `attention_term`.
+
+    Source:
+        The distillation of the detector of Siarohin et al., "First Order Motion Model for Image Animation",
+        NeurIPS 2019; Jacobians, of which L1 has a second term, landmark networks do not give.
+
+    >>> round(float(keypoint_l1([[0.1, 0.0]], [[0.0, 0.0]])[0]), 4)   # a fifth of the grid: (0.2² + 0) / 2
+    0.02
     """
+    return 4 * mean_squared_error(teacher, y_pred)
+
+
+def heatmap_term(mine: Tensor, theirs: Tensor, letter: bool = False) -> Tensor:
+    """`mean_k Σ_z (H_S − H_T)²`: what L2 adds, the squared difference of heatmaps.
+
+    Args:
+        mine: the student's heatmaps after their softmax, (B, h, w, K), summing to 1 over the cells.
+        theirs: the teacher's, (B, H, W, K); finer maps are averaged to the student's cells and sum to 1 again.
+        letter: take the mean over the cells, too, as written, which is smaller by their number.
+
+    Returns:
+        (B,) float32, 0…2.
+
+    >>> float(heatmap_term([[[[1.0], [0.0]]]], [[[[0.0], [1.0]]]])[0])   # 1² + 1²
+    2.0
+    """
+    mine = ops.cast(mine, "float32")
     theirs = in_cells_of(mine, theirs)
     cells = 1 if letter else mine.shape[1] * mine.shape[2]
     return cells * per_sample(ops.square(mine - theirs))
 
 
 def attention_term(mine: Tensor, theirs: Tensor, power: float = 2.0, letter: bool = False) -> Tensor:
-    """What L3 adds: the squared difference of Σ_c |A|^p of two encoders' outputs (B, h, w, C), (B,).
+    """`‖q(A_S) − q(A_T)‖²`, q = Σ_c |A|^p of length 1: what L3 adds, the difference of two encoders' attention.
 
-    Each map is brought to length 1 first (Zagoruyko & Komodakis, ICLR 2017) and the squares are added; with `letter`
-    the mean of the squares as it is written, in units of the features.
+    Args:
+        mine, theirs: the outputs of the two encoders, (B, h, w, C) and (B, h, w, C′) of one height and width.
+        power: p, above 0.
+        letter: take Σ_c |A|^p of any length and the mean of the squares, as written, in units of the features.
+
+    Returns:
+        (B,) float32; 0…2, or with `letter` at least 0.
+
+    Source:
+        Zagoruyko & Komodakis, ICLR 2017.
+
+    >>> round(float(attention_term([[[[3.0], [0.0]]]], [[[[0.0], [5.0]]]])[0]), 3)
+    2.0
     """
+    mine, theirs = ops.cast(mine, "float32"), ops.cast(theirs, "float32")
     if letter:
         return per_sample(ops.square(attention_sums(mine, power) - attention_sums(theirs, power)))
     return ops.sum(ops.square(attention_map(mine, power) - attention_map(theirs, power)), axis=1)
@@ -72,15 +120,15 @@ class KeypointDistillation(TeacherMean):
     ):
         super().__init__(**kwargs)
         self.loss = choose(loss, LOSSES, "keypoints.loss")
-        check_positive("keypoints", heatmaps=heatmaps, attention=attention)
-        if power <= 0:
-            raise UserError(f"keypoints.power = {power} is not positive")
+        self._not_negative(heatmaps=heatmaps, attention=attention)
+        self._positive(power=power)
         tap = choose(tap, FEATURE_MAPS, "keypoints.tap")
         self.heatmaps, self.attention, self.power, self.letter, self.tap = heatmaps, attention, power, letter, tap
         more = {"L1": (), "L2": ("heatmaps",), "L3": ("heatmaps", "attention")}[self.loss]
         taps = {"heatmaps": "heatmaps", "attention": tap}
         self.student_taps = self.teacher_taps = ("landmarks", *(taps[name] for name in more))  # type: ignore[misc]
         self.term_names = ("value", *more)
+        self.single_taps = () if more else ("landmarks",)
         self.connectors: dict[str, keras.layers.Layer] = {}
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
@@ -97,24 +145,14 @@ class KeypointDistillation(TeacherMean):
         weights = {"heatmaps": self.heatmaps, "attention": self.attention}
         return {name: weights[name] for name in self.term_names if name in weights}
 
-    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
+    def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
         """`value`, and `heatmaps` and `attention` where the loss has them."""
-
-        def value(_: str, taps: Taps) -> Tensor:
-            return 4 * per_sample(ops.square(student["landmarks"] - taps["landmarks"]))
-
-        def heatmaps(_: str, taps: Taps) -> Tensor:
-            return heatmap_term(probabilities(student["heatmaps"]), probabilities(taps["heatmaps"]), self.letter)
-
-        def attention(role: str, taps: Taps) -> Tensor:
-            theirs = taps[self.tap]
+        terms = {"value": keypoint_l1(student["landmarks"], teacher["landmarks"])}
+        if "heatmaps" in self.term_names:
+            maps = probabilities(student["heatmaps"]), probabilities(teacher["heatmaps"])
+            terms["heatmaps"] = heatmap_term(*maps, self.letter)
+        if "attention" in self.term_names:
+            theirs = teacher[self.tap]
             mine = match_size(pooled_to(self.connectors[role](student[self.tap]), theirs.shape[1]), theirs)
-            return attention_term(mine, theirs, self.power, self.letter)
-
-        told = {"value": value, "heatmaps": heatmaps, "attention": attention}
-        return {name: self.over_teachers(teachers, told[name]) for name in self.term_names}
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        names = ("loss", "heatmaps", "attention", "power", "letter", "tap")
-        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+            terms["attention"] = attention_term(mine, theirs, self.power, self.letter)
+        return terms

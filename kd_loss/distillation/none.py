@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from keras import ops
-
-from kd_loss.distillation.base import DistillationMethod, Taps, Tensor, per_sample, register
+from kd_loss.distillation.base import (
+    DistillationMethod,
+    Taps,
+    Tensor,
+    mean_absolute_error,
+    mean_squared_error,
+    register,
+)
 from kd_loss.system.errors import choose
 
-LOSSES = ("mse", "l1")
-
-
-def regression_loss(y_true: Tensor, y_pred: Tensor, kind: str) -> Tensor:
-    """Mean squared (`mse`) or mean absolute (`l1`) error of the coordinates, (B, K, 2) -> (B,)."""
-    difference = y_pred - y_true
-    return per_sample(ops.square(difference) if kind == "mse" else ops.abs(difference))
+LOSSES = {"mse": mean_squared_error, "l1": mean_absolute_error}
 
 
 @register("none")
@@ -30,10 +29,10 @@ class NoDistillation(DistillationMethod):
         super().__init__(**kwargs)
         self.loss = choose(loss, LOSSES, "loss")
 
-    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
-        """One term, `main`."""
-        return {"main": regression_loss(y_true, student["landmarks"], self.loss)}
+    def main_term(self, y_true: Tensor, student: Taps) -> Tensor:
+        """The error of either kind, (B,)."""
+        return LOSSES[self.loss](y_true, student["landmarks"])
 
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), "loss": self.loss}
+    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
+        """`main` alone."""
+        return {"main": self.main_term(y_true, student)}

@@ -1,8 +1,10 @@
-"""What a regressor may take from a teacher's output, six ways.
+"""Attentive imitation and attentive hints: a teacher counts as much as it can be trusted on a face.
 
 Saputra, Gusmao, Almalioglu, Markham & Trigoni, "Distilling Knowledge From a Deep Pose Regressor Network",
-ICCV 2019 (arXiv 1908.00858), and plain imitation. Notation: S student, T teacher, y truth, e² a mean
-over the coordinates of a squared difference.
+ICCV 2019 (arXiv 1908.00858); the other forms are in `kd_loss.distillation.imitation`. Notation: S student, T teacher,
+y truth, e² a mean over the coordinates of a squared difference.
+
+In the functions landmarks are (B, K, 2) or (B, 2K), normalised: in crop sides, −0.5…0.5 on the crop.
 """
 
 from __future__ import annotations
@@ -14,179 +16,82 @@ import keras
 import numpy as np
 from keras import ops
 
-from kd_loss.distillation.base import (
-    Taps,
-    TeacherMean,
-    Tensor,
-    check_positive,
-    match_size,
-    per_sample,
-    register,
-    relative_distance,
-)
+from kd_loss.distillation.base import Taps, Tensor, mean_squared_error, register
+from kd_loss.distillation.features import hint
+from kd_loss.distillation.imitation import Blend, blend
 from kd_loss.system.errors import UserError
 
 
-def squared(a: Tensor, b: Tensor) -> Tensor:
-    """The mean squared difference of each sample, (B, K, 2) twice -> (B,)."""
-    return per_sample(ops.square(a - b))
+def attention_weight(y_true: Tensor, teacher: Tensor, eta: float) -> Tensor:
+    """`Φ = max(0, 1 − e²(T, y)/η)`: the trust in a teacher on each face.
 
+    The worst face of the training set has Φ = −min/(max − min) ≤ 0 by the paper's formula; it is clamped, since a
+    student is not to move away from a teacher for being wrong.
 
-def attention(errors: Tensor, eta: float) -> Tensor:
-    """Φ = 1 − e²/η, at least 0: the trust in a teacher on samples where it errs by `errors` (B,).
+    Args:
+        y_true, teacher: truth and the teacher's prediction.
+        eta: η, above 0: max − min of e²(T, y) over the training set.
 
-    The worst sample of the training set has Φ = −min/(max − min) ≤ 0 by the paper's formula; it is
-    clamped, since a student is not to move away from a teacher for being wrong.
+    Returns:
+        (B,) float32, 0…1.
+
+    Source:
+        Saputra et al., ICCV 2019, eq. 7.
+
+    >>> float(attention_weight([[0.0, 0.0]], [[0.5, 0.5]], eta=1.0)[0])
+    0.75
     """
-    return ops.maximum(0.0, 1.0 - errors / eta)
+    return ops.maximum(0.0, 1.0 - mean_squared_error(y_true, teacher) / eta)
 
 
-class _Blend(TeacherMean):
-    """`main`, weighted by α, and `imitation`, weighted by 1 − α."""
+def attentive_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, eta: float, alpha: float = 0.5) -> Tensor:
+    """`α·e²(S, y) + (1 − α)·Φ·e²(S, T)`, `Φ = max(0, 1 − e²(T, y)/η)`: imitates where the teacher is good.
 
-    term_names = ("main", "imitation")
+    Args:
+        y_true, y_pred, teacher: truth and the predictions of student and teacher.
+        eta: η, above 0: max − min of e²(T, y) over the training set.
+        alpha: α, 0…1.
 
-    def __init__(self, alpha: float = 0.5, **kwargs: Any):
-        super().__init__(**kwargs)
-        if not 0 <= alpha <= 1:
-            raise UserError(f"{self.name_on_command_line}.alpha = {alpha} is not in 0…1")
-        self.alpha = alpha
+    Returns:
+        (B,) float32, at least 0, in squared crop sides.
 
-    @property
-    def weights_of_terms(self) -> dict[str, float]:
-        """α and 1 − α."""
-        return {"main": self.alpha, "imitation": 1 - self.alpha}
+    Source:
+        Saputra et al., ICCV 2019, eq. 8.
 
-    def imitation(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> Tensor:
-        """The imitation term of one teacher, (B,)."""
-        return squared(student["landmarks"], teacher["landmarks"])
-
-    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
-        """`main` and `imitation`."""
-        return {
-            "main": squared(student["landmarks"], y_true),
-            "imitation": self.over_teachers(teachers, lambda r, taps: self.imitation(r, y_true, student, taps)),
-        }
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), "alpha": self.alpha}
-
-
-@register("kd")
-class PlainKD(TeacherMean):
-    """`main·|S − y| + imitation·|S − T|`: the absolute differences to truth and teacher.
-
-    Shapes: landmarks (B, K, 2), normalised; result (B,). The L1 relative of `imitation`, on a level with
-    `none` and `kd_loss`, whose main terms are absolute differences too.
+    >>> float(attentive_imitation([[0.0, 0.0]], [[1.0, 1.0]], [[0.5, 0.5]], eta=1.0)[0])   # 0.5·1 + 0.5·0.75·0.25
+    0.59375
     """
-
-    term_names = ("main", "imitation")
-
-    def __init__(self, main: float = 1.0, imitation: float = 1.0, **kwargs: Any):
-        super().__init__(**kwargs)
-        check_positive("kd", main=main, imitation=imitation)
-        self.main, self.imitation = main, imitation
-
-    @property
-    def weights_of_terms(self) -> dict[str, float]:
-        """1 and 1 by default."""
-        return {"main": self.main, "imitation": self.imitation}
-
-    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
-        """`main` and `imitation`."""
-        points = student["landmarks"]
-        return {
-            "main": per_sample(ops.abs(points - y_true)),
-            "imitation": self.over_teachers(teachers, lambda _, t: per_sample(ops.abs(points - t["landmarks"]))),
-        }
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), **self.weights_of_terms}
+    return blend(y_true, y_pred, attended_imitation(y_true, y_pred, teacher, eta), alpha)
 
 
-@register("min")
-class Minimum(TeacherMean):
-    """`min(e²(S, y), e²(S, T))`: the nearer of truth and teacher.
+def attended_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, eta: float) -> Tensor:
+    """`Φ·e²(S, T)`, the teacher's term of `attentive_imitation`, of whose arguments it has all but α; (B,)."""
+    return attention_weight(y_true, teacher, eta) * mean_squared_error(teacher, y_pred)
 
-    Shapes: landmarks (B, K, 2), normalised; result (B,). Source: Saputra et al., ICCV 2019, eq. 2.
+
+def attentive_hint(y_true: Tensor, teacher: Tensor, features: Tensor, teacher_features: Tensor, eta: float) -> Tensor:
+    """`Φ·e²(Ψ_T, r(Ψ_S)) / mean Ψ_T²`, `Φ = max(0, 1 − e²(T, y)/η)`: a hint where the teacher is good.
+
+    Args:
+        y_true, teacher: truth and the teacher's landmarks.
+        features: r(Ψ_S), the student's features behind a connector to the teacher's channels C, (B, C) or
+            (B, h, w, C).
+        teacher_features: Ψ_T, (B, C) or (B, h, w, C) of any height and width.
+        eta: η, above 0: max − min of e²(T, y) over the training set.
+
+    Returns:
+        (B,) float32, at least 0; 1 where the connector returns 0 and the teacher is exact.
+
+    Source:
+        Saputra et al., ICCV 2019, eq. 9.
+
+    >>> round(float(attentive_hint([[0.0, 0.0]], [[0.5, 0.5]], [[0.0, 0.0]], [[9.0, 9.0]], eta=1.0)[0]), 3)
+    0.75
     """
-
-    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
-        """`main` alone."""
-        own = squared(student["landmarks"], y_true)
-        return {
-            "main": self.over_teachers(
-                teachers, lambda _, t: ops.minimum(own, squared(student["landmarks"], t["landmarks"]))
-            )
-        }
+    return attention_weight(y_true, teacher, eta) * hint(features, teacher_features)
 
 
-@register("imitation")
-class Imitation(_Blend):
-    """`α·e²(S, y) + (1 − α)·e²(S, T)`.
-
-    Shapes: landmarks (B, K, 2), normalised; result (B,). Source: Saputra et al., ICCV 2019, eq. 3.
-    """
-
-
-@register("bound")
-class TeacherBound(_Blend):
-    """`α·e²(S, y) + (1 − α)·e²(S, T)·[e²(S, y) > e²(T, y)]`: imitate only a teacher who is better.
-
-    Shapes: landmarks (B, K, 2), normalised; result (B,).
-    Source: Saputra et al., ICCV 2019, eq. 4, after Chen et al. 2017.
-    """
-
-    def imitation(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> Tensor:
-        """The imitation term where the student is the worse one, else 0."""
-        worse = squared(student["landmarks"], y_true) > squared(teacher["landmarks"], y_true)
-        return ops.where(worse, super().imitation(role, y_true, student, teacher), 0.0)
-
-
-@register("pil")
-class ProbabilisticImitation(_Blend):
-    """`α·e²(S, y) + (1 − α)·scale·(‖S − T‖/σ + log σ)`: σ of a Laplace distribution comes from the student.
-
-    Shapes: landmarks (B, K, 2), embedding (B, C); result (B,). ‖·‖ is the root of e². The head that
-    predicts log σ belongs to the method and is not saved with the student. At σ near the error, the likelihood pulls
-    some 900 times harder than a square does; `scale` (1 in the paper) brings the two to one size.
-    Source: Saputra et al., ICCV 2019, eq. 5.
-    """
-
-    student_taps = ("landmarks", "embedding")
-
-    def __init__(self, alpha: float = 0.5, scale: float = 0.001, **kwargs: Any):
-        super().__init__(alpha, **kwargs)
-        check_positive("pil", scale=scale)
-        self.factor = scale
-        # log σ starts near the scale of landmark errors, so that the first steps are tame
-        self.log_sigma = keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(-2.0), dtype="float32")
-
-    def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
-        """Build the head on the student's embedding."""
-        super().attach(student, teachers)
-        if not self.log_sigma.built:
-            self.log_sigma.build((None, student.channels("embedding")))
-
-    def imitation(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> Tensor:
-        """The negative log likelihood but for its constant."""
-        log_sigma = ops.clip(self.log_sigma(student["embedding"])[:, 0], -6.0, 6.0)
-        distance = ops.sqrt(squared(student["landmarks"], teacher["landmarks"]) + 1e-12)
-        return distance * ops.exp(-log_sigma) + log_sigma
-
-    @property
-    def weights_of_terms(self) -> dict[str, float]:
-        """α and (1 − α)·scale."""
-        return {"main": self.alpha, "imitation": (1 - self.alpha) * self.factor}
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), "scale": self.factor}
-
-
-class _Attentive(_Blend):
+class _Attentive(Blend):
     """Knows η = max − min of the teachers' errors over the whole training set."""
 
     needs_errors = True
@@ -205,27 +110,24 @@ class _Attentive(_Blend):
             errors = np.asarray(teacher.training_errors, np.float64)
             self.etas[role] = max(float(np.percentile(errors, self.percentile) - errors.min()), 1e-12)
 
-    def trust(self, role: str, y_true: Tensor, teacher: Taps) -> Tensor:
-        """Φ of each sample, (B,)."""
-        return attention(squared(teacher["landmarks"], y_true), self.etas.get(role, 1.0))
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), "percentile": self.percentile}
+    def eta(self, role: str) -> float:
+        """η of a teacher; 1 where its errors were not measured."""
+        return self.etas.get(role, 1.0)
 
 
 @register("ail")
 class AttentiveImitation(_Attentive):
-    """`α·e²(S, y) + (1 − α)·Φ·e²(S, T)`, `Φ = max(0, 1 − e²(T, y)/η)`: imitate where the teacher is good.
+    """`α·e²(S, y) + (1 − α)·Φ·e²(S, T)`, `Φ = max(0, 1 − e²(T, y)/η)`: imitates where the teacher is good.
 
     Shapes: landmarks (B, K, 2), normalised; result (B,). η = max − min of e²(T, y) over the training set,
     each teacher's own; `percentile` below 100 takes a percentile for the maximum, which one outlier
     decides otherwise. Source: Saputra et al., ICCV 2019, eq. 8.
     """
 
-    def imitation(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> Tensor:
-        """Φ times the imitation term."""
-        return self.trust(role, y_true, teacher) * super().imitation(role, y_true, student, teacher)
+    def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
+        """`imitation`, Φ·e²(S, T)."""
+        points = student["landmarks"], teacher["landmarks"]
+        return {"imitation": attended_imitation(y_true, *points, self.eta(role))}
 
 
 @register("aht")
@@ -249,10 +151,11 @@ class AttentiveHint(_Attentive):
         **kwargs: Any,
     ):
         super().__init__(alpha, percentile, **kwargs)
-        check_positive("aht", scale=scale)
-        self.tap, self.factor, self.attend = tap, scale, attend
+        self._not_negative(scale=scale)
+        self.tap, self.scale, self.attend = tap, scale, attend
         self.needs_errors = attend  # type: ignore[misc]
         self.student_taps = self.teacher_taps = ("landmarks", tap)  # type: ignore[misc]
+        self.single_taps = () if attend else (tap,)
         self.connectors: dict[str, keras.layers.Layer] = {}
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
@@ -263,18 +166,14 @@ class AttentiveHint(_Attentive):
             connector.build((None, student.channels(self.tap)))
             self.connectors[role] = connector
 
-    def imitation(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> Tensor:
-        """Φ times the squared distance of the taps."""
-        mine = self.connectors[role](student[self.tap])
-        mine = match_size(mine, teacher[self.tap]) if len(mine.shape) == 4 else mine
-        distance = relative_distance(mine, teacher[self.tap])
-        return self.trust(role, y_true, teacher) * distance if self.attend else distance
+    def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
+        """`imitation`, the hint, Φ times where the method attends."""
+        features = self.connectors[role](student[self.tap]), teacher[self.tap]
+        if not self.attend:
+            return {"imitation": hint(*features)}
+        return {"imitation": attentive_hint(y_true, teacher["landmarks"], *features, self.eta(role))}
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
         """α and (1 − α)·scale."""
-        return {"main": self.alpha, "imitation": (1 - self.alpha) * self.factor}
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), "tap": self.tap, "scale": self.factor, "attend": self.attend}
+        return {"main": self.alpha, "imitation": (1 - self.alpha) * self.scale}

@@ -1,13 +1,12 @@
-"""What a student may take from the relations between the faces of a batch: RKD and PKT."""
+"""What a student takes from the relations between the faces of a batch: RKD and PKT."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from keras import ops
 
-from kd_loss.distillation.base import Taps, TeacherMean, Tensor, check_positive, per_sample, register
+from kd_loss.distillation.base import Taps, TeacherMean, Tensor, per_sample, register
 
 
 def pairwise_distances(embedding: Tensor) -> Tensor:
@@ -43,12 +42,77 @@ def conditional_probabilities(embedding: Tensor) -> Tensor:
     return similarity / (ops.sum(similarity, axis=1, keepdims=True) + 1e-9)
 
 
+def rkd_distance(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
+    """`huber(ψ_D(S) − ψ_D(T))`, ψ_D the pairwise distances of a batch over their mean; a face's mean over its pairs.
+
+    Args:
+        embedding, teacher_embedding: (B, C) and (B, C′), of any widths; B at least 2.
+
+    Returns:
+        (B,) float32, at least 0; a face's value depends on the others of its batch.
+
+    Source:
+        Park et al., "Relational Knowledge Distillation", CVPR 2019.
+
+    Three faces on a line, evenly and unevenly: distances over their mean 3/4, 3/2, 3/4 against 1/2, 3/2, 1.
+
+    >>> [round(float(v), 4) for v in rkd_distance([[0.0], [1.0], [2.0]], [[0.0], [1.0], [3.0]])]
+    [0.0104, 0.0208, 0.0104]
+    """
+    mine, theirs = ops.cast(embedding, "float32"), ops.cast(teacher_embedding, "float32")
+    return per_sample(huber(pairwise_distances(mine) - pairwise_distances(theirs)))
+
+
+def rkd_angle(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
+    """`huber(ψ_A(S) − ψ_A(T))`, ψ_A the cosines of the angles in all triples of a batch; a face's mean over its own.
+
+    Args:
+        embedding, teacher_embedding: (B, C) and (B, C′), of any widths; B at least 3. Memory grows with B³.
+
+    Returns:
+        (B,) float32, 0…1.5; a face's value depends on the others of its batch.
+
+    Source:
+        Park et al., "Relational Knowledge Distillation", CVPR 2019.
+
+    A right angle at the first face against a straight line: cosines 0 and −1, in 2 of its 9 ordered pairs, ½·1² each.
+
+    >>> round(float(rkd_angle([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0.0], [1.0], [-1.0]])[0]), 4)
+    0.1111
+    """
+    mine, theirs = ops.cast(embedding, "float32"), ops.cast(teacher_embedding, "float32")
+    return per_sample(huber(angles(mine) - angles(theirs)))
+
+
+def pkt(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
+    """`Σ_j p_T(j|i) log(p_T(j|i) / p_S(j|i))`, p from the cosine similarities in a batch.
+
+    Args:
+        embedding, teacher_embedding: (B, C) and (B, C′), of any widths; B at least 3.
+
+    Returns:
+        (B,) float32, at least 0 but for rounding, in nats; a face's value depends on the others of its batch.
+
+    Source:
+        Passalis & Tefas, "Learning Deep Representations with Probabilistic Knowledge Transfer", ECCV 2018.
+
+    The teacher finds the second and third face as like the first (½, ½); the student 1 to ½, that is (⅔, ⅓):
+
+    >>> round(float(pkt([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])[0]), 4)
+    0.0589
+    """
+    mine = conditional_probabilities(ops.cast(embedding, "float32"))
+    theirs = conditional_probabilities(ops.cast(teacher_embedding, "float32"))
+    return ops.sum(theirs * ops.log((theirs + 1e-9) / (mine + 1e-9)), axis=1)
+
+
 class _Relational(TeacherMean):
     """The truth's absolute error and relations of embeddings."""
 
     relational = True
     student_taps = ("landmarks", "embedding")
     teacher_taps = ("embedding",)
+    single_taps = ("embedding",)
 
 
 @register("rkd")
@@ -65,7 +129,7 @@ class RKD(_Relational):
 
     def __init__(self, distance: float = 0.025, angle: float = 0.05, **kwargs: Any):
         super().__init__(**kwargs)
-        check_positive("rkd", distance=distance, angle=angle)
+        self._not_negative(distance=distance, angle=angle)
         self.distance, self.angle = distance, angle
 
     @property
@@ -73,23 +137,10 @@ class RKD(_Relational):
         """1, 0.025 and 0.05 by default."""
         return {"distance": self.distance, "angle": self.angle}
 
-    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
-        """`main`, `distance` and `angle`."""
-        mine = student["embedding"]
-        return {
-            "main": per_sample(ops.abs(student["landmarks"] - y_true)),
-            "distance": self.over_teachers(
-                teachers,
-                lambda _, t: per_sample(huber(pairwise_distances(mine) - pairwise_distances(t["embedding"]))),
-            ),
-            "angle": self.over_teachers(
-                teachers, lambda _, t: per_sample(huber(angles(mine) - angles(t["embedding"])))
-            ),
-        }
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), **self.weights_of_terms}
+    def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
+        """`distance` and `angle`."""
+        embeddings = student["embedding"], teacher["embedding"]
+        return {"distance": rkd_distance(*embeddings), "angle": rkd_angle(*embeddings)}
 
 
 @register("pkt")
@@ -103,7 +154,7 @@ class PKT(_Relational):
 
     def __init__(self, transfer: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
-        check_positive("pkt", transfer=transfer)
+        self._not_negative(transfer=transfer)
         self.transfer = transfer
 
     @property
@@ -111,19 +162,6 @@ class PKT(_Relational):
         """1 and 1 by default."""
         return {"transfer": self.transfer}
 
-    def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
-        """`main` and `transfer`."""
-        mine = conditional_probabilities(student["embedding"])
-
-        def divergence(_: str, taps: Taps) -> Tensor:
-            theirs = conditional_probabilities(taps["embedding"])
-            return ops.sum(theirs * ops.log((theirs + 1e-9) / (mine + 1e-9)), axis=1)
-
-        return {
-            "main": per_sample(ops.abs(student["landmarks"] - y_true)),
-            "transfer": self.over_teachers(teachers, divergence),
-        }
-
-    def get_config(self) -> dict[str, Any]:
-        """The parameters, for saving."""
-        return {**super().get_config(), "transfer": self.transfer}
+    def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
+        """`transfer`."""
+        return {"transfer": pkt(student["embedding"], teacher["embedding"])}

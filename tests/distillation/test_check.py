@@ -94,7 +94,7 @@ class NotInGraph(Sound):
 )
 def test_a_method_is_checked_once_on_two_faces(kind, message, student):
     if kind is NotInGraph and keras.backend.backend() == "torch":
-        pytest.skip("PyTorch runs a method as it stands: its values can be read")
+        pytest.skip("PyTorch reads values while it trains")
     with pytest.raises(UserError, match=message):
         Distiller(student=student, methods={kind(): 1.0}, scheme=SPEC)
 
@@ -143,9 +143,6 @@ class Mine(TeacherMean):
             "pull": self.over_teachers(teachers, lambda _, taps: per_sample(ops.abs(moved - taps["landmarks"]))),
         }}
 
-    def get_config(self):
-        return {{**super().get_config(), "power": self.power, "squared": self.squared, "levels": self.levels,
-                "pull": self.pull}}
 """
 
 
@@ -164,6 +161,7 @@ def test_a_method_of_somebody_elses_file(plugin):
     assert (method.power, method.squared, method.levels, method.pull) == (2, True, [3, 4], 0.5)
     again = type(method).from_config(method.get_config())
     assert again.get_config() == method.get_config()
+    assert (again.power, again.squared, again.levels, again.pull) == (2, True, [3, 4], 0.5)
     with pytest.raises(UserError, match="the method mine wants its parameter: --set mine.power="):
         get_method("mine")
     for key, value, kind in (("power", 1.5, "whole number"), ("squared", 1, "True or False"), ("levels", 3, "list")):
@@ -232,6 +230,15 @@ def test_a_plugin_that_registers_nothing_is_one_line(tmp_path):
     (tmp_path / "forgot.py").write_text("from kd_loss.distillation import register\n")
     with pytest.raises(UserError, match=r"forgot.py registers no method: is there a class with @register"):
         load_plugins([str(tmp_path / "forgot.py")])
+
+
+def test_a_parameter_that_is_not_kept():
+    class Careless(Sound):
+        def __init__(self, share: float = 0.5, **kwargs):
+            super().__init__(**kwargs)
+
+    with pytest.raises(UserError, match=r"sound does not keep its parameter: self.share = share in the constructor"):
+        Careless().get_config()
 
 
 def test_a_constructor_that_forgets_the_layers_own(monkeypatch):

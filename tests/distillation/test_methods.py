@@ -6,7 +6,7 @@ from keras import ops
 
 from kd_loss.distillation import get_method
 from kd_loss.distillation.features import attention_map, match_size
-from kd_loss.distillation.regression import attention
+from kd_loss.distillation.regression import attention_weight
 from kd_loss.distillation.relations import angles, conditional_probabilities, huber, pairwise_distances
 
 RNG = np.random.default_rng(0)
@@ -62,7 +62,8 @@ def test_eta_is_measured_over_the_training_set():
 
 
 def test_the_worst_sample_gets_no_trust_rather_than_a_negative_one():
-    np.testing.assert_allclose(ops.convert_to_numpy(attention(np.array([0.0, 2.0, 5.0]), 4.0)), [1, 0.5, 0])
+    errors = np.sqrt([[0.0, 0.0], [2.0, 2.0], [5.0, 5.0]])
+    np.testing.assert_allclose(attention_weight(np.zeros((3, 2)), errors, 4.0), [1, 0.5, 0], atol=1e-6)
 
 
 def test_attention_map_by_hand():
