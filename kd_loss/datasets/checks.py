@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.schemes.base import Scheme
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 
 #: faces looked at in one go
 _CHUNK = 8192
@@ -36,7 +36,7 @@ def open_array(path: Path, mapped: bool = True) -> np.ndarray:
     except UserError:
         raise
     except Exception as error:  # NumPy raises half a dozen kinds for a damaged header
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"{path} is damaged ({reason}); {AGAIN}") from None
     return array if mapped else np.array(array)
 

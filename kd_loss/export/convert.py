@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from kd_loss.runtimes.files import embed_card
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 
 
 class Exportable(Protocol):
@@ -153,5 +153,5 @@ def needed(kind: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        missing = error.name or str(error).strip().splitlines()[0][:80]
+        missing = error.name or first_line(error)
         raise UserError(f"the format {kind} needs more packages ({missing}): pip install -e '.[export]'") from None

@@ -19,7 +19,7 @@ from kd_loss.keypoints.sheet import marked
 from kd_loss.networks.keypoint_detector import KeypointDetector, load_detector
 from kd_loss.synthetic.clips import draw_clip
 from kd_loss.system.configuration import option
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.files import atomic_file
 from kd_loss.system.hdf5 import check_tree, open_hdf5
 
@@ -59,7 +59,7 @@ def load_animator(path: Path, detector: KeypointDetector) -> Animator:
     except UserError:
         raise
     except Exception as error:  # HDF5 files break in many ways
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"{path} is no animator of this detector: {reason}") from None
     return animator
 
