@@ -14,7 +14,7 @@ from kd_loss.system.errors import UserError
 def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
     """Points (M, 2) of one scheme as points (K, 2) of another, NaN where the first has none of the kind.
 
-    >>> from kd_loss.schemes.spec import CFP30, W300
+    >>> from kd_loss.schemes.benchmarks import CFP30, W300
     >>> half = np.arange(60.0).reshape(30, 2)
     >>> translate(half, CFP30, W300)[[36, 45]].tolist()      # the right eye is seen, the left one is not
     [[24.0, 25.0], [nan, nan]]
