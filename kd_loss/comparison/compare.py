@@ -24,7 +24,7 @@ from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.report import print_table, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.history import read_history
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
 from kd_loss.system.ownership import claim
@@ -53,7 +53,6 @@ START = "start"
 
 def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) -> None:
     """Refuse what is wrong with the methods, their settings and teachers before any training."""
-    check_values(options)
     load_plugins(options.plugin)
     names = [student_options(options, method, options.seed, folder).name for method in options.methods]
     for number, name in enumerate(names):

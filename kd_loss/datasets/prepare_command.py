@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.ownership import check_replaceable
 from kd_loss.system.terminal import counted
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PrepareOptions:
+class PrepareOptions(Options):
     """Crop, resize and normalise annotated faces into data/<dataset>/, ready for training."""
 
     dataset: str = option(
@@ -57,7 +57,6 @@ class PrepareOptions:
     )
     seed: int = option(0, "of the drawn faces", within=(0, 2**32 - 1))
     data: Path = option(Path("data"), "folder of the prepared datasets", group="results")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
 
 def _with_others(archive: Archive, options: PrepareOptions) -> Archive:
@@ -165,7 +164,6 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
         return track(items, "faces", total, console=console, transient=True, disable=not console.is_terminal)
 
-    options = check_values(options)
     check_crop(options.size, options.margin, options.room)
     if not options.source:
         _check_room(options)

@@ -21,7 +21,7 @@ from kd_loss.evaluation.report import print_table, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.folder import finished_runs
 from kd_loss.runs.history import read_history
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
 from kd_loss.system.ownership import check_free, claim
@@ -85,7 +85,6 @@ def output_folder(options: EvaluationOptions, weights: Path) -> Path:
 
 def run_test(options: EvaluationOptions) -> dict[str, Any]:
     """Test, print the table, write `metrics.json`, `report.html` and the pictures; returns the metrics."""
-    options = check_values(options)
     options.check()
     paths = [Path(text) for text in options.weights]
     dataset = open_dataset(options.dataset, options.data)
@@ -163,11 +162,10 @@ def write_results(
 
 
 @dataclass(frozen=True)
-class EvaluationOptions:
+class EvaluationOptions(DatasetOptions):
     """Test networks on a prepared dataset: NME, FR, AUC per subset, CED, pictures, report.html."""
 
     weights: list[str] = option([], "weights (.h5 with a card) to test; the first one's pictures are drawn")
-    dataset: str = option("w300", "prepared dataset")
     split: str = option("test", "test or train", choices=("test", "train"))
     beside: bool = option(True, "test the dataset's newest teachers and students alone and distilled beside it")
     teacher: str = option("", "a network to whose landmarks the mean distance (AKD) of the others is told")
@@ -175,9 +173,7 @@ class EvaluationOptions:
     worst: int = option(20, "how many of the worst faces to draw", within=(1, math.inf))
     batch_size: int = option(32, "faces per step", within=(1, math.inf))
     output: str = option("", "folder of the results; the weights' run folder if left out")
-    data: Path = option(Path("data"), "folder of the prepared datasets")
     runs: Path = option(Path("runs"), "folder of the runs")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse what no test can begin with."""

@@ -25,7 +25,7 @@ from kd_loss.inference.predictor import Detector, LandmarkPredictor
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
 from kd_loss.inference.weights import default_weights, without_keras
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.ownership import claim
 from kd_loss.system.terminal import counted, heard
@@ -94,7 +94,6 @@ def run_predict(options: PredictOptions) -> list[Face]:
     A picture leaves `<name>.png` and `.json` and a `.pts` for each face, all of them together `faces.csv`; a video
     `<name>.mp4`, `.json` and `.csv`.
     """
-    options = check_values(options)
     sources = find_sources(options.sources, options.output)
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
@@ -248,7 +247,7 @@ def _certain(count: int) -> int:
 
 
 @dataclass(frozen=True)
-class PredictOptions:
+class PredictOptions(Options):
     """Find faces and their landmarks in pictures and videos."""
 
     sources: list[str] = option(
@@ -294,7 +293,6 @@ class PredictOptions:
     draw_pose: bool = option(False, "draw the axes of the head", group="results")
     output: Path = option(Path("predictions"), "folder of the results")
     batch_size: int = option(32, "cropped faces per batch", within=(1, math.inf))
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
 
 def check_display() -> None:

@@ -26,7 +26,7 @@ from kd_loss.networks.keypoint_detector import (
     take_trunk,
 )
 from kd_loss.runs.folder import open_run, start_record
-from kd_loss.system.configuration import check_values, to_plain
+from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
 
@@ -96,7 +96,6 @@ class KeypointDistiller(keras.Model):
 
 def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
     """Train a student; its run folder, with `best.h5` (by AKD on persons held out), its card and `sheet.png`."""
-    options = check_values(options)
     teacher = load_detector(Path(options.teacher))
     card = teacher.card
     pictures = read_pictures(Path(options.data), card.size, card.crop)

@@ -15,14 +15,12 @@ from kd_loss.keypoints.options import KeypointTestOptions
 from kd_loss.keypoints.regression import Faces, judge, landmark_spec, regress, wide_faces
 from kd_loss.keypoints.sheet import write_sheet
 from kd_loss.networks.keypoint_detector import KeypointDetector, build_detector, load_detector
-from kd_loss.system.configuration import check_values
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import write_json
 
 
 def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
     """Print and return the rows of the table; `keypoints.json` and `faces.png` go beside the first weights."""
-    options = check_values(options)
     detectors = [load_detector(Path(path)) for path in options.weights]
     teacher = load_detector(Path(options.teacher)) if options.teacher else None
     dataset = open_dataset(options.dataset, options.data)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd_loss.system.configuration import option
+from kd_loss.system.configuration import DatasetOptions, Options, option
 from kd_loss.system.errors import UserError
 
 #: `distillation.keypoints.LOSSES`, for help that does not wait for Keras
@@ -14,7 +14,7 @@ LOSSES = ("L1", "L2", "L3")
 
 
 @dataclass(frozen=True)
-class _TrainingOptions:
+class _TrainingOptions(Options):
     """What trainings of detectors and of their students have in common."""
 
     data: str = option(
@@ -38,7 +38,6 @@ class _TrainingOptions:
     runs: Path = option(Path("runs"), "folder of the runs; these go to its folder keypoints")
     name: str = option("", "name of the run; a free one if left out")
     resume: bool = option(False, "continue the run of that name where it stopped")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse a missing folder."""
@@ -68,7 +67,7 @@ class KeypointOptions(_TrainingOptions):
 
 
 @dataclass(frozen=True)
-class KeypointTestOptions:
+class KeypointTestOptions(DatasetOptions):
     """Judge detectors by the annotated landmarks that a linear map reads from their keypoints."""
 
     weights: list[str] = option([], "detectors (.h5)", positional=True)
@@ -78,8 +77,6 @@ class KeypointTestOptions:
         1.0, "the crop in units of the prepared one; its border has to reach that far", within=(0.5, 4)
     )
     jitter: float = option(0.0, "largest shift of a crop, as a share of its side", within=(0, 0.5))
-    data: Path = option(Path("data"), "folder of the prepared datasets")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse what there is nothing to judge of."""

@@ -22,7 +22,7 @@ from kd_loss.evaluation.report import print_table
 from kd_loss.export.parity import Faces, test_faces
 from kd_loss.networks.card import Card
 from kd_loss.runtimes.crop_network import read_card
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
 from kd_loss.system.ownership import check_free, claim
@@ -38,7 +38,6 @@ def run_benchmark(
     Args:
         measure_peers: returns a row for each detector that is none of this package (`tools.speed.peers`).
     """
-    options = check_values(options)
     options.check()
     paths = [Path(text) for text in options.weights]
     cards = {path: _card(path) for path in paths}
@@ -153,7 +152,7 @@ def _print(rows: list[dict[str, Any]], peers: list[dict[str, Any]], dataset: Pre
 
 
 @dataclass(frozen=True)
-class BenchmarkOptions:
+class BenchmarkOptions(DatasetOptions):
     """Measure networks on this machine: time, memory, size, NME."""
 
     weights: list[str] = option([], "networks: .h5, .keras, .onnx, .tflite", positional=True)
@@ -161,9 +160,7 @@ class BenchmarkOptions:
     seconds: float = option(2.0, "how long each figure is measured, per round", above=0, below=1e3)
     rounds: int = option(3, "how often all networks take turns; the best round of each counts", within=(1, math.inf))
     dataset: str = option("", "prepared dataset for the NME; the first card's if left out")
-    data: Path = option(Path("data"), "folder of the prepared datasets")
     output: Path = option(Path("benchmark"), "folder of the results: benchmark.json, benchmark.png")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse what nothing can be measured of."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 
 HEADS = ("heatmap", "pooled")
@@ -22,11 +22,10 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(DatasetOptions):
     """What teachers and students have in common."""
 
     dataset: str = option("w300", "prepared dataset: w300, cofw, wflw, synthetic or your own", group="data")
-    data: Path = option(Path("data"), "folder of the prepared datasets")
     extra_share: float | None = option(
         None,
         "share of each epoch that faces of other archives (prepare --also) have; all of them if left out",
@@ -90,7 +89,6 @@ class TrainingOptions:
     runs: Path = option(Path("runs"), "folder of the runs", group="run")
     name: str = option("", "name of the run; a free one if left out")
     resume: bool = option(False, "continue the run of that name where it stopped")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse a dataset that is not prepared."""
@@ -177,7 +175,7 @@ T = TypeVar("T", bound=TrainingOptions)
 
 
 def checked(options: T) -> T:
-    """The options of a training with their choices as declared; a `UserError` for what cannot be meant."""
+    """The options of a training; a `UserError` for what cannot be meant together."""
     if options.patience and not options.validation:
         raise UserError("--patience waits for a better epoch on faces held out: give a --validation above 0")
-    return check_values(options)
+    return options
