@@ -237,6 +237,7 @@ def main() -> NoReturn:
 
 def run_tool(options: type, function: Callable[[Any], object], prog: str) -> NoReturn:
     """A maintainers' tool as a script: its command line, with the errors and the exit codes of a command."""
+
     def run() -> None:
         with old_names_shown():
             chosen: Any = parse(options, sys.argv[1:], prog=prog)

@@ -92,7 +92,7 @@ def test_what_is_wrong_is_one_line(call, message):
 
 def test_values_as_python_has_them(tmp_path):
     manifest = api.prepare(
-        dataset="synthetic", count=np.int64(8), size=32, data=str(tmp_path), margin=np.float32(0.25), room=1
+        dataset="synthetic", count=np.int64(8), size=32, data=str(tmp_path), margin=np.float32(0.25), border=1
     )
     assert manifest["counts"] == {"train": {"train": 8}, "test": {"test": 2}}
     assert manifest["crop"] == {"rule": "square around the landmark box", "margin": 0.25, "border": 32}

@@ -45,7 +45,7 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
     if indices is None or any(i is not None and i >= spec.points for i in indices):
         known = ", ".join(more.same) or "none"
         raise UserError(
-            f"--also {more.name}: that scheme does not say which points of '{spec.name}' its own are (it knows: "
+            f"--extra-data {more.name}: that scheme does not say which points of '{spec.name}' its own are (it knows: "
             f'{known}); give a spec with "same": {{"{spec.name}": [an index or null for each of its points]}}'
         )
     samples: list[Sample] = [

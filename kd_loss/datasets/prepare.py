@@ -148,7 +148,7 @@ def check_crop(size: int, margin: float, room: float = 0.0) -> None:
     if not 0 <= margin <= 2:
         raise UserError(f"--margin {margin} is not between 0 and 2")
     if not 0 <= room <= 1:
-        raise UserError(f"--room {room} is not between 0 and 1")
+        raise UserError(f"--border {room} is not between 0 and 1")
 
 
 def prepare(

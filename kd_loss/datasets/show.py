@@ -17,7 +17,7 @@ class ShowOptions(DatasetOptions):
 
     split: str = option("train", "of the dataset", choices=("train", "test"))
     count: int = option(24, "faces on the sheet, spread evenly over the split", within=(1, 400))
-    augment: float = option(1.0, "strength of the augmentation that is shown", within=(0, 3))
+    augment_strength: float = option(1.0, "of the augmentation that is shown", within=(0, 3), also="--augment")
     seed: int = option(0, "of the augmentation", within=(0, 2**32 - 1))
     output: str = option("", "folder of the two pictures; that of the dataset if left out")
 
@@ -28,7 +28,7 @@ def run_show(options: ShowOptions) -> list[Path]:
     split = dataset.split(options.split)
     folder = Path(options.output) if options.output else dataset.folder
     claim(folder, FILES)
-    write_sheets(split, folder, options.count, options.augment, options.seed)
+    write_sheets(split, folder, options.count, options.augment_strength, options.seed)
     for name in FILES:
         print(folder / name)
     return [folder / name for name in FILES]

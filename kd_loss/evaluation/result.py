@@ -160,7 +160,7 @@ def mean_teacher(members: Sequence[Result | PoseResult], weights: str) -> np.nda
     found = []
     for member in members:
         if not isinstance(member, Result):
-            raise UserError(f"--teacher {weights}: the distance is one of landmarks, not of a {member.scheme.noun}")
+            raise UserError(f"--reference {weights}: the distance is one of landmarks, not of a {member.scheme.noun}")
         found.append(member.normalised)
     return np.mean(found, axis=0)
 

@@ -93,16 +93,16 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     if not is_run(folder):
         check_free(folder, FILES)
     teacher = None
-    if options.teacher:  # first: a wrong one is not to be told after all the others were tested
-        teacher = test_network(Path(options.teacher), "teacher", dataset, split, options.batch_size)
-        told = mean_teacher([teacher], options.teacher)
-    ways = (True, False) if options.mirror else (False,)
+    if options.reference:  # first: a wrong one is not to be told after all the others were tested
+        teacher = test_network(Path(options.reference), "teacher", dataset, split, options.batch_size)
+        told = mean_teacher([teacher], options.reference)
+    ways = (True, False) if options.flip_test else (False,)
     results = [
         test_network(path, run_name(path), dataset, split, options.batch_size, mirror)
         for path in paths
         for mirror in ways
     ]
-    beside = find_beside(options.runs, dataset.folder.name, paths) if options.beside else {}
+    beside = find_beside(options.runs, dataset.folder.name, paths) if options.compare_with_runs else {}
     for path, name in beside.items():
         try:
             results.append(test_network(path, name, dataset, split, options.batch_size))
@@ -167,9 +167,15 @@ class EvaluationOptions(DatasetOptions):
 
     weights: list[str] = option([], "weights (.h5 with a card) to test; the first one's pictures are drawn")
     split: str = option("test", "test or train", choices=("test", "train"))
-    beside: bool = option(True, "test the dataset's newest teachers and students alone and distilled beside it")
-    teacher: str = option("", "a network to whose landmarks the mean distance (AKD) of the others is told")
-    mirror: bool = option(False, "test the weights with the mean about each face and its mirror image first")
+    compare_with_runs: bool = option(
+        True, "test the dataset's newest teachers and students alone and distilled beside it", also="--beside"
+    )
+    reference: str = option(
+        "", "a network to whose landmarks the mean distance (AKD) of the others is told", also="--teacher"
+    )
+    flip_test: bool = option(
+        False, "test the weights with the mean about each face and its mirror image first", also="--mirror"
+    )
     worst: int = option(20, "how many of the worst faces to draw", within=(1, math.inf))
     batch_size: int = option(32, "faces per step", within=(1, math.inf))
     output: str = option("", "folder of the results; the weights' run folder if left out")

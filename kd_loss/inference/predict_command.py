@@ -102,7 +102,7 @@ def run_predict(options: PredictOptions) -> list[Face]:
     fast = without_keras(weights)
     if fast == weights and weights.suffix in (".h5", ".keras") and weights.is_file():
         print(f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once")
-    predictor = load_predictor(fast, mirror=options.mirror)
+    predictor = load_predictor(fast, mirror=options.flip_test)
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
     claim(options.output, _files(pairs, isinstance(predictor, LandmarkPredictor)))
@@ -200,7 +200,7 @@ def _read(
 def _predict_video(
     video: Video, name: Path, predictor: Predictor, detector: Detector, options: PredictOptions
 ) -> list[Face]:
-    every = sys.maxsize if options.box else options.every  # the box is where the face is in the first frame
+    every = sys.maxsize if options.box else options.detect_every  # the box is where the face is in the first frame
     tracker = FaceTracker(
         predictor, detector, refine=options.refine, every=every, cutoff=options.smooth, rate=video.rate
     )
@@ -273,9 +273,10 @@ class PredictOptions(Options):
     refine: int = option(
         1, "how often a face that was found is cropped again from the landmarks found in it", within=(0, 10)
     )
-    mirror: bool = option(
+    flip_test: bool = option(
         False,
         "answer with the mean about a face and its mirror image: a little better, with a confidence, twice the time",
+        also="--mirror",
     )
     smooth: float = option(
         0.0,
@@ -284,9 +285,10 @@ class PredictOptions(Options):
         within=(0, math.inf),
         below=1e3,
     )
-    every: int = option(
-        10, "the detector looks at every so many frames; faces are followed in between", within=(1, math.inf)
-    )
+    detect_every: int = option(
+        10, "the detector looks at every so many frames; faces are followed in between", within=(1, math.inf),
+        also="--every",
+    )  # fmt: skip
     frames: int = option(0, "stop after so many frames; 0: at the end, or with Ctrl-C", within=(0, math.inf))
     video_pts: bool = option(False, "a .pts for each face of each frame too")
     show: bool = option(False, "show the frames in a window; q closes it")

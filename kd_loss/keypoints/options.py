@@ -71,7 +71,7 @@ class KeypointTestOptions(DatasetOptions):
     """Judge detectors by the annotated landmarks that a linear map reads from their keypoints."""
 
     weights: list[str] = option([], "detectors (.h5)", positional=True)
-    teacher: str = option("", "a detector to whose keypoints the distance (AKD) is told")
+    reference: str = option("", "a detector to whose keypoints the distance (AKD) is told", also="--teacher")
     dataset: str = option("w300", "prepared dataset with annotated faces")
     context: float = option(
         1.0, "the crop in units of the prepared one; its border has to reach that far", within=(0.5, 4)
@@ -94,7 +94,9 @@ class KeypointDistillationOptions(_TrainingOptions):
     loss: str = option(
         "L1", "L1: keypoints and Jacobians; L2: heatmaps as well; L3: the encoders' attention as well", choices=LOSSES
     )
-    letter: bool = option(False, "the terms of L2 and L3 as written: a mean over cells, attention of any length")
+    as_published: bool = option(
+        False, "the terms of L2 and L3 as written: a mean over cells, attention of any length", also="--letter"
+    )
     power: float = option(2.0, "of the features in the attention", above=0, below=100)
     init: str = option("", "weights to start from, of landmarks or keypoints: all but the heads")
 

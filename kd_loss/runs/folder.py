@@ -24,6 +24,13 @@ FREE_OPTIONS = (
     *("resume", "config", "workers", "name", "runs", "data"),
     *("devices", "distributed", "process", "processes"),
 )
+#: option in the configuration of a run of 0.1 -> what it is called now
+RENAMED = {
+    "set": "method_arg",
+    "cut": "output_stride",
+    "augment": "augment_strength",
+    "letter": "as_published",
+}
 #: of a run's record: the checksum of the weights that it started from, wherever they lie
 START = "start_sha256"
 #: checksums of a run's record -> what it means that one is another now
@@ -80,6 +87,7 @@ def _just_begun(folder: Path) -> bool:
 
 def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
     """What of a run's configuration is not what is asked for now, in words; empty where it is the same run."""
+    before = {RENAMED.get(key, key): value for key, value in before.items()}
     before = {"patience": 0, "warp": 1.0, **before}  # runs from before there was one
     then, now = ({} if not isinstance(d, dict) else d for d in (c.get("decided_by") for c in (before, options)))
     # of a run from before a checksum was recorded nothing is known; of its start the path has to do

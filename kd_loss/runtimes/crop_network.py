@@ -75,7 +75,7 @@ def mirrored(network: CropNetwork) -> CropNetwork:
     """
     scheme = network.card.scheme()
     if not scheme.mirrors:
-        raise UserError(f"--mirror: the mirror image of a face is no face of {network.card.dataset}")
+        raise UserError(f"--flip-test: the mirror image of a face is no face of {network.card.dataset}")
     turned = geometry.similarity(0.0, 1.0, (0, 0), True)
 
     def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

@@ -28,7 +28,7 @@ class TrainingOptions(DatasetOptions):
     dataset: str = option("w300", "prepared dataset: w300, cofw, wflw, synthetic or your own", group="data")
     extra_share: float | None = option(
         None,
-        "share of each epoch that faces of other archives (prepare --also) have; all of them if left out",
+        "share of each epoch that faces of other archives (prepare --extra-data) have; all of them if left out",
         within=(0, 1),
         below=1,
     )
@@ -44,7 +44,10 @@ class TrainingOptions(DatasetOptions):
     head: str = option(
         "heatmap", "heatmap: a map per landmark and a soft-argmax; pooled: as in the paper", choices=HEADS
     )
-    cut: str = option("", "where the backbone ends: P3, P4 or P5, the whole; P4 for heatmaps if left out", choices=CUTS)
+    output_stride: str = option(
+        "", "where the backbone ends: P3, P4 or P5 (8, 16 or 32 times smaller than the input; the whole); P4 for "
+        "heatmaps if left out", choices=CUTS, also="--cut",
+    )  # fmt: skip
     alpha: float = option(1.0, "width multiplier, for architectures that have one", within=(0.1, 2))
     dropout: float | None = option(
         None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out", within=(0, 1), below=1
@@ -53,8 +56,8 @@ class TrainingOptions(DatasetOptions):
         "none", "weights of the backbone that others trained", choices=("none", "imagenet", "noisy-student")
     )
     init: str = option(
-        "", "weights to start from, of another size, head, cut or dataset: what the two have in common is taken; "
-        "teacher: those of a student's tough teacher",
+        "", "weights to start from, of another size, head, output stride or dataset: what the two have in common is "
+        "taken; teacher: those of a student's tough teacher",
     )  # fmt: skip
     epochs: int = option(150, "passes over the training faces", above=0, below=1e9, group="training")
     batch_size: int = option(32, "faces per step", above=0, below=1e9)
@@ -68,15 +71,16 @@ class TrainingOptions(DatasetOptions):
         below=1e6,
     )
     seed: int = option(0, "of weights, order and augmentation", within=(0, 2**32 - 1))
-    augment: float = option(
-        1.0, "strength of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring", within=(0, 3)
-    )
+    augment_strength: float = option(
+        1.0, "of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring", within=(0, 3),
+        also="--augment",
+    )  # fmt: skip
     shift: float | None = option(
         None, "largest shift of the crop, as a share of its side, e.g. 0.12 for crops from a detector's boxes; "
-        "6 % times --augment if left out", within=(0, 0.5)
+        "6 % times --augment-strength if left out", within=(0, 0.5)
     )  # fmt: skip
     scale: float | None = option(
-        None, "largest relative change of its scale; 12 % times --augment if left out", within=(0, 0.5)
+        None, "largest relative change of its scale; 12 % times --augment-strength if left out", within=(0, 0.5)
     )
     workers: int = option(2, "threads that make batches", within=(1, 256))
     precision: str = option("float32", "of the arithmetic; mixed where the device gains from it", choices=PRECISIONS)
@@ -99,8 +103,8 @@ class TrainingOptions(DatasetOptions):
 class TeacherOptions(TrainingOptions):
     """Train the teachers of a dataset: tough on the landmarks, tolerant on the soft landmarks."""
 
-    teacher: str = option(
-        "both", "which to train, both one after the other", flag="--role", also="--teacher",
+    role: str = option(
+        "both", "which to train, both one after the other", also="--teacher",
         choices=("tough", "tolerant", "both"), group="teachers",
     )  # fmt: skip
     arch: str = option(
@@ -115,7 +119,9 @@ class DistillationOptions(TrainingOptions):
 
     arch: str = option("mobileNetV2", "backbone of the student: mobileNetV2 or any of the teachers'", group="network")
     plugin: list[str] = option([], "Python files with methods of your own", group="methods")
-    set: list[str] = option([], "parameters of the methods, e.g. kd_loss.variant=code srrl.beta=0.5")
+    method_arg: list[str] = option(
+        [], "parameters of the methods, e.g. kd_loss.variant=code srrl.beta=0.5", also="--set"
+    )
     tough: str = option("", "weights of the tough teacher; found by itself if left out", group="teachers")
     tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")
     teacher: list[str] = option(
@@ -161,7 +167,8 @@ class StudentOptions(DistillationOptions):
 
     method: list[str] = option(
         ["kd_loss"], f"{', '.join(METHOD_NAMES)} (see kd-loss methods), or one of --plugin; several with weights, "
-        "kd_loss:1 srrl:0.1; @ says whom one listens to: srrl@tough:0.1; 'srrl(beta=0.5)' is --set srrl.beta=0.5 of it",
+        "kd_loss:1 srrl:0.1; @ says whom one listens to: srrl@tough:0.1; 'srrl(beta=0.5)' is --method-arg "
+        "srrl.beta=0.5 of it",
         group="methods",
     )  # fmt: skip
     stages: list[str] = option(

@@ -22,7 +22,7 @@ def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:
     folder = options.runs / options.dataset / options.name
     if not (folder / "config.json").is_file():
         return
-    methods = parse_methods(options.method, options.set)
+    methods = parse_methods(options.method, options.method_arg)
     options = with_start(options, methods, dataset.folder.name)
     before = read_json(folder / "config.json", "the configuration of the run")
     now = {
@@ -53,7 +53,7 @@ def _decided_by(before: dict[str, Any], options: StudentOptions, dataset: Prepar
     teachers: Any = decided.get("teachers")
     teachers = teachers if isinstance(teachers, dict) else {}
     today = {}
-    files = teacher_files(options, parse_methods(options.method, options.set), dataset.folder.name)
+    files = teacher_files(options, parse_methods(options.method, options.method_arg), dataset.folder.name)
     for role, (texts, _) in files.items():
         known = teachers.get(role)
         members = known if isinstance(known, list) else [known]  # several networks are a list

@@ -124,7 +124,7 @@ class Training:
             size=faces.size,
             role=self.role,
             head=options.head,
-            cut=options.cut or ("P5" if options.head == "pooled" else "P4"),
+            cut=options.output_stride or ("P5" if options.head == "pooled" else "P4"),
             margin=self.dataset.manifest["crop"]["margin"],
             calibration=self.dataset.manifest.get("calibration", {}),
             training={

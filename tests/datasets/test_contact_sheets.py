@@ -47,7 +47,7 @@ def test_prepare_leaves_the_sheets_and_show_draws_them_again(tmp_path, capsys):
     )
     assert cv2.imread(str(paths[0])).shape == (LARGE + SMALL, 2 * LARGE, 3)
     before = (folder / "augmented.png").read_bytes()
-    run_show(ShowOptions(dataset="synthetic", data=tmp_path, augment=0))
+    run_show(ShowOptions(dataset="synthetic", data=tmp_path, augment_strength=0))
     assert (folder / "augmented.png").read_bytes() != before
     run_show(ShowOptions(dataset="synthetic", data=tmp_path))
     assert (folder / "augmented.png").read_bytes() == before
@@ -69,7 +69,8 @@ def test_faces_that_are_annotated_in_part(synthetic):
 
 
 @pytest.mark.parametrize(
-    ("values", "message"), [({"count": 0}, "--count 0"), ({"augment": 9.0}, "--augment"), ({"seed": -1}, "--seed")]
+    ("values", "message"),
+    [({"count": 0}, "--count 0"), ({"augment_strength": 9.0}, "--augment-strength"), ({"seed": -1}, "--seed")],
 )
 def test_senseless_options(values, message):
     with pytest.raises(UserError, match=message):

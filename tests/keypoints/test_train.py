@@ -91,7 +91,7 @@ def test_a_resumed_training_ends_in_the_same_weights(run, clips, tmp_path, monke
 @pytest.mark.parametrize(("loss", "letter"), [("L1", False), ("L3", True), ("L3", False)])
 def test_a_student_comes_nearer_to_its_teacher(run, clips, tmp_path, loss, letter):
     options = KeypointDistillationOptions(
-        teacher=str(run / "best.h5"), data=str(clips), arch="tiny", width=0.5, loss=loss, letter=letter,
+        teacher=str(run / "best.h5"), data=str(clips), arch="tiny", width=0.5, loss=loss, as_published=letter,
         epochs=3, batch_size=5, learning_rate=3e-3, validation=0.0, runs=tmp_path,
     )  # fmt: skip
     folder = run_distil_keypoints(options)

@@ -93,7 +93,7 @@ def test_kd_loss_learns_poses(student):
 
 def test_methods_work_unchanged(options):
     every = ["imitation", "min", "bound", "pil", "ail", "aht", "srrl", "rkd"]
-    folder = train_student(dataclasses.replace(options, method=every, set=["aht.attend=False"]), tell=silent)
+    folder = train_student(dataclasses.replace(options, method=every, method_arg=["aht.attend=False"]), tell=silent)
     [row] = read_history(folder / "history.csv")
     assert {"ail.imitation", "aht.imitation", "srrl.regression"} <= row.keys()
     assert all(np.isfinite(v) for v in row.values())
@@ -101,7 +101,7 @@ def test_methods_work_unchanged(options):
 
 def test_two_stages_with_attention(options):
     staged = dataclasses.replace(
-        options, stages=["aht=1", "ail=1@embedding"], set=["aht.alpha=0.0"], name="staged", method=["none"]
+        options, stages=["aht=1", "ail=1@embedding"], method_arg=["aht.alpha=0.0"], name="staged", method=["none"]
     )
     folder = train_student(staged, tell=silent)
     assert folder.name == "staged"
@@ -128,7 +128,7 @@ def test_landmarks_and_pnp_as_a_teacher(options, data):
         train_student(dataclasses.replace(mine, teacher=[f"mine={function}:points"]), tell=silent)
     metrics = run_test(
         EvaluationOptions(
-            weights=[str(landmarks)], dataset="pose_synthetic", beside=False, data=data, runs=options.runs,
+            weights=[str(landmarks)], dataset="pose_synthetic", compare_with_runs=False, data=data, runs=options.runs,
             output=str(options.runs / "pnp"),
         )
     )  # fmt: skip
@@ -181,7 +181,11 @@ def test_what_is_of_points_in_a_plane_is_refused(options):
 def test_a_report_of_poses(student, data, options):
     metrics = run_test(
         EvaluationOptions(
-            weights=[str(student / "best.h5")], dataset="pose_synthetic", beside=False, data=data, runs=options.runs
+            weights=[str(student / "best.h5")],
+            dataset="pose_synthetic",
+            compare_with_runs=False,
+            data=data,
+            runs=options.runs,
         )
     )
     [network] = metrics["networks"]
