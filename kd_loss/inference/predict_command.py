@@ -19,9 +19,10 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from kd_loss.detection import FixedBox, WholePicture, open_detector
 from kd_loss.detection.choice import DETECTORS
+from kd_loss.inference.base import Detector
 from kd_loss.inference.output import CsvTable, Face, VideoWriter, csv_header, csv_row, write_picture
 from kd_loss.inference.pose import FacePose, PosePredictor, load_predictor
-from kd_loss.inference.predictor import Detector, LandmarkPredictor
+from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
 from kd_loss.inference.weights import default_weights, without_keras

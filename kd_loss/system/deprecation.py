@@ -50,17 +50,20 @@ class RenamedAttribute:
         self.new, self.removed_in = new, removed_in
 
     def __set_name__(self, owner: type, name: str) -> None:
-        self.old = f"{owner.__name__}.{name}"
+        self.old = name
 
     def __get__(self, instance: object, owner: type) -> Any:
         if instance is None:
             return self
-        warn_renamed(self.old, self.new, self.removed_in)
+        warn_renamed(f"{type(instance).__name__}.{self.old}", self.new, self.removed_in)
         return getattr(instance, self.new)
 
 
 def renamed_keywords(*, removed_in: str = REMOVED_IN, **names: str) -> Callable[[F], F]:
     """Decorator of a function, or of a dataclass, that still takes keywords by their old names.
+
+    Both names at once are a `TypeError`; of a dataclass the old one counts, since `dataclasses.replace` adds all fields
+    that it is not given.
 
     Args:
         removed_in: the release that no longer knows them.
@@ -73,11 +76,12 @@ def renamed_keywords(*, removed_in: str = REMOVED_IN, **names: str) -> Callable[
     0.5
     """
 
-    def current(words: dict[str, Any], name: str) -> dict[str, Any]:
+    def current(words: dict[str, Any], name: str, of_class: bool) -> dict[str, Any]:
         for old in names.keys() & words.keys():
             new = names[old]
-            if new in words:
+            if new in words and not of_class:
                 raise TypeError(f"{name}() got {new} and {old}, its old name")
+            words = {key: value for key, value in words.items() if key != new}
             warn_renamed(f"{name}({old}=…)", f"{new}=…", removed_in, stacklevel=4)
             words = {new if key == old else key: value for key, value in words.items()}
         return words
@@ -87,7 +91,7 @@ def renamed_keywords(*, removed_in: str = REMOVED_IN, **names: str) -> Callable[
 
         @functools.wraps(function)
         def wrapper(*arguments: Any, **words: Any) -> Any:
-            return function(*arguments, **current(words, target.__name__))
+            return function(*arguments, **current(words, target.__name__, isinstance(target, type)))
 
         if isinstance(target, type):
             target.__init__ = wrapper  # type: ignore[misc]

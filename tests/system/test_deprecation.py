@@ -101,9 +101,17 @@ def test_attributes_methods_and_keywords_of_a_class():
         assert face.box == (1, 2)
     with pytest.warns(RenamedWarning, match=r"Face\.around is now landmark_box"):
         assert face.around() == 3
-    with pytest.raises(TypeError, match="got crop_box and box, its old name"):
-        Face(box=(1, 2), crop_box=(1, 2))
-    assert Face((1, 2)) == face == replace(face, crop_box=(1, 2))
+    with pytest.warns(RenamedWarning):
+        assert replace(face, box=(3, 4)) == Face((3, 4)) == replace(face, crop_box=(3, 4))
+
+
+def test_both_names_at_once():
+    @renamed_keywords(room="border")
+    def crop(border=0.0):
+        return border
+
+    with pytest.raises(TypeError, match=r"crop\(\) got border and room, its old name"):
+        crop(room=1, border=1)
 
 
 def test_commands_show_old_names_on_standard_error(capsys):

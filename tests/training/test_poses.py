@@ -257,10 +257,10 @@ def test_a_head_is_cropped_where_training_saw_it(student):
     face = FacePose(
         np.eye(3), (50 + x * side, 40 + y * side), side * float(np.exp(-depth)), (0, -10, side, side), scheme, 0.15
     )
-    left, top, length, _ = face.around()
+    left, top, length, _ = face.landmark_box()
     np.testing.assert_allclose([left + length / 2, top + length / 2, length * 1.3], [50, 40, side])
     assert face.plausible()
-    assert not dataclasses.replace(face, box=(60, -10, side, side)).plausible()
+    assert not dataclasses.replace(face, crop_box=(60, -10, side, side)).plausible()
     assert to_vectors(face.rotation).max() == 0
 
 
