@@ -33,7 +33,7 @@ def subset_table(results: Sequence[Result], normaliser: str, published: bool) ->
         rows.append(
             [
                 result.name,
-                *(f"{score[name].nme:.2f}" for name in names),
+                *(f"{score[name].mean:.2f}" for name in names),
                 f"{full.low:.2f}…{full.high:.2f}",
                 f"{full.fr_08:.2f}",
                 f"{full.fr_10:.2f}",

@@ -182,7 +182,7 @@ def _row(
         "bytes": sum(p.stat().st_size for p in files),
         "max": largest,
         "mean": mean,
-        "nme": faces.nme(predicted),
+        card.scheme().metric: faces.error(predicted),
     }
 
 
@@ -198,7 +198,7 @@ def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, card: Card) 
             f"{row['bytes'] / 1e6:.2f}",
             f"{row['max']:.3f}",
             f"{row['mean']:.4f}",
-            "–" if row["nme"] is None else f"{row['nme']:.3f}",
+            "–" if row[scheme.metric] is None else f"{row[scheme.metric]:.3f}",
         ]
         for row in rows
     ]
