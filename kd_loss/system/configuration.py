@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import inspect
 import json
 import math
 import os
@@ -24,6 +25,9 @@ from kd_loss.system.deprecation import warn_renamed
 from kd_loss.system.errors import UserError, choose
 
 T = TypeVar("T")
+
+#: upper bounds from here on only keep a computation from overflowing: help need not name them
+_GUARD = 10_000
 
 #: what a run's `config.json` holds beside the options that made it, and options that are not for a file
 _OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
@@ -81,6 +85,11 @@ class _TakesOldNames(type):
                     warn_renamed(f"{cls.__name__}({old}=…)", f"{new}=…")
                     values[new] = values.pop(old)
             return super().__call__(*arguments, **values)
+
+        @property
+        def __signature__(cls) -> inspect.Signature:
+            whole = inspect.signature(cls.__init__)
+            return whole.replace(parameters=list(whole.parameters.values())[1:])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -178,7 +187,9 @@ def add_options(parser: Parser, cls: type) -> None:
         factory = field.default_factory
         default = field.default if factory is dataclasses.MISSING else factory()
         value = " ".join(map(str, default)) if isinstance(default, list) else default
-        notes = [_range_of(field.metadata)] + ([] if default in (None, "", [], False) else [f"default {value}"])
+        notes = [_range_of(field.metadata, guards=False)] + (
+            [] if default in (None, "", [], False) else [f"default {value}"]
+        )
         shown = f" ({'; '.join(filter(None, notes))})" if any(notes) else ""
         text = (field.metadata["help"] + shown).replace("%", "%%")
         if field.metadata["positional"]:
@@ -204,14 +215,28 @@ def add_options(parser: Parser, cls: type) -> None:
         parser.usage = " ".join(["%(prog)s", "[options]", *(f"[{name} …]" for name in positional)])
 
 
-def _range_of(metadata: Mapping[str, Any]) -> str:
-    """What numbers an option takes, in words; empty where any."""
+def _range_of(metadata: Mapping[str, Any], guards: bool = True) -> str:
+    """What numbers an option takes, in words; empty where any.
+
+    `guards`: with upper bounds of `_GUARD` or more.
+    """
+    low, high = metadata["within"] or (-math.inf, math.inf)
+    above, below = metadata["above"], metadata["below"]
+    if not guards:
+        high = math.inf if high >= _GUARD else high
+        below = None if below is not None and below >= _GUARD else below
+    if below is not None and below <= high:  # `0 or more, below 1`, not `0…1, below 1`
+        high = math.inf
     words = []
-    if metadata["within"]:
-        low, high = metadata["within"]
-        words.append(f"{low:g} or more" if high == math.inf else f"{low:g}…{high:g}")
-    words += [f"{side} {metadata[side]:g}" for side in ("above", "below") if metadata[side] is not None]
+    if low > -math.inf:
+        words.append(f"{_number(low)} or more" if high == math.inf else f"{_number(low)}…{_number(high)}")
+    words += [f"{side} {_number(end)}" for side, end in (("above", above), ("below", below)) if end is not None]
     return ", ".join(words)
+
+
+def _number(value: float) -> str:
+    """A bound as people write it: 4,294,967,295, not 4.29497e+09."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:g}"
 
 
 def _declared_values(options: Options) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from kd_loss.datasets.prepared import open_dataset
+from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 
@@ -42,7 +43,10 @@ class TrainingOptions(DatasetOptions):
         group="network",
     )
     head: str = option(
-        "heatmap", "heatmap: a map per landmark and a soft-argmax; pooled: as in the paper", choices=HEADS
+        "",
+        "heatmap: a map per landmark and a soft-argmax; pooled: as in the paper; heatmap for landmarks and pooled "
+        "for poses if left out",
+        choices=HEADS,
     )
     output_stride: str = option(
         "", "where the backbone ends: P3, P4 or P5 (8, 16 or 32 times smaller than the input; the whole); P4 for "
@@ -179,6 +183,11 @@ class StudentOptions(DistillationOptions):
 
 
 T = TypeVar("T", bound=TrainingOptions)
+
+
+def with_head(options: T, scheme: Scheme) -> T:
+    """The options with the head that is meant where none is given: heatmaps are of points in a plane."""
+    return options if options.head else replace(options, head="heatmap" if scheme.shape[1] == 2 else "pooled")
 
 
 def checked(options: T) -> T:

@@ -39,7 +39,7 @@ from kd_loss.training.callbacks import (
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.faces import TrainingFaces, Unlabelled
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
-from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.options import StudentOptions, TeacherOptions, with_head
 from kd_loss.training.precise_batch_norm import TrueStatistics
 from kd_loss.training.processes import Processes
 from kd_loss.training.teachers.teacher import RecordedTeacher, Teacher
@@ -86,6 +86,9 @@ class Training:
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     processes: Processes = dataclasses.field(default_factory=Processes)
     tell: Tell = print
+
+    def __post_init__(self) -> None:
+        self.options = with_head(self.options, self.dataset.spec)
 
     def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Path:
         """Train and return the run folder, with `best.h5` in it.

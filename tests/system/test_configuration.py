@@ -122,7 +122,7 @@ def test_choices_are_found_whatever_their_case_and_named_once():
         (["--head", "heatmaps"], "unknown head 'heatmaps': did you mean 'heatmap'"),
         (["--formats", "onnx", "pdf"], "unknown formats 'pdf'"),
         (["--cut", "P9"], "unknown cut 'P9'"),
-        (["--share", "1"], "--share 1 is out of range: 0…1, below 1"),
+        (["--share", "1"], "--share 1 is out of range: 0 or more, below 1"),
         (["--share", "-0.1"], "--share -0.1 is out of range"),
         (["--share", "nan"], "--share nan is out of range"),
         (["--rate", "0"], "--rate 0 is out of range: above 0"),
@@ -145,7 +145,26 @@ def test_help_shows_choices_and_ranges(capsys):
         parse(Declared, ["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "--head {heatmap,pooled}" in text
-    assert "(0…1, below 1; default 0.5)" in text
+    assert "(0 or more, below 1; default 0.5)" in text
+
+
+def test_help_says_no_bound_that_only_guards(capsys):
+    @dataclass(frozen=True)
+    class Guarded(configuration.Options):
+        seed: int = option(0, "seed", within=(0, 2**32 - 1))
+        epochs: int = option(150, "epochs", above=0, below=1e9)
+        size: int = option(64, "side", within=(32, 1024))
+        batch: int = option(32, "faces", within=(1, 256))
+
+    with pytest.raises(SystemExit):
+        parse(Guarded, ["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "seed (0 or more)" in text
+    assert "epochs (above 0; default 150)" in text
+    assert "side (32…1,024; default 64)" in text
+    assert "faces (1…256; default 32)" in text
+    with pytest.raises(UserError, match="--seed -1 is out of range: 0…4,294,967,295"):
+        parse(Guarded, ["--seed", "-1"])
 
 
 def test_help_has_headings_and_a_short_usage(capsys):

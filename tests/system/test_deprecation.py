@@ -1,5 +1,6 @@
 """Old names keep working, and each says its new one."""
 
+import inspect
 import warnings
 from dataclasses import dataclass, replace
 
@@ -62,6 +63,7 @@ def test_help_names_the_new_ones_alone(capsys):
 
 
 def test_old_keywords_and_attributes_of_options():
+    assert list(inspect.signature(Crops).parameters) == ["config", "border", "compare_with_runs", "method_arg"]
     with pytest.warns(RenamedWarning, match=r"Crops\(room=…\) is now border=…"):
         options = Crops(room=0.5)
     with pytest.warns(RenamedWarning, match=r"Crops\.room is now border"):

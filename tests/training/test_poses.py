@@ -22,7 +22,7 @@ from kd_loss.runs.history import read_history
 from kd_loss.runtimes.crop_network import open_network
 from kd_loss.schemes.pose import POSES, PoseScheme
 from kd_loss.system.errors import UserError
-from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.options import StudentOptions, TeacherOptions, with_head
 from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers
 
@@ -166,6 +166,14 @@ def test_photographs_without_poses_take_part(options, data, tmp_path, monkeypatc
     crops = [np.load(path) for path in sorted((options.runs / "pose_synthetic" / "unlabelled").glob("*/images.npy"))]
     assert len(crops) == 2
     assert not np.array_equal(crops[0], crops[1])
+
+
+def test_a_network_for_poses_has_a_pooled_head_by_itself(options):
+    data = options.data
+    poses, faces = (open_dataset(name, data).spec for name in ("pose_synthetic", "synthetic"))
+    plain = StudentOptions()
+    assert (with_head(plain, poses).head, with_head(plain, faces).head) == ("pooled", "heatmap")
+    assert with_head(dataclasses.replace(plain, head="heatmap"), poses).head == "heatmap"  # which is refused
 
 
 def test_what_is_of_points_in_a_plane_is_refused(options):
