@@ -51,7 +51,7 @@ class PoseResult:
         """
         scheme = split.spec
         assert isinstance(scheme, PoseScheme)
-        predicted, truth = scheme.raw(targets), scheme.raw(split.landmarks)
+        predicted, truth = scheme.raw(targets), scheme.raw(split.target)
         return cls(split=split, scheme=scheme, predicted=predicted, truth=truth, **about)
 
     @cached_property

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kd_loss.datasets.checks import target_array
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.system.errors import UserError, check_name, disk_error
 from kd_loss.system.files import is_temporary, read_json, sha256, write_json
@@ -114,7 +115,8 @@ def _change(key: str, before: Any, now: Any) -> str:
 
 def data_record(dataset: PreparedDataset, soft: bool = False) -> dict[str, str]:
     """The checksums of what a training sees of a dataset; `soft`: of a tolerant teacher's targets, too."""
-    names = {"data_sha256": "landmarks", "pictures_sha256": "images", **({"soft_sha256": "soft"} if soft else {})}
+    target = target_array(dataset.folder / "train", dataset.spec)
+    names = {"data_sha256": target, "pictures_sha256": "images", **({"soft_sha256": "soft"} if soft else {})}
     known = dataset.manifest["sha256"]
     return {key: known[f"train/{name}.npy"] for key, name in names.items() if f"train/{name}.npy" in known}
 

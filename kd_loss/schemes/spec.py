@@ -48,6 +48,7 @@ class DatasetSpec:
             subject's right half, which `same` describes; otherwise the mirrored points are meant.
     """
 
+    array: ClassVar[str] = "landmarks"
     outputs: ClassVar[str] = "(B, K, 2) as (x, y), −0.5…0.5 across the crop"
     metric: ClassVar[str] = "nme"
     metric_words: ClassVar[str] = "NME in %"

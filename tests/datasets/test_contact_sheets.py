@@ -65,7 +65,7 @@ def test_faces_that_are_annotated_in_part(synthetic):
     split = synthetic.split("train")
     landmarks = np.array(split.landmarks)
     landmarks[:, :20] = np.nan
-    assert crop_sheet(dataclasses.replace(split, landmarks=landmarks), 3).shape == (LARGE + SMALL, 2 * LARGE, 3)
+    assert crop_sheet(dataclasses.replace(split, target=landmarks), 3).shape == (LARGE + SMALL, 2 * LARGE, 3)
 
 
 @pytest.mark.parametrize(

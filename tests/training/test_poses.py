@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from kd_loss.export.export_command import ExportOptions, run_export
 from kd_loss.imaging.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
 from kd_loss.inference.predict_command import PredictOptions, run_predict
 from kd_loss.networks import Card, load_network
+from kd_loss.runs.folder import data_record
 from kd_loss.runs.history import read_history
 from kd_loss.runtimes.crop_network import open_network
 from kd_loss.schemes.pose import POSES, PoseScheme
@@ -61,12 +63,12 @@ def student(options):
 def test_a_prepared_pose_is_the_drawn_one(data):
     dataset = open_dataset("pose_synthetic", data)
     split, drawn = dataset.split("train"), open_dataset("synthetic", data).split("train")
-    assert split.landmarks.shape == (40, 2, 3)
+    assert split.target.shape == (40, 2, 3)
     np.testing.assert_array_equal(split.images, drawn.images)
-    np.testing.assert_allclose(split.landmarks.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(split.landmarks.std(axis=0), 1, atol=1e-4)
+    np.testing.assert_allclose(split.target.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(split.target.std(axis=0), 1, atol=1e-4)
     archive = draw_poses(POSES["pose_synthetic"], 40, 48, 0.15, 0)
-    raw = split.spec.raw(split.landmarks)
+    raw = split.spec.raw(split.target)
     truth = np.stack([sample.place.rotation for sample in archive.samples[:40]])
     assert geodesic(to_matrices(raw[:, 0]), truth).max() < 0.01
     for index in (0, 7):
@@ -77,6 +79,24 @@ def test_a_prepared_pose_is_the_drawn_one(data):
     manifest = json.loads((data / "pose_synthetic" / "manifest.json").read_text())
     assert manifest["spec"]["kind"] == "pose"
     assert "focal length 4 crop sides" in manifest["spec"]["camera"]
+
+
+def test_poses_lie_in_target_npy_and_those_of_0_1_are_read(data, tmp_path):
+    """Up to 0.1 their file was called as that of landmarks; a run of then keeps its checksum."""
+    dataset = open_dataset("pose_synthetic", data)
+    split = dataset.split("train")
+    assert sorted(p.name for p in split.folder.glob("*.npy") if p.stem in ("target", "landmarks")) == ["target.npy"]
+    old = tmp_path / "pose_synthetic"
+    shutil.copytree(dataset.folder, old)
+    manifest = json.loads((old / "manifest.json").read_text())
+    for name in ("train", "test"):
+        (old / name / "target.npy").rename(old / name / "landmarks.npy")
+        manifest["sha256"][f"{name}/landmarks.npy"] = manifest["sha256"].pop(f"{name}/target.npy")
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    before = open_dataset("pose_synthetic", tmp_path)
+    np.testing.assert_array_equal(before.split("train").target, split.target)
+    assert data_record(before, soft=True) == data_record(dataset, soft=True)
+    assert len(data_record(before, soft=True)) == 3
 
 
 def test_kd_loss_learns_poses(student):
