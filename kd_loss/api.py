@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kd_loss.cli import COMMANDS, resolve
-from kd_loss.system.configuration import from_keywords
+from kd_loss.system.configuration import fields_of, from_keywords
 from kd_loss.system.errors import UserError
 from kd_loss.system.terminal import quiet_stderr
 
@@ -30,7 +30,7 @@ def _documented(command: str) -> Callable[[F], F]:
     """Decorator: the command's options as the function's signature and at the end of its docstring."""
 
     def add(function: F) -> F:
-        fields = dataclasses.fields(resolve(COMMANDS[command].options))
+        fields = fields_of(resolve(COMMANDS[command].options))
         parameters, lines = [], []
         for field in sorted(fields, key=lambda field: not field.metadata["positional"]):
             first = field.metadata["positional"]
@@ -53,12 +53,11 @@ def _run(command: str, first: tuple[Any, ...], options: dict[str, Any], **more: 
     cls, name = resolve(COMMANDS[command].options), command.replace("-", "_")
     unnamed = [field.name for field in dataclasses.fields(cls) if field.metadata["positional"]]
     if first and (not unnamed or unnamed[0] in options):
-        raise UserError(f"{name} takes its options by name, e.g. {name}({dataclasses.fields(cls)[0].name}=…)")
+        raise UserError(f"{name} takes its options by name, e.g. {name}({fields_of(cls)[0].name}=…)")
     if len(first) > 1:
         raise UserError(f"{name} takes several {unnamed[0]} as one list")
     chosen = from_keywords(cls, {**options, **dict(zip(unnamed, first, strict=False))}, name)
-    if hasattr(chosen, "check"):
-        chosen.check()
+    chosen.check()
     with quiet_stderr():
         function = resolve(COMMANDS[command].function)
     return function(chosen, **more)

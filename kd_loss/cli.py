@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from kd_loss.system.configuration import Parser, add_options, build, parse
+from kd_loss.system.deprecation import old_names_shown
 from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.terminal import (
     WithoutTensorFlow,
@@ -179,9 +180,9 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     options_class = resolve(command.options)
     parser = Parser(prog=prog, description=(options_class.__doc__ or "").strip(), allow_abbrev=False)
     add_options(parser, options_class)
-    options = build(options_class, vars(parser.parse_args(argv)))
-    if hasattr(options, "check"):
-        options.check()  # what can be said before the imports, which take seconds
+    with old_names_shown():
+        options = build(options_class, vars(parser.parse_args(argv)))
+    options.check()  # what can be said before the imports, which take seconds
     if command.light and not getattr(options, "plugin", []) and "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "numpy"
         sys.meta_path.insert(0, WithoutTensorFlow())
@@ -236,7 +237,13 @@ def main() -> NoReturn:
 
 def run_tool(options: type, function: Callable[[Any], object], prog: str) -> NoReturn:
     """A maintainers' tool as a script: its command line, with the errors and the exit codes of a command."""
-    _guard(lambda: function(parse(options, sys.argv[1:], prog=prog)))
+
+    def run() -> None:
+        with old_names_shown():
+            chosen: Any = parse(options, sys.argv[1:], prog=prog)
+        function(chosen)
+
+    _guard(run)
 
 
 def run_command(name: str) -> NoReturn:

@@ -33,12 +33,12 @@ def in_a_new_process(code, **environment):
 
 def test_the_import_is_light():
     code = (
-        "import sys, time; start = time.perf_counter(); import kd_loss; took = time.perf_counter() - start\n"
+        "import sys; import kd_loss\n"
         "assert not {'numpy', 'cv2', 'keras', 'tensorflow', 'jax'} & set(sys.modules)\n"
         "assert 'LandmarkPredictor' in dir(kd_loss)\n"
-        "print(took)"
+        "print(*sorted(name for name in sys.modules if name.startswith('kd_loss.')))"
     )
-    assert min(float(in_a_new_process(code).stdout) for _ in range(3)) < 0.05
+    assert in_a_new_process(code).stdout.split() == ["kd_loss.system", "kd_loss.system.versions"]
 
 
 def test_a_predictor_needs_no_keras_and_prints_nothing(tmp_path):
@@ -92,7 +92,7 @@ def test_what_is_wrong_is_one_line(call, message):
 
 def test_values_as_python_has_them(tmp_path):
     manifest = api.prepare(
-        dataset="synthetic", count=np.int64(8), size=32, data=str(tmp_path), margin=np.float32(0.25), room=1
+        dataset="synthetic", count=np.int64(8), size=32, data=str(tmp_path), margin=np.float32(0.25), border=1
     )
     assert manifest["counts"] == {"train": {"train": 8}, "test": {"test": 2}}
     assert manifest["crop"] == {"rule": "square around the landmark box", "margin": 0.25, "border": 32}

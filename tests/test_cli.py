@@ -144,6 +144,13 @@ def test_older_names_of_commands_and_options(tmp_path):
     from kd_loss.training.options import TeacherOptions
 
     for argv in (["--role", "tough"], ["--teacher", "tough"]):
-        assert parse(TeacherOptions, argv).teacher == "tough"
+        assert parse(TeacherOptions, argv).role == "tough"
     for name in ("role", "teacher"):
-        assert from_keywords(TeacherOptions, {name: "tough"}, "train_teacher").teacher == "tough"
+        assert from_keywords(TeacherOptions, {name: "tough"}, "train_teacher").role == "tough"
+
+
+def test_an_older_name_of_an_option_is_told_in_one_line(tmp_path):
+    done = run("prepare", "--dataset", "synthetic", "--count", "4", "--size", "16", "--room", "0", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == "warning: --room is now --border; the old name goes in 0.3"
+    assert done.stderr.count("warning:") == 1

@@ -27,7 +27,7 @@ def test_a_method_from_outside_the_package(data_folder, tmp_path):
     runs = tmp_path / "runs"
     train_teachers(TeacherOptions(arch="tiny", runs=runs, **common), tell=lambda _: None)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in {**common, "runs": runs}.items()]
-    mine = ["--plugin", "mine.py", "agree.py", "--method", "halfway", "agree:0.5", "--set", "halfway.share=0.3"]
+    mine = ["--plugin", "mine.py", "agree.py", "--method", "halfway", "agree:0.5", "--method-arg", "halfway.share=0.3"]
     mine += ["agree.hint=0.1"]
     subprocess.run(
         [sys.executable, "-m", "kd_loss", "train-student", *mine, *options],

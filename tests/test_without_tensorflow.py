@@ -28,7 +28,7 @@ JOB = """
 
     small = "--dataset synthetic --alpha 0.35 --size 32 --epochs 1 --batch-size 8 --head pooled"
     run("prepare --dataset synthetic --size 48 --count 40")
-    run(f"train-teacher {small} --teacher tough --arch mobileNetV2")
+    run(f"train-teacher {small} --role tough --arch mobileNetV2")
     run(f"train-student {small} --method srrl")
     run("test --dataset synthetic --weights runs/synthetic/student-srrl/best.h5")
     face = open_dataset("synthetic", Path("data")).split("test").images[0]

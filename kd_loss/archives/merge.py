@@ -14,7 +14,7 @@ from kd_loss.system.errors import UserError
 def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
     """Points (M, 2) of one scheme as points (K, 2) of another, NaN where the first has none of the kind.
 
-    >>> from kd_loss.schemes.spec import CFP30, W300
+    >>> from kd_loss.schemes.benchmarks import CFP30, W300
     >>> half = np.arange(60.0).reshape(30, 2)
     >>> translate(half, CFP30, W300)[[36, 45]].tolist()      # the right eye is seen, the left one is not
     [[24.0, 25.0], [nan, nan]]
@@ -45,7 +45,7 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
     if indices is None or any(i is not None and i >= spec.points for i in indices):
         known = ", ".join(more.same) or "none"
         raise UserError(
-            f"--also {more.name}: that scheme does not say which points of '{spec.name}' its own are (it knows: "
+            f"--extra-data {more.name}: that scheme does not say which points of '{spec.name}' its own are (it knows: "
             f'{known}); give a spec with "same": {{"{spec.name}": [an index or null for each of its points]}}'
         )
     samples: list[Sample] = [

@@ -24,7 +24,7 @@ from kd_loss.evaluation.plots import ced_plot
 from kd_loss.evaluation.report import print_table, published_tables, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.history import read_history
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
 from kd_loss.system.ownership import claim
@@ -48,7 +48,6 @@ from kd_loss.training.train_student import plan_student, train_student
 
 def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) -> None:
     """Refuse what is wrong with the methods, their settings and teachers before any training."""
-    check_values(options)
     load_plugins(options.plugin)
     names = [student_options(options, method, options.seed, folder).name for method in options.methods]
     for number, name in enumerate(names):
@@ -57,9 +56,9 @@ def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) 
             raise UserError(f"--methods names a method twice, or two whose runs have one name: '{first}' and '{again}'")
     trainings = [parts for method in options.methods for parts in trainings_of(method)]
     owners = {read_method(part, "--methods").name for parts in trainings for part in parts}
-    for text in options.set:
+    for text in options.method_arg:
         if text.partition(".")[0] not in owners:
-            raise UserError(f"--set {text}: no such method among {', '.join(sorted(owners))}")
+            raise UserError(f"--method-arg {text}: no such method among {', '.join(sorted(owners))}")
     for method in options.methods:
         for stage in named_stages(student_options(options, method, options.seed, folder)):
             plan_student(stage, dataset)
@@ -128,7 +127,7 @@ def with_one_start(options: CompareOptions, dataset: PreparedDataset) -> Compare
         return options
     load_plugins(options.plugin)
     stages = [s for method in options.methods for s in named_stages(student_options(options, method, 0, "compare"))]
-    methods = [method for stage in stages for method in parse_methods(stage.method, stage.set)]
+    methods = [method for stage in stages for method in parse_methods(stage.method, stage.method_arg)]
     given = {"teacher": options.teacher, "tough": options.tough, "tolerant": options.tolerant, "init": options.init}
     return replace(options, init=with_start(replace(stages[0], **given), methods, dataset.folder.name).init)  # type: ignore[arg-type]
 
@@ -142,7 +141,7 @@ def _with_teacher(
     files: dict[str, list[str]] = {}
     for method in options.methods:
         for stage in named_stages(student_options(options, method, options.seed, "")):
-            found = teacher_files(stage, parse_methods(stage.method, stage.set), dataset.folder.name)
+            found = teacher_files(stage, parse_methods(stage.method, stage.method_arg), dataset.folder.name)
             files |= {role: texts for role, (texts, _) in found.items() if role not in files}
     for role, texts in files.items():
         try:
@@ -239,12 +238,12 @@ def student_options(options: CompareOptions, method: str, seed: int, folder: str
     trainings = trainings_of(method)
     shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions)}
     del shared["methods"], shared["seeds"]
-    shared["set"] = settings_of(options.set, [part for training in trainings for part in training])
+    shared["method_arg"] = settings_of(options.method_arg, [part for training in trainings for part in training])
     name = f"{folder}/{re.sub('[^A-Za-z0-9_+.-]+', '-', method).strip('-')}-seed{seed}"
     stages = split_stages(method)
     own_way: dict[str, Any] = {"stages": stages} if stages else {"method": trainings[0]}
     student = StudentOptions(**{**shared, **own_way, "seed": seed, "name": name})
-    used = {role for training in trainings for role in roles_used(training, options.set, options.teacher)}
+    used = {role for training in trainings for role in roles_used(training, options.method_arg, options.teacher)}
     student = narrowed(student, used)
     parent = options.runs / options.dataset
     started = any((parent / stage.name / "config.json").is_file() for stage in named_stages(student))

@@ -10,7 +10,7 @@ import matplotlib
 import numpy as np
 
 from kd_loss.distillation.kd_loss_formulae import VARIANTS, WEIGHTS, coordinate_terms
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import Options, option
 from kd_loss.system.files import atomic_file
 from kd_loss.system.ownership import claim
 
@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 
 def run_curves(options: CurvesOptions) -> Path:
     """Write the picture: a column per variant; value above, slope of the whole below."""
-    options = check_values(options)
     limit = 2.5 * max(options.tough, options.tolerant, 0.01)
     error = np.linspace(-limit, limit, 2001).astype("float32")
     tough, tolerant = (np.full_like(error, value) for value in (options.tough, options.tolerant))
@@ -54,10 +53,9 @@ def run_curves(options: CurvesOptions) -> Path:
 
 
 @dataclass(frozen=True)
-class CurvesOptions:
+class CurvesOptions(Options):
     """Draw the terms of KD-Loss and their sum against the student's error, for both variants."""
 
     tough: float = option(0.02, "error of the tough teacher, in normalised units", within=(0, math.inf))
     tolerant: float = option(0.04, "error of the tolerant teacher", within=(0, math.inf))
     output: Path = option(Path("kd_loss.png"), "the picture to write")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from kd_loss.distillation import METHODS, DistillationMethod
 from kd_loss.distillation.base import parameters_of
-from kd_loss.system.configuration import option
+from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import choose
 from kd_loss.training.method_specs import OF_YOUR_OWN, load_plugins
 
@@ -79,15 +79,14 @@ def run_methods(options: MethodsOptions) -> list[dict[str, str]]:
         table.add_row(*(Text(row[key].replace("`", "")) for key in COLUMNS))  # Text: [ ] of formulae are no markup
     console = Console()
     Console(width=max(console.width, 150)).print(table)
-    print(f"{LEGEND}\ntaps beside landmarks; parameters: --set method.parameter=value; more in docs/methods.md")
+    print(f"{LEGEND}\ntaps beside landmarks; parameters: --method-arg method.parameter=value; more in docs/methods.md")
     return rows
 
 
 @dataclass(frozen=True)
-class MethodsOptions:
+class MethodsOptions(Options):
     """List the methods: objective, teachers, taps, parameters with their defaults, source."""
 
     names: list[str] = option([], "methods to list; all if left out", positional=True)
     plugin: list[str] = option([], "Python files with methods of your own")
     markdown: bool = option(False, "print the table as Markdown")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")

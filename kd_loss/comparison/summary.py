@@ -163,7 +163,7 @@ def summarise(
     for method, runs in results.items():
         scores = [run.scores() for run in runs]
         more = [run.more() for run in runs]
-        nme = {row: [score[row].nme for score in scores] for row in scores[0]}
+        nme = {row: [score[row].mean for score in scores] for row in scores[0]}
         full: list[Score] = [score["full"] for score in scores]
         entry: dict[str, Any] = {
             "seeds": len(runs),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.schemes.base import Scheme
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 
 #: faces looked at in one go
 _CHUNK = 8192
@@ -36,9 +36,15 @@ def open_array(path: Path, mapped: bool = True) -> np.ndarray:
     except UserError:
         raise
     except Exception as error:  # NumPy raises half a dozen kinds for a damaged header
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"{path} is damaged ({reason}); {AGAIN}") from None
     return array if mapped else np.array(array)
+
+
+def target_array(folder: Path, scheme: Scheme) -> str:
+    """The name of the array with a split's targets: the scheme's, or the `landmarks` of poses prepared by 0.1."""
+    names = scheme.array, "landmarks"
+    return next((name for name in names if (folder / f"{name}.npy").is_file()), scheme.array)
 
 
 def check_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -64,8 +70,8 @@ def check_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
         raise UserError(f"{file}: the counts are not numbers of faces; {AGAIN}")
     if not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
         raise UserError(f"{file}: the checksums are not texts; {AGAIN}")
-    if "train/landmarks.npy" not in sums:
-        raise UserError(f"{file} has no checksum of train/landmarks.npy; {AGAIN}")
+    if not {"train/landmarks.npy", "train/target.npy"} & sums.keys():
+        raise UserError(f"{file} has no checksum of the training faces' targets; {AGAIN}")
     spec = manifest["spec"]
     if isinstance(spec, dict):
         subsets, official = spec.get("test_subsets", {}), spec.get("official", {})
@@ -86,16 +92,17 @@ def check_split(
     """A `UserError` that names the file and face where a split's arrays are not what they have to be.
 
     Args:
-        files: `images`, `landmarks`, `soft`, `affine`, `subset`, `group`, `name` and, where there is one, `extra`,
-            as `PreparedSplit` has them; those of attributes as `attribute-…`.
+        files: `images`, the targets (`target_array`), `soft`, `affine`, `subset`, `group`, `name` and, where there is
+            one, `extra`, as `PreparedSplit` has them; those of attributes as `attribute-…`.
     """
     counts = manifest["counts"].get(folder.name)
     if not counts:
         raise UserError(f"{folder.parent / 'manifest.json'} does not count the faces of {folder}; {AGAIN}")
     count, side = sum(counts.values()), manifest["size"] + 2 * manifest["crop"]["border"]
+    target = target_array(folder, spec)
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         "images": ((count, side, side, 3), "uint8"),
-        "landmarks": ((count, *spec.shape), "float32"),
+        target: ((count, *spec.shape), "float32"),
         "soft": ((count, *spec.shape), "float32"),
         "affine": ((count, 2, 3), "float64"),
         "extra": ((count,), "bool"),
@@ -114,7 +121,7 @@ def check_split(
             if array.shape != shape or array.dtype != np.dtype(kind):
                 raise UserError(f"{where} holds {array.dtype} {array.shape}, expected {kind} {shape}; {AGAIN}")
     for start in range(0, count, _CHUNK):
-        for key in ("landmarks", "soft"):
+        for key in (target, "soft"):
             _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start, spec.furthest)
         _check_affine(folder / "affine.npy", files["affine"][start : start + _CHUNK], start)
     found = Counter(files["subset"].tolist())

@@ -98,7 +98,7 @@ def _large(split: PreparedSplit, index: int) -> list[np.ndarray]:
     spec = split.spec
     if not isinstance(spec, DatasetSpec):
         return []
-    crop, points = enlarge(split.crop(index), geometry.denormalise(split.landmarks[index], split.size), LARGE)
+    crop, points = enlarge(split.crop(index), geometry.denormalise(split.target[index], split.size), LARGE)
     loose = spec.points - 2 * len(spec.pairs)
     pairs = f"{len(spec.pairs)} pairs, red and blue; yellow: {loose} of none"
     return [
@@ -110,12 +110,12 @@ def _large(split: PreparedSplit, index: int) -> list[np.ndarray]:
 def crop_sheet(split: PreparedSplit, count: int) -> np.ndarray:
     """Two large pictures of one face above `count` faces spread evenly over a split."""
     indices = np.linspace(0, len(split) - 1, min(count, len(split))).astype(int)
-    complete = [i for i in indices if np.isfinite(split.landmarks[i]).all()]
+    complete = [i for i in indices if np.isfinite(split.target[i]).all()]
     large = _large(split, int(complete[0] if complete else indices[0]))
     small = []
     for i in indices:
         name = str(split.name[i]).rsplit("/", 1)[-1][-24:]
-        small.append(label(_face(split.crop(i), split.landmarks[i], split), name))
+        small.append(label(_face(split.crop(i), split.target[i], split), name))
     return np.vstack([*([sheet(large, 2)] if large else []), sheet(small, COLUMNS)])
 
 
@@ -129,7 +129,7 @@ def augmented_sheet(split: PreparedSplit, strength: float, seed: int) -> np.ndar
             stream = (seed, epoch, int(i))
             _, mirrored = chosen.draw_affine(np.random.default_rng(stream))  # the first that a sample draws
             image, points = augment(
-                split.images[i], split.landmarks[i], split.size, chosen, split.spec,
+                split.images[i], split.target[i], split.size, chosen, split.spec,
                 np.random.default_rng(stream), split.border,
             )  # fmt: skip
             text = "as stored" if not epoch else "mirrored" if mirrored else ""

@@ -52,7 +52,7 @@ class FaceOrder:
         if extra_share is None or not shuffled or not len(self._extra):
             self._own, self._extra, extra_share = self.indices, self.indices[:0], 0.0
         if not len(self._own):
-            raise UserError("every training face is one of another archive (--also): a share of them means nothing")
+            raise UserError("every training face is of another archive (--extra-data): a share of them means nothing")
         self._extra_count = round(len(self._own) * extra_share / (1 - extra_share))
         self._drawn: tuple[int, np.ndarray] = (-1, self.indices)
 

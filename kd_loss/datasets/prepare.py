@@ -2,7 +2,7 @@
 
 A prepared dataset is a folder `<data>/<name>/` with `manifest.json`, `shape_model.npz` and, for each
 split: `images.npy` (N, S + 2 border, S + 2 border, 3) uint8 RGB, `landmarks.npy` (N, K, 2) float32 normalised
-to the inner S × S pixels (or the targets of another scheme, (N, 2, 3) of poses), `soft.npy` of the same shape,
+to the inner S × S pixels (of poses `target.npy`, (N, 2, 3)), `soft.npy` of the same shape,
 `affine.npy` (N, 2, 3) float64 from source pixels to pixels of the inner crop, `subset.npy`, `group.npy`, `name.npy`
 (text) and one array per attribute.
 """
@@ -66,7 +66,7 @@ class _Split:
         reserve(folder / "images.npy")
         self.images_sha256: str | None = None
         self.affine = np.zeros((len(samples), 2, 3))
-        self.landmarks = np.zeros((len(samples), *scheme.shape), np.float32)
+        self.target = np.zeros((len(samples), *scheme.shape), np.float32)
         self.outside = np.zeros(len(samples), bool)
 
     def write_one(self, index: int) -> str | None:
@@ -89,7 +89,7 @@ class _Split:
         self.affine[index] = geometry.crop_affine(square, crop.size)
         affine = geometry.normalised_affine(square)
         try:
-            self.landmarks[index] = self.scheme.target(geometry.apply(affine, sample.landmarks), sample.place, affine)
+            self.target[index] = self.scheme.target(geometry.apply(affine, sample.landmarks), sample.place, affine)
         except UserError as error:
             return f"{sample.name}: {error}"
         return None
@@ -129,8 +129,8 @@ class _Split:
         self.samples = [self.samples[i] for i in good]
         if not good:
             return
-        self.landmarks = self.scheme.stored(self.landmarks[good]).astype(np.float32)
-        np.save(self.folder / "landmarks.npy", self.landmarks)
+        self.target = self.scheme.stored(self.target[good]).astype(np.float32)
+        np.save(self.folder / f"{self.scheme.array}.npy", self.target)
         np.save(self.folder / "affine.npy", self.affine[good])
         for key in ("subset", "group", "name"):
             np.save(self.folder / f"{key}.npy", np.array([getattr(s, key) for s in self.samples], str))
@@ -148,7 +148,7 @@ def check_crop(size: int, margin: float, room: float = 0.0) -> None:
     if not 0 <= margin <= 2:
         raise UserError(f"--margin {margin} is not between 0 and 2")
     if not 0 <= room <= 1:
-        raise UserError(f"--room {room} is not between 0 and 1")
+        raise UserError(f"--border {room} is not between 0 and 1")
 
 
 def prepare(
@@ -193,10 +193,10 @@ def prepare(
             raise UserError(f"no training face for '{archive.spec.name}' is left")
         if outside:
             tell(f"warning: {counted(outside, 'face')} with landmarks outside of the picture; kept")
-        model = ShapeModel.fit(splits["train"].landmarks, variance)
+        model = ShapeModel.fit(splits["train"].target, variance)
         model.save(folder / "shape_model.npz")
         for split in splits.values():
-            np.save(split.folder / "soft.npy", model.soften(split.landmarks))
+            np.save(split.folder / "soft.npy", model.soften(split.target))
         manifest = {
             "format": FORMAT,
             "spec": scheme.to_dict(),
@@ -232,7 +232,7 @@ def _write_splits(
         bad = {i for i, problem in enumerate(results) if problem}
         if name == "train" and len(bad) < len(samples):
             good = np.setdiff1d(np.arange(len(samples)), sorted(bad))
-            scheme = split.scheme = scheme.fitted(split.landmarks[good])
+            scheme = split.scheme = scheme.fitted(split.target[good])
         problems += [text for text in results if text]
         split.finish(bad)
     return splits, scheme, problems

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.ownership import check_replaceable
 from kd_loss.system.terminal import counted
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PrepareOptions:
+class PrepareOptions(Options):
     """Crop, resize and normalise annotated faces into data/<dataset>/, ready for training."""
 
     dataset: str = option(
@@ -36,15 +36,19 @@ class PrepareOptions:
     margin: float = option(
         0.15, "added to each side of the landmark box, as a fraction of its longer side", within=(0, 2)
     )
-    room: float = option(
-        0.25, "photograph kept on each side of a crop, for augmentation, as a share of its side", within=(0, 1)
-    )
-    also: list[str] = option(
+    border: float = option(
+        0.25, "photograph kept on each side of a crop, for augmentation, as a share of its side", within=(0, 1),
+        also="--room",
+    )  # fmt: skip
+    extra_data: list[str] = option(
         [],
         "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or spec.json=FOLDER",
         group="faces",
+        also="--also",
     )
-    variance: float = option(0.90, "share of the variance that the soft landmarks keep", above=0, below=1)
+    shape_variance: float = option(
+        0.90, "share of the variance that the soft landmarks keep", above=0, below=1, also="--variance"
+    )
     test_fraction: float = option(
         0.1, "share of photographs for testing, where the source has no split", above=0, below=1
     )
@@ -57,21 +61,20 @@ class PrepareOptions:
     )
     seed: int = option(0, "of the drawn faces", within=(0, 2**32 - 1))
     data: Path = option(Path("data"), "folder of the prepared datasets", group="results")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
 
 def _with_others(archive: Archive, options: PrepareOptions) -> Archive:
-    """The archive with the training faces of those that `--also` names."""
+    """The archive with the training faces of those that `--extra-data` names."""
     from kd_loss.archives.merge import add_faces
     from kd_loss.archives.registry import merged_request, read_archive, request_of
     from kd_loss.schemes.kinds import chosen_scheme, landmark_scheme
 
-    if options.also:
-        landmark_scheme(archive.spec, f"--also adds faces with landmarks: not to a dataset of a {archive.spec.noun}")
-    for text in options.also:
+    if options.extra_data:
+        landmark_scheme(archive.spec, f"--extra-data adds landmarks: not to a dataset of a {archive.spec.noun}")
+    for text in options.extra_data:
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:
-            raise UserError(f"--also {text} is not of the form scheme=folder, e.g. cfp30=/path/CFP")
+            raise UserError(f"--extra-data {text} is not of the form scheme=folder, e.g. cfp30=/path/CFP")
         scheme = chosen_scheme("", name) if name.endswith(".json") else chosen_scheme(name, "")
         archive = add_faces(archive, read_archive(scheme, merged_request(request_of(options), folder)))
     return archive
@@ -165,8 +168,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
         return track(items, "faces", total, console=console, transient=True, disable=not console.is_terminal)
 
-    options = check_values(options)
-    check_crop(options.size, options.margin, options.room)
+    check_crop(options.size, options.margin, options.border)
     if not options.source:
         _check_room(options)
     scheme = chosen_scheme(options.dataset, options.spec)
@@ -178,8 +180,8 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         target,
         size=options.size,
         margin=options.margin,
-        room=options.room,
-        variance=options.variance,
+        room=options.border,
+        variance=options.shape_variance,
         skip_bad=options.skip_bad,
         calibrate=measure_calibration,
         draw=draw_sheets,

@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.datasets.checks import check_manifest, check_split, open_array
+from kd_loss.datasets.checks import check_manifest, check_split, open_array, target_array
 from kd_loss.imaging import geometry
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.benchmarks import SPECS
 from kd_loss.schemes.kinds import scheme_of
 from kd_loss.schemes.pose import POSES
+from kd_loss.system.deprecation import renamed_keywords
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import is_temporary, read_json
 
 
+@renamed_keywords(landmarks="target")
 @dataclass(frozen=True)
 class PreparedSplit:
     """One split of a prepared dataset.
@@ -27,7 +29,7 @@ class PreparedSplit:
     Attributes:
         images: (N, T, T, 3) uint8 RGB: the crops of S pixels and `border` pixels more of the photograph on each
             side, so that a turned or shifted crop shows what is there.
-        landmarks, soft: (N, …) float32, the targets as the scheme has them, (K, 2) points normalised to the crop or
+        target, soft: (N, …) float32, the targets as the scheme has them, (K, 2) points normalised to the crop or
             (2, 3) of a pose; NaN where a point is not annotated.
         affine: (N, 2, 3) from source pixels to crop pixels.
         subset, group, name: (N,) text.
@@ -39,7 +41,7 @@ class PreparedSplit:
     folder: Path
     spec: Scheme
     images: np.ndarray
-    landmarks: np.ndarray
+    target: np.ndarray
     soft: np.ndarray
     affine: np.ndarray
     subset: np.ndarray
@@ -49,7 +51,12 @@ class PreparedSplit:
     extra: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return len(self.landmarks)
+        return len(self.target)
+
+    @property
+    def landmarks(self) -> np.ndarray:
+        """The targets of a dataset of landmarks, (N, K, 2)."""
+        return self.target
 
     @property
     def size(self) -> int:
@@ -59,7 +66,7 @@ class PreparedSplit:
     @property
     def partial(self) -> bool:
         """Whether a face has points that are not annotated."""
-        return bool(np.isnan(self.landmarks).any())
+        return bool(np.isnan(self.target).any())
 
     def crop(self, index: int) -> np.ndarray:
         """One crop (S, S, 3) uint8, without its border."""
@@ -86,7 +93,7 @@ class PreparedSplit:
             if values.ndim == 1 and set(np.unique(values)) <= {0, 1}:
                 rows[name] = np.flatnonzero(values)
         rows.pop("full", None)
-        rows |= self.spec.rows(np.asarray(self.landmarks))
+        rows |= self.spec.rows(np.asarray(self.target))
         return {**rows, "full": np.arange(len(self))}
 
 
@@ -108,14 +115,17 @@ class PreparedDataset:
         folder = self.folder / name
         if not folder.is_dir():
             raise UserError(f"the prepared dataset {self.folder} has no '{name}' faces")
+        target = target_array(folder, self.spec)
         files = {
             key: open_array(folder / f"{key}.npy")
-            for key in ("images", "landmarks", "soft", "affine", "subset", "group", "name")
+            for key in ("images", target, "soft", "affine", "subset", "group", "name")
         }
         more = {file.stem: open_array(file) for file in folder.glob("*.npy") if file.stem not in files}
         check_split(folder, self.spec, self.manifest, {**files, **more})
         extra = np.array(more["extra"]) if "extra" in more else None
-        return PreparedSplit(folder, self.spec, **files, border=int(self.manifest["crop"]["border"]), extra=extra)
+        files["target"] = files.pop(target)
+        border = int(self.manifest["crop"]["border"])
+        return PreparedSplit(folder, self.spec, **files, border=border, extra=extra)
 
 
 def holdout(split: PreparedSplit, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -39,7 +39,7 @@ class ShapeModel:
         from sklearn.decomposition import PCA
 
         if not 0 < variance < 1:
-            raise UserError(f"--variance {variance} is not between 0 and 1")
+            raise UserError(f"--shape-variance {variance} is not between 0 and 1")
         landmarks = landmarks[~np.isnan(landmarks).any(axis=(1, 2))]
         if len(landmarks) < 3:
             raise UserError(f"a shape model needs at least 3 faces with all points, got {len(landmarks)}")

@@ -7,32 +7,28 @@ from pathlib import Path
 
 from kd_loss.datasets.contact_sheets import FILES, write_sheets
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.ownership import claim
 
 
 @dataclass(frozen=True)
-class ShowOptions:
+class ShowOptions(DatasetOptions):
     """Draw prepared faces with their points, numbers and mirrored pairs, and augmented samples, before training."""
 
-    dataset: str = option("w300", "prepared dataset")
     split: str = option("train", "of the dataset", choices=("train", "test"))
     count: int = option(24, "faces on the sheet, spread evenly over the split", within=(1, 400))
-    augment: float = option(1.0, "strength of the augmentation that is shown", within=(0, 3))
+    augment_strength: float = option(1.0, "of the augmentation that is shown", within=(0, 3), also="--augment")
     seed: int = option(0, "of the augmentation", within=(0, 2**32 - 1))
     output: str = option("", "folder of the two pictures; that of the dataset if left out")
-    data: Path = option(Path("data"), "folder of the prepared datasets")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
 
 def run_show(options: ShowOptions) -> list[Path]:
     """Write `crops.png` and `augmented.png`; returns their paths."""
-    options = check_values(options)
     dataset = open_dataset(options.dataset, options.data)
     split = dataset.split(options.split)
     folder = Path(options.output) if options.output else dataset.folder
     claim(folder, FILES)
-    write_sheets(split, folder, options.count, options.augment, options.seed)
+    write_sheets(split, folder, options.count, options.augment_strength, options.seed)
     for name in FILES:
         print(folder / name)
     return [folder / name for name in FILES]

@@ -32,7 +32,7 @@ class View:
 
     def targets_of(self, split: PreparedSplit) -> np.ndarray:
         """The targets (N, …) of all faces, before anything moves them."""
-        return split.soft if self.soft else split.landmarks
+        return split.soft if self.soft else split.target
 
     def rows(
         self, split: PreparedSplit, chosen: np.ndarray, answers: Mapping[str, Answers], seed: int, epoch: int

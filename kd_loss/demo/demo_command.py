@@ -22,7 +22,7 @@ from kd_loss.imaging import geometry
 from kd_loss.imaging.crop import crop_face
 from kd_loss.inference.predict_command import PredictOptions, run_predict
 from kd_loss.synthetic.faces import draw_face, face_landmarks
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.ownership import check_replaceable, record_folder
 from kd_loss.training.options import StudentOptions, TeacherOptions
@@ -36,7 +36,6 @@ MARK = ".made-by-kd-loss-demo"
 def run_demo(options: DemoOptions) -> dict[str, Any]:
     """Run the whole job; returns the metrics of the test."""
     started = time.perf_counter()
-    options = check_values(options)
     root = options.output
 
     def say(step: str) -> None:
@@ -121,7 +120,7 @@ def _draw_crop(seed: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class DemoOptions:
+class DemoOptions(Options):
     """Prepare, teachers, students, test and predict on drawn faces; writes runs/demo/report.html."""
 
     faces: int = option(1200, "training faces to draw; a quarter more for testing", within=(4, math.inf))
@@ -132,4 +131,3 @@ class DemoOptions:
     alpha: float = option(0.35, "their width multiplier", within=(0.1, 2))
     seed: int = option(0, "of drawing and training", within=(0, 2**32 - 1))
     output: Path = option(Path("runs/demo"), "folder of the demo; its earlier contents are replaced")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")

@@ -292,7 +292,7 @@ def get_method(name: str, parameters: Mapping[str, Any] | None = None) -> Distil
     given = {choose(key, valid, f"parameter of {name}"): value for key, value in (parameters or {}).items()}
     for key, (_, default) in valid.items():
         if default is inspect.Parameter.empty and key not in given:
-            raise UserError(f"the method {name} wants its parameter: --set {name}.{key}=…")
+            raise UserError(f"the method {name} wants its parameter: --method-arg {name}.{key}=…")
     made = cls(**given)
     if not vars(made).get("built"):
         raise UserError(f"the method {name} does not call super().__init__(**kwargs) in its constructor")

@@ -136,7 +136,7 @@ class AttentiveHint(_Attentive):
 
     Shapes: landmarks (B, K, 2), taps (B, C) or (B, h, w, C) of any C, the student's resized to the teacher's;
     result (B,). Source: Saputra et al., ICCV 2019, eq. 9; there the hint is a stage of its own (α = 0) up to the guided
-    layer, which is then frozen: `--stages aht=20 ail=20@embedding --set aht.alpha=0`. Here it can stand
+    layer, which is then frozen: `--stages aht=20 ail=20@embedding --method-arg aht.alpha=0`. Here it can stand
     beside the main term as well, and is then of its size: in units of the teacher's features, times `scale`.
     `attend=False` is hint training without attention, Φ = 1, the paper's comparison.
     """

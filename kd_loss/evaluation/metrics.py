@@ -11,12 +11,14 @@ face whose normalising distance is not annotated has no NME (NaN), and is not co
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from kd_loss.schemes import nme
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.deprecation import RenamedAttribute
 from kd_loss.system.errors import UserError, choose
 
 Array = NDArray[np.float64]
@@ -34,11 +36,10 @@ def normalising_distance(landmarks: ArrayLike, spec: DatasetSpec, normaliser: st
     """
     truth = np.asarray(landmarks, np.float64)
     if choose(normaliser, [*spec.normalisers, *BOXES], "normaliser") in BOXES:
-        extent = np.nanmax(truth, axis=1) - np.nanmin(truth, axis=1)
+        extent = nme.box_extent(truth)
         distance = np.sqrt(extent[:, 0] * extent[:, 1]) if normaliser == "box" else extent.max(axis=1)
     else:
-        first, second = (truth[:, list(group)].mean(axis=1) for group in spec.normalisers[normaliser])
-        distance = np.linalg.norm(first - second, axis=1)
+        distance = nme.distance_between(truth, spec.normalisers[normaliser])
     if (distance <= 0).any():
         raise UserError(f"face {int(np.argmin(distance))} has a normalising distance ({normaliser}) of 0")
     return distance
@@ -46,8 +47,8 @@ def normalising_distance(landmarks: ArrayLike, spec: DatasetSpec, normaliser: st
 
 def point_errors(predicted: ArrayLike, truth: ArrayLike, distance: ArrayLike) -> Array:
     """Errors (N, K) in % of the normalising distance, from points (N, K, 2) and distances (N,)."""
-    difference = np.asarray(predicted, np.float64) - np.asarray(truth, np.float64)
-    return 100 * np.linalg.norm(difference, axis=-1) / np.asarray(distance, np.float64)[:, None]
+    points, annotated, by = (np.asarray(values, np.float64) for values in (predicted, truth, distance))
+    return nme.point_errors(points, annotated, by)
 
 
 def failure_rate(nme: ArrayLike, threshold: float) -> float:
@@ -90,33 +91,41 @@ def bootstrap_interval(
 
 @dataclass(frozen=True)
 class Score:
-    """The figures of one set of faces; NME, interval and FR in %, AUC 0…1."""
+    """The figures of one set of faces: the mean error (NME in %, of poses the angle in degrees) and its interval.
+
+    FR@0.08 and FR@0.10 in %, AUC@0.10 0…1; of angles beyond and up to 8 and 10 degrees.
+    """
 
     faces: int
-    nme: float
+    mean: float
     low: float
     high: float
     fr_08: float
     fr_10: float
     auc_10: float
+    nme = RenamedAttribute("mean")
 
     @classmethod
-    def of(cls, nme: ArrayLike) -> Score:
-        """From the NME (N,), in %, of at least one face; NaN for a face that has none."""
-        values = np.asarray(nme, np.float64)
+    def of(cls, errors: ArrayLike) -> Score:
+        """From the errors (N,), in %, of at least one face; NaN for a face that has none."""
+        values = np.asarray(errors, np.float64)
         values = values[~np.isnan(values)]
         if not len(values):
             raise UserError("no face has the points that its error is normalised by")
         low, high = bootstrap_interval(values)
         return cls(
             faces=len(values),
-            nme=float(values.mean()),
+            mean=float(values.mean()),
             low=low,
             high=high,
             fr_08=failure_rate(values, 0.08),
             fr_10=failure_rate(values, 0.10),
             auc_10=auc(values, 0.10),
         )
+
+    def to_dict(self, metric: str) -> dict[str, float]:
+        """Plain values for JSON; the mean stands under the name of its metric (`Scheme.metric`)."""
+        return {metric if key == "mean" else key: value for key, value in asdict(self).items()}
 
 
 def part_errors(errors: ArrayLike, spec: DatasetSpec) -> dict[str, float]:

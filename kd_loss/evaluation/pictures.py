@@ -29,9 +29,7 @@ def result_sheet(result: Result, indices: Sequence[int], columns: int = 5) -> np
     split = result.split
     pictures = []
     for index in indices:
-        crop = geometry.apply(split.affine[index], result.predicted[index])
-        predicted = geometry.normalise(crop, split.size)
-        picture = _face(split, index, [(split.landmarks[index], TRUTH), (predicted, PREDICTED)])
+        picture = _face(split, index, [(split.landmarks[index], TRUTH), (result.normalised[index], PREDICTED)])
         name = str(split.name[index]).rsplit("/", 1)[-1]
         pictures.append(label(picture, f"{result.nme[index]:.1f} %  {name[-19:]}"))
     return sheet(pictures, columns)

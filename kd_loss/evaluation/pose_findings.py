@@ -35,13 +35,13 @@ def tables_of(results: Sequence[PoseResult]) -> list[dict[str, Any]]:
     for result in results:
         scores = result.scores()
         full, place = scores["full"], result.position.mean(axis=0)
-        cells = [f"{scores[name].nme:.2f}" for name in names] + [f"{full.low:.2f}…{full.high:.2f}"]
+        cells = [f"{scores[name].mean:.2f}" for name in names] + [f"{full.low:.2f}…{full.high:.2f}"]
         cells += [f"{value:.2f}" for value in (*result.angles.mean(axis=0), *place)]
         rows.append([result.name, *cells, f"{full.fr_10:.1f}", f"{full.auc_10:.3f}"])
         for name, indices in result.rows().items():
             own = [f"{value:.2f}" for value in result.angles[indices].mean(axis=0)]
             where = [f"{value:.2f}" for value in result.position[indices].mean(axis=0)]
-            ranges.append([result.name, name, str(len(indices)), f"{scores[name].nme:.2f}", *own, *where])
+            ranges.append([result.name, name, str(len(indices)), f"{scores[name].mean:.2f}", *own, *where])
         usual = result.angles_of_theirs.mean(axis=0)
         theirs.append([result.name, *(f"{value:.2f}" for value in usual), f"{usual.mean():.2f}"])
     name = results[0].split.spec.name

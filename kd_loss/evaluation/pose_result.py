@@ -51,7 +51,7 @@ class PoseResult:
         """
         scheme = split.spec
         assert isinstance(scheme, PoseScheme)
-        predicted, truth = scheme.raw(targets), scheme.raw(split.landmarks)
+        predicted, truth = scheme.raw(targets), scheme.raw(split.target)
         return cls(split=split, scheme=scheme, predicted=predicted, truth=truth, **about)
 
     @cached_property
@@ -106,7 +106,7 @@ class PoseResult:
             score = self.scores()[row]
             place = self._position(indices)
             rows[row] = {
-                **{"faces": score.faces, "degrees": score.nme, "low": score.low, "high": score.high},
+                **{"faces": score.faces, "degrees": score.mean, "low": score.low, "high": score.high},
                 **{"over_8": score.fr_08, "over_10": score.fr_10, "auc_10": score.auc_10},
                 **dict(zip(ANGLES, self.angles[indices].mean(axis=0).tolist(), strict=True)),
                 "in_their_convention": dict(

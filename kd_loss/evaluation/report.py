@@ -43,7 +43,7 @@ def subset_table(results: Sequence[Result], normaliser: str) -> tuple[list[str],
         rows.append(
             [
                 result.name,
-                *(f"{score[name].nme:.2f}" for name in names),
+                *(f"{score[name].mean:.2f}" for name in names),
                 f"{full.low:.2f}…{full.high:.2f}",
                 f"{full.fr_08:.2f}",
                 f"{full.fr_10:.2f}",
@@ -64,7 +64,7 @@ def published_tables(split: PreparedSplit, own: Mapping[str, Sequence[Result]]) 
         figures = []
         for name, runs in own.items():
             scores = [run.scores(normaliser) for run in runs]
-            means = {row: float(np.mean([s[row].nme for s in scores])) for row in rows if all(row in s for s in scores)}
+            means = {row: float(np.mean([s[row].mean for s in scores])) for row in rows if all(row in s for s in scores)}
             figures.append((name, runs[0].network.get("parameters"), means))
         table = beside_published(split.spec.name, normaliser, rows, figures)
         if table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.prediction import check_fit, predict_split, rank_correlation
 from kd_loss.networks.card import SPREAD_CORRELATION
 from kd_loss.runtimes.crop_network import mirrored, open_network
+from kd_loss.schemes.nme import face_means
 from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
@@ -110,19 +111,15 @@ class Result:
             "name": self.name,
             "weights": self.weights,
             **self.network,
-            "scores": {n: {r: asdict(s) for r, s in self.scores(n).items()} for n in self.normalisers},
+            "scores": {
+                n: {r: s.to_dict(self.spec.metric) for r, s in self.scores(n).items()} for n in self.normalisers
+            },
             **self.more(),
             "parts": part_errors(errors, self.spec),
             "openings": {region: asdict(opening) for region, opening in self.openings.items()},
             **({} if self.spread is None else {SPREAD_CORRELATION: rank_correlation(self.spread, errors)}),
             "points": [None if np.isnan(e).all() else round(mean_of_known(e), 4) for e in errors.T],
         }
-
-
-def face_means(errors: np.ndarray) -> np.ndarray:
-    """The mean of each face's known errors, (N, K) -> (N,); NaN for a face without any."""
-    count = (~np.isnan(errors)).sum(axis=1)
-    return np.where(count > 0, np.nansum(errors, axis=1) / np.maximum(count, 1), np.nan)
 
 
 #: kind of scheme -> what a test of its targets gives
@@ -172,7 +169,7 @@ def mean_teacher(members: Sequence[Result | PoseResult], weights: str) -> np.nda
     found = []
     for member in members:
         if not isinstance(member, Result):
-            raise UserError(f"--teacher {weights}: the distance is one of landmarks, not of a {member.scheme.noun}")
+            raise UserError(f"--reference {weights}: the distance is one of landmarks, not of a {member.scheme.noun}")
         found.append(member.normalised)
     return np.mean(found, axis=0)
 

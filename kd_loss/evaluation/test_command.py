@@ -20,7 +20,7 @@ from kd_loss.evaluation.report import PUBLISHED_TITLE, print_table, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.folder import finished_runs
 from kd_loss.runs.history import read_history
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
 from kd_loss.system.ownership import check_free, claim
@@ -84,7 +84,6 @@ def output_folder(options: EvaluationOptions, weights: Path) -> Path:
 
 def run_test(options: EvaluationOptions) -> dict[str, Any]:
     """Test, print the table, write `metrics.json`, `report.html` and the pictures; returns the metrics."""
-    options = check_values(options)
     options.check()
     paths = [Path(text) for text in options.weights]
     dataset = open_dataset(options.dataset, options.data)
@@ -93,10 +92,10 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     if not is_run(folder):
         check_free(folder, FILES)
     teacher = None
-    if options.teacher:  # first: a wrong one is not to be told after all the others were tested
-        teacher = test_network(Path(options.teacher), "teacher", dataset, split, options.batch_size)
-        told = mean_teacher([teacher], options.teacher)
-    ways = (True, False) if options.mirror else (False,)
+    if options.reference:  # first: a wrong one is not to be told after all the others were tested
+        teacher = test_network(Path(options.reference), "teacher", dataset, split, options.batch_size)
+        told = mean_teacher([teacher], options.reference)
+    ways = (True, False) if options.flip_test else (False,)
     results = [
         test_network(path, run_name(path), dataset, split, options.batch_size, mirror)
         for path in paths
@@ -105,7 +104,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     if options.finder:
         looked = zip(list(results), ways * len(paths), strict=True)
         results += [found_result(result, mirror, options.source) for result, mirror in looked]
-    beside = find_beside(options.runs, dataset.folder.name, paths) if options.beside else {}
+    beside = find_beside(options.runs, dataset.folder.name, paths) if options.compare_with_runs else {}
     for path, name in beside.items():
         try:
             results.append(test_network(path, name, dataset, split, options.batch_size))
@@ -166,15 +165,20 @@ def write_results(
 
 
 @dataclass(frozen=True)
-class EvaluationOptions:
+class EvaluationOptions(DatasetOptions):
     """Test networks on a prepared dataset: NME, FR, AUC per subset, CED, pictures, report.html."""
 
     weights: list[str] = option([], "weights (.h5 with a card) to test; the first one's pictures are drawn")
-    dataset: str = option("w300", "prepared dataset")
     split: str = option("test", "test or train", choices=("test", "train"))
-    beside: bool = option(True, "test the dataset's newest teachers and students alone and distilled beside it")
-    teacher: str = option("", "a network to whose landmarks the mean distance (AKD) of the others is told")
-    mirror: bool = option(False, "test the weights with the mean about each face and its mirror image first")
+    compare_with_runs: bool = option(
+        True, "test the dataset's newest teachers and students alone and distilled beside it", also="--beside"
+    )
+    reference: str = option(
+        "", "a network to whose landmarks the mean distance (AKD) of the others is told", also="--teacher"
+    )
+    flip_test: bool = option(
+        False, "test the weights with the mean about each face and its mirror image first", also="--mirror"
+    )
     finder: bool = option(False, "test the weights also as predict uses them: crops by the package's own finder")
     source: str = option(
         "",
@@ -184,9 +188,7 @@ class EvaluationOptions:
     worst: int = option(20, "how many of the worst faces to draw", within=(1, math.inf))
     batch_size: int = option(32, "faces per step", within=(1, math.inf))
     output: str = option("", "folder of the results; the weights' run folder if left out")
-    data: Path = option(Path("data"), "folder of the prepared datasets")
     runs: Path = option(Path("runs"), "folder of the runs")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse what no test can begin with."""

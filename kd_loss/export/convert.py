@@ -3,7 +3,7 @@
 Every file takes RGB 0…255 and gives normalised landmarks (1 or B, K, 2), as the network itself, and, where its head
 has heatmaps, their spread (1 or B, K) in crop sides. Integers go in and out of an int8 `.tflite` of a pooled head,
 whose scales the runtime tells. A softmax over hundreds of cells loses its resolution in 8 bits: a heatmap head stays in
-floating point, and such a file takes and gives real numbers. `networks.runtimes` reads all of them alike.
+floating point, and such a file takes and gives real numbers. `runtimes.crop_network` reads all of them alike.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import keras
 import numpy as np
 
 from kd_loss.runtimes.files import embed_card
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 
 
 class Exportable(Protocol):
@@ -153,5 +153,5 @@ def needed(kind: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        missing = error.name or str(error).strip().splitlines()[0][:80]
+        missing = error.name or first_line(error)
         raise UserError(f"the format {kind} needs more packages ({missing}): pip install -e '.[export]'") from None

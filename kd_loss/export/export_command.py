@@ -20,7 +20,7 @@ from kd_loss.export.parity import Faces, calibration_crops, difference, test_fac
 from kd_loss.inference.weights import EXPORTED_FROM
 from kd_loss.networks import Card, LandmarkNet, load_network
 from kd_loss.runtimes.crop_network import CropNetwork, open_network
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, atomic_folder, sha256, write_json
 from kd_loss.system.ownership import check_replaceable, claim
@@ -35,7 +35,6 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     Raises:
         UserError: an export differs by more than the tolerance; it is not left behind, the others are.
     """
-    options = check_values(options)
     options.check()
     formats, precisions = options.format, options.precision
     convert.require_tensorflow()
@@ -183,7 +182,7 @@ def _row(
         "bytes": sum(p.stat().st_size for p in files),
         "max": largest,
         "mean": mean,
-        "nme": faces.nme(predicted),
+        card.scheme().metric: faces.error(predicted),
     }
 
 
@@ -199,7 +198,7 @@ def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, card: Card) 
             f"{row['bytes'] / 1e6:.2f}",
             f"{row['max']:.3f}",
             f"{row['mean']:.4f}",
-            "–" if row["nme"] is None else f"{row['nme']:.3f}",
+            "–" if row[scheme.metric] is None else f"{row[scheme.metric]:.3f}",
         ]
         for row in rows
     ]
@@ -216,7 +215,7 @@ TOLERANCE = {"fp32": 0.01, "fp16": 0.1, "int8": 1.0}
 
 
 @dataclass(frozen=True)
-class ExportOptions:
+class ExportOptions(DatasetOptions):
     """Write a student for other runtimes, run each file again on the test faces, refuse what differs."""
 
     weights: str = option("", "weights (.h5) with their card beside them", positional=True)
@@ -235,9 +234,7 @@ class ExportOptions:
     )
     web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; fetched by npm if left out")
     dataset: str = option("", "prepared dataset to calibrate and test on; the card's if left out")
-    data: Path = option(Path("data"), "folder of the prepared datasets")
     output: str = option("", "folder of the exports; export/ beside the weights if left out")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse what nothing can be exported of."""

@@ -25,7 +25,7 @@ class Faces:
     crops: np.ndarray
     split: PreparedSplit | None
 
-    def nme(self, predicted: np.ndarray) -> float | None:
+    def error(self, predicted: np.ndarray) -> float | None:
         """The mean error of targets (N, …) as `test` has it: NME in %, of poses the angle in degrees."""
         if self.split is None:
             return None

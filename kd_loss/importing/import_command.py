@@ -28,7 +28,7 @@ from kd_loss.networks.card import Card
 from kd_loss.networks.landmark_net import LandmarkNet, load_network, save_network
 from kd_loss.networks.limits import within_limits
 from kd_loss.schemes.benchmarks import SPECS, chosen_spec
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
 from kd_loss.system.versions import __version__, package_versions
@@ -46,7 +46,6 @@ def run_import(options: ImportOptions) -> Path:
         UserError: the file is something else, or the new network's predictions, read back from its file,
             differ from the old one's.
     """
-    options = check_values(options)
     options.check()
     path = Path(options.old)
     if options.output and options.output.suffix != ".h5":
@@ -165,7 +164,7 @@ def _convention(options: ImportOptions) -> Convention:
 
 
 @dataclass(frozen=True)
-class ImportOptions:
+class ImportOptions(Options):
     """Write a native .h5 with a card from a Keras 2 file (a whole model or weights alone); predictions stay."""
 
     old: str = option("", "the old .h5", positional=True)
@@ -194,7 +193,6 @@ class ImportOptions:
     )
     size: int = option(0, "side of the input in pixels, where the file does not say; 224 if left out")
     output: Path | None = option(None, "the new .h5; OLD-native.h5 beside the old one if left out")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse what is no file."""

@@ -17,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.hdf5 import open_hdf5
 
 #: more than three times the largest network there is a backbone for; a small file can claim any size
@@ -113,7 +113,7 @@ def _damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
-        reason = (str(error).strip("'\" ") or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"{path} is a truncated or damaged HDF5 file: {reason}") from None
 
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from kd_loss.importing.legacy_file import OldFile
 from kd_loss.networks.input_scaling import layer_scaling
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 
 #: kinds of layers and the settings that matter to a prediction
 _CONVOLUTION = ("strides", "padding", "dilation_rate", "activation")
@@ -108,7 +108,7 @@ def _nonsense(file: OldFile) -> Iterator[None]:
     except UserError as error:
         raise UserError(f"{file.path}: {error}") from None
     except Exception as error:  # Keras raises what it likes
-        reason = (str(error).strip("'\" ") or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"the architecture in {file.path} cannot be built again: {reason}") from None
 
 

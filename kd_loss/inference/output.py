@@ -63,7 +63,7 @@ def csv_row(source: str, frame: int | str, face: Face, number: int) -> list[str]
     pose = face.pose()
     angles = [""] * 3 if pose is None else [f"{v:.1f}" for v in (pose.yaw, pose.pitch, pose.roll)]
     score = "" if face.score is None else f"{face.score:.3f}"
-    return [source, str(frame), str(number), score, *(f"{v:.3f}" for v in face.box), *angles, *face.cells()]
+    return [source, str(frame), str(number), score, *(f"{v:.3f}" for v in face.crop_box), *angles, *face.cells()]
 
 
 class CsvTable:

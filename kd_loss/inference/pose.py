@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from kd_loss.detection import BoxCalibration
 from kd_loss.imaging import geometry
-from kd_loss.imaging.crop import crop_face
 from kd_loss.imaging.rotations import to_angles, to_matrices
-from kd_loss.inference.predictor import Detector, LandmarkPredictor, squares_of
+from kd_loss.inference.base import Detector, Predictor, box_of, check_answers
+from kd_loss.inference.predictor import LandmarkPredictor
+from kd_loss.inference.result import Face
 from kd_loss.inference.smoothing import RotationFilter
 from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
 from kd_loss.schemes.drawing import draw_axes
 from kd_loss.schemes.head_pose import HeadPose, camera_matrix
 from kd_loss.schemes.pose import MOST_YAW, PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.deprecation import renamed_keywords
 from kd_loss.system.errors import UserError
 
 
+@renamed_keywords(box="crop_box")
 @dataclass(frozen=True)
-class FacePose:
+class FacePose(Face):
     """The pose of one head.
 
     Attributes:
         rotation: (3, 3), head axes to camera axes, against the ray through the head's middle (`schemes.rotations`).
         middle: (x, y) of that in pixels of the picture; width: of a head there, in pixels.
-        box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
+        crop_box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
         scheme: of the network; score, number: as `FaceLandmarks` has them; picture: its height and width.
         margin: of the training crops.
     """
@@ -40,7 +40,7 @@ class FacePose:
     rotation: np.ndarray
     middle: tuple[float, float]
     width: float
-    box: tuple[float, float, float, float]
+    crop_box: tuple[float, float, float, float]
     scheme: PoseScheme
     margin: float
     score: float | None = None
@@ -58,7 +58,7 @@ class FacePose:
         x, y = (np.asarray(self.middle) - matrix[:2, 2]) / self.width
         return float(x), float(y), float(matrix[0, 0] / self.width)
 
-    def around(self) -> tuple[float, float, float, float]:
+    def landmark_box(self) -> tuple[float, float, float, float]:
         """A box `(x, y, width, height)` whose crop shows the head where the training crops show it on the average."""
         x, y, depth = self.scheme.mean[3:]
         side = self.width * float(np.exp(depth))
@@ -68,7 +68,7 @@ class FacePose:
 
     def plausible(self) -> bool:
         """Whether the head lies in its crop as a head does: the network answers for a wall, too."""
-        x, y, side, _ = self.box
+        x, y, side, _ = self.crop_box
         shift = np.abs(np.asarray(self.middle) - [x + side / 2, y + side / 2]).max()
         return bool(self.pose() is not None and 0.3 < self.width / side < 1.6 and shift < 0.35 * side)
 
@@ -94,7 +94,7 @@ class FacePose:
         return {
             "scheme": self.scheme.name,
             **({} if self.number is None else {"number": self.number}),
-            "box": [round(float(v), 3) for v in self.box],
+            "box": [round(float(v), 3) for v in self.crop_box],
             "score": None if self.score is None else round(self.score, 3),
             "pose": {name: round(value, 1) for name, value in asdict(pose).items()} if pose is not None else None,
             "position": [round(v, 3) for v in self.position()] if told else None,
@@ -102,20 +102,20 @@ class FacePose:
             "head_width": round(self.width, 3) if told else None,
         }
 
-    def to_json(self) -> str:
-        """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict())
 
+class PosePredictor(Predictor[FacePose]):
+    """Finds faces in photographs, and the poses of their heads; for networks whose card is one of poses.
 
-class PosePredictor:
-    """Finds the poses of heads; the counterpart of `LandmarkPredictor` for networks whose card is one of poses."""
+    Attributes:
+        scheme: of the poses; others: see `Predictor`.
+    """
 
-    def __init__(self, network: CropNetwork):
+    def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
         scheme = network.card.scheme()
         if not isinstance(scheme, PoseScheme):
             raise UserError(f"a network of {network.card.dataset} gives {scheme.noun}; a head pose is wanted here")
-        self.network, self.card, self.scheme = network, network.card, scheme
-        self.calibration = BoxCalibration.from_dict(network.card.calibration, "the network's card")
+        super().__init__(network, detector, refine)
+        self.scheme = scheme
 
     @property
     def columns(self) -> list[str]:
@@ -126,15 +126,9 @@ class PosePredictor:
         """A filter for one face of a video."""
         return RotationFilter(cutoff, rate)
 
-    def predict_many(
-        self, images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None = None
-    ) -> list[FacePose]:
-        """One head per picture; `boxes` as `LandmarkPredictor.predict_many` has them."""
-        squares = squares_of(images, boxes, self.card.margin)
-        crops = np.stack([crop_face(i, s, self.card.size) for i, s in zip(images, squares, strict=True)])
-        targets = np.asarray(self.network.run(crops), np.float64)
-        if not np.isfinite(targets).all():
-            raise UserError("the network answers with numbers that are not finite; its weights are damaged")
+    def predict_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[FacePose]:
+        """The pose of one head per picture, seen in its square `(x, y, side)` in pixels."""
+        targets = check_answers(np.asarray(self.network.run(self.crops(images, squares))))
         return [
             self._face(image, square, raw)
             for image, square, raw in zip(images, squares, self.scheme.raw(targets), strict=True)
@@ -142,23 +136,11 @@ class PosePredictor:
 
     def _face(self, image: np.ndarray, square: np.ndarray, raw: np.ndarray) -> FacePose:
         x, y = geometry.apply(geometry.invert(geometry.normalised_affine(square)), raw[1, :2])
-        left, top, side = (float(v) for v in square)
-        width = side * float(np.exp(np.clip(-raw[1, 2], -5, 5)))
+        width = float(square[2]) * float(np.exp(np.clip(-raw[1, 2], -5, 5)))
         return FacePose(
-            to_matrices(raw[0]), (float(x), float(y)), width, (left, top, side, side), self.scheme, self.card.margin,
+            to_matrices(raw[0]), (float(x), float(y)), width, box_of(square), self.scheme, self.card.margin,
             picture=(image.shape[0], image.shape[1]),
         )  # fmt: skip
-
-    def detect(self, image: np.ndarray, detector: Detector, refine: int = 1) -> list[FacePose]:
-        """Every head that a detector finds in a photograph; `refine` times cropped again from where it was found."""
-        found = detector(image)
-        if not found:
-            return []
-        boxes: list[ArrayLike] = [face.box if face.exact else self.calibration(face.box) for face in found]
-        faces = self.predict_many([image] * len(found), boxes)
-        for _ in range(refine):
-            faces = self.predict_many([image] * len(found), [face.around() for face in faces])
-        return [replace(face, score=one.score) for face, one in zip(faces, found, strict=True)]
 
 
 #: kind of scheme -> what predicts its targets in photographs
@@ -171,7 +153,7 @@ PREDICTORS: dict[type, type[LandmarkPredictor] | type[PosePredictor]] = {
 def load_predictor(
     path: str | Path, threads: int | None = None, mirror: bool = False
 ) -> LandmarkPredictor | PosePredictor:
-    """The predictor for a weights file, by its card; `mirror`: see `runtimes.crops.mirrored`."""
+    """The predictor for a weights file, by its card; `mirror`: see `runtimes.crop_network.mirrored`."""
     network = open_network(Path(path), threads)
     network = mirrored(network) if mirror else network
     return PREDICTORS[type(network.card.scheme())](network)

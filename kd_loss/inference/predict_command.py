@@ -19,13 +19,14 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from kd_loss.detection import FixedBox, WholePicture, open_detector
 from kd_loss.detection.choice import DETECTORS
+from kd_loss.inference.base import Detector
 from kd_loss.inference.output import CsvTable, Face, VideoWriter, csv_header, csv_row, write_picture
 from kd_loss.inference.pose import FacePose, PosePredictor, load_predictor
-from kd_loss.inference.predictor import Detector, LandmarkPredictor
+from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
 from kd_loss.inference.weights import default_weights, without_keras
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.ownership import claim
 from kd_loss.system.terminal import counted, heard
@@ -94,7 +95,6 @@ def run_predict(options: PredictOptions) -> list[Face]:
     A picture leaves `<name>.png` and `.json` and a `.pts` for each face, all of them together `faces.csv`; a video
     `<name>.mp4`, `.json` and `.csv`.
     """
-    options = check_values(options)
     sources = find_sources(options.sources, options.output)
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
@@ -103,7 +103,7 @@ def run_predict(options: PredictOptions) -> list[Face]:
     fast = without_keras(weights)
     if fast == weights and weights.suffix in (".h5", ".keras") and weights.is_file():
         print(f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once")
-    predictor = load_predictor(fast, mirror=options.mirror)
+    predictor = load_predictor(fast, mirror=options.flip_test)
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
     claim(options.output, _files(pairs, isinstance(predictor, LandmarkPredictor)))
@@ -201,7 +201,7 @@ def _read(
 def _predict_video(
     video: Video, name: Path, predictor: Predictor, detector: Detector, options: PredictOptions
 ) -> list[Face]:
-    every = sys.maxsize if options.box else options.every  # the box is where the face is in the first frame
+    every = sys.maxsize if options.box else options.detect_every  # the box is where the face is in the first frame
     tracker = FaceTracker(
         predictor, detector, refine=options.refine, every=every, cutoff=options.smooth, rate=video.rate
     )
@@ -248,7 +248,7 @@ def _certain(count: int) -> int:
 
 
 @dataclass(frozen=True)
-class PredictOptions:
+class PredictOptions(Options):
     """Find faces and their landmarks in pictures and videos."""
 
     sources: list[str] = option(
@@ -274,9 +274,10 @@ class PredictOptions:
     refine: int = option(
         1, "how often a face that was found is cropped again from the landmarks found in it", within=(0, 10)
     )
-    mirror: bool = option(
+    flip_test: bool = option(
         False,
         "answer with the mean about a face and its mirror image: a little better, with a confidence, twice the time",
+        also="--mirror",
     )
     smooth: float = option(
         0.0,
@@ -285,16 +286,16 @@ class PredictOptions:
         within=(0, math.inf),
         below=1e3,
     )
-    every: int = option(
-        10, "the detector looks at every so many frames; faces are followed in between", within=(1, math.inf)
-    )
+    detect_every: int = option(
+        10, "the detector looks at every so many frames; faces are followed in between", within=(1, math.inf),
+        also="--every",
+    )  # fmt: skip
     frames: int = option(0, "stop after so many frames; 0: at the end, or with Ctrl-C", within=(0, math.inf))
     video_pts: bool = option(False, "a .pts for each face of each frame too")
     show: bool = option(False, "show the frames in a window; q closes it")
     draw_pose: bool = option(False, "draw the axes of the head", group="results")
     output: Path = option(Path("predictions"), "folder of the results")
     batch_size: int = option(32, "cropped faces per batch", within=(1, math.inf))
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
 
 def check_display() -> None:

@@ -2,62 +2,19 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import overload
+from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from kd_loss.detection import BoxCalibration, Detection, open_detector
 from kd_loss.imaging import geometry
-from kd_loss.imaging.crop import crop_face
+from kd_loss.inference.base import TOGETHER as TOGETHER
+from kd_loss.inference.base import Detector, Predictor, box_of, check_answers
 from kd_loss.inference.result import FaceLandmarks, confidence_of
 from kd_loss.inference.smoothing import OneEuroFilter
-from kd_loss.inference.sources import read_picture
-from kd_loss.inference.weights import default_weights, without_keras
-from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
-from kd_loss.system.errors import UserError
-
-#: a photograph (H, W, 3) uint8 RGB -> its faces
-Detector = Callable[[np.ndarray], list[Detection]]
+from kd_loss.runtimes.crop_network import CropNetwork
 
 
-#: what a predictor is called with: a file of a picture, or a picture (H, W, 3) uint8 RGB
-Source = str | os.PathLike[str] | np.ndarray
-#: photographs that are held in memory and asked about together
-TOGETHER = 16
-
-
-def check_picture(image: np.ndarray) -> None:
-    """A `UserError` for an array that is no picture (H, W, 3) uint8."""
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
-        raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")
-
-
-def squares_of(
-    images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None, margin: float
-) -> list[np.ndarray]:
-    """The crop of each picture: around its box `(x, y, width, height)` with the margin, or all of it without a box."""
-    squares = []
-    for image, box in zip(images, boxes or [None] * len(images), strict=True):
-        check_picture(image)
-        if box is None:
-            height, width = image.shape[:2]
-            squares.append(geometry.square_crop((-0.5, -0.5, width - 0.5, height - 0.5), 0.0))
-        else:
-            numbers = np.asarray(box, np.float64)
-            sound = numbers.shape == (4,) and np.isfinite(numbers).all()
-            if not sound or numbers[2:].min() < 0 or numbers[2:].max() == 0:
-                raise UserError(f"a box of {box!r} is not (x, y, width, height) with sides above 0")
-            x, y, width, height = numbers
-            squares.append(geometry.square_crop((x, y, x + width, y + height), margin))
-    return squares
-
-
-class LandmarkPredictor:
+class LandmarkPredictor(Predictor[FaceLandmarks]):
     """Finds faces in photographs, and their landmarks.
 
     >>> predictor = LandmarkPredictor.load()                       # doctest: +SKIP
@@ -66,77 +23,12 @@ class LandmarkPredictor:
     (68, 2) 0.93
 
     Attributes:
-        network, card, spec: what finds the landmarks of a crop, what it expects, the scheme of its landmarks.
-        detector: what finds the faces; opened when the first photograph comes.
-        refine: how often a face is cropped again from the landmarks that were found in it.
+        spec: the scheme of the landmarks; others: see `Predictor`.
     """
 
     def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
-        if not 0 <= refine <= 10:
-            raise UserError(f"refine = {refine} is not in 0…10")
-        self.network, self.card = network, network.card
+        super().__init__(network, detector, refine)
         self.spec = network.card.dataset_spec()
-        self.calibration = BoxCalibration.from_dict(network.card.calibration, "the network's card")
-        self.refine, self._detector = refine, detector
-
-    @classmethod
-    def load(
-        cls,
-        path: str | os.PathLike[str] | None = None,
-        threads: int | None = None,
-        *,
-        detector: str | Detector = "finder",
-        refine: int = 1,
-        mirror: bool = False,
-    ) -> LandmarkPredictor:
-        """Open weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; the shipped student if left out.
-
-        Args:
-            path: see `open_network`; threads: of the runtime, its own choice if left out.
-            detector: a name of `detection.DETECTORS` that needs no file, or what `open_detector` gives.
-            refine: how often a face is cropped again from the landmarks found in it, 0…10.
-            mirror: answers are the mean about a face and its mirror image, and have a confidence
-                (`runtimes.crops.mirrored`).
-
-        Raises:
-            UserError: no such file, or one that is no network of this package; a `refine` out of range.
-        """
-        weights = without_keras(Path(default_weights())) if path is None else Path(path)
-        network = open_network(weights, threads)
-        return cls(mirrored(network) if mirror else network, detector, refine)
-
-    @property
-    def detector(self) -> Detector:
-        """A photograph (H, W, 3) uint8 RGB -> its faces."""
-        if isinstance(self._detector, str):
-            self._detector = open_detector(self._detector, margin=self.card.margin)
-        return self._detector
-
-    @overload
-    def __call__(self, source: Source) -> list[FaceLandmarks]: ...
-
-    @overload
-    def __call__(self, source: Sequence[Source]) -> list[list[FaceLandmarks]]: ...
-
-    def __call__(self, source: Source | Sequence[Source]) -> list[FaceLandmarks] | list[list[FaceLandmarks]]:
-        """The faces of a photograph, the largest first; of a list of photographs, a list for each.
-
-        `source` is a file, turned as its EXIF orientation says, a picture (H, W, 3) uint8 RGB, or a list of either.
-        `landmarks` (K, 2) of each face are in pixels of the picture.
-
-        Raises:
-            UserError: a file that is no picture, or an array of another form.
-        """
-        if isinstance(source, str | os.PathLike | np.ndarray):
-            return self.detect(_picture(source), self.detector, self.refine)
-        if not isinstance(source, Sequence):
-            kinds = "a file, a picture (H, W, 3) uint8 RGB, or a list of either"
-            raise UserError(f"a photograph is {kinds}, not {type(source).__name__}")
-        found: list[list[FaceLandmarks]] = []
-        for start in range(0, len(source), TOGETHER):
-            images = [_picture(one) for one in source[start : start + TOGETHER]]
-            found += self.detect_many(images, self.detector, self.refine)
-        return found
 
     @property
     def columns(self) -> list[str]:
@@ -148,77 +40,14 @@ class LandmarkPredictor:
         """A filter for one face of a video."""
         return OneEuroFilter(cutoff, rate)
 
-    def _ask(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        landmarks, spread = self.network.ask(crops)
-        if not np.isfinite(landmarks).all():
-            raise UserError("the network answers with numbers that are not finite; its weights are damaged")
-        return np.asarray(landmarks, np.float64), spread
-
-    def predict_crop(self, image: np.ndarray, box: ArrayLike | None = None) -> FaceLandmarks:
-        """The landmarks of one face that need not be looked for: that in `box` of a picture (H, W, 3) uint8 RGB.
-
-        `box` is the landmark box `(x, y, width, height)`, which is widened as in training; without one
-        the whole picture is taken for a face already cropped.
-        """
-        return self.predict_many([image], [box])[0]
-
-    def predict_many(
-        self, images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None = None
-    ) -> list[FaceLandmarks]:
-        """One face per picture (H, W, 3) uint8 RGB, in one batch.
-
-        `boxes` are landmark boxes `(x, y, width, height)` in pixels, or None for a picture that is one cropped face.
-        A `UserError` for a picture or a box of another form.
-        """
-        squares = squares_of(images, boxes, self.card.margin)
-        return self._in_squares(images, squares)
-
-    def detect(self, image: np.ndarray, detector: Detector, refine: int = 1) -> list[FaceLandmarks]:
-        """Every face that a detector finds in a photograph (H, W, 3) uint8 RGB, the largest first.
-
-        A detector's box is a rough one: `refine` times, each face is cropped again from the landmarks that
-        were found in it, as the training crops were.
-        """
-        return self.detect_many([image], detector, refine)[0]
-
-    def detect_many(
-        self, images: Sequence[np.ndarray], detector: Detector, refine: int = 1
-    ) -> list[list[FaceLandmarks]]:
-        """As `detect`, for several photographs: the network is asked about all their faces at once."""
-        for image in images:
-            check_picture(image)
-        found = [detector(image) for image in images]
-        owners = [number for number, here in enumerate(found) for _ in here]
-        if not owners:
-            return [[] for _ in images]
-        boxes = [face.box if face.exact else self.calibration(face.box) for here in found for face in here]
-        pictures = [images[number] for number in owners]
-        faces = self.predict_many(pictures, boxes)
-        for _ in range(refine):
-            squares = [geometry.square_crop(geometry.landmark_box(face.landmarks), self.card.margin) for face in faces]
-            faces = self._in_squares(pictures, squares)
-        scores = [face.score for here in found for face in here]
-        scored = [replace(face, score=score) for face, score in zip(faces, scores, strict=True)]
-        return [
-            [face for face, owner in zip(scored, owners, strict=True) if owner == number]
-            for number in range(len(images))
-        ]
-
-    def _in_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[FaceLandmarks]:
-        size = self.card.size
-        crops = np.stack([crop_face(i, s, size) for i, s in zip(images, squares, strict=True)])
+    def predict_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[FaceLandmarks]:
+        """The landmarks of one face per picture, seen in its square `(x, y, side)` in pixels."""
+        answers, spread = self.network.ask(self.crops(images, squares))
         faces = []
-        landmarks, spread = self._ask(crops)
-        spreads = [None] * len(crops) if spread is None else spread
-        for normalised, square, wide in zip(landmarks, squares, spreads, strict=True):
+        spreads = [None] * len(answers) if spread is None else spread
+        for normalised, square, wide in zip(check_answers(answers), squares, spreads, strict=True):
             points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), normalised)
-            box = (square[0], square[1], square[2], square[2])
-            where = tuple(float(v) for v in box)
             half = self.network.half
             confidence = None if wide is None or half is None else confidence_of(wide, half)
-            faces.append(FaceLandmarks(points, where, self.spec, confidence=confidence))  # type: ignore[arg-type]
+            faces.append(FaceLandmarks(points, box_of(square), self.spec, confidence=confidence))
         return faces
-
-
-def _picture(source: Source) -> np.ndarray:
-    return source if isinstance(source, np.ndarray) else read_picture(Path(source))

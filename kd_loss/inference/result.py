@@ -14,6 +14,7 @@ from kd_loss.inference.smoothing import OneEuroFilter
 from kd_loss.schemes.drawing import draw_landmarks, draw_pose
 from kd_loss.schemes.head_pose import HeadPose, head_pose
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 
 
 def confidence_of(spread: np.ndarray, half: float) -> np.ndarray:
@@ -27,13 +28,37 @@ def confidence_of(spread: np.ndarray, half: float) -> np.ndarray:
     return np.asarray(1 / (1 + np.square(np.asarray(spread, np.float64) / half)))
 
 
+class Face:
+    """What results of landmarks and of poses have in common.
+
+    Attributes:
+        crop_box: `(x, y, width, height)` of the square that the network saw, in pixels of the picture.
+    """
+
+    crop_box: tuple[float, float, float, float]
+    box, around = RenamedAttribute("crop_box"), RenamedAttribute("landmark_box")
+
+    def landmark_box(self) -> tuple[float, float, float, float]:
+        """The box `(x, y, width, height)` of the landmarks; widened by the margin it is a crop of training."""
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        raise NotImplementedError
+
+    def to_json(self) -> str:
+        """`to_dict` as JSON text."""
+        return json.dumps(self.to_dict())
+
+
+@renamed_keywords(box="crop_box")
 @dataclass(frozen=True)
-class FaceLandmarks:
+class FaceLandmarks(Face):
     """The landmarks of one face.
 
     Attributes:
         landmarks: (K, 2) float64, pixels of the picture, (x, y), the first pixel's centre at 0.
-        box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
+        crop_box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
         spec: the scheme of the landmarks.
         score: of the detector that found the face, larger for surer; None without one.
         number: of the face in a video, the same from frame to frame; None in a photograph.
@@ -42,7 +67,7 @@ class FaceLandmarks:
     """
 
     landmarks: np.ndarray
-    box: tuple[float, float, float, float]
+    crop_box: tuple[float, float, float, float]
     spec: DatasetSpec
     score: float | None = None
     number: int | None = None
@@ -58,7 +83,7 @@ class FaceLandmarks:
         angles = self.pose() if pose else None
         return drawn if angles is None else draw_pose(drawn, angles, self.landmarks)
 
-    def around(self) -> tuple[float, float, float, float]:
+    def landmark_box(self) -> tuple[float, float, float, float]:
         """The box `(x, y, width, height)` of the landmarks."""
         x0, y0, x1, y1 = (float(v) for v in geometry.landmark_box(self.landmarks))
         return x0, y0, x1 - x0, y1 - y0
@@ -69,7 +94,7 @@ class FaceLandmarks:
         The network answers for anything: on a wall it gives something like the mean face somewhere. A face's
         landmarks take up most of a crop that was made around them, and their centre is its centre.
         """
-        x, y, side, _ = self.box
+        x, y, side, _ = self.crop_box
         width, height = np.ptp(self.landmarks, axis=0)
         middle = np.asarray(geometry.landmark_box(self.landmarks)).reshape(2, 2).mean(axis=0)
         shift = np.abs(middle - [x, y] - side / 2)
@@ -90,16 +115,12 @@ class FaceLandmarks:
         return {
             "scheme": self.spec.name,
             **({} if self.number is None else {"number": self.number}),
-            "box": [round(float(v), 3) for v in self.box],
+            "box": [round(float(v), 3) for v in self.crop_box],
             "score": None if self.score is None else round(self.score, 3),
             "pose": None if pose is None else {name: round(value, 1) for name, value in asdict(pose).items()},
             "landmarks": np.round(self.landmarks, 3).tolist(),
             **({} if self.confidence is None else {"confidence": np.round(self.confidence, 3).tolist()}),
         }
-
-    def to_json(self) -> str:
-        """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict())
 
     def to_pts(self) -> str:
         """The text of a `.pts` file, whose coordinates start at 1."""

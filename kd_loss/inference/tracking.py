@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.inference.pose import PosePredictor
-from kd_loss.inference.predictor import Detector, LandmarkPredictor
+from kd_loss.detection.base import overlaps
+from kd_loss.inference.base import Detector, Predictor
 
 #: a detection that overlaps a face that is followed by more may be that face
 FOLLOWED = 0.3
@@ -39,7 +39,7 @@ class FaceTracker:
 
     def __init__(
         self,
-        predictor: LandmarkPredictor | PosePredictor,
+        predictor: Predictor[Any],
         detector: Detector,
         *,
         refine: int = 1,
@@ -64,7 +64,7 @@ class FaceTracker:
     def _follow(self, image: np.ndarray) -> None:
         if not self._tracks:
             return
-        boxes = [track.face.around() for track in self._tracks]
+        boxes = [track.face.landmark_box() for track in self._tracks]
         faces: Sequence[Any] = self.predictor.predict_many([image] * len(boxes), boxes)
         for track, face in zip(self._tracks, faces, strict=True):
             track.face = replace(face, score=track.face.score)
@@ -74,8 +74,7 @@ class FaceTracker:
         for track in self._tracks:
             track.unseen += 1
         faces: Sequence[Any] = self.predictor.detect(image, self.detector, self.refine)
-        followed = [track.face for track in self._tracks]
-        pairs = [(overlap(one, other), t, f) for t, one in enumerate(followed) for f, other in enumerate(faces)]
+        pairs = [(common, t, f) for f, face in enumerate(faces) for t, common in enumerate(self._overlaps(face))]
         known: dict[int, int] = {}  # face -> track, the best pair first
         for common, t, f in sorted(pairs, reverse=True):
             if common > FOLLOWED and f not in known and t not in known.values():
@@ -84,21 +83,17 @@ class FaceTracker:
             if f in known:
                 track = self._tracks[known[f]]
                 track.unseen, track.face = 0, replace(track.face, score=face.score)
-            elif face.plausible() and all(overlap(track.face, face) < SAME for track in self._tracks):
+            elif face.plausible() and all(common < SAME for common in self._overlaps(face)):
                 self._count += 1
                 smoother = self.predictor.smoother(self.cutoff, self.rate) if self.cutoff else None
                 self._tracks.append(_Track(self._count, face, smoother))
         self._tracks = [track for track in self._tracks if track.unseen < self.patience]
 
+    def _overlaps(self, face: Any) -> list[float]:
+        """Intersection over union of a face's box with those of the faces that are followed."""
+        boxes = np.array([track.face.landmark_box() for track in self._tracks]).reshape(-1, 4)
+        return overlaps(np.array(face.landmark_box()), boxes).tolist()
+
     def _smooth(self, track: _Track) -> Any:
         face = track.face.smoothed(track.filter) if track.filter else track.face
         return replace(face, number=track.number)
-
-
-def overlap(a: Any, b: Any) -> float:
-    """Intersection over union of the boxes of two faces."""
-    first, second = (np.array([x, y, x + w, y + h]) for x, y, w, h in (a.around(), b.around()))
-    size = np.minimum(first[2:], second[2:]) - np.maximum(first[:2], second[:2])
-    common = float(np.prod(np.maximum(size, 0)))
-    total = float(np.prod(first[2:] - first[:2]) + np.prod(second[2:] - second[:2])) - common
-    return common / total if total > 0 else 0.0

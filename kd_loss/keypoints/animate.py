@@ -18,8 +18,8 @@ from kd_loss.keypoints.motion import Animator
 from kd_loss.keypoints.sheet import marked
 from kd_loss.networks.keypoint_detector import KeypointDetector, load_detector
 from kd_loss.synthetic.clips import draw_clip
-from kd_loss.system.configuration import option
-from kd_loss.system.errors import UserError
+from kd_loss.system.configuration import Options, option
+from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.files import atomic_file
 from kd_loss.system.hdf5 import check_tree, open_hdf5
 
@@ -28,7 +28,7 @@ SEED, SOURCE, DRIVING, FRAMES = 1, 10, 2, 16
 
 
 @dataclass(frozen=True)
-class AnimationOptions:
+class AnimationOptions(Options):
     """Move the face of one picture as that of a clip moves, by a detector and the animator that it was trained with."""
 
     weights: str = option(
@@ -37,7 +37,6 @@ class AnimationOptions:
     source: str = option("synthetic", "picture to be moved; synthetic: a drawn face")
     driving: str = option("synthetic", "folder with the frames of one clip; synthetic: another drawn face")
     output: str = option("animation.gif", "the .gif: source, clip with keypoints, moved, moved without Jacobians")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse a missing detector and another format."""
@@ -59,7 +58,7 @@ def load_animator(path: Path, detector: KeypointDetector) -> Animator:
     except UserError:
         raise
     except Exception as error:  # HDF5 files break in many ways
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"{path} is no animator of this detector: {reason}") from None
     return animator
 

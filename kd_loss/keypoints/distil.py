@@ -26,7 +26,7 @@ from kd_loss.networks.keypoint_detector import (
     take_trunk,
 )
 from kd_loss.runs.folder import open_run, start_record
-from kd_loss.system.configuration import check_values, to_plain
+from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
 
@@ -96,7 +96,6 @@ class KeypointDistiller(keras.Model):
 
 def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
     """Train a student; its run folder, with `best.h5` (by AKD on persons held out), its card and `sheet.png`."""
-    options = check_values(options)
     teacher = load_detector(Path(options.teacher))
     card = teacher.card
     pictures = read_pictures(Path(options.data), card.size, card.crop)
@@ -105,7 +104,7 @@ def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
     validation = PictureLoader(pictures, held, options.batch_size, options.seed, train=False) if len(held) else None
     training = {
         "teacher": sha256(Path(options.teacher)),
-        "loss": options.loss + (" to the letter" if options.letter else ""),
+        "loss": options.loss + (" to the letter" if options.as_published else ""),
         "init": Path(options.init).name,
         "epochs": options.epochs,
         "seed": options.seed,
@@ -117,7 +116,7 @@ def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
     )
     if options.init:
         print(take_trunk(student, load_start(Path(options.init)).model))
-    distiller = KeypointDistiller(student, teacher, options.loss, options.letter, options.power)
+    distiller = KeypointDistiller(student, teacher, options.loss, options.as_published, options.power)
     compile_for(distiller, options.learning_rate, len(loader) * options.epochs)
     decided = {"clips_sha256": pictures.checksum, "teacher_sha256": training["teacher"], **start_record(options.init)}
     settings = {**to_plain(options), "arch": student.card.arch, "decided_by": decided}

@@ -15,21 +15,19 @@ from kd_loss.keypoints.options import KeypointTestOptions
 from kd_loss.keypoints.regression import Faces, judge, landmark_spec, regress, wide_faces
 from kd_loss.keypoints.sheet import write_sheet
 from kd_loss.networks.keypoint_detector import KeypointDetector, build_detector, load_detector
-from kd_loss.system.configuration import check_values
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import write_json
 
 
 def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
     """Print and return the rows of the table; `keypoints.json` and `faces.png` go beside the first weights."""
-    options = check_values(options)
     detectors = [load_detector(Path(path)) for path in options.weights]
-    teacher = load_detector(Path(options.teacher)) if options.teacher else None
+    teacher = load_detector(Path(options.reference)) if options.reference else None
     dataset = open_dataset(options.dataset, options.data)
     landmark_spec(dataset.spec)
     size = detectors[0].card.size
     for detector, path in zip(
-        [*detectors, *([teacher] if teacher else [])], [*options.weights, options.teacher], strict=False
+        [*detectors, *([teacher] if teacher else [])], [*options.weights, options.reference], strict=False
     ):
         if detector.card.size != size:
             raise UserError(f"{path} takes {detector.card.size} pixels, {options.weights[0]} {size}; test them apart")
@@ -41,7 +39,7 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
     untrained = build_detector(dataclasses.replace(detectors[0].card, training={}, metrics={}), seed=1)
     named = [("the first one, untrained", untrained), *zip(options.weights, detectors, strict=True)]
     if teacher:
-        named.append((f"teacher {options.teacher}", teacher))
+        named.append((f"teacher {options.reference}", teacher))
     for name, detector in named:
         rows.append(_row(name, detector, train, test, splits[1], told))
     header = ["detector", "keypoints", "parameters", "NME %", "95 %", *(["AKD"] if teacher else [])]

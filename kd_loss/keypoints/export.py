@@ -12,7 +12,7 @@ from kd_loss.export.web import write_keypoint_page
 from kd_loss.networks.keypoint_detector import load_detector
 from kd_loss.runtimes.files import SUFFIXES, open_runtime
 from kd_loss.synthetic.faces import draw_face
-from kd_loss.system.configuration import check_values, option
+from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file
 from kd_loss.system.terminal import quiet_stderr
@@ -25,7 +25,7 @@ TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2}
 
 
 @dataclass(frozen=True)
-class KeypointExportOptions:
+class KeypointExportOptions(Options):
     """A keypoint detector for other runtimes, compared with itself on drawn faces."""
 
     weights: str = option("", "detector (.h5)", positional=True)
@@ -35,7 +35,6 @@ class KeypointExportOptions:
     precision: str = option("fp32", "of the weights", choices=tuple(TOLERANCE))
     web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; fetched by npm if left out")
     output: str = option("", "folder of the files; export beside the weights if left out")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse a missing file."""
@@ -50,7 +49,6 @@ def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
     Raises:
         UserError: a file's keypoints differ by more than the tolerance; it is not left behind.
     """
-    options = check_values(options)
     convert.require_tensorflow()
     weights = Path(options.weights)
     detector = load_detector(weights)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd_loss.system.configuration import option
+from kd_loss.system.configuration import DatasetOptions, Options, option
 from kd_loss.system.errors import UserError
 
 #: `distillation.keypoints.LOSSES`, for help that does not wait for Keras
@@ -14,7 +14,7 @@ LOSSES = ("L1", "L2", "L3")
 
 
 @dataclass(frozen=True)
-class _TrainingOptions:
+class _TrainingOptions(Options):
     """What trainings of detectors and of their students have in common."""
 
     data: str = option(
@@ -38,7 +38,6 @@ class _TrainingOptions:
     runs: Path = option(Path("runs"), "folder of the runs; these go to its folder keypoints")
     name: str = option("", "name of the run; a free one if left out")
     resume: bool = option(False, "continue the run of that name where it stopped")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse a missing folder."""
@@ -68,18 +67,16 @@ class KeypointOptions(_TrainingOptions):
 
 
 @dataclass(frozen=True)
-class KeypointTestOptions:
+class KeypointTestOptions(DatasetOptions):
     """Judge detectors by the annotated landmarks that a linear map reads from their keypoints."""
 
     weights: list[str] = option([], "detectors (.h5)", positional=True)
-    teacher: str = option("", "a detector to whose keypoints the distance (AKD) is told")
+    reference: str = option("", "a detector to whose keypoints the distance (AKD) is told", also="--teacher")
     dataset: str = option("w300", "prepared dataset with annotated faces")
     context: float = option(
         1.0, "the crop in units of the prepared one; its border has to reach that far", within=(0.5, 4)
     )
     jitter: float = option(0.0, "largest shift of a crop, as a share of its side", within=(0, 0.5))
-    data: Path = option(Path("data"), "folder of the prepared datasets")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse what there is nothing to judge of."""
@@ -97,7 +94,9 @@ class KeypointDistillationOptions(_TrainingOptions):
     loss: str = option(
         "L1", "L1: keypoints and Jacobians; L2: heatmaps as well; L3: the encoders' attention as well", choices=LOSSES
     )
-    letter: bool = option(False, "the terms of L2 and L3 as written: a mean over cells, attention of any length")
+    as_published: bool = option(
+        False, "the terms of L2 and L3 as written: a mean over cells, attention of any length", also="--letter"
+    )
     power: float = option(2.0, "of the features in the attention", above=0, below=100)
     init: str = option("", "weights to start from, of landmarks or keypoints: all but the heads")
 

@@ -19,7 +19,7 @@ from kd_loss.networks import build_network, load_network
 from kd_loss.networks.keypoint_detector import KeypointCard, KeypointDetector, build_detector, save_detector
 from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runs.folder import open_run
-from kd_loss.system.configuration import check_values, to_plain
+from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, sha256, write_json
 from kd_loss.training.callbacks import Checkpoint, EpochCounter
@@ -33,7 +33,6 @@ FEATURE_TAPS = ("P2", "P3")
 
 def run_train_keypoints(options: KeypointOptions) -> Path:
     """Train a detector; its run folder, with `best.h5`, its card, the animator's weights and `sheet.png`."""
-    options = check_values(options)
     clips = read_clips(Path(options.data), options.size, options.crop)
     if clips.left_out:
         print(f"{clips.left_out} clips of one frame are left out: no pair can be made of them")

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from kd_loss.networks.input_scaling import set_input_scaling
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
@@ -57,7 +57,7 @@ def load_noisy_student(backbone: keras.Model, arch: str) -> None:
     try:
         source = getattr(package, name)(include_top=False, weights="noisy-student", input_shape=(None, None, 3))
     except Exception as error:
-        reason = str(error).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(
             f"the noisy-student weights of {arch} cannot be downloaded ({reason}); leave --pretrained out"
         ) from None

@@ -20,7 +20,7 @@ from kd_loss.networks.landmark_net import LandmarkNet, load_network
 from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
 from kd_loss.networks.unets import ANTI_ALIAS, ENCODER
-from kd_loss.system.errors import UserError, choose
+from kd_loss.system.errors import UserError, choose, first_line
 from kd_loss.system.files import atomic_file, read_json, write_json
 
 L = keras.layers
@@ -225,7 +225,7 @@ def load_detector(path: Path) -> KeypointDetector:
     except UserError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"{path} does not load as a keypoint detector: {reason}") from None
     if shapes["keypoints"] != (None, card.points, 2) or model.input_shape[1] != card.size:
         raise UserError(f"{path} does not fit its card: {card.points} keypoints, {card.size} pixels")

@@ -19,7 +19,7 @@ from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
 from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
 from kd_loss.networks.unets import ANTI_ALIAS
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.files import atomic_file, check_room
 from kd_loss.system.hdf5 import trust
 
@@ -226,7 +226,7 @@ def load_plain_model(path: Path) -> keras.Model:
     except UserError:
         raise
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"{path} does not load as a Keras model: {reason}") from None
     return model
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.hdf5 import check_tree, open_hdf5
 
 #: more than three times the largest backbone's weights
@@ -37,7 +37,7 @@ def check_model_file(path: Path) -> None:
     except UserError:
         raise
     except Exception as error:  # HDF5 and zip files break in many ways
-        reason = (str(error).strip("'\" ") or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"{path} does not load as a Keras model: {reason}") from None
     for count, part in enumerate(_parts(path, config)):
         kind = part.get("class_name")

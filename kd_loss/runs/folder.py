@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kd_loss.datasets.checks import target_array
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.system.errors import UserError, check_name, disk_error
 from kd_loss.system.files import is_temporary, read_json, sha256, write_json
@@ -24,6 +25,13 @@ FREE_OPTIONS = (
     *("resume", "config", "workers", "name", "runs", "data"),
     *("devices", "distributed", "process", "processes"),
 )
+#: option in the configuration of a run of 0.1 -> what it is called now
+RENAMED = {
+    "set": "method_arg",
+    "cut": "output_stride",
+    "augment": "augment_strength",
+    "letter": "as_published",
+}
 #: of a run's record: the checksum of the weights that it started from, wherever they lie
 START = "start_sha256"
 #: checksums of a run's record -> what it means that one is another now
@@ -80,6 +88,7 @@ def _just_begun(folder: Path) -> bool:
 
 def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
     """What of a run's configuration is not what is asked for now, in words; empty where it is the same run."""
+    before = {RENAMED.get(key, key): value for key, value in before.items()}
     before = {"patience": 0, "warp": 1.0, **before}  # runs from before there was one
     then, now = ({} if not isinstance(d, dict) else d for d in (c.get("decided_by") for c in (before, options)))
     # of a run from before a checksum was recorded nothing is known; of its start the path has to do
@@ -106,7 +115,8 @@ def _change(key: str, before: Any, now: Any) -> str:
 
 def data_record(dataset: PreparedDataset, soft: bool = False) -> dict[str, str]:
     """The checksums of what a training sees of a dataset; `soft`: of a tolerant teacher's targets, too."""
-    names = {"data_sha256": "landmarks", "pictures_sha256": "images", **({"soft_sha256": "soft"} if soft else {})}
+    target = target_array(dataset.folder / "train", dataset.spec)
+    names = {"data_sha256": target, "pictures_sha256": "images", **({"soft_sha256": "soft"} if soft else {})}
     known = dataset.manifest["sha256"]
     return {key: known[f"train/{name}.npy"] for key, name in names.items() if f"train/{name}.npy" in known}
 

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.files import atomic_file
 
 
@@ -55,6 +55,6 @@ def load_state(path: Path, model: keras.Model) -> dict[str, Any]:
     except UserError:
         raise
     except Exception as error:  # NumPy, zlib and the backend each have their own
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"cannot resume from {path}: {reason}; train anew under another --name") from None
     return record

@@ -12,7 +12,7 @@ import numpy as np
 from kd_loss.imaging import geometry
 from kd_loss.networks.card import Card
 from kd_loss.runtimes.files import SUFFIXES, embedded_card, open_runtime
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.terminal import at_once, quiet_stderr
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def mirrored(network: CropNetwork) -> CropNetwork:
     """
     scheme = network.card.scheme()
     if not scheme.mirrors:
-        raise UserError(f"--mirror: the mirror image of a face is no face of {network.card.dataset}")
+        raise UserError(f"--flip-test: the mirror image of a face is no face of {network.card.dataset}")
     turned = geometry.similarity(0.0, 1.0, (0, 0), True)
 
     def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -119,7 +119,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
         try:
             outputs = sorted(session(crops).values(), key=lambda output: -output.ndim)
         except Exception as error:  # the runtimes raise what they like
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+            reason = first_line(error)
             raise UserError(f"{path} does not run on crops of {card.size} pixels: {reason}") from None
         landmarks, spread = outputs[0], outputs[1] if len(outputs) > 1 else None
         if landmarks.shape != (len(crops), *shape) or (spread is not None and spread.shape != (len(crops), shape[0])):

@@ -18,7 +18,7 @@ import numpy as np
 
 from kd_loss.system import sandbox
 from kd_loss.system.bundled import came_along
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.terminal import quiet_stderr
 
 #: a batch of inputs -> outputs by name
@@ -45,7 +45,7 @@ def open_runtime(path: Path, threads: int | None = None) -> Run:
     except ImportError as error:
         raise UserError(f"{path} needs the package {error.name}: pip install {error.name}") from None
     except Exception as error:  # the runtimes raise what they like
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"{path} does not load: {reason}") from None
 
 
@@ -158,7 +158,7 @@ def embedded_card(path: Path) -> dict[str, Any] | None:
     except ImportError as error:
         raise UserError(f"{path} needs the package {error.name}: pip install {error.name}") from None
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         raise UserError(f"{path} does not load: {reason}") from None
     if text is None:
         return None

@@ -38,6 +38,7 @@ class Scheme(Protocol):
     Attributes:
         name: of the dataset; noun: what is predicted, in words.
         shape: (N, C).
+        array: the name of the file with its targets in a prepared dataset, without `.npy`.
         outputs: what the numbers mean, for cards.
         predicted: what its targets are called, several of them; apart_unit: of `apart`.
         metric: the column of a history with the error of training; metric_words, unit: of that error.
@@ -52,6 +53,8 @@ class Scheme(Protocol):
     def noun(self) -> str: ...
     @property
     def shape(self) -> tuple[int, int]: ...
+    @property
+    def array(self) -> str: ...
     @property
     def outputs(self) -> str: ...
     @property

@@ -54,6 +54,7 @@ class PoseScheme:
 
     shape: ClassVar[tuple[int, int]] = (2, 3)
     noun: ClassVar[str] = "head pose"
+    array: ClassVar[str] = "target"
     outputs: ClassVar[str] = "(B, 2, 3): rotation vector; x, y, log depth; less the spec's mean, over its deviation"
     metric: ClassVar[str] = "degrees"
     metric_words: ClassVar[str] = "geodesic error in degrees"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from kd_loss.imaging import geometry
+from kd_loss.schemes import nme
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json
 
@@ -47,6 +48,7 @@ class DatasetSpec:
             subject's right half, which `same` describes; otherwise the mirrored points are meant.
     """
 
+    array: ClassVar[str] = "landmarks"
     outputs: ClassVar[str] = "(B, K, 2) as (x, y), −0.5…0.5 across the crop"
     metric: ClassVar[str] = "nme"
     metric_words: ClassVar[str] = "NME in %"
@@ -175,19 +177,12 @@ class DatasetSpec:
         """NME in % of the default normaliser, (B,); not finite where that distance is not annotated."""
         from keras import ops
 
-        seen = ops.isfinite(truth)
-        there = ops.cast(seen[..., 0], "float32")
-        points = ops.where(seen, truth, 0.0)
-        distance = ops.norm(ops.where(seen, predicted - points, 0.0), axis=-1)
-        error = ops.sum(distance, axis=-1) / ops.maximum(ops.sum(there, axis=-1), 1.0)
         if self.default_normaliser == "box":
-            extent = ops.max(ops.where(seen, points, -1e9), axis=1) - ops.min(ops.where(seen, points, 1e9), axis=1)
-            return 100 * error / ops.sqrt(extent[:, 0] * extent[:, 1])
-        first, second = (
-            ops.mean(ops.take(truth, list(group), axis=1), axis=1)
-            for group in self.normalisers[self.default_normaliser]
-        )
-        return 100 * error / ops.norm(first - second, axis=-1)
+            extent = nme.box_extent(truth, ops)
+            distance = ops.sqrt(extent[:, 0] * extent[:, 1])
+        else:
+            distance = nme.distance_between(truth, self.normalisers[self.default_normaliser], ops)
+        return nme.face_means(nme.point_errors(predicted, truth, distance, ops), ops)
 
     def agrees(self, other: Scheme | None) -> bool:
         """Equally many landmarks."""

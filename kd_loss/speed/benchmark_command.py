@@ -22,7 +22,8 @@ from kd_loss.evaluation.report import print_table
 from kd_loss.export.parity import Faces, test_faces
 from kd_loss.networks.card import Card
 from kd_loss.runtimes.crop_network import read_card
-from kd_loss.system.configuration import check_values, option
+from kd_loss.schemes.base import Scheme
+from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
 from kd_loss.system.ownership import check_free, claim
@@ -38,7 +39,6 @@ def run_benchmark(
     Args:
         measure_peers: returns a row for each detector that is none of this package (`tools.speed.peers`).
     """
-    options = check_values(options)
     options.check()
     paths = [Path(text) for text in options.weights]
     cards = {path: _card(path) for path in paths}
@@ -59,7 +59,7 @@ def run_benchmark(
     print(options.output / "benchmark.json")
     if dataset is not None:
         with atomic_file(options.output / "benchmark.png") as temporary:
-            temporary.write_bytes(plane_plot(rows, peers, dataset.spec.metric_words))
+            temporary.write_bytes(plane_plot(rows, peers, dataset.spec))
         print(options.output / "benchmark.png")
     return results
 
@@ -113,7 +113,7 @@ def _measure(
                         "threads": threads,
                         "bytes": path.stat().st_size,
                         **row,
-                        "nme": faces[card.size].nme(predicted),
+                        card.scheme().metric: faces[card.size].error(predicted),
                     }
             print(f"round {turn + 1} of {options.rounds}")
     return list(rows.values())
@@ -139,7 +139,7 @@ def _print(rows: list[dict[str, Any]], peers: list[dict[str, Any]], dataset: Pre
             row["name"], str(row["size"]), str(row["threads"]), f"{row['load_s']:.2f}",
             f"{row['p50_ms']:.2f}", f"{row['p95_ms']:.2f}", f"{row['predictor_ms']:.2f}",
             f"{row['faces_per_s']:.0f}", f"{row['memory_mb']:.0f}", f"{row['bytes'] / 1e6:.2f}",
-            "–" if row["nme"] is None else f"{row['nme']:.2f}",
+            "–" if dataset is None else f"{row[dataset.spec.metric]:.2f}",
         ]
         for row in rows
     ]  # fmt: skip
@@ -153,7 +153,7 @@ def _print(rows: list[dict[str, Any]], peers: list[dict[str, Any]], dataset: Pre
 
 
 @dataclass(frozen=True)
-class BenchmarkOptions:
+class BenchmarkOptions(DatasetOptions):
     """Measure networks on this machine: time, memory, size, NME."""
 
     weights: list[str] = option([], "networks: .h5, .keras, .onnx, .tflite", positional=True)
@@ -161,9 +161,7 @@ class BenchmarkOptions:
     seconds: float = option(2.0, "how long each figure is measured, per round", above=0, below=1e3)
     rounds: int = option(3, "how often all networks take turns; the best round of each counts", within=(1, math.inf))
     dataset: str = option("", "prepared dataset for the NME; the first card's if left out")
-    data: Path = option(Path("data"), "folder of the prepared datasets")
     output: Path = option(Path("benchmark"), "folder of the results: benchmark.json, benchmark.png")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse what nothing can be measured of."""
@@ -173,8 +171,8 @@ class BenchmarkOptions:
             raise UserError("give --threads, e.g. --threads 1 2")
 
 
-def plane_plot(rows: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any]], words: str = "NME in %") -> bytes:
-    """A PNG: NME (or what `words` say) over the median time of one face, the fastest number of threads of each."""
+def plane_plot(rows: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any]], scheme: Scheme) -> bytes:
+    """A PNG: the scheme's error over the median time of one face, at the fastest number of threads of each."""
     figure, axes = new_axes(7.5, 4.5)
     fastest: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -182,14 +180,14 @@ def plane_plot(rows: Sequence[dict[str, Any]], peers: Sequence[dict[str, Any]], 
             fastest[row["path"]] = row
     for runtime in dict.fromkeys(row["runtime"] for row in rows):
         chosen = [row for row in fastest.values() if row["runtime"] == runtime]
-        axes.scatter([row["p50_ms"] for row in chosen], [row["nme"] for row in chosen], label=runtime, s=40)
+        axes.scatter([row["p50_ms"] for row in chosen], [row[scheme.metric] for row in chosen], label=runtime, s=40)
         for row in chosen:
             text = f"{row['name'].rpartition('.')[0]}, {row['size']} px"
             place = {"xytext": (2, 5), "textcoords": "offset points", "rotation": 55, "rotation_mode": "anchor"}
-            axes.annotate(text, (row["p50_ms"], row["nme"]), fontsize=6, **place)
+            axes.annotate(text, (row["p50_ms"], row[scheme.metric]), fontsize=6, **place)
     for peer in peers:
         axes.scatter([peer["p50_ms"]], [peer["nme"]], marker="*", s=120, label=f"{peer['name']}, with detection")
-    axes.set(xlabel="median milliseconds a face", ylabel=words, xscale="log")
+    axes.set(xlabel="median milliseconds a face", ylabel=scheme.metric_words, xscale="log")
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.35 * (high - low))  # room for the names above the points
     axes.legend(framealpha=0.8, fontsize=8)

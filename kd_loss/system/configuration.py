@@ -1,7 +1,7 @@
 """Options as frozen dataclasses: names, defaults, types and help in one place.
 
-`parse(Options, argv)` makes the command line from the fields, reads `--config FILE` (JSON or TOML) for
-defaults, and returns an instance.
+A command's options are a frozen dataclass over `Options`, whose instances check themselves. `parse(cls, argv)` makes
+the command line from the fields, reads `--config FILE` (JSON or TOML) for defaults, and returns an instance.
 """
 
 from __future__ import annotations
@@ -9,19 +9,25 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import inspect
 import json
 import math
 import os
+import sys
 import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from kd_loss.system.deprecation import warn_renamed
 from kd_loss.system.errors import UserError, choose
 
 T = TypeVar("T")
+
+#: upper bounds from here on only keep a computation from overflowing: help need not name them
+_GUARD = 10_000
 
 #: what a run's `config.json` holds beside the options that made it, and options that are not for a file
 _OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
@@ -30,29 +36,123 @@ _OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
 def option(
     default: Any, help: str, *, positional: bool = False, flag: str = "", also: str = "", choices: Sequence[str] = (),
     within: tuple[float, float] | None = None, above: float | None = None, below: float | None = None,
-    group: str = "",
+    group: str = "", last: bool = False,
 ) -> Any:  # fmt: skip
     """A field of an options class.
 
     Args:
         flag: its name on the command line, where that differs.
-        also: an older name of it.
+        also: its old name on the command line, e.g. `--room`, which still works, there and as keyword and key of a
+            file, with a `RenamedWarning`.
         choices: the texts that it may be, beside an empty default; for a list, each of its entries.
         within: the least and the largest number that it may be, the last perhaps infinite.
         above, below: numbers that it may not reach.
         group: heading in `--help` of this option and of those after it.
+        last: whether it comes after all others, under no heading.
     """
     metadata = {
         **{"help": help, "positional": positional, "flag": flag, "also": also},
         **{"choices": tuple(choices), "within": within, "above": above, "below": below, "group": group},
+        "last": last,
     }
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def fields_of(cls: type) -> list[dataclasses.Field[Any]]:
+    """The fields of an options class in the order in which they are told."""
+    return sorted(dataclasses.fields(cls), key=lambda field: bool(field.metadata.get("last")))
+
+
+def _flag(field: dataclasses.Field[Any]) -> str:
+    """An option's name on the command line."""
+    return field.metadata["flag"] or "--" + field.name.replace("_", "-")
+
+
+def old_names(cls: type) -> dict[str, str]:
+    """Old name of a field -> the field's name."""
+    fields = [field for field in dataclasses.fields(cls) if field.metadata.get("also")]
+    return {field.metadata["also"].lstrip("-").replace("-", "_"): field.name for field in fields}
+
+
+class _TakesOldNames(type):
+    if not TYPE_CHECKING:  # editors read the signature of the dataclass
+
+        def __call__(cls, *arguments: Any, **values: Any) -> Any:
+            for old, new in old_names(cls).items():
+                if old in values:  # beside the new name, too: `dataclasses.replace` adds all that were not given
+                    warn_renamed(f"{cls.__name__}({old}=…)", f"{new}=…")
+                    values[new] = values.pop(old)
+            return super().__call__(*arguments, **values)
+
+        @property
+        def __signature__(cls) -> inspect.Signature:
+            whole = inspect.signature(cls.__init__)
+            return whole.replace(parameters=list(whole.parameters.values())[1:])
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(metaclass=_TakesOldNames):
+    """What the options of all commands have in common.
+
+    An instance is checked when it is made: texts with choices are as declared (`Heatmap` is `heatmap`), numbers lie in
+    their ranges. Old names of fields are taken, as keywords and as attributes, with a `RenamedWarning`.
+
+    Raises:
+        UserError: a text that is none of an option's choices, with the nearest one, or a number out of its range.
+    """
+
+    config: str = option("", "JSON or TOML file with options; those of the command line win", last=True)
+
+    def __post_init__(self) -> None:
+        for name, value in _declared_values(self).items():
+            object.__setattr__(self, name, value)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            new = old_names(type(self)).get(name)
+            if new is None:
+                raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+            warn_renamed(f"{type(self).__name__}.{name}", new)
+            return getattr(self, new)
+
+    def check(self) -> None:
+        """Refuses what can be refused before the imports that take seconds; a `UserError`."""
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetOptions(Options):
+    """Those of commands that read a prepared dataset."""
+
+    dataset: str = option("w300", "prepared dataset: w300, cofw, wflw, synthetic or your own")
+    data: Path = option(Path("data"), "folder of the prepared datasets")
+
+
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are a `UserError`: one line, with the nearest option."""
+    """An argument parser whose errors are a `UserError`: one line, with the nearest option.
+
+    Attributes:
+        renamed: old name of an option -> its name.
+    """
+
+    def __init__(self, *arguments: Any, **words: Any):
+        super().__init__(*arguments, **words)
+        self.renamed: dict[str, str] = {}
+
+    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
+        """As `ArgumentParser` has it, with options by their old names, too."""
+        words, told = list(sys.argv[1:] if args is None else args), set()
+        end = words.index("--") if "--" in words else len(words)
+        for index, word in enumerate(words[:end]):
+            name, equals, value = word.partition("=")
+            if name in self.renamed:
+                if name not in told:
+                    warn_renamed(name, self.renamed[name])
+                    told.add(name)
+                words[index] = self.renamed[name] + equals + value
+        return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raise the `UserError`, where argparse would exit."""
@@ -73,59 +173,76 @@ def _base_type(annotation: Any) -> tuple[type, bool]:
     return annotation, False
 
 
-def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
+def add_options(parser: Parser, cls: type) -> None:
     """Add one option per field of a dataclass, under the headings that they name."""
     hints = typing.get_type_hints(cls)
     groups: dict[str, argparse._ArgumentGroup] = {}
     place: argparse.ArgumentParser | argparse._ArgumentGroup = parser
-    for field in dataclasses.fields(cls):
-        if title := field.metadata["group"]:
+    for field in fields_of(cls):
+        if field.metadata["last"]:
+            place = parser
+        elif title := field.metadata["group"]:
             place = groups[title] = groups.get(title) or parser.add_argument_group(title)
         kind, many = _base_type(hints[field.name])
         factory = field.default_factory
         default = field.default if factory is dataclasses.MISSING else factory()
         value = " ".join(map(str, default)) if isinstance(default, list) else default
-        notes = [_range_of(field.metadata)] + ([] if default in (None, "", [], False) else [f"default {value}"])
+        notes = [_range_of(field.metadata, guards=False)] + (
+            [] if default in (None, "", [], False) else [f"default {value}"]
+        )
         shown = f" ({'; '.join(filter(None, notes))})" if any(notes) else ""
         text = (field.metadata["help"] + shown).replace("%", "%%")
         if field.metadata["positional"]:
             nargs: dict[str, Any] = {"nargs": "*"} if many else {"nargs": "?", "default": argparse.SUPPRESS}
             parser.add_argument(field.name, type=kind, help=text, **nargs)
             continue
-        flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
-        names = [flag, *([field.metadata["also"]] if field.metadata["also"] else [])]
+        flag, also = _flag(field), field.metadata["also"]
+        if also:
+            parser.renamed[also] = flag
+            if kind is bool and default:
+                parser.renamed["--no-" + also.lstrip("-")] = "--no-" + flag.lstrip("-")
         options: dict[str, Any] = {"dest": field.name, "help": text, "default": argparse.SUPPRESS}
         if kind is bool:
-            place.add_argument(*names, action=argparse.BooleanOptionalAction if default else "store_true", **options)
+            place.add_argument(flag, action=argparse.BooleanOptionalAction if default else "store_true", **options)
         else:
             choices = field.metadata["choices"]
             metavar = "{" + ",".join(choices) + "}" if choices else flag.lstrip("-").upper().replace("-", "_")
             if many:  # given once with several values, or several times
                 options |= {"nargs": "+", "action": "extend"}
-            place.add_argument(*names, type=kind, metavar=metavar, **options)
+            place.add_argument(flag, type=kind, metavar=metavar, **options)
     if groups:  # a list of sixty options before their headings helps nobody
         positional = [field.name for field in dataclasses.fields(cls) if field.metadata["positional"]]
         parser.usage = " ".join(["%(prog)s", "[options]", *(f"[{name} …]" for name in positional)])
 
 
-def _range_of(metadata: Mapping[str, Any]) -> str:
-    """What numbers an option takes, in words; empty where any."""
+def _range_of(metadata: Mapping[str, Any], guards: bool = True) -> str:
+    """What numbers an option takes, in words; empty where any.
+
+    `guards`: with upper bounds of `_GUARD` or more.
+    """
+    low, high = metadata["within"] or (-math.inf, math.inf)
+    above, below = metadata["above"], metadata["below"]
+    if not guards:
+        high = math.inf if high >= _GUARD else high
+        below = None if below is not None and below >= _GUARD else below
+    if below is not None and below <= high:  # `0 or more, below 1`, not `0…1, below 1`
+        high = math.inf
     words = []
-    if metadata["within"]:
-        low, high = metadata["within"]
-        words.append(f"{low:g} or more" if high == math.inf else f"{low:g}…{high:g}")
-    words += [f"{side} {metadata[side]:g}" for side in ("above", "below") if metadata[side] is not None]
+    if low > -math.inf:
+        words.append(f"{_number(low)} or more" if high == math.inf else f"{_number(low)}…{_number(high)}")
+    words += [f"{side} {_number(end)}" for side, end in (("above", above), ("below", below)) if end is not None]
     return ", ".join(words)
 
 
-def check_values(options: T) -> T:
-    """The options with the choices as they are declared (`Heatmap` is `heatmap`).
+def _number(value: float) -> str:
+    """A bound as people write it: 4,294,967,295, not 4.29497e+09."""
+    return f"{value:,.0f}" if value == round(value) else f"{value:g}"
 
-    Raises:
-        UserError: a text that is none of an option's choices, with the nearest one, or a number out of its range.
-    """
+
+def _declared_values(options: Options) -> dict[str, Any]:
+    """The values of fields with choices, as these are declared; raises a `UserError` for what they may not be."""
     changed: dict[str, Any] = {}
-    for field in dataclasses.fields(options):  # type: ignore[arg-type]
+    for field in dataclasses.fields(options):
         value, choices = getattr(options, field.name), field.metadata["choices"]
         words = field.name.replace("_", " ")
         if choices and isinstance(value, list):
@@ -135,7 +252,7 @@ def check_values(options: T) -> T:
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int | float) and not isinstance(number, bool):
                 _check_number(number, field)
-    return dataclasses.replace(options, **changed)  # type: ignore[type-var]
+    return changed
 
 
 def _check_number(value: float, field: dataclasses.Field[Any]) -> None:
@@ -144,8 +261,7 @@ def _check_number(value: float, field: dataclasses.Field[Any]) -> None:
     above, below = (metadata[side] for side in ("above", "below"))
     out = not low <= value <= high or (above is not None and value <= above) or (below is not None and value >= below)
     if out or not math.isfinite(value):
-        flag = field.metadata["flag"] or "--" + field.name.replace("_", "-")
-        raise UserError(f"{flag} {value:g} is out of range: {_range_of(field.metadata) or 'a finite number'}")
+        raise UserError(f"{_flag(field)} {value:g} is out of range: {_range_of(field.metadata) or 'a finite number'}")
 
 
 def read_config(path: Path, cls: type) -> dict[str, Any]:
@@ -159,10 +275,13 @@ def read_config(path: Path, cls: type) -> dict[str, Any]:
         raise UserError(f"the configuration {path} is not {path.suffix[1:] or 'JSON'}: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"the configuration {path} is not a table of options")
-    hints = typing.get_type_hints(cls)
+    hints, renamed = typing.get_type_hints(cls), old_names(cls)
     result: dict[str, Any] = {}
     for key, value in values.items():
         name = key.replace("-", "_")
+        if name in renamed:
+            warn_renamed(f"the configuration {path}: '{key}'", f"'{renamed[name]}'")
+            name = renamed[name]
         if name in _NOT_OF_A_FILE or (name in _OF_A_RUN and name not in hints):
             continue
         if name not in hints:
@@ -183,9 +302,14 @@ def from_keywords(cls: type[T], values: Mapping[str, Any], what: str) -> T:
     """
     hints = typing.get_type_hints(cls)
     flags = {field.metadata["flag"].lstrip("-").replace("-", "_"): field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    given = {}
+    given: dict[str, Any] = {}
+    renamed = old_names(cls)
     for key, value in values.items():
-        key = flags.get(key, key)
+        if key in renamed:
+            warn_renamed(f"{what}({key}=…)", f"{renamed[key]}=…", stacklevel=5)
+        key = renamed.get(key) or flags.get(key, key)
+        if key in given:
+            raise UserError(f"{what}: {key} is given by two names")
         if key not in hints:
             near = difflib.get_close_matches(key, list(hints), n=1)
             raise UserError(f"{what} has no option '{key}'" + (f": did you mean '{near[0]}'?" if near else ""))
@@ -232,7 +356,7 @@ def build(cls: type[T], given: dict[str, Any]) -> T:
     config = given.get("config")
     values = read_config(Path(config), cls) if config else {}
     # a positional list is always there, empty where nothing was given
-    return check_values(cls(**{**values, **{k: v for k, v in given.items() if v != [] or k not in values}}))
+    return cls(**{**values, **{k: v for k, v in given.items() if v != [] or k not in values}})
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, *, prog: str | None = None) -> T:

@@ -43,6 +43,24 @@ def line_in(file: str, error: BaseException) -> int | None:
     return lines[-1] if lines else None
 
 
+def first_line(error: BaseException, most: int = 160) -> str:
+    """Returns what an exception of somebody else's code says, fit for the one line of a `UserError`.
+
+    Args:
+        error: the exception.
+        most: characters to keep.
+
+    Returns:
+        The first line of its text; the name of its class where it has no text.
+
+    >>> first_line(KeyError("head")), first_line(EOFError())
+    ('head', 'EOFError')
+    """
+    # the text of a KeyError is the `repr` of its key
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return (text.strip() or type(error).__name__).splitlines()[0][:most]
+
+
 def disk_error(error: OSError, where: Path) -> UserError:
     """The one line for a failed write: a full disk, a read-only folder or whatever else it was."""
     # NumPy does not say why it wrote less than it should

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 
 #: memory that opening and running a file may take, in bytes: the largest network here takes a fifth
 MOST_MEMORY = 3 << 30
@@ -100,7 +100,7 @@ def answer(action: Callable[[], None]) -> NoReturn:
     except ImportError:
         sys.exit(0)  # what is not installed is said by the parent
     except Exception as error:  # the libraries raise what they like
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
+        reason = first_line(error)
         if out_of_memory(error):
             reason = f"it wants more than {MOST_MEMORY >> 20} MiB of memory"
         print(reason, flush=True)

@@ -43,7 +43,7 @@ class Unlabelled:
 
 def augmentation_of(options: TrainingOptions) -> Augmentation:
     """The augmentation of the training faces."""
-    chosen = Augmentation().scaled(options.augment) if options.augment else NO_AUGMENTATION
+    chosen = Augmentation().scaled(options.augment_strength) if options.augment_strength else NO_AUGMENTATION
     own = {"shift": options.shift, "scale": options.scale}
     return dataclasses.replace(chosen, **{name: value for name, value in own.items() if value is not None})
 

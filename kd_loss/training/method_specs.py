@@ -1,4 +1,4 @@
-"""From `--method`, `--set` and `--plugin` to methods, each with its weight and its teachers."""
+"""From `--method`, `--method-arg` and `--plugin` to methods, each with its weight and its teachers."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> list[Metho
         owner, dot, parameter = key.partition(".")
         if not equals or not dot or owner not in weights:
             raise UserError(
-                f"--set {text} is not of the form method.parameter=value, method one of {', '.join(weights)}"
+                f"--method-arg {text} is not of the form method.parameter=value, method one of {', '.join(weights)}"
             )
         try:
             parameters[owner][parameter] = ast.literal_eval(value)
@@ -172,7 +172,7 @@ def split_stages(text: str) -> list[str]:
 
 
 def settings_of(settings: Iterable[str], methods: Iterable[str]) -> list[str]:
-    """Those of `--set` that are about the methods."""
+    """Those of `--method-arg` that are about the methods."""
     names = {read_method(method).name for method in methods}
     return [setting for setting in settings if setting.partition(".")[0] in names]
 
@@ -210,7 +210,7 @@ def parse_stages(options: StudentOptions) -> list[StudentOptions]:
     for text in options.stages:
         stage = read_stage(text)
         named |= {read_method(method, "--stages").name for method in stage.methods}
-        own_teachers = roles_used(stage.methods, options.set, options.teacher)
+        own_teachers = roles_used(stage.methods, options.method_arg, options.teacher)
         used |= own_teachers
         own = dataclasses.replace(
             options,
@@ -218,14 +218,14 @@ def parse_stages(options: StudentOptions) -> list[StudentOptions]:
             method=stage.methods,
             epochs=stage.epochs,
             freeze=stage.freeze,
-            set=settings_of(options.set, stage.methods),
+            method_arg=settings_of(options.method_arg, stage.methods),
             init="" if stages else options.init,  # later ones start from the one before
         )
         stages.append(narrowed(own, own_teachers))
     words = " ".join(options.stages)
-    for setting in options.set:
+    for setting in options.method_arg:
         if stages and setting.partition(".")[0] not in named:
-            raise UserError(f"--set {setting}: no such method in --stages {words}")
+            raise UserError(f"--method-arg {setting}: no such method in --stages {words}")
     roles = [text.partition("=")[0] for text in options.teacher]
     roles += [role for role in ("tough", "tolerant") if getattr(options, role)]
     used |= {"tough"} if options.init == "teacher" else set()

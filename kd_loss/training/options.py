@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.system.configuration import check_values, option
+from kd_loss.schemes.base import Scheme
+from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 
 HEADS = ("heatmap", "pooled")
@@ -22,14 +23,13 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class TrainingOptions(DatasetOptions):
     """What teachers and students have in common."""
 
     dataset: str = option("w300", "prepared dataset: w300, cofw, wflw, synthetic or your own", group="data")
-    data: Path = option(Path("data"), "folder of the prepared datasets")
     extra_share: float | None = option(
         None,
-        "share of each epoch that faces of other archives (prepare --also) have; all of them if left out",
+        "share of each epoch that faces of other archives (prepare --extra-data) have; all of them if left out",
         within=(0, 1),
         below=1,
     )
@@ -43,9 +43,15 @@ class TrainingOptions:
         group="network",
     )
     head: str = option(
-        "heatmap", "heatmap: a map per landmark and a soft-argmax; pooled: as in the paper", choices=HEADS
+        "",
+        "heatmap: a map per landmark and a soft-argmax; pooled: as in the paper; heatmap for landmarks and pooled "
+        "for poses if left out",
+        choices=HEADS,
     )
-    cut: str = option("", "where the backbone ends: P3, P4 or P5, the whole; P4 for heatmaps if left out", choices=CUTS)
+    output_stride: str = option(
+        "", "where the backbone ends: P3, P4 or P5 (8, 16 or 32 times smaller than the input; the whole); P4 for "
+        "heatmaps if left out", choices=CUTS, also="--cut",
+    )  # fmt: skip
     alpha: float = option(1.0, "width multiplier, for architectures that have one", within=(0.1, 2))
     dropout: float | None = option(
         None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out", within=(0, 1), below=1
@@ -54,8 +60,8 @@ class TrainingOptions:
         "none", "weights of the backbone that others trained", choices=("none", "imagenet", "noisy-student")
     )
     init: str = option(
-        "", "weights to start from, of another size, head, cut or dataset: what the two have in common is taken; "
-        "teacher: those of a student's tough teacher",
+        "", "weights to start from, of another size, head, output stride or dataset: what the two have in common is "
+        "taken; teacher: those of a student's tough teacher",
     )  # fmt: skip
     epochs: int = option(150, "passes over the training faces", above=0, below=1e9, group="training")
     batch_size: int = option(32, "faces per step", above=0, below=1e9)
@@ -69,15 +75,16 @@ class TrainingOptions:
         below=1e6,
     )
     seed: int = option(0, "of weights, order and augmentation", within=(0, 2**32 - 1))
-    augment: float = option(
-        1.0, "strength of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring", within=(0, 3)
-    )
+    augment_strength: float = option(
+        1.0, "of rotation, scale, shift, colour, blur and patches; 0: none, not even mirroring", within=(0, 3),
+        also="--augment",
+    )  # fmt: skip
     shift: float | None = option(
         None, "largest shift of the crop, as a share of its side, e.g. 0.12 for crops from a detector's boxes; "
-        "6 % times --augment if left out", within=(0, 0.5)
+        "6 % times --augment-strength if left out", within=(0, 0.5)
     )  # fmt: skip
     scale: float | None = option(
-        None, "largest relative change of its scale; 12 % times --augment if left out", within=(0, 0.5)
+        None, "largest relative change of its scale; 12 % times --augment-strength if left out", within=(0, 0.5)
     )
     workers: int = option(2, "threads that make batches", within=(1, 256))
     precision: str = option("float32", "of the arithmetic; mixed where the device gains from it", choices=PRECISIONS)
@@ -90,7 +97,6 @@ class TrainingOptions:
     runs: Path = option(Path("runs"), "folder of the runs", group="run")
     name: str = option("", "name of the run; a free one if left out")
     resume: bool = option(False, "continue the run of that name where it stopped")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")
 
     def check(self) -> None:
         """Refuse a dataset that is not prepared."""
@@ -101,8 +107,8 @@ class TrainingOptions:
 class TeacherOptions(TrainingOptions):
     """Train the teachers of a dataset: tough on the landmarks, tolerant on the soft landmarks."""
 
-    teacher: str = option(
-        "both", "which to train, both one after the other", flag="--role", also="--teacher",
+    role: str = option(
+        "both", "which to train, both one after the other", also="--teacher",
         choices=("tough", "tolerant", "both"), group="teachers",
     )  # fmt: skip
     arch: str = option(
@@ -117,7 +123,9 @@ class DistillationOptions(TrainingOptions):
 
     arch: str = option("mobileNetV2", "backbone of the student: mobileNetV2 or any of the teachers'", group="network")
     plugin: list[str] = option([], "Python files with methods of your own", group="methods")
-    set: list[str] = option([], "parameters of the methods, e.g. kd_loss.variant=code srrl.beta=0.5")
+    method_arg: list[str] = option(
+        [], "parameters of the methods, e.g. kd_loss.variant=code srrl.beta=0.5", also="--set"
+    )
     tough: str = option("", "weights of the tough teacher; found by itself if left out", group="teachers")
     tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")
     teacher: list[str] = option(
@@ -163,7 +171,7 @@ class StudentOptions(DistillationOptions):
 
     method: list[str] = option(
         ["kd_loss"], f"{', '.join(METHOD_NAMES)} (see kd-loss methods), or one of --plugin; several with weights, "
-        "kd_loss:1 srrl:0.1; @ names its teachers: srrl@tough:0.1; 'srrl(beta=0.5)' is --set srrl.beta=0.5 of it",
+        "kd_loss:1 srrl:0.1; @ names its teachers: srrl@tough:0.1; 'srrl(beta=0.5)' is --method-arg srrl.beta=0.5",
         group="methods",
     )  # fmt: skip
     stages: list[str] = option(
@@ -176,8 +184,13 @@ class StudentOptions(DistillationOptions):
 T = TypeVar("T", bound=TrainingOptions)
 
 
+def with_head(options: T, scheme: Scheme) -> T:
+    """The options with the head that is meant where none is given: heatmaps are of points in a plane."""
+    return options if options.head else replace(options, head="heatmap" if scheme.shape[1] == 2 else "pooled")
+
+
 def checked(options: T) -> T:
-    """The options of a training with their choices as declared; a `UserError` for what cannot be meant."""
+    """The options of a training; a `UserError` for what cannot be meant together."""
     if options.patience and not options.validation:
         raise UserError("--patience waits for a better epoch on faces held out: give a --validation above 0")
-    return check_values(options)
+    return options

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, first_line
 from kd_loss.training.options import TrainingOptions
 
 #: a process that is silent for so many seconds is given up, and the others end
@@ -114,7 +114,7 @@ def join(options: TrainingOptions) -> Processes:
         try:
             jax.distributed.initialize(**given, heartbeat_timeout_seconds=HEARTBEAT, initialization_timeout=120)
         except (RuntimeError, ValueError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+            reason = first_line(error)
             raise UserError(f"--distributed {options.distributed}: the processes did not meet: {reason}") from None
     _joined = Processes(jax.process_index(), jax.process_count(), len(jax.devices()))
     return _joined

@@ -12,7 +12,7 @@ from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import read_json, sha256
 from kd_loss.training.method_specs import parse_methods
-from kd_loss.training.options import StudentOptions
+from kd_loss.training.options import StudentOptions, with_head
 from kd_loss.training.teachers.files import teacher_files, with_start
 from kd_loss.training.unlabelled_faces import listing_checksum
 
@@ -22,8 +22,8 @@ def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:
     folder = options.runs / options.dataset / options.name
     if not (folder / "config.json").is_file():
         return
-    methods = parse_methods(options.method, options.set)
-    options = with_start(options, methods, dataset.folder.name)
+    methods = parse_methods(options.method, options.method_arg)
+    options = with_head(with_start(options, methods, dataset.folder.name), dataset.spec)
     before = read_json(folder / "config.json", "the configuration of the run")
     now = {
         **to_plain(options),
@@ -53,7 +53,7 @@ def _decided_by(before: dict[str, Any], options: StudentOptions, dataset: Prepar
     teachers: Any = decided.get("teachers")
     teachers = teachers if isinstance(teachers, dict) else {}
     today = {}
-    files = teacher_files(options, parse_methods(options.method, options.set), dataset.folder.name)
+    files = teacher_files(options, parse_methods(options.method, options.method_arg), dataset.folder.name)
     for role, (texts, _) in files.items():
         known = teachers.get(role)
         members = known if isinstance(known, list) else [known]  # several networks are a list

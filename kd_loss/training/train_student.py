@@ -75,7 +75,7 @@ def plan_student(options: StudentOptions, dataset: PreparedDataset | None = None
     options = checked(options)
     choose(options.arch, ARCHITECTURES, "architecture")
     load_plugins(options.plugin)
-    methods = with_teachers(parse_methods(options.method, options.set), named_teachers(options))
+    methods = with_teachers(parse_methods(options.method, options.method_arg), named_teachers(options))
     wanted = [options.freeze, *(tap for use in methods for tap in (*use.method.student_taps, *use.method.teacher_taps))]
     for tap in wanted:
         if tap and tap not in TAPS:
@@ -173,7 +173,7 @@ def _unlabelled(
         if isinstance(teacher, RecordedTeacher):
             answers[role] = recorder.seen(members[0], split, checksum) if options.teacher_views else seen
     mean = np.average(predictions, axis=0, weights=[teacher.weight for teacher in teachers.values()]).astype(np.float32)
-    split = dataclasses.replace(split, landmarks=mean, soft=mean)
+    split = dataclasses.replace(split, target=mean, soft=mean)
     of, targets = f"the mean of {len(teachers)} teachers' predictions", dataset.spec.predicted
     tell(f"unlabelled: {len(split)} faces, {of} as their {targets}")
     kept = {"faces": len(split), "images_sha256": checksum}

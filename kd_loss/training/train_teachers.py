@@ -31,13 +31,13 @@ def train_teachers(
     processes = join(options)
     folders: list[Path] = []
     parent = options.runs / dataset.folder.name
-    for role in ROLES if options.teacher == "both" else (options.teacher,):
-        name = f"{options.name}-{role}" if options.name and options.teacher == "both" else options.name
+    for role in ROLES if options.role == "both" else (options.role,):
+        name = f"{options.name}-{role}" if options.name and options.role == "both" else options.name
         # stopped during the first of both, the second has no run yet
         resume = options.resume and (not folders or has_run(parent, name, f"teacher-{role}"))
         folders.append(
             Training(
-                dataclasses.replace(options, dataset=dataset.folder.name, name=name, teacher=role, resume=resume),
+                dataclasses.replace(options, dataset=dataset.folder.name, name=name, role=role, resume=resume),
                 dataset,
                 role=role,
                 default_name=f"teacher-{role}",

@@ -39,7 +39,7 @@ from kd_loss.training.callbacks import (
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.faces import TrainingFaces, Unlabelled
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
-from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.options import StudentOptions, TeacherOptions, with_head
 from kd_loss.training.precise_batch_norm import TrueStatistics
 from kd_loss.training.processes import Processes
 from kd_loss.training.teachers.teacher import RecordedTeacher, Teacher
@@ -87,6 +87,9 @@ class Training:
     processes: Processes = dataclasses.field(default_factory=Processes)
     tell: Tell = print
 
+    def __post_init__(self) -> None:
+        self.options = with_head(self.options, self.dataset.spec)
+
     def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Path:
         """Train and return the run folder, with `best.h5` in it.
 
@@ -124,7 +127,7 @@ class Training:
             size=faces.size,
             role=self.role,
             head=options.head,
-            cut=options.cut or ("P5" if options.head == "pooled" else "P4"),
+            cut=options.output_stride or ("P5" if options.head == "pooled" else "P4"),
             margin=self.dataset.manifest["crop"]["margin"],
             calibration=self.dataset.manifest.get("calibration", {}),
             training={

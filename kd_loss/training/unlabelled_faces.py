@@ -80,7 +80,7 @@ def unlabelled_split(
         place,
         dataset.spec,
         images,
-        landmarks=empty,
+        target=empty,
         soft=empty,
         affine=np.zeros((count, 2, 3)),
         subset=np.full(count, "unlabelled"),

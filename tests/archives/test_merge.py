@@ -71,7 +71,11 @@ def joined(tmp_path_factory):
     other = {"name": "pair", "points": 2, "same": {"dots": [0, 1]}}
     (folder / "pair.json").write_text(json.dumps(other))
     options = PrepareOptions(
-        spec=str(folder / "dots.json"), source=str(whole), also=[f"{folder / 'pair.json'}={pair}"], size=32, data=folder
+        spec=str(folder / "dots.json"),
+        source=str(whole),
+        extra_data=[f"{folder / 'pair.json'}={pair}"],
+        size=32,
+        data=folder,
     )
     run_prepare(options)
     return open_dataset("dots", folder), options, folder
@@ -142,8 +146,8 @@ def test_an_epoch_with_fewer_faces_than_a_batch_is_one_batch(joined):
 def test_a_scheme_that_says_nothing_of_the_other_is_one_line(joined):
     with pytest.raises(UserError, match="does not say which points of 'cofw' its own are .it knows: w300"):
         add_faces(Archive(DatasetSpec("cofw", 29)), Archive(CFP30))
-    with pytest.raises(UserError, match="--also cfp30 is not of the form"):
-        run_prepare(PrepareOptions(**{**vars(joined[1]), "also": ["cfp30"]}))
+    with pytest.raises(UserError, match="--extra-data cfp30 is not of the form"):
+        run_prepare(PrepareOptions(**{**vars(joined[1]), "extra_data": ["cfp30"]}))
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_biwi(tmp_path, capsys):
     np.testing.assert_allclose(archive.samples[0].landmarks, [[284, 204], [356, 276]])
     run_prepare(PrepareOptions(dataset="pose_biwi", source=str(tmp_path), size=32, data=tmp_path / "data"))
     split = open_dataset("pose_biwi", tmp_path / "data").split("test")
-    raw = split.spec.raw(split.landmarks)
+    raw = split.spec.raw(split.target)
     np.testing.assert_allclose(to_angles(to_matrices(raw[:, 0]))[:, 0], [-20, -10, 0, 10], atol=1e-3)
     np.testing.assert_allclose(raw[:, 1], [[0, 0, np.log(1.3)]] * 4, atol=1e-5)  # the crop is 1.3 heads wide
     assert "head pose" in capsys.readouterr().out
@@ -189,7 +189,7 @@ def test_what_poses_cannot_be_made_of_is_one_line(tmp_path):
         with pytest.raises(UserError, match=message):
             run_prepare(PrepareOptions(**changes, data=tmp_path))
     with pytest.raises(UserError, match="not to a dataset of a head pose"):
-        run_prepare(PrepareOptions(dataset="pose_synthetic", count=4, also=["wflw=x"], size=32, data=tmp_path))
+        run_prepare(PrepareOptions(dataset="pose_synthetic", count=4, extra_data=["wflw=x"], size=32, data=tmp_path))
     assert set(POSES) >= {"pose_synthetic", "pose_w300", "pose_biwi", "pose_300wlp", "pose_aflw2000", "pose_pointing04"}
 
 
@@ -197,7 +197,7 @@ def test_a_square_crop_keeps_the_turn(annotated):
     """A crop is a shift and a scale: only the middle and the width change in it."""
     split = open_dataset("pose_w300", annotated).split("train")
     affine = geometry.similarity(0.0, 1.2, (0.1, 0), False)
-    before = split.spec.raw(split.landmarks[:1])
-    after = split.spec.raw(split.spec.move(split.landmarks[:1], affine, False))
+    before = split.spec.raw(split.target[:1])
+    after = split.spec.raw(split.spec.move(split.target[:1], affine, False))
     np.testing.assert_allclose(after[:, 0], before[:, 0], atol=1e-6)
     np.testing.assert_allclose(after[:, 1, 2] - before[:, 1, 2], -np.log(1.2), atol=1e-6)

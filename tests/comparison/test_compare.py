@@ -21,7 +21,7 @@ def options(data_folder, tmp_path_factory):
         "dataset": "synthetic", "arch": "tiny", "epochs": 1, "batch_size": 8, "size": 32, "data": data_folder,
         "runs": tmp_path_factory.mktemp("runs"), "head": "pooled",
     }  # fmt: skip
-    train_teachers(TeacherOptions(teacher="tough", **common), tell=lambda _: None)
+    train_teachers(TeacherOptions(role="tough", **common), tell=lambda _: None)
     return CompareOptions(methods=["none", "kd", "srrl+rkd:0.5"], seeds=1, **common)
 
 
@@ -101,7 +101,7 @@ def test_other_options_are_not_answered_with_old_figures(options, tmp_path):
     for changes, message in (
         ({"epochs": 2}, "epochs was 1, now 2"),
         ({"learning_rate": 0.5}, "learning_rate was"),
-        ({"set": ["kd.beta=0.5"]}, "set was|unknown parameter"),
+        ({"method_arg": ["kd.beta=0.5"]}, "method_arg was|unknown parameter"),
     ):
         with pytest.raises(UserError, match=message):
             run_compare(dataclasses.replace(mine, **changes))
@@ -143,7 +143,7 @@ def test_all_methods_start_from_one_teacher(options):
         ({"methods": ["kd:2", "kd=2"]}, "two whose runs have one name: 'kd:2' and 'kd=2'"),
         ({"methods": ["aht=1/kd"]}, "--methods kd is not of the form methods=epochs"),
         ({"methods": ["kd_loss"]}, "no tolerant teacher"),
-        ({"set": ["kd_loss.main=1"]}, "no such method among kd"),
+        ({"method_arg": ["kd_loss.main=1"]}, "no such method among kd"),
         ({"teacher": ["a=nowhere.h5"]}, "no such weights"),
         ({"seeds": 0}, "--seeds 0"),
     ],

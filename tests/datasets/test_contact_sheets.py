@@ -49,7 +49,7 @@ def test_prepare_leaves_the_sheets_and_show_draws_them_again(tmp_path, capsys):
     )
     assert cv2.imread(str(paths[0])).shape == (LARGE + SMALL, 2 * LARGE, 3)
     before = (folder / "augmented.png").read_bytes()
-    run_show(ShowOptions(dataset="synthetic", data=tmp_path, augment=0))
+    run_show(ShowOptions(dataset="synthetic", data=tmp_path, augment_strength=0))
     assert (folder / "augmented.png").read_bytes() != before
     run_show(ShowOptions(dataset="synthetic", data=tmp_path))
     assert (folder / "augmented.png").read_bytes() == before
@@ -67,11 +67,12 @@ def test_faces_that_are_annotated_in_part(synthetic):
     split = synthetic.split("train")
     landmarks = np.array(split.landmarks)
     landmarks[:, :20] = np.nan
-    assert crop_sheet(dataclasses.replace(split, landmarks=landmarks), 3).shape == (LARGE + SMALL, 2 * LARGE, 3)
+    assert crop_sheet(dataclasses.replace(split, target=landmarks), 3).shape == (LARGE + SMALL, 2 * LARGE, 3)
 
 
 @pytest.mark.parametrize(
-    ("values", "message"), [({"count": 0}, "--count 0"), ({"augment": 9.0}, "--augment"), ({"seed": -1}, "--seed")]
+    ("values", "message"),
+    [({"count": 0}, "--count 0"), ({"augment_strength": 9.0}, "--augment-strength"), ({"seed": -1}, "--seed")],
 )
 def test_senseless_options(values, message):
     with pytest.raises(UserError, match=message):

@@ -49,7 +49,7 @@ def test_saving_and_loading(tmp_path, synthetic):
 
 @pytest.mark.parametrize("variance", [0.0, 1.0, 1.5])
 def test_a_share_outside_of_0_to_1_is_refused(variance):
-    with pytest.raises(UserError, match="--variance"):
+    with pytest.raises(UserError, match="--shape-variance"):
         ShapeModel.fit(line_shapes(), variance)
 
 

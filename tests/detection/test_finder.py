@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from kd_loss.detection import FinderDetector
-from kd_loss.detection.finder import OF_TILES, _starts
+from kd_loss.detection.finder import LEAST, OF_TILES, _starts
 from kd_loss.detection.layout import CHANNELS, LEVELS, decode
 from kd_loss.imaging.geometry import landmark_box
 from kd_loss.synthetic.faces import draw_face, face_landmarks
@@ -136,7 +136,13 @@ def test_one_small_face_is_seldom_alone(white):
 
 def test_the_last_level_is_that_of_the_smallest(white):
     for smallest in np.linspace(8.1, 23.7, 40):  # 10 / smallest · smallest is not always 10
-        FinderDetector(white, smallest=float(smallest))(np.zeros((300, 200, 3), np.uint8))
+        views = list(FinderDetector(white)._views(np.zeros((300, 200, 3), np.uint8), float(smallest)))
+        levels = list(dict.fromkeys(scale for _, _, scale, _ in views))
+        assert levels == sorted(levels)
+        if len(levels) > 1:  # else the whole picture shows them large enough
+            assert levels[-1] * smallest == pytest.approx(LEAST)
+        assert levels[-1] * smallest >= 0.999 * LEAST
+        assert all(scale * smallest < 0.999 * LEAST for scale in levels[:-1])
 
 
 @given(st.integers(1, 5000), st.integers(OF_TILES + 32, 1024))

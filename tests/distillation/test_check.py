@@ -162,7 +162,7 @@ def test_a_method_of_somebody_elses_file(plugin):
     again = type(method).from_config(method.get_config())
     assert again.get_config() == method.get_config()
     assert (again.power, again.squared, again.levels, again.pull) == (2, True, [3, 4], 0.5)
-    with pytest.raises(UserError, match="the method mine wants its parameter: --set mine.power="):
+    with pytest.raises(UserError, match="the method mine wants its parameter: --method-arg mine.power="):
         get_method("mine")
     for key, value, kind in (("power", 1.5, "whole number"), ("squared", 1, "True or False"), ("levels", 3, "list")):
         with pytest.raises(UserError, match=f"mine.{key} = {value} is no {kind}"):

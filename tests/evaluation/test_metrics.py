@@ -90,7 +90,7 @@ def test_the_interval_is_about_two_standard_errors():
 
 def test_a_score_and_the_worst_faces():
     score = Score.of([4.0, 12.0])
-    assert (score.faces, score.nme, score.fr_08, score.fr_10) == (2, 8.0, 50.0, 50.0)
+    assert (score.faces, score.mean, score.fr_08, score.fr_10) == (2, 8.0, 50.0, 50.0)
     assert worst([3.0, 9.0, 5.0], 2) == [1, 2]
 
 

@@ -40,7 +40,7 @@ def test_places_in_head_widths(result):
 
 def test_rows_and_summary(result):
     scores = result.scores()
-    assert {row: score.nme for row, score in scores.items()} == pytest.approx(
+    assert {row: score.mean for row, score in scores.items()} == pytest.approx(
         {"yaw 0–30": 3, "yaw 30–60": 5, "yaw 60–99": 12, "full": 20 / 3}
     )
     assert scores["full"].fr_10 == pytest.approx(100 / 3)

@@ -56,16 +56,16 @@ def test_a_normaliser_of_points_that_no_face_has_is_left_out(synthetic):
     landmarks = np.array(split.landmarks)
     landmarks[:, 37] = np.nan  # of the right pupil
     about = {"name": "a", "weights": "a.h5", "network": {}}
-    partly = Result.of(dataclasses.replace(split, landmarks=landmarks), np.array(split.landmarks), None, **about)
+    partly = Result.of(dataclasses.replace(split, target=landmarks), np.array(split.landmarks), None, **about)
     assert [table["title"] for table in tables_of([partly])] != []
     assert not any("pupils" in table["title"] for table in tables_of([partly]))
     landmarks[:, 36] = np.nan  # an outer corner
-    without = Result.of(dataclasses.replace(split, landmarks=landmarks), np.array(split.landmarks), None, **about)
+    without = Result.of(dataclasses.replace(split, target=landmarks), np.array(split.landmarks), None, **about)
     with pytest.raises(UserError, match="no face of .* has the points of 'inter_ocular'"):
         tables_of([without])
     with pytest.raises(UserError, match="faces held out has the points that its error is normalised by"):
         train = dataclasses.replace(
-            synthetic.split("train"), landmarks=np.full_like(synthetic.split("train").landmarks, np.nan)
+            synthetic.split("train"), target=np.full_like(synthetic.split("train").landmarks, np.nan)
         )
         TrainingFaces(
             StudentOptions(validation=0.3), train, soft=False, answers={}, unlabelled=None, processes=Processes()

@@ -48,7 +48,7 @@ def test_the_distance_to_a_teacher(options, tmp_path, capsys):
     assert "akd" not in teacher
     assert "distance to the teacher" in " ".join(capsys.readouterr().out.split())
     with pytest.raises(UserError, match="no such weights: nowhere.h5"):
-        run_test(dataclasses.replace(mine, teacher="nowhere.h5", weights=["neither.h5"]))
+        run_test(dataclasses.replace(mine, reference="nowhere.h5", weights=["neither.h5"]))
 
 
 @pytest.mark.parametrize("name", ["report.html", "metrics.json", "curves.png"])

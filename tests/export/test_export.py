@@ -190,7 +190,7 @@ def test_difference_by_hand():
     a = np.zeros((1, 2, 2))
     b = np.array([[[0.03, 0.04], [0.0, 0.0]]])  # 0.05 of 100 pixels, and nothing
     assert difference(W300, a, b, 100) == pytest.approx((5.0, 2.5))
-    assert Faces(np.zeros((1, 8, 8, 3), np.uint8), None).nme(a) is None
+    assert Faces(np.zeros((1, 8, 8, 3), np.uint8), None).error(a) is None
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_the_command_with_a_detector(weights, tmp_path, capsys, monkeypatch):
         ({"detector": "finder", "min_score": 3.0}, "--min-score 3"),
         ({"detector": "haar", "smallest": 20.0}, "--smallest is for the finder"),
         ({"refine": -1}, "--refine -1"),
-        ({"every": 0}, "--every"),
+        ({"detect_every": 0}, "--detect-every"),
         ({"smooth": -1.0}, "--smooth"),
         ({"box": "1,2,3"}, "--box 1,2,3 is not"),
         ({"box": "1,2,3,nan"}, "no sensible size"),
@@ -75,7 +75,7 @@ def test_mirrored_answers_have_a_confidence(weights, tmp_path):
     cv2.imwrite(str(tmp_path / "face.png"), np.full((64, 64, 3), 200, np.uint8))
     files = {"sources": [str(tmp_path / "face.png")], "weights": str(weights), "detector": "none"}
     [once] = run_predict(PredictOptions(**files, output=tmp_path / "once"))
-    [twice] = run_predict(PredictOptions(**files, output=tmp_path / "twice", mirror=True))
+    [twice] = run_predict(PredictOptions(**files, output=tmp_path / "twice", flip_test=True))
     assert once.confidence is None
     # the network answers the same whatever it sees: its answers agree where its points are symmetrical
     turned = POINTS[W300.flip_index] * (-1, 1)

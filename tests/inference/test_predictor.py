@@ -8,6 +8,7 @@ from kd_loss.imaging import geometry
 from kd_loss.inference.predict_command import PredictOptions, make_detector
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.runtimes.crop_network import CropNetwork
+from kd_loss.system.deprecation import RenamedWarning
 from kd_loss.system.errors import UserError
 from tests.inference.conftest import POINTS
 
@@ -16,13 +17,13 @@ def test_a_cropped_face_is_seen_whole(predictor):
     face = predictor.predict_crop(np.zeros((100, 60, 3), np.uint8))
     # the square around a picture of 60 × 100 is 100 wide and starts 20 pixels left of it
     np.testing.assert_allclose(face.landmarks, (POINTS + 0.5) * 100 + [-20.5, -0.5], atol=1e-4)
-    assert face.box == pytest.approx((-20.5, -0.5, 100, 100))
+    assert face.crop_box == pytest.approx((-20.5, -0.5, 100, 100))
 
 
 def test_a_box_is_widened_as_in_training(predictor):
     face = predictor.predict_crop(np.zeros((200, 200, 3), np.uint8), box=(50, 60, 40, 40))
     square = geometry.square_crop((50, 60, 90, 100), 0.15)
-    assert face.box == pytest.approx((*square, square[2]))
+    assert face.crop_box == pytest.approx((*square, square[2]))
 
 
 def test_many_are_one_by_one(predictor):
@@ -73,8 +74,21 @@ def test_faces_of_a_photograph(predictor, synthetic):
     refined = predictor.detect(photograph, lambda image: found, refine=1)
     for before, after in zip(rough, refined, strict=True):
         x, y, side = geometry.square_crop(geometry.landmark_box(before.landmarks), predictor.card.margin)
-        np.testing.assert_allclose(after.box, (x, y, side, side))
+        np.testing.assert_allclose(after.crop_box, (x, y, side, side))
     assert predictor.detect(photograph, lambda image: []) == []
+
+
+def test_a_face_is_cropped_again_by_its_landmark_box_not_by_its_crop(predictor, synthetic):
+    """The crop of the landmarks' box is that of a refined face; the old names of both boxes warn."""
+    face = predictor.predict_crop(synthetic.split("test").crop(0))
+    again = predictor.predict_crop(np.zeros((48, 48, 3), np.uint8), face.landmark_box())
+    np.testing.assert_allclose(again.crop_box[2], 1.3 * max(face.landmark_box()[2:]), rtol=1e-6)
+    with pytest.warns(RenamedWarning, match=r"FaceLandmarks\.box is now crop_box"):
+        assert face.box == face.crop_box
+    with pytest.warns(RenamedWarning, match="FaceLandmarks.around is now landmark_box"):
+        assert face.around() == face.landmark_box()
+    with pytest.warns(RenamedWarning):
+        assert dataclasses.replace(face, box=(0, 0, 1, 1)).crop_box == (0, 0, 1, 1)
 
 
 def test_a_detectors_box_is_calibrated_to_the_scheme(network):
@@ -83,9 +97,9 @@ def test_a_detectors_box_is_calibrated_to_the_scheme(network):
     predictor = LandmarkPredictor(dataclasses.replace(CropNetwork.of(network), card=card))
     image, box = np.zeros((100, 100, 3), np.uint8), (20.0, 20.0, 40.0, 40.0)
     [face] = predictor.detect(image, lambda _: [Detection(box, 1.0)], refine=0)
-    np.testing.assert_allclose(face.box, [40 - 13, 44 - 13, 26, 26])  # 20 · 1.3 around (40, 40 + 4)
+    np.testing.assert_allclose(face.crop_box, [40 - 13, 44 - 13, 26, 26])  # 20 · 1.3 around (40, 40 + 4)
     [given] = predictor.detect(image, lambda _: [Detection(box, 1.0, exact=True)], refine=0)
-    np.testing.assert_allclose(given.box, [40 - 26, 40 - 26, 52, 52])
+    np.testing.assert_allclose(given.crop_box, [40 - 26, 40 - 26, 52, 52])
 
 
 def test_cropped_faces_and_boxes(predictor):

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from kd_loss.detection import Detection
+from kd_loss.detection.base import overlaps
 from kd_loss.imaging import geometry
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.result import FaceLandmarks
-from kd_loss.inference.tracking import FaceTracker, overlap
+from kd_loss.inference.tracking import FaceTracker
 from kd_loss.networks import Card
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.schemes.benchmarks import W300
@@ -101,12 +102,16 @@ def test_smoothing_lags_behind(predictor):
     assert centre(b)[0] < centre(a)[0] - 0.5
 
 
+def overlap(one, other):
+    return overlaps(np.array(one.landmark_box()), np.array([other.landmark_box()]))[0]
+
+
 def test_plausible_and_overlap_by_hand():
     square = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
     face = FaceLandmarks(square, (-1.5, -1.5, 13, 13), W300)
     assert face.plausible()
     assert not replace(face, landmarks=square / 4 + 4).plausible()  # a quarter of the crop
-    assert not replace(face, box=(4, -1.5, 13, 13)).plausible()  # off its middle by 5.5 of 13
+    assert not replace(face, crop_box=(4, -1.5, 13, 13)).plausible()  # off its middle by 5.5 of 13
     assert overlap(face, face) == 1
     assert overlap(face, replace(face, landmarks=square + [5, 0])) == pytest.approx(50 / 150)
     assert overlap(face, replace(face, landmarks=square + 20)) == 0

@@ -28,7 +28,6 @@ from kd_loss.networks.landmark_net import LandmarkNet, take_weights
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.pose import POSES
 from kd_loss.synthetic.clips import draw_clip
-from kd_loss.system.configuration import check_values
 from kd_loss.system.errors import UserError
 from kd_loss.training.callbacks import Checkpoint
 
@@ -94,7 +93,7 @@ def test_a_resumed_training_ends_in_the_same_weights(run, clips, tmp_path, monke
 @pytest.mark.parametrize(("loss", "letter"), [("L1", False), ("L3", True), ("L3", False)])
 def test_a_student_comes_nearer_to_its_teacher(run, clips, tmp_path, loss, letter):
     options = KeypointDistillationOptions(
-        teacher=str(run / "best.h5"), data=str(clips), arch="tiny", width=0.5, loss=loss, letter=letter,
+        teacher=str(run / "best.h5"), data=str(clips), arch="tiny", width=0.5, loss=loss, as_published=letter,
         epochs=3, batch_size=5, learning_rate=3e-3, validation=0.0, runs=tmp_path,
     )  # fmt: skip
     folder = run_distil_keypoints(options)
@@ -190,20 +189,20 @@ def test_starts_are_taken_by_name(run):
 
 
 def test_options_that_cannot_be_meant_are_one_line():
-    for options, said in (
-        (KeypointOptions(), "give --data"),
-        (KeypointOptions(data="x", points=1), "--points 1 is out of range"),
-        (KeypointOptions(data="x", width=3.0), "--width 3 is out of range"),
-        (KeypointOptions(data="x", size=80), "--size 80 is not a multiple of 64"),
-        (KeypointOptions(data="x", crop=2.0), "--crop 2 is out of range"),
-        (KeypointOptions(data="x", stride=3), "--stride 3 is out of range"),
-        (KeypointOptions(data="x", epochs=0), "--epochs 0 is out of range"),
-        (KeypointOptions(data="x", validation=1.0), "--validation 1 is out of range"),
-        (KeypointDistillationOptions(data="x"), "give --teacher"),
-        (KeypointDistillationOptions(data="x", teacher="t", power=0.0), "--power 0 is out of range"),
-        (KeypointDistillationOptions(data="x", teacher="t", loss="L5"), "unknown loss 'L5'"),
-        (KeypointTestOptions(), "give the weights"),
-        (KeypointTestOptions(weights=["x"], context=9.0), "--context 9 is out of range"),
+    for cls, values, said in (
+        (KeypointOptions, {}, "give --data"),
+        (KeypointOptions, {"data": "x", "points": 1}, "--points 1 is out of range"),
+        (KeypointOptions, {"data": "x", "width": 3.0}, "--width 3 is out of range"),
+        (KeypointOptions, {"data": "x", "size": 80}, "--size 80 is not a multiple of 64"),
+        (KeypointOptions, {"data": "x", "crop": 2.0}, "--crop 2 is out of range"),
+        (KeypointOptions, {"data": "x", "stride": 3}, "--stride 3 is out of range"),
+        (KeypointOptions, {"data": "x", "epochs": 0}, "--epochs 0 is out of range"),
+        (KeypointOptions, {"data": "x", "validation": 1.0}, "--validation 1 is out of range"),
+        (KeypointDistillationOptions, {"data": "x"}, "give --teacher"),
+        (KeypointDistillationOptions, {"data": "x", "teacher": "t", "power": 0.0}, "--power 0 is out of range"),
+        (KeypointDistillationOptions, {"data": "x", "teacher": "t", "loss": "L5"}, "unknown loss 'L5'"),
+        (KeypointTestOptions, {}, "give the weights"),
+        (KeypointTestOptions, {"weights": ["x"], "context": 9.0}, "--context 9 is out of range"),
     ):
         with pytest.raises(UserError, match=said):
-            check_values(options).check()
+            cls(**values).check()

@@ -2,18 +2,22 @@ import io
 import json
 import os
 import zipfile
+from dataclasses import replace
 
 import keras
 import numpy as np
 import pytest
 
-from kd_loss.runs.folder import differences, find_teacher, finished_runs, open_run, readable, start_record
+from kd_loss.keypoints.options import KeypointDistillationOptions, KeypointOptions
+from kd_loss.runs.folder import RENAMED, differences, find_teacher, finished_runs, open_run, readable, start_record
 from kd_loss.runs.history import read_history, write_history
 from kd_loss.runs.state import check_declared, load_state, save_state
+from kd_loss.system.configuration import old_names, read_config, to_plain
+from kd_loss.system.deprecation import RenamedWarning
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import write_json
 from kd_loss.training.method_specs import parse_methods, read_method, split_methods, with_teachers
-from kd_loss.training.options import StudentOptions
+from kd_loss.training.options import StudentOptions, TeacherOptions, TrainingOptions
 from kd_loss.training.teachers.files import named_teachers, teacher_files
 
 
@@ -35,6 +39,28 @@ def test_resuming_needs_the_same_options(tmp_path):
         open_run(tmp_path, "mine", "student", {"seed": 1}, True)
     with pytest.raises(UserError, match="no run to resume"):
         open_run(tmp_path, "other", "student", {}, True)
+
+
+def test_a_run_of_0_1_is_resumed_though_its_options_have_other_names_now(tmp_path):
+    options = StudentOptions(head="heatmap", output_stride="P4", augment_strength=0.5, method_arg=["srrl.beta=0.5"])
+    now = to_plain(options)
+    then = {"set": "method_arg", "cut": "output_stride", "augment": "augment_strength"}
+    before = {**{key: value for key, value in now.items() if key not in then.values()}}
+    before |= {old: now[new] for old, new in then.items()}
+    (tmp_path / "old").mkdir()
+    write_json(tmp_path / "old" / "config.json", before)
+    assert open_run(tmp_path, "old", "student", now, resume=True) == tmp_path / "old"
+    with pytest.raises(UserError, match=r"with other options: augment_strength was 0\.5, now 1\.0"):
+        open_run(tmp_path, "old", "student", to_plain(replace(options, augment_strength=1.0)), resume=True)
+    with pytest.warns(RenamedWarning):  # and its file makes a new one
+        assert read_config(tmp_path / "old" / "config.json", StudentOptions)["method_arg"] == ["srrl.beta=0.5"]
+
+
+def test_every_renamed_option_of_a_training_is_known_in_older_runs():
+    renamed = [old_names(cls) for cls in (StudentOptions, KeypointOptions, KeypointDistillationOptions)]
+    assert {old: new for names in renamed for old, new in names.items()} == RENAMED
+    # that of train-teacher stood beside what the run itself recorded as its role
+    assert old_names(TeacherOptions) == {**old_names(TrainingOptions), "teacher": "role"}
 
 
 def test_a_run_records_its_options_and_versions(tmp_path):

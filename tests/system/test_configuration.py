@@ -4,14 +4,15 @@ from pathlib import Path
 import pytest
 
 from kd_loss.cli import resolve
-from kd_loss.system.configuration import check_values, option, parse, to_plain
+from kd_loss.system import configuration
+from kd_loss.system.configuration import option, parse, to_plain
 from kd_loss.system.errors import UserError
 
 pytestmark = pytest.mark.quick
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(configuration.Options):
     """An example."""
 
     batch_size: int = option(32, "faces")
@@ -20,11 +21,12 @@ class Options:
     beside: bool = option(True, "others too")
     names: list[str] = option([], "names")
     folder: Path = option(Path("data"), "folder")
-    config: str = option("", "file")
 
 
 def test_defaults():
-    assert parse(Options, []) == Options(32, None, False, True, [], Path("data"), "")
+    got = parse(Options, [])
+    assert (got.batch_size, got.rate, got.resume, got.beside, got.names) == (32, None, False, True, [])
+    assert (got.folder, got.config) == (Path("data"), "")
 
 
 def test_types_and_lists():
@@ -92,16 +94,15 @@ def test_one_text_is_a_list_of_one_and_a_runs_own_file_is_taken(tmp_path):
 
 def test_an_option_called_as_what_a_run_records_is_read(tmp_path):
     @dataclass(frozen=True)
-    class Roles:
+    class Roles(configuration.Options):
         role: str = option("student", "")
-        config: str = option("", "")
 
     (tmp_path / "c.json").write_text('{"role": "tough", "decided_by": {}}')
     assert parse(Roles, ["--config", str(tmp_path / "c.json")]).role == "tough"
 
 
 @dataclass(frozen=True)
-class Declared:
+class Declared(configuration.Options):
     """Options that say what they may be."""
 
     head: str = option("heatmap", "head", choices=("heatmap", "pooled"))
@@ -110,7 +111,6 @@ class Declared:
     share: float = option(0.5, "share", within=(0, 1), below=1)
     rate: float | None = option(None, "rate", above=0)
     threads: list[int] = option([1], "threads", within=(1, float("inf")))
-    config: str = option("", "file")
 
 
 def test_choices_are_found_whatever_their_case_and_named_once():
@@ -124,7 +124,7 @@ def test_choices_are_found_whatever_their_case_and_named_once():
         (["--head", "heatmaps"], "unknown head 'heatmaps': did you mean 'heatmap'"),
         (["--formats", "onnx", "pdf"], "unknown formats 'pdf'"),
         (["--cut", "P9"], "unknown cut 'P9'"),
-        (["--share", "1"], "--share 1 is out of range: 0…1, below 1"),
+        (["--share", "1"], "--share 1 is out of range: 0 or more, below 1"),
         (["--share", "-0.1"], "--share -0.1 is out of range"),
         (["--share", "nan"], "--share nan is out of range"),
         (["--rate", "0"], "--rate 0 is out of range: above 0"),
@@ -139,7 +139,7 @@ def test_what_is_not_declared_is_refused(argv, message):
 
 def test_the_ends_of_a_range_are_in_it():
     for share in (0.0, 0.999):
-        assert check_values(Declared(share=share)).share == share
+        assert Declared(share=share).share == share
 
 
 def test_help_shows_choices_and_ranges(capsys):
@@ -147,12 +147,31 @@ def test_help_shows_choices_and_ranges(capsys):
         parse(Declared, ["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "--head {heatmap,pooled}" in text
-    assert "(0…1, below 1; default 0.5)" in text
+    assert "(0 or more, below 1; default 0.5)" in text
+
+
+def test_help_says_no_bound_that_only_guards(capsys):
+    @dataclass(frozen=True)
+    class Guarded(configuration.Options):
+        seed: int = option(0, "seed", within=(0, 2**32 - 1))
+        epochs: int = option(150, "epochs", above=0, below=1e9)
+        size: int = option(64, "side", within=(32, 1024))
+        batch: int = option(32, "faces", within=(1, 256))
+
+    with pytest.raises(SystemExit):
+        parse(Guarded, ["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "seed (0 or more)" in text
+    assert "epochs (above 0; default 150)" in text
+    assert "side (32…1,024; default 64)" in text
+    assert "faces (1…256; default 32)" in text
+    with pytest.raises(UserError, match="--seed -1 is out of range: 0…4,294,967,295"):
+        parse(Guarded, ["--seed", "-1"])
 
 
 def test_help_has_headings_and_a_short_usage(capsys):
     @dataclass(frozen=True)
-    class Grouped:
+    class Grouped(configuration.Options):
         """Options under headings."""
 
         source: str = option("", "what", positional=True)
@@ -189,12 +208,12 @@ def test_help_has_headings_and_a_short_usage(capsys):
 def test_bounds_of_the_commands(place, values):
     options = resolve(place)
     with pytest.raises(UserError, match="is out of range"):
-        check_values(options(**values))
+        options(**values)
 
 
 def test_what_the_bounds_leave():
     options = resolve("kd_loss.training.options:StudentOptions")
-    assert check_values(options(mix_alpha=0.0, dropout=0.995, extra_share=0.999)).mix_alpha == 0
-    assert check_values(resolve("kd_loss.comparison.draw_loss:CurvesOptions")(tough=0.0)).tough == 0
+    assert options(mix_alpha=0.0, dropout=0.995, extra_share=0.999).mix_alpha == 0
+    assert resolve("kd_loss.comparison.draw_loss:CurvesOptions")(tough=0.0).tough == 0
     with pytest.raises(UserError, match="give --threads"):
         resolve("kd_loss.speed.benchmark_command:BenchmarkOptions")(weights=["a.h5"], threads=[]).check()

@@ -1,6 +1,6 @@
 import pytest
 
-from kd_loss.system.errors import UserError, choose
+from kd_loss.system.errors import UserError, choose, first_line
 
 pytestmark = pytest.mark.quick
 
@@ -18,3 +18,10 @@ def test_all_valid_names_are_listed():
 @pytest.mark.parametrize("text", ["mobileNetV2", "mobilenetv2", "MOBILENETV2"])
 def test_case_does_not_matter(text):
     assert choose(text, ["mobileNetV2"], "architecture") == "mobileNetV2"
+
+
+def test_the_first_line_of_somebody_elses_error():
+    assert first_line(ValueError("  no such layer: x\nTraceback …")) == "no such layer: x"
+    assert first_line(KeyError("Unable to open object (object 'a' doesn't exist)")).startswith("Unable to open")
+    assert first_line(MemoryError()) == "MemoryError"
+    assert first_line(OSError("x" * 500)) == "x" * 160

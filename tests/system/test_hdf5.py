@@ -1,7 +1,6 @@
 """What HDF5 does not survive is told by a process of its own; `datasets/test_cofw.py` has what COFW refuses."""
 
 import struct
-import time
 
 import h5py
 import numpy as np
@@ -57,10 +56,8 @@ def test_what_this_process_wrote_is_not_tried(tmp_path, monkeypatch):
 @pytest.mark.parametrize("read", [check_model_file, read_old_file])
 def test_names_without_an_end(tmp_path, read):
     path = endless(with_names(tmp_path / "a.h5"))
-    start = time.monotonic()
     with pytest.raises(UserError, match=r"a\.h5 does not load: reading it does not come to an end"):
         read(path)
-    assert time.monotonic() - start < 60
 
 
 def test_names_without_an_end_in_a_mat_file(tmp_path):

@@ -18,7 +18,7 @@ from kd_loss.schemes.benchmarks import W300
 from kd_loss.speed.benchmark_command import BenchmarkOptions, run_benchmark
 from kd_loss.system.errors import UserError
 from kd_loss.system.ownership import RECORD, claim, record_folder, recorded
-from tools.speed.training import run_training_benchmark
+from tools.speed.training import TrainingSpeedOptions, run_training_benchmark
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,7 +83,7 @@ def test_benchmark_replaces_no_file_of_the_users(tmp_path, name):
 def test_benchmark_of_training_replaces_no_file_of_the_users(tmp_path, name):
     (tmp_path / name).write_text("mine")
     with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
-        run_training_benchmark(size=32, batch_size=8, faces=16, rounds=1, reference="", output=tmp_path)
+        run_training_benchmark(TrainingSpeedOptions(size=32, batch_size=8, faces=16, rounds=1, output=tmp_path))
     assert state(tmp_path) == {name: b"mine"}
 
 

@@ -1,7 +1,8 @@
 """What is seen of a training while it runs: order of the terms, learning rate, curves; early stopping."""
 
 import dataclasses
-import time
+from itertools import pairwise
+from types import SimpleNamespace
 
 import cv2
 import keras
@@ -90,13 +91,22 @@ def test_the_progress_bar_has_the_order_of_the_objective(capsys):
 
 
 def test_curves_of_short_epochs_are_drawn_seldom(tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr(progress, "draw", lambda path, history: (drawn.append(1), time.sleep(0.01)))
+    """Drawing takes 10 ms, an epoch 1 ms: at most a share of the time is spent on curves."""
+    now, drawn = [0.0], []
+
+    def draw(_path, _history):
+        drawn.append(now[0])
+        now[0] += 0.01
+
+    monkeypatch.setattr(progress, "draw", draw)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     curves = LiveCurves(type("Rows", (), {"history": []})(), tmp_path / "curves.png")
-    start = time.perf_counter()
-    while time.perf_counter() - start < 0.3:
-        curves.on_epoch_end(0)
-    assert len(drawn) == 1
+    for epoch in range(2000):
+        curves.on_epoch_end(epoch)
+        now[0] += 0.001
+    wait = 0.01 / progress.SHARE
+    assert len(drawn) == pytest.approx(2 / (0.01 + wait), abs=2)
+    assert all(b - a >= 0.01 + wait for a, b in pairwise(drawn))
 
 
 def test_a_history_with_a_new_column(tmp_path):

@@ -64,7 +64,7 @@ def test_each_stage_has_the_teachers_that_it_listens_to():
         ({"tolerant": "b.h5"}, "no method uses the tolerant teacher in --stages aht=10 ail=20"),
         ({"teacher": ["big=a.h5"], "tough": "c.h5"}, "no method uses the tough teacher in --stages"),
         ({"freeze": "P4"}, "--freeze P4: with --stages each says its own, e.g. ail=20@P4"),
-        ({"set": ["kd.main=1"]}, "--set kd.main=1: no such method in --stages"),
+        ({"method_arg": ["kd.main=1"]}, "--method-arg kd.main=1: no such method in --stages"),
     ],
 )
 def test_what_no_stage_can_mean(changes, message):
@@ -75,7 +75,7 @@ def test_what_no_stage_can_mean(changes, message):
 def test_stages_follow_each_other(options):
     told: list[str] = []
     staged = dataclasses.replace(
-        options, stages=["aht=1", "ail=1@embedding"], set=["aht.alpha=0.0", "ail.alpha=0.3"], name="staged"
+        options, stages=["aht=1", "ail=1@embedding"], method_arg=["aht.alpha=0.0", "ail.alpha=0.3"], name="staged"
     )
     folder = train_student(staged, tell=told.append)
     assert folder.name == "staged"
@@ -100,10 +100,10 @@ def test_stages_follow_each_other(options):
         ({"stages": ["aht=0"]}, "not of the form"),
         ({"stages": ["kd=1", "nome=1"]}, "did you mean 'none'"),
         ({"stages": ["kd=1", "kd=1@P9"]}, "no tap 'P9'; taps are: landmarks, embedding, heatmaps, spread, P2"),
-        ({"stages": ["kd=1", "aht=1"], "set": ["aht.tap=P9"]}, "no tap 'P9'"),
-        ({"stages": ["kd=1"], "set": ["ail.alpha=0.5"]}, "no such method in --stages"),
+        ({"stages": ["kd=1", "aht=1"], "method_arg": ["aht.tap=P9"]}, "no tap 'P9'"),
+        ({"stages": ["kd=1"], "method_arg": ["ail.alpha=0.5"]}, "no such method in --stages"),
         ({"freeze": "P9"}, "no tap 'P9'"),
-        ({"method": ["aht"], "set": ["aht.tap=P9"]}, "no tap 'P9'"),
+        ({"method": ["aht"], "method_arg": ["aht.tap=P9"]}, "no tap 'P9'"),
     ],
 )
 def test_bad_stages(options, changes, message):

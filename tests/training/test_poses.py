@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -18,11 +19,12 @@ from kd_loss.export.export_command import ExportOptions, run_export
 from kd_loss.imaging.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
 from kd_loss.inference.predict_command import PredictOptions, run_predict
 from kd_loss.networks import Card, load_network
+from kd_loss.runs.folder import data_record
 from kd_loss.runs.history import read_history
 from kd_loss.runtimes.crop_network import open_network
 from kd_loss.schemes.pose import POSES, PoseScheme
 from kd_loss.system.errors import UserError
-from kd_loss.training.options import StudentOptions, TeacherOptions
+from kd_loss.training.options import StudentOptions, TeacherOptions, with_head
 from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers
 
@@ -61,12 +63,12 @@ def student(options):
 def test_a_prepared_pose_is_the_drawn_one(data):
     dataset = open_dataset("pose_synthetic", data)
     split, drawn = dataset.split("train"), open_dataset("synthetic", data).split("train")
-    assert split.landmarks.shape == (40, 2, 3)
+    assert split.target.shape == (40, 2, 3)
     np.testing.assert_array_equal(split.images, drawn.images)
-    np.testing.assert_allclose(split.landmarks.mean(axis=0), 0, atol=1e-5)
-    np.testing.assert_allclose(split.landmarks.std(axis=0), 1, atol=1e-4)
+    np.testing.assert_allclose(split.target.mean(axis=0), 0, atol=1e-5)
+    np.testing.assert_allclose(split.target.std(axis=0), 1, atol=1e-4)
     archive = draw_poses(POSES["pose_synthetic"], 40, 48, 0.15, 0)
-    raw = split.spec.raw(split.landmarks)
+    raw = split.spec.raw(split.target)
     truth = np.stack([sample.place.rotation for sample in archive.samples[:40]])
     assert geodesic(to_matrices(raw[:, 0]), truth).max() < 0.01
     for index in (0, 7):
@@ -77,6 +79,24 @@ def test_a_prepared_pose_is_the_drawn_one(data):
     manifest = json.loads((data / "pose_synthetic" / "manifest.json").read_text())
     assert manifest["spec"]["kind"] == "pose"
     assert "focal length 4 crop sides" in manifest["spec"]["camera"]
+
+
+def test_poses_lie_in_target_npy_and_those_of_0_1_are_read(data, tmp_path):
+    """Up to 0.1 their file was called as that of landmarks; a run of then keeps its checksum."""
+    dataset = open_dataset("pose_synthetic", data)
+    split = dataset.split("train")
+    assert sorted(p.name for p in split.folder.glob("*.npy") if p.stem in ("target", "landmarks")) == ["target.npy"]
+    old = tmp_path / "pose_synthetic"
+    shutil.copytree(dataset.folder, old)
+    manifest = json.loads((old / "manifest.json").read_text())
+    for name in ("train", "test"):
+        (old / name / "target.npy").rename(old / name / "landmarks.npy")
+        manifest["sha256"][f"{name}/landmarks.npy"] = manifest["sha256"].pop(f"{name}/target.npy")
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    before = open_dataset("pose_synthetic", tmp_path)
+    np.testing.assert_array_equal(before.split("train").target, split.target)
+    assert data_record(before, soft=True) == data_record(dataset, soft=True)
+    assert len(data_record(before, soft=True)) == 3
 
 
 def test_kd_loss_learns_poses(student):
@@ -93,7 +113,7 @@ def test_kd_loss_learns_poses(student):
 
 def test_methods_work_unchanged(options):
     every = ["imitation", "min", "bound", "pil", "ail", "aht", "srrl", "rkd"]
-    folder = train_student(dataclasses.replace(options, method=every, set=["aht.attend=False"]), tell=silent)
+    folder = train_student(dataclasses.replace(options, method=every, method_arg=["aht.attend=False"]), tell=silent)
     [row] = read_history(folder / "history.csv")
     assert {"ail.imitation", "aht.imitation", "srrl.regression"} <= row.keys()
     assert all(np.isfinite(v) for v in row.values())
@@ -102,7 +122,7 @@ def test_methods_work_unchanged(options):
 @pytest.mark.slow
 def test_two_stages_with_attention(options):
     staged = dataclasses.replace(
-        options, stages=["aht=1", "ail=1@embedding"], set=["aht.alpha=0.0"], name="staged", method=["none"]
+        options, stages=["aht=1", "ail=1@embedding"], method_arg=["aht.alpha=0.0"], name="staged", method=["none"]
     )
     folder = train_student(staged, tell=silent)
     assert folder.name == "staged"
@@ -129,7 +149,7 @@ def test_landmarks_and_pnp_as_a_teacher(options, data):
         train_student(dataclasses.replace(mine, teacher=[f"mine={function}:points"]), tell=silent)
     metrics = run_test(
         EvaluationOptions(
-            weights=[str(landmarks)], dataset="pose_synthetic", beside=False, data=data, runs=options.runs,
+            weights=[str(landmarks)], dataset="pose_synthetic", compare_with_runs=False, data=data, runs=options.runs,
             output=str(options.runs / "pnp"),
         )
     )  # fmt: skip
@@ -169,6 +189,14 @@ def test_photographs_without_poses_take_part(options, data, tmp_path, monkeypatc
     assert not np.array_equal(crops[0], crops[1])
 
 
+def test_a_network_for_poses_has_a_pooled_head_by_itself(options):
+    data = options.data
+    poses, faces = (open_dataset(name, data).spec for name in ("pose_synthetic", "synthetic"))
+    plain = StudentOptions()
+    assert (with_head(plain, poses).head, with_head(plain, faces).head) == ("pooled", "heatmap")
+    assert with_head(dataclasses.replace(plain, head="heatmap"), poses).head == "heatmap"  # which is refused
+
+
 def test_what_is_of_points_in_a_plane_is_refused(options):
     for changes, message in (
         ({"head": "heatmap", "method": ["none"]}, "give --head pooled"),
@@ -182,7 +210,11 @@ def test_what_is_of_points_in_a_plane_is_refused(options):
 def test_a_report_of_poses(student, data, options):
     metrics = run_test(
         EvaluationOptions(
-            weights=[str(student / "best.h5")], dataset="pose_synthetic", beside=False, data=data, runs=options.runs
+            weights=[str(student / "best.h5")],
+            dataset="pose_synthetic",
+            compare_with_runs=False,
+            data=data,
+            runs=options.runs,
         )
     )
     [network] = metrics["networks"]
@@ -255,10 +287,10 @@ def test_a_head_is_cropped_where_training_saw_it(student):
     face = FacePose(
         np.eye(3), (50 + x * side, 40 + y * side), side * float(np.exp(-depth)), (0, -10, side, side), scheme, 0.15
     )
-    left, top, length, _ = face.around()
+    left, top, length, _ = face.landmark_box()
     np.testing.assert_allclose([left + length / 2, top + length / 2, length * 1.3], [50, 40, side])
     assert face.plausible()
-    assert not dataclasses.replace(face, box=(60, -10, side, side)).plausible()
+    assert not dataclasses.replace(face, crop_box=(60, -10, side, side)).plausible()
     assert to_vectors(face.rotation).max() == 0
 
 

@@ -109,13 +109,11 @@ def test_the_others_survive_a_death(data_folder, tmp_path):
         time.sleep(0.05)
     assert state.is_file()
     os.kill(processes[1].pid, signal.SIGKILL)
-    died = time.time()
     try:
-        processes[0].communicate(timeout=60)
+        processes[0].communicate(timeout=60)  # raises where it waits for the dead one
     finally:
         processes[0].kill()
     assert processes[0].returncode != 0
-    assert time.time() - died < 60
     # it goes on alone
     done = len(read_history(state.with_name("history.csv")))
     config = state.with_name("config.json")

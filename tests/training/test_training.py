@@ -1,6 +1,7 @@
 """Training end to end on a tiny network, and resuming it bit for bit."""
 
 import dataclasses
+import json
 import os
 import signal
 import subprocess
@@ -256,6 +257,10 @@ def test_both_teachers_stopped_during_the_first_are_resumed(data_folder, tmp_pat
         dataset="synthetic", arch="tiny", epochs=1, batch_size=8, alpha=0.5, size=32, data=data_folder,
         runs=tmp_path,
     )  # fmt: skip
-    train_teachers(dataclasses.replace(options, teacher="tough"), tell=lambda _: None)
+    [tough] = train_teachers(dataclasses.replace(options, role="tough"), tell=lambda _: None)
+    config = json.loads((tough / "config.json").read_text())
+    for old, new in {"cut": "output_stride", "augment": "augment_strength", "teacher": "role"}.items():
+        config[old] = config.pop(new) if old != "teacher" else config[new]
+    (tough / "config.json").write_text(json.dumps(config))  # as version 0.1 wrote it
     folders = train_teachers(dataclasses.replace(options, resume=True), tell=lambda _: None)
     assert [f.name for f in folders] == ["teacher-tough", "teacher-tolerant"]

@@ -36,7 +36,7 @@ def options(data_folder, tmp_path_factory):
         "head": "pooled",
         "runs": tmp_path_factory.mktemp("runs"),
     }  # fmt: skip
-    train_teachers(TeacherOptions(teacher="tough", **common), tell=silent)
+    train_teachers(TeacherOptions(role="tough", **common), tell=silent)
     return StudentOptions(validation=0.2, method=["kd"], **common)
 
 

@@ -19,7 +19,6 @@ from kd_loss.detection.finder import FinderDetector
 from kd_loss.runs.folder import open_run
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.synthetic.faces import draw_face, face_landmarks
-from kd_loss.system.configuration import check_values
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json, write_json
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
@@ -41,7 +40,6 @@ def run_train_finder(options: FinderOptions) -> Path:
 
     One in ten photographs of 300W and persons of CFP, and every second background, take no part in it.
     """
-    options = check_values(options)
     if not options.faces or not options.backgrounds:
         raise UserError("give --faces FOLDER… and --backgrounds FOLDER, e.g. --faces 300W --backgrounds scenes")
     for name in ("size", "input_size"):

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from kd_loss.system.configuration import option
+from kd_loss.system.configuration import Options, option
 
 
 @dataclass(frozen=True)
-class FinderOptions:
+class FinderOptions(Options):
     """Train the face finder on pictures composed of annotated faces and of photographs of anything."""
 
     faces: list[str] = option([], "folders of faces with the 68 landmarks of 300W: its archive, or pictures with a CSV")
@@ -26,4 +26,3 @@ class FinderOptions:
     seed: int = option(0, "of every random number", within=(0, 2**32 - 1))
     name: str = option("finder", "of the folder of the results in runs/finder")
     runs: Path = option(Path("runs"), "folder of runs")
-    config: str = option("", "JSON or TOML file with options; those of the command line win")

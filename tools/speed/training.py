@@ -29,7 +29,7 @@ from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.view import View
 from kd_loss.evaluation.plots import bar_plot
 from kd_loss.evaluation.report import print_table
-from kd_loss.system.configuration import option
+from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
 from kd_loss.system.ownership import check_free, claim
@@ -137,7 +137,7 @@ def print_training(results: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True)
-class TrainingSpeedOptions:
+class TrainingSpeedOptions(Options):
     """Measure the speed of training: recorded and live teachers, bare fit, reference way."""
 
     size: int = option(224, "side of the input in pixels", within=(32, 1024))

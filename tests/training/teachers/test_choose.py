@@ -51,7 +51,7 @@ def test_recorded_views_are_what_the_live_teacher_says(options, synthetic, tmp_p
 
 def test_training_with_teachers_asked_once(options):
     live, cached, views = (
-        train_student(dataclasses.replace(options, augment=0.1, **changes), tell=silent)
+        train_student(dataclasses.replace(options, augment_strength=0.1, **changes), tell=silent)
         for changes in (
             {"teachers": "live"},
             {"teachers": "cached"},

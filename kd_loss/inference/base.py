@@ -1,0 +1,213 @@
+"""What predictors of landmarks and of poses share: from a photograph to its faces, from pictures to crops and back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Generic, Self, TypeVar, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kd_loss.detection import BoxCalibration, Detection, open_detector
+from kd_loss.imaging import geometry
+from kd_loss.imaging.crop import crop_face
+from kd_loss.inference.result import Face
+from kd_loss.inference.sources import read_picture
+from kd_loss.inference.weights import default_weights, without_keras
+from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
+from kd_loss.system.errors import UserError
+
+#: a photograph (H, W, 3) uint8 RGB -> its faces
+Detector = Callable[[np.ndarray], list[Detection]]
+
+#: what a predictor is called with: a file of a picture, or a picture (H, W, 3) uint8 RGB
+Source = str | os.PathLike[str] | np.ndarray
+#: photographs that are held in memory and predicted together
+TOGETHER = 16
+
+
+F = TypeVar("F", bound=Face)
+
+
+def check_picture(image: np.ndarray) -> None:
+    """Raises a `UserError` for an array that is no picture (H, W, 3) uint8."""
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
+        raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")
+
+
+def squares_of(
+    images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None, margin: float
+) -> list[np.ndarray]:
+    """The crop of each picture: around its box `(x, y, width, height)` with the margin, or all of it without a box."""
+    squares = []
+    for image, box in zip(images, boxes or [None] * len(images), strict=True):
+        check_picture(image)
+        if box is None:
+            height, width = image.shape[:2]
+            squares.append(geometry.square_crop((-0.5, -0.5, width - 0.5, height - 0.5), 0.0))
+        else:
+            numbers = np.asarray(box, np.float64)
+            sound = numbers.shape == (4,) and np.isfinite(numbers).all()
+            if not sound or numbers[2:].min() < 0 or numbers[2:].max() == 0:
+                raise UserError(f"a box of {box!r} is not (x, y, width, height) with sides above 0")
+            x, y, width, height = numbers
+            squares.append(geometry.square_crop((x, y, x + width, y + height), margin))
+    return squares
+
+
+class Predictor(Generic[F]):
+    """Finds the faces of photographs and predicts what a network tells of each.
+
+    Attributes:
+        network, card: what predicts from a crop, and what it expects.
+        calibration: from a detector's boxes to landmark boxes.
+        detector: what finds the faces; opened when the first photograph comes.
+        refine: how often a face is cropped again from where it was found.
+    """
+
+    def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
+        if not 0 <= refine <= 10:
+            raise UserError(f"refine = {refine} is not in 0…10")
+        self.network, self.card = network, network.card
+        self.calibration = BoxCalibration.from_dict(network.card.calibration, "the network's card")
+        self.refine, self._detector = refine, detector
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str] | None = None,
+        threads: int | None = None,
+        *,
+        detector: str | Detector = "finder",
+        refine: int = 1,
+        mirror: bool = False,
+    ) -> Self:
+        """Open weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; the shipped student if left out.
+
+        Args:
+            path: see `open_network`; threads: of the runtime, its own choice if left out.
+            detector: a name of `detection.DETECTORS` that needs no file, or what `open_detector` gives.
+            refine: how often a face is cropped again from where it was found, 0…10.
+            mirror: answers are the mean about a face and its mirror image, and have a confidence
+                (`runtimes.crop_network.mirrored`).
+
+        Raises:
+            UserError: no such file, or one that is no network of this package; a `refine` out of range.
+        """
+        weights = without_keras(Path(default_weights())) if path is None else Path(path)
+        network = open_network(weights, threads)
+        return cls(mirrored(network) if mirror else network, detector, refine)
+
+    @property
+    def detector(self) -> Detector:
+        """A photograph (H, W, 3) uint8 RGB -> its faces."""
+        if isinstance(self._detector, str):
+            self._detector = open_detector(self._detector, margin=self.card.margin)
+        return self._detector
+
+    @overload
+    def __call__(self, source: Source) -> list[F]: ...
+
+    @overload
+    def __call__(self, source: Sequence[Source]) -> list[list[F]]: ...
+
+    def __call__(self, source: Source | Sequence[Source]) -> list[F] | list[list[F]]:
+        """The faces of a photograph, the largest first; of a list of photographs, a list for each.
+
+        `source` is a file, turned as its EXIF orientation says, a picture (H, W, 3) uint8 RGB, or a list of either.
+        What is told of each face is in pixels of the picture.
+
+        Raises:
+            UserError: a file that is no picture, or an array of another form.
+        """
+        if isinstance(source, str | os.PathLike | np.ndarray):
+            return self.detect(_picture(source), self.detector, self.refine)
+        if not isinstance(source, Sequence):
+            kinds = "a file, a picture (H, W, 3) uint8 RGB, or a list of either"
+            raise UserError(f"a photograph is {kinds}, not {type(source).__name__}")
+        found: list[list[F]] = []
+        for start in range(0, len(source), TOGETHER):
+            images = [_picture(one) for one in source[start : start + TOGETHER]]
+            found += self.detect_many(images, self.detector, self.refine)
+        return found
+
+    @property
+    def columns(self) -> list[str]:
+        """Columns of the faces' `cells`."""
+        raise NotImplementedError
+
+    def smoother(self, cutoff: float, rate: float) -> Any:
+        """A filter for one face of a video, for its `smoothed`; `cutoff` in Hz, `rate` in frames a second."""
+        raise NotImplementedError
+
+    def predict_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[F]:
+        """One face per picture, seen in its square `(x, y, side)` in pixels."""
+        raise NotImplementedError
+
+    def predict_crop(self, image: np.ndarray, box: ArrayLike | None = None) -> F:
+        """One face that need not be looked for: that in `box` of a picture (H, W, 3) uint8 RGB.
+
+        `box` is the landmark box `(x, y, width, height)`, e.g. a face's `landmark_box()`, which is widened as in
+        training; without one the whole picture is taken for a face already cropped.
+        """
+        return self.predict_many([image], [box])[0]
+
+    def predict_many(self, images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None = None) -> list[F]:
+        """One face per picture (H, W, 3) uint8 RGB, in one batch.
+
+        `boxes` are landmark boxes `(x, y, width, height)` in pixels, or None for a picture that is one cropped face.
+        A `UserError` for a picture or a box of another form.
+        """
+        return self.predict_squares(images, squares_of(images, boxes, self.card.margin))
+
+    def detect(self, image: np.ndarray, detector: Detector, refine: int = 1) -> list[F]:
+        """Every face that a detector finds in a photograph (H, W, 3) uint8 RGB, the largest first.
+
+        A detector's box is a rough one: `refine` times, each face is cropped again from where it was found, as the
+        training crops were.
+        """
+        return self.detect_many([image], detector, refine)[0]
+
+    def detect_many(self, images: Sequence[np.ndarray], detector: Detector, refine: int = 1) -> list[list[F]]:
+        """As `detect`, for several photographs, whose faces are one batch."""
+        for image in images:
+            check_picture(image)
+        found = [detector(image) for image in images]
+        owners = [number for number, here in enumerate(found) for _ in here]
+        if not owners:
+            return [[] for _ in images]
+        boxes = [face.box if face.exact else self.calibration(face.box) for here in found for face in here]
+        pictures = [images[number] for number in owners]
+        faces = self.predict_many(pictures, boxes)
+        for _ in range(refine):
+            faces = self.predict_many(pictures, [face.landmark_box() for face in faces])
+        scores = [face.score for here in found for face in here]
+        scored: list[F] = [replace(face, score=score) for face, score in zip(faces, scores, strict=True)]  # type: ignore[type-var]
+        return [
+            [face for face, owner in zip(scored, owners, strict=True) if owner == number]
+            for number in range(len(images))
+        ]
+
+    def crops(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> np.ndarray:
+        """The squares of pictures as the network's input (N, S, S, 3) uint8."""
+        return np.stack([crop_face(i, s, self.card.size) for i, s in zip(images, squares, strict=True)])
+
+
+def box_of(square: np.ndarray) -> tuple[float, float, float, float]:
+    """A square `(x, y, side)` as `(x, y, width, height)`."""
+    x, y, side = (float(v) for v in square)
+    return x, y, side, side
+
+
+def check_answers(answers: np.ndarray) -> np.ndarray:
+    """A network's answers as float64; raises a `UserError` where they are not finite."""
+    if not np.isfinite(answers).all():
+        raise UserError("the network answers with numbers that are not finite; its weights are damaged")
+    return np.asarray(answers, np.float64)
+
+
+def _picture(source: Source) -> np.ndarray:
+    return source if isinstance(source, np.ndarray) else read_picture(Path(source))

@@ -1,0 +1,117 @@
+"""The one way in which an old name keeps working: for one release, with a warning that names the new one.
+
+An option says its old spelling itself: `option(…, also="--room")` (`system.configuration`). An attribute or a method
+is a `RenamedAttribute`, keywords are `renamed_keywords`. All of them give a `RenamedWarning`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: the release without the names that were renamed in this one
+REMOVED_IN = "0.3"
+
+
+class RenamedWarning(DeprecationWarning):
+    """An old name was used. Python shows it in scripts and tests (`-W default`), commands on standard error."""
+
+
+def warn_renamed(old: str, new: str, removed_in: str = REMOVED_IN, stacklevel: int = 3) -> None:
+    """Warns in one line that `old` is called `new` now.
+
+    Args:
+        old: the name as it was used, e.g. `--room` or `FaceLandmarks.box`.
+        new: the name to use.
+        removed_in: the release that no longer knows the old one.
+        stacklevel: of the caller to blame, counted as by `warnings.warn`; 3 is the caller of who calls this.
+    """
+    warnings.warn(f"{old} is now {new}; the old name goes in {removed_in}", RenamedWarning, stacklevel)
+
+
+class RenamedAttribute:
+    """A class attribute under which what is called `new` now is still found: an attribute, property or method.
+
+    >>> class Face:
+    ...     crop_box = (0, 0, 64, 64)
+    ...     box = RenamedAttribute("crop_box")
+    >>> with old_names_shown():  # and on standard error: Face.box is now crop_box; the old name goes in 0.3
+    ...     Face().box
+    (0, 0, 64, 64)
+    """
+
+    def __init__(self, new: str, removed_in: str = REMOVED_IN):
+        self.new, self.removed_in = new, removed_in
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.old = name
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        if instance is None:
+            return self
+        warn_renamed(f"{type(instance).__name__}.{self.old}", self.new, self.removed_in)
+        return getattr(instance, self.new)
+
+
+def renamed_keywords(*, removed_in: str = REMOVED_IN, **names: str) -> Callable[[F], F]:
+    """Decorator of a function, or of a dataclass, that still takes keywords by their old names.
+
+    Both names at once are a `TypeError`; of a dataclass the old one counts, since `dataclasses.replace` adds all fields
+    that it is not given.
+
+    Args:
+        removed_in: the release that no longer knows them.
+        names: old name = new name.
+
+    >>> @renamed_keywords(room="border")
+    ... def crop(border=0.0):
+    ...     return border
+    >>> crop(border=0.5)
+    0.5
+    """
+
+    def current(words: dict[str, Any], name: str, of_class: bool) -> dict[str, Any]:
+        for old in names.keys() & words.keys():
+            new = names[old]
+            if new in words and not of_class:
+                raise TypeError(f"{name}() got {new} and {old}, its old name")
+            words = {key: value for key, value in words.items() if key != new}
+            warn_renamed(f"{name}({old}=…)", f"{new}=…", removed_in, stacklevel=4)
+            words = {new if key == old else key: value for key, value in words.items()}
+        return words
+
+    def decorate(target: F) -> F:
+        function: Any = target.__init__ if isinstance(target, type) else target
+
+        @functools.wraps(function)
+        def wrapper(*arguments: Any, **words: Any) -> Any:
+            return function(*arguments, **current(words, target.__name__, isinstance(target, type)))
+
+        if isinstance(target, type):
+            target.__init__ = wrapper  # type: ignore[misc]
+            return target
+        return wrapper  # type: ignore[return-value]
+
+    return decorate
+
+
+@contextmanager
+def old_names_shown() -> Iterator[None]:
+    """Shows each old name that is used inside once, as a line on standard error: what commands do."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+        if issubclass(category, RenamedWarning):
+            print(f"warning: {message}", file=sys.stderr)
+        else:
+            before(message, category, *rest, **more)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=RenamedWarning)
+        before, warnings.showwarning = warnings.showwarning, show
+        yield
