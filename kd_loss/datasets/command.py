@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_loss.configuration import check_values, option
-from kd_loss.errors import UserError
+from kd_loss.errors import UserError, check_name
 from kd_loss.ownership import check_replaceable
 from kd_loss.wording import counted
 
 if TYPE_CHECKING:
     from kd_loss.datasets.sample import Sample
 
+FORMATS = ("auto", "folder", "coco", "cvat", "label_studio", "yolo_pose", "labelme")
 FOLDER = "folder of images with .npy, .pts or one CSV"
 
 
@@ -26,13 +27,22 @@ class PrepareOptions:
 
     dataset: str = option(
         "",
-        "w300, cofw, wflw, synthetic, synthetic_cofw, synthetic_wflw, or a name with --spec; head poses: "
+        "w300, cofw, wflw, aflw, cfp30, synthetic, synthetic_cofw, synthetic_wflw, or a name of your own; head poses: "
         "pose_synthetic, pose_w300, pose_cofw, pose_wflw, pose_biwi, pose_300wlp, pose_aflw2000, pose_pointing04",
     )
-    source: str = option("", "folder of the archive, or a CSV of pictures and points; not needed for synthetic faces")
+    source: str = option(
+        "", "folder of the archive, a CSV, or what an annotation tool wrote; not needed for synthetic faces"
+    )
     spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
     format: str = option(
-        "auto", "auto; or folder: images with one .npy or .pts each, or one CSV", choices=("auto", "folder")
+        "auto",
+        "auto; folder: images with one .npy or .pts each, or one CSV; or what an annotation tool wrote",
+        choices=FORMATS,
+    )
+    pairs: str = option(
+        "check",
+        "check: refuse a scheme whose mirrored pairs scramble the training faces; given: keep them",
+        choices=("check", "given"),
     )
     size: int = option(224, "side of a crop in pixels", within=(16, 1024), group="crops")
     margin: float = option(
@@ -44,6 +54,11 @@ class PrepareOptions:
     also: list[str] = option(
         [],
         "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or spec.json=FOLDER",
+        group="faces",
+    )
+    map_points: str = option(
+        "",
+        "write the points of another scheme: w300, or wflw=FOLDER with faces to fit the map on; says what it costs",
         group="faces",
     )
     variance: float = option(0.90, "share of the variance that the soft landmarks keep", above=0, below=1)
@@ -68,8 +83,51 @@ def read_archive(options: PrepareOptions) -> Any:
     from kd_loss.schemes.pose import PoseScheme
     from kd_loss.schemes.spec import DatasetSpec
 
+    if is_made(options):
+        return _read_annotations(options, None)
     spec = chosen_scheme(options.dataset, options.spec)
     return {PoseScheme: _read_poses, DatasetSpec: _read_landmarks}[type(spec)](options, spec)
+
+
+def annotation_format(options: PrepareOptions) -> str:
+    """The format of the annotation tool that wrote the source; empty for an archive or a folder."""
+    from kd_loss.archives.formats import found_format
+
+    if options.format != "auto":
+        return "" if options.format == "folder" else options.format
+    return (found_format(Path(options.source)) if options.source else None) or ""
+
+
+def is_made(options: PrepareOptions) -> bool:
+    """Whether the scheme is to be made from the source: no spec is given, nor the name of one that is known."""
+    from kd_loss.schemes.pose import POSES
+    from kd_loss.schemes.spec import SPECS
+
+    known = options.dataset.lower().replace("-", "_") in {**SPECS, **POSES}
+    return not options.spec and not known and bool(annotation_format(options))
+
+
+def dataset_name(options: PrepareOptions) -> str:
+    """The name of the dataset, before its points are mapped.
+
+    Raises:
+        UserError: there is no such scheme, or no name for a folder.
+    """
+    from kd_loss.archives.annotations import own_name
+    from kd_loss.schemes.kinds import chosen_scheme
+
+    if not is_made(options):
+        return chosen_scheme(options.dataset, options.spec).name
+    name = options.dataset or own_name(Path(options.source))
+    check_name(name, "a dataset; give another with --dataset")
+    return name
+
+
+def _read_annotations(options: PrepareOptions, spec: Any) -> Any:
+    from kd_loss.archives.formats import READERS
+
+    name = dataset_name(options) if spec is None else ""
+    return READERS[annotation_format(options)](_source(options), spec, name, options.test_fraction)
 
 
 def _read_poses(options: PrepareOptions, scheme: Any) -> Any:
@@ -79,6 +137,8 @@ def _read_poses(options: PrepareOptions, scheme: Any) -> Any:
 
 
 def _read_landmarks(options: PrepareOptions, spec: Any) -> Any:
+    if annotation_format(options):
+        return _read_annotations(options, spec)
     if options.spec:
         from kd_loss.datasets.folder import read_folder
 
@@ -88,6 +148,9 @@ def _read_landmarks(options: PrepareOptions, spec: Any) -> Any:
         from kd_loss.datasets.synthetic import draw_archive
 
         return draw_archive(name, options.count, options.size, options.margin, options.seed)
+    from kd_loss.archives.aflw import read_aflw
+    from kd_loss.archives.cfp import read_cfp
+
     source = _source(options)
     if options.format == "folder" or _is_plain_folder(source):
         from kd_loss.datasets.folder import read_folder
@@ -100,9 +163,7 @@ def _read_landmarks(options: PrepareOptions, spec: Any) -> Any:
     elif name == "wflw":
         from kd_loss.datasets.wflw import read_wflw as read
     else:
-        from kd_loss.datasets.folder import read_folder
-
-        return read_folder(source, spec, options.test_fraction)
+        return {"aflw": read_aflw, "cfp30": read_cfp}[name](source, options.test_fraction)
     return read(source)
 
 
@@ -128,6 +189,34 @@ def _with_others(archive: Any, options: PrepareOptions) -> Any:
         )
         archive = add_faces(archive, read_archive(other))
     return archive
+
+
+def _map_target(options: PrepareOptions) -> tuple[Any, PrepareOptions | None]:
+    """The scheme of `--map-points`, and the options that read the faces to fit the map on."""
+    from kd_loss.schemes.spec import chosen_spec
+
+    name, equals, folder = options.map_points.partition("=")
+    if not name or (equals and not folder):
+        raise UserError(f"--map-points {options.map_points} is not of the form scheme or scheme=folder: wflw=WFLW/")
+    dataset, spec = ("", name) if name.endswith(".json") else (name, "")
+    target = chosen_spec(dataset, spec)
+    if not folder:
+        return target, None
+    return target, replace(options, dataset=dataset, spec=spec, source=folder, test_fraction=0.0, format="auto")
+
+
+def _mapped(archive: Any, options: PrepareOptions, tell: Callable[[str], None]) -> Any:
+    """The archive in the scheme that `--map-points` names."""
+    if not options.map_points:
+        return archive
+    from kd_loss.datasets.map_points import annotated_pairs, map_scheme, mapped_archive
+    from kd_loss.schemes.kinds import landmark_scheme
+
+    source = landmark_scheme(archive.spec, f"--map-points is for landmarks, not for a dataset of a {archive.spec.noun}")
+    target, other = _map_target(options)
+    mapping = map_scheme(source, target, annotated_pairs(read_archive(other), source) if other else None)
+    tell(mapping.line)
+    return mapped_archive(archive, mapping)
 
 
 def _source(options: PrepareOptions) -> Path:
@@ -223,10 +312,13 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import track
 
+    from kd_loss.datasets.mirror_pairs import with_pairs
     from kd_loss.datasets.prepare import check_crop, prepare
-    from kd_loss.schemes.kinds import chosen_scheme
 
     console = Console(stderr=True)
+
+    def tell(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
         return track(items, "faces", total, console=console, transient=True, disable=not console.is_terminal)
@@ -235,9 +327,13 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     check_crop(options.size, options.margin, options.room)
     if not options.source:
         _check_room(options)
-    target = options.data / chosen_scheme(options.dataset, options.spec).name
+    name = dataset_name(options)
+    target = options.data / (f"{name}_{_map_target(options)[0].name}" if options.map_points else name)
     _check_target(target, options.source)
-    archive = _with_others(read_archive(options), options)
+    archive = read_archive(options)
+    if options.pairs == "check":
+        archive = with_pairs(archive, is_made(options), tell)
+    archive = _with_others(_mapped(archive, options, tell), options)
     manifest = prepare(
         archive,
         target,
@@ -248,7 +344,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         skip_bad=options.skip_bad,
         calibrate=measure_calibration,
         draw=draw_sheets,
-        tell=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+        tell=tell,
         progress=progress,
     )
     counts = ", ".join(f"{sum(c.values())} {split}" for split, c in manifest["counts"].items())

@@ -46,6 +46,8 @@ class DatasetSpec(LandmarkTargets):
         half: of a scheme for the half of a face that is seen, whichever it is: an outer point (at the ear) and
             an inner one (on the nose). Where the outer one lies left of the inner one in the picture, it is the
             subject's right half, which `same` describes; otherwise the mirrored points are meant.
+        names: what each point is called, all different; empty where they have none. Files of annotation tools are
+            read by these names, whatever their order.
     """
 
     name: str
@@ -58,6 +60,7 @@ class DatasetSpec(LandmarkTargets):
     test_subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     same: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     half: tuple[int, int] | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if type(self.points) is not int or not 2 <= self.points <= 10_000:
@@ -71,6 +74,8 @@ class DatasetSpec(LandmarkTargets):
                 raise UserError(f"dataset spec '{self.name}': same.{other} wants one index or null for each point")
             if not all(type(i) is int and i >= 0 for i in known):
                 raise UserError(f"dataset spec '{self.name}': same.{other} holds something that is no index")
+        if self.names and (len(self.names) != self.points or len(set(self.names)) != self.points):
+            raise UserError(f"dataset spec '{self.name}': names wants {self.points} different names, one a point")
         if not all(groups):
             raise UserError(f"dataset spec '{self.name}': a part, edge or normaliser has no points")
         for name, (first, second) in self.normalisers.items():
@@ -124,6 +129,7 @@ class DatasetSpec(LandmarkTargets):
                 test_subsets={k: tuple(v) for k, v in values.get("test_subsets", {}).items()},
                 same={k: tuple(v) for k, v in values.get("same", {}).items()},
                 half=half,
+                names=tuple(str(name) for name in values.get("names", ())),
             )
         except KeyError as error:
             raise UserError(f"{where}: the field {error} is missing") from None
@@ -139,7 +145,10 @@ class DatasetSpec(LandmarkTargets):
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` reads them back."""
-        return json.loads(json.dumps(asdict(self)))
+        values = json.loads(json.dumps(asdict(self)))
+        if not self.names:  # files without names stay readable for versions that know of none
+            del values["names"]
+        return values
 
 
 W300 = DatasetSpec(
@@ -262,11 +271,32 @@ CFP30 = DatasetSpec(
     half=(0, 21),
 )
 
+#: Annotated Facial Landmarks in the Wild (Köstinger et al., 2011): up to 21 points, faces in any pose. Errors are
+#: divided by the box of the points, as one of the eyes is often not seen
+AFLW21 = DatasetSpec(
+    name="aflw",
+    points=21,
+    pairs=((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 16), (13, 15), (17, 19)),
+    parts={
+        **{"brows": _run(0, 5), "eyes": _run(6, 11), "ears": (12, 16), "nose": _run(13, 15), "mouth": _run(17, 19)},
+        "chin": (20,),
+    },
+    edges=(_run(0, 2), _run(3, 5), _run(6, 8), _run(9, 11), _run(13, 15), _run(17, 19)),
+    test_subsets={name: (name,) for name in ("yaw 0–30", "yaw 30–60", "yaw 60–90")},
+    same={
+        # corners of the eyes (within 1 % of the crop on 780 frontal faces) and of the mouth (1.2 % inside 48, 54).
+        # Left out: brows, wings and tip of the nose and chin, which lie 1.8 to 3.6 % of the crop beside those of the
+        # 68; the middles of eyes and mouth, which lie between several; the ears, which are none of them
+        "w300": (*[None] * 6, 36, None, 39, 42, None, 45, *[None] * 5, 48, None, 54, None),
+    },
+)
+
 SPECS: dict[str, DatasetSpec] = {
     "w300": W300,
     "cofw": COFW,
     "wflw": WFLW,
     "cfp30": CFP30,
+    "aflw": AFLW21,
     "synthetic": replace(W300, name="synthetic", official={}, test_subsets={}),
     "synthetic_cofw": replace(COFW, name="synthetic_cofw", official={}, test_subsets={}),
     "synthetic_wflw": replace(WFLW, name="synthetic_wflw", official={}, test_subsets={}),

@@ -17,7 +17,7 @@ from kd_loss.errors import UserError
 from kd_loss.schemes.spec import CFP30, W300, WFLW, DatasetSpec
 
 TARGET = {
-    "name": "dots", "points": 4, "pairs": [[0, 1]], "normalisers": {"eyes": [[0], [1]]},
+    "name": "dots", "points": 4, "pairs": [[0, 1], [2, 3]], "normalisers": {"eyes": [[0], [1]]},
 }  # fmt: skip
 
 

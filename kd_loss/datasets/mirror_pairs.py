@@ -1,0 +1,51 @@
+"""The mirrored pairs of a scheme, held against the training faces of an archive, or read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from kd_loss.datasets.sample import Archive
+from kd_loss.schemes.mirror import FEWEST, MirrorMap, check_mirror, propose_mirror
+from kd_loss.schemes.spec import DatasetSpec
+
+
+def pairs_line(proposed: MirrorMap) -> str:
+    """What the faces say, in words: how many pairs, how sure, and the point that is least so."""
+    least = int(np.nanargmin(proposed.margins))
+    return (
+        f"{len(proposed.pairs)} pairs from {proposed.faces} faces, {'sure' if proposed.sure else 'not sure'}: the next "
+        f"likely partner lies {100 * proposed.margin:+.1f} % of a face farther at point {least}, the least sure one"
+    )
+
+
+def with_pairs(archive: Archive, made: bool, tell: Callable[[str], None]) -> Archive:
+    """An archive whose scheme has been checked against its training faces.
+
+    Args:
+        archive: its scheme may be any; only landmarks of whole faces are judged.
+        made: whether the scheme was made from the source, so that pairs which nobody gave are taken from the faces.
+        tell: takes the lines about pairs that were taken, or are missing.
+
+    Raises:
+        UserError: the scheme's pairs scramble faces.
+    """
+    spec = archive.spec
+    faces = [sample.landmarks for sample in archive.samples if sample.split == "train" and not sample.extra]
+    if not isinstance(spec, DatasetSpec) or not spec.mirrors or len(faces) < FEWEST:
+        return archive
+    proposed = propose_mirror(np.stack(faces))
+    if spec.pairs:
+        check_mirror(spec, proposed)
+        return archive
+    if not proposed.pairs or not proposed.symmetric:
+        return archive
+    if made:
+        tell(f"{pairs_line(proposed)}; look at crops.png")
+        return replace(archive, spec=replace(spec, pairs=proposed.pairs))
+    pairs = [list(pair) for pair in proposed.pairs]
+    tell(f"warning: the scheme '{spec.name}' has no pairs, so that mirrored faces scramble it; {pairs_line(proposed)}: "
+         f'"pairs": {pairs}')  # fmt: skip
+    return archive
