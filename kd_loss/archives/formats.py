@@ -40,7 +40,7 @@ def _kind(path: Path) -> str | None:
 def found_format(source: Path) -> str | None:
     """The format of a file or folder, by its names and, of JSON files, by what stands in them; None: another one.
 
-    A folder with `.pts`, `.npy` or `.csv` files on top is of none of these formats.
+    A folder with `.pts`, `.npy` or `.csv` files on top, or in its `train/` or `test/`, is of none of these formats.
 
     Raises:
         UserError: a JSON file that is named itself and is not JSON, or of none of these formats.
@@ -53,7 +53,8 @@ def found_format(source: Path) -> str | None:
                 raise UserError(f"{source} is of no format that is known: COCO keypoints, Label Studio or LabelMe")
             return kind
         return {".xml": "cvat", ".yaml": "yolo_pose", ".yml": "yolo_pose"}.get(suffix)
-    if not source.is_dir() or any(next(source.glob(f"*{suffix}"), None) for suffix in (".pts", ".npy", ".csv")):
+    plain = (source / place for place in (".", "train", "test"))
+    if not source.is_dir() or any(next(p.glob(f"*{s}"), None) for p in plain for s in (".pts", ".npy", ".csv")):
         return None
     if any("kpt_shape" in path.read_text("utf-8", "replace") for path in source.glob("*.y*ml") if path.is_file()):
         return "yolo_pose"

@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from kd_loss.datasets.sample import Sample
 
 FORMATS = ("auto", "folder", "coco", "cvat", "label_studio", "yolo_pose", "labelme")
+#: benchmark -> what lies in its official folder, one of it at least; there nothing else is looked for
+LAYOUTS = {
+    "w300": ("afw", "helen", "lfpw", "ibug"),
+    "cofw": ("COFW_train_color.mat", "COFW_test_color.mat"),
+    "wflw": ("WFLW_annotations",),
+}
 FOLDER = "folder of images with .npy, .pts or one CSV"
 
 
@@ -91,11 +98,21 @@ def read_archive(options: PrepareOptions) -> Any:
 
 def annotation_format(options: PrepareOptions) -> str:
     """The format of the annotation tool that wrote the source; empty for an archive or a folder."""
-    from kd_loss.archives.formats import found_format
-
     if options.format != "auto":
         return "" if options.format == "folder" else options.format
-    return (found_format(Path(options.source)) if options.source else None) or ""
+    source = Path(options.source)
+    layout = LAYOUTS.get(options.dataset.lower(), ())
+    if not options.source or not source.exists() or any((source / name).exists() for name in layout):
+        return ""
+    return _found_format(source.absolute(), source.stat().st_mtime_ns) or ""
+
+
+@lru_cache
+def _found_format(source: Path, _changed: int) -> str | None:
+    """As `archives.formats.found_format`, which reads a JSON file to the end, once for a source."""
+    from kd_loss.archives.formats import found_format
+
+    return found_format(source)
 
 
 def is_made(options: PrepareOptions) -> bool:
@@ -117,6 +134,8 @@ def dataset_name(options: PrepareOptions) -> str:
     from kd_loss.schemes.kinds import chosen_scheme
 
     if not is_made(options):
+        if options.source and not options.dataset and not options.spec and not Path(options.source).exists():
+            raise UserError(f"no such file or folder: {options.source}")
         return chosen_scheme(options.dataset, options.spec).name
     name = options.dataset or own_name(Path(options.source))
     check_name(name, "a dataset; give another with --dataset")
@@ -186,6 +205,7 @@ def _with_others(archive: Any, options: PrepareOptions) -> Any:
             source=folder,
             also=[],
             test_fraction=0.0,
+            format=options.format if options.format == "folder" else "auto",
         )
         archive = add_faces(archive, read_archive(other))
     return archive
@@ -312,7 +332,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import track
 
-    from kd_loss.datasets.mirror_pairs import with_pairs
+    from kd_loss.datasets.mirror_pairs import scheme_line, with_pairs
     from kd_loss.datasets.prepare import check_crop, prepare
 
     console = Console(stderr=True)
@@ -331,6 +351,8 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     target = options.data / (f"{name}_{_map_target(options)[0].name}" if options.map_points else name)
     _check_target(target, options.source)
     archive = read_archive(options)
+    if is_made(options):
+        tell(scheme_line(archive.spec))
     if options.pairs == "check":
         archive = with_pairs(archive, is_made(options), tell)
     archive = _with_others(_mapped(archive, options, tell), options)

@@ -10,6 +10,20 @@ import numpy as np
 from kd_loss.datasets.sample import Archive
 from kd_loss.schemes.mirror import FEWEST, MirrorMap, check_mirror, propose_mirror
 from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.wording import counted
+
+#: faces that are looked at
+MOST = 5000
+
+
+def scheme_line(spec: DatasetSpec) -> str:
+    """What a scheme that was made from a file says, in words."""
+    names = ", ".join(spec.names[:8]) + (" …" if len(spec.names) > 8 else "")
+    pairs = ", ".join(f"{a}–{b}" for a, b in spec.pairs[:8]) + (" …" if len(spec.pairs) > 8 else "")
+    return (
+        f"'{spec.name}', a scheme from the source: {spec.points} points{f' ({names})' if names else ''}, mirrored "
+        f"pairs {pairs or 'not told'}, {counted(len(spec.edges), 'line')}; errors are divided by the box of the points"
+    )
 
 
 def pairs_line(proposed: MirrorMap) -> str:
@@ -36,7 +50,7 @@ def with_pairs(archive: Archive, made: bool, tell: Callable[[str], None]) -> Arc
     faces = [sample.landmarks for sample in archive.samples if sample.split == "train" and not sample.extra]
     if not isinstance(spec, DatasetSpec) or not spec.mirrors or len(faces) < FEWEST:
         return archive
-    proposed = propose_mirror(np.stack(faces))
+    proposed = propose_mirror(np.stack(faces[:: max(1, len(faces) // MOST)]))
     if spec.pairs:
         check_mirror(spec, proposed)
         return archive

@@ -15,8 +15,9 @@ from kd_loss.errors import UserError
 from kd_loss.schemes.spec import DatasetSpec
 
 #: a point is misplaced where it lies this much farther from its partner's mirror image than need be: as a share of
-#: the mean shape's longer side, and in standard errors of the mean shape
-EXCESS, ERRORS = 0.015, 5.0
+#: the mean shape's longer side, in standard errors of the mean shape, and in medians of what is left between partners,
+#: which grows where more faces look to one side: there the chin moves along the jaw
+EXCESS, ERRORS, LEFT = 0.015, 5.0, 4.0
 #: a shape whose mirror image lies farther from it, in the median over its points, is no symmetric one
 SYMMETRIC = 0.04
 #: faces that say something
@@ -75,8 +76,9 @@ class MirrorMap:
         if not self.symmetric:
             return np.zeros(0, int)
         rows = np.arange(len(self.partner))
-        excess = self.apart[rows, flip_index] - self.apart[rows, self.partner]
-        return np.flatnonzero(excess > np.maximum(EXCESS, ERRORS * self.error))
+        own = self.apart[rows, self.partner]
+        excess = self.apart[rows, flip_index] - own
+        return np.flatnonzero(excess > np.maximum(max(EXCESS, LEFT * float(np.nanmedian(own))), ERRORS * self.error))
 
 
 def mean_shape(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

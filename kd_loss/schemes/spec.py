@@ -269,6 +269,7 @@ CFP30 = DatasetSpec(
         ),
     },
     half=(0, 21),
+    test_subsets={name: (name,) for name in ("frontal", "profile")},
 )
 
 #: Annotated Facial Landmarks in the Wild (Köstinger et al., 2011): up to 21 points, faces in any pose. Errors are

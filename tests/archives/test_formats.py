@@ -1,5 +1,6 @@
 """What holds for every annotation tool: the same faces come back from each."""
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -10,11 +11,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from kd_loss.archives.formats import READERS, found_format
-from kd_loss.datasets.command import FORMATS, PrepareOptions, run_prepare
+from kd_loss.datasets.command import FORMATS, PrepareOptions, read_archive, run_prepare
+from kd_loss.datasets.command import _with_others as with_others
 from kd_loss.datasets.prepared import open_dataset
+from kd_loss.datasets.synthetic import face_landmarks
 from kd_loss.errors import UserError
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.spec import W300, DatasetSpec
 from tests.archives.writers import FACE, HEIGHT, NAMES, WIDTH, WRITERS, crowd
+from tests.datasets.archives import write_w300
 
 TOOLS = sorted(READERS)
 
@@ -79,7 +83,6 @@ def test_points_that_are_not_labelled_are_nan_and_hidden_ones_flagged(tmp_path, 
 )
 def test_coordinates_go_round(tool, points):
     with tempfile.TemporaryDirectory() as folder:
-        # a face to the left of or above the picture cannot be told from a point without label in YOLO's way
         archive = READERS[tool](WRITERS[tool](Path(folder), {"a.png": [points]}))
     np.testing.assert_allclose(archive.samples[0].landmarks, points, atol=1e-9)
 
@@ -133,6 +136,37 @@ def test_a_file_that_breaks_off_is_one_line(tmp_path, tool, share):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("tool", TOOLS)
+@settings(max_examples=25)
+@given(st.data())
+def test_damaged_files_are_read_listed_or_refused_on_one_line(tool, data):
+    """Bytes that are changed, cut out or repeated: never another exception than a `UserError`."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = WRITERS[tool](Path(folder), {"a.png": [FACE, FACE], "b.png": [FACE]})
+        files = {"labelme": Path(folder) / "a.json", "yolo_pose": Path(folder) / "labels" / "train" / "a.txt"}
+        file = data.draw(st.sampled_from([files.get(tool, source), *([source] if tool == "yolo_pose" else [])]))
+        text = bytearray(file.read_bytes())
+        for _ in range(data.draw(st.integers(1, 4))):
+            start = data.draw(st.integers(0, len(text)))
+            end = min(len(text), start + data.draw(st.integers(0, 12)))
+            text[start:end] = data.draw(
+                st.one_of(
+                    st.binary(max_size=4),
+                    st.sampled_from(
+                        [b"null", b"[]", b"{}", b"NaN", b"-1", b"1e999", b"true", b'""', b"</image>", b"&a;"]
+                    ),
+                )
+            )
+        file.write_bytes(text)
+        lines = []
+        try:
+            for spec in (None, DatasetSpec("mine", 4, names=NAMES)):
+                lines += READERS[tool](source, spec).problems
+        except UserError as error:
+            lines.append(str(error))
+        assert not any("\n" in line for line in lines)
+
+
 def test_a_picture_of_another_size_than_was_annotated_is_told(tmp_path):
     import cv2
 
@@ -173,7 +207,9 @@ def test_prepare_makes_a_scheme_from_the_file_and_finds_pairs_that_nobody_named(
     assert dataset.spec.names == tuple(f"p{i}" for i in range(5))
     assert dataset.spec.pairs == ((0, 1), (3, 4))
     assert dataset.spec.edges == ((0, 1),)
-    assert "2 pairs from 36 faces, sure" in " ".join(capsys.readouterr().err.split())
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'pets', a scheme from the source: 5 points (p0, p1, p2, p3, p4), mirrored pairs not told, 1 line" in said
+    assert "2 pairs from 36 faces, sure" in said
     manifest = dataset.manifest["spec"]
     assert DatasetSpec.from_dict(manifest) == dataset.spec
 
@@ -188,6 +224,11 @@ def test_a_json_file_of_no_format_is_one_line(tmp_path):
         run_prepare(PrepareOptions(dataset="a", source=str(tmp_path / "a.json"), data=tmp_path))
 
 
+def test_a_source_that_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"no such file or folder: nowhere.xml"):
+        run_prepare(PrepareOptions(source="nowhere.xml", data=tmp_path))
+
+
 def test_a_format_that_is_named_and_is_not_there_is_one_line(tmp_path):
     (tmp_path / "a.txt").write_text("")
     for tool in READERS:
@@ -195,3 +236,27 @@ def test_a_format_that_is_named_and_is_not_there_is_one_line(tmp_path):
             run_prepare(PrepareOptions(dataset="a", source=str(tmp_path), format=tool, data=tmp_path / "data"))
         assert "\n" not in str(error.value)
     assert not (tmp_path / "data").exists() or not list((tmp_path / "data").iterdir())
+
+
+def test_an_official_folder_is_read_as_such_whatever_else_lies_in_it(tmp_path):
+    root = write_w300(tmp_path / "300W", {"afw": 2})
+    WRITERS["coco"](root, {"a.png": [FACE]}, name="annotations/face_landmarks.json")
+    assert found_format(root) == "coco"
+    assert read_archive(PrepareOptions(dataset="w300", source=str(root))).spec is W300
+    plain = tmp_path / "plain"
+    WRITERS["coco"](plain, {"a.png": [FACE]}, name="annotations/a.json")
+    (plain / "train").mkdir()
+    (plain / "train" / "a.npy").write_bytes(b"")
+    assert found_format(plain) is None
+
+
+def test_a_benchmark_s_points_from_an_annotation_tool(tmp_path):
+    faces = {f"{i}.png": [face_landmarks("w300", 40, 0, i)] for i in range(4)}
+    source = WRITERS["coco"](tmp_path, faces)
+    archive = read_archive(PrepareOptions(dataset="w300", source=str(source)))
+    assert archive.spec is W300
+    np.testing.assert_allclose(archive.samples[2].landmarks, faces["2.png"][0], atol=1e-9)
+    spec = tmp_path / "mine.json"
+    spec.write_text(json.dumps({"name": "mine", "points": 68, "same": {"w300": list(range(68))}}))
+    options = PrepareOptions(dataset="w300", source=str(source), also=[f"{spec}={source}"], format="coco")
+    assert len(with_others(archive, options).samples) == 8
