@@ -48,19 +48,21 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
             f"--extra-data {more.name}: that scheme does not say which points of '{spec.name}' its own are (it knows: "
             f'{known}); give a spec with "same": {{"{spec.name}": [an index or null for each of its points]}}'
         )
+    # of one point alone nothing can be cropped
+    moved = [(sample, translate(sample.landmarks, more, spec)) for sample in other.samples if sample.split == "train"]
+    moved = [(sample, points) for sample, points in moved if (~np.isnan(points[:, 0])).sum() >= 2]
     samples: list[Sample] = [
         replace(
             sample,
             name=f"{more.name}/{sample.name}",
-            landmarks=translate(sample.landmarks, more, spec),
+            landmarks=points,
             split="train",
             subset=more.name,
             group=f"{more.name}/{sample.group}",
             attributes={},
             extra=True,
         )
-        for sample in other.samples
-        if sample.split == "train"
+        for sample, points in moved
     ]
     return Archive(
         spec,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from kd_loss.archives import poses
+from kd_loss.archives.aflw import read_aflw
+from kd_loss.archives.cfp import read_cfp
 from kd_loss.archives.cofw import read_cofw
 from kd_loss.archives.folder import read_folder
+from kd_loss.archives.formats import READERS as FORMATS
+from kd_loss.archives.formats import found_format
 from kd_loss.archives.sample import Archive
 from kd_loss.archives.synthetic import draw_archive, draw_poses
 from kd_loss.archives.w300 import read_w300
@@ -17,6 +22,7 @@ from kd_loss.archives.wflw import read_wflw
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.benchmarks import SPECS
 from kd_loss.schemes.pose import POSES, PoseScheme
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
 
@@ -26,7 +32,8 @@ class ArchiveRequest:
 
     Attributes:
         source: the folder, or a CSV file; empty for drawn faces.
-        format: `auto`, or `folder` for a plain folder of pictures and points whatever the dataset's name is.
+        format: `auto`; `folder` for a plain folder of pictures and points whatever the dataset's name is; or that of
+            an annotation tool, see `archives.formats`.
         test_fraction: share of the groups for testing, where the archive has no split.
         count, size, margin, seed: of drawn faces.
     """
@@ -54,14 +61,20 @@ def _plain(scheme: Any, request: ArchiveRequest) -> Archive:
     return read_folder(request.folder(scheme.name), scheme, request.test_fraction)
 
 
-def _official(read: Callable[[Path], Archive]) -> Reader:
-    """A benchmark's own layout, unless the folder is a plain one."""
+def _split_by_us(read: Callable[[Path, float], Archive]) -> Reader:
+    """An archive without a split of its own, unless the folder is a plain one."""
 
     def reader(scheme: Any, request: ArchiveRequest) -> Archive:
         source = request.folder(scheme.name)
-        return _plain(scheme, request) if request.format == "folder" or _is_plain(source) else read(source)
+        plain = request.format == "folder" or _is_plain(source)
+        return _plain(scheme, request) if plain else read(source, request.test_fraction)
 
     return reader
+
+
+def _official(read: Callable[[Path], Archive]) -> Reader:
+    """A benchmark's own layout with its own split, unless the folder is a plain one."""
+    return _split_by_us(lambda source, _: read(source))
 
 
 def _drawn(scheme: Any, request: ArchiveRequest) -> Archive:
@@ -88,6 +101,8 @@ READERS: dict[str, Reader] = {
     "w300": _official(read_w300),
     "cofw": _official(read_cofw),
     "wflw": _official(read_wflw),
+    "aflw": _split_by_us(read_aflw),
+    "cfp30": _split_by_us(read_cfp),
     "synthetic": _drawn,
     "synthetic_cofw": _drawn,
     "synthetic_wflw": _drawn,
@@ -102,8 +117,40 @@ READERS: dict[str, Reader] = {
 }
 
 
+#: benchmark -> what lies in its official folder, one of it at least; there nothing else is looked for
+LAYOUTS = {
+    "w300": ("afw", "helen", "lfpw", "ibug"),
+    "cofw": ("COFW_train_color.mat", "COFW_test_color.mat"),
+    "wflw": ("WFLW_annotations",),
+}
+
+
+def annotation_format(dataset: str, request: ArchiveRequest) -> str:
+    """The format of the annotation tool that wrote the source; empty for an archive or a plain folder."""
+    if request.format != "auto":
+        return "" if request.format == "folder" else request.format
+    source = Path(request.source)
+    layout = LAYOUTS.get(dataset.lower(), ())
+    if not request.source or not source.exists() or any((source / name).exists() for name in layout):
+        return ""
+    return _found_format(source.absolute(), source.stat().st_mtime_ns) or ""
+
+
+@lru_cache
+def _found_format(source: Path, _changed: int) -> str | None:
+    """As `found_format`, which reads a JSON file to the end, once for a source."""
+    return found_format(source)
+
+
+def read_made(name: str, request: ArchiveRequest) -> Archive:
+    """What an annotation tool wrote, with a scheme of this name that is made from it."""
+    return FORMATS[annotation_format(name, request)](request.folder(name), None, name, request.test_fraction)
+
+
 def read_archive(scheme: Scheme, request: ArchiveRequest) -> Archive:
-    """The archive of a built-in dataset, or of a scheme of one's own, which is read from a plain folder."""
+    """The archive of a built-in dataset, or of a scheme of one's own, from a plain folder or an annotation tool."""
+    if isinstance(scheme, DatasetSpec) and (written := annotation_format(scheme.name, request)):
+        return FORMATS[written](request.folder(scheme.name), scheme, "", request.test_fraction)
     built_in = {**SPECS, **POSES}.get(scheme.name) == scheme
     return READERS.get(scheme.name, _plain)(scheme, request) if built_in else _plain(scheme, request)
 
@@ -115,7 +162,8 @@ def request_of(options: Any) -> ArchiveRequest:
 
 def merged_request(request: ArchiveRequest, folder: str) -> ArchiveRequest:
     """For faces that are added for training alone: another source, and none for testing."""
-    return replace(request, source=folder, test_fraction=0.0)
+    format = request.format if request.format == "folder" else "auto"
+    return replace(request, source=folder, test_fraction=0.0, format=format)
 
 
 def _is_plain(source: Path) -> bool:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kd_loss.system.configuration import Options, option
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, check_name
 from kd_loss.system.ownership import check_replaceable
 from kd_loss.system.terminal import counted
 
 if TYPE_CHECKING:
     from kd_loss.archives.sample import Archive, Sample
+    from kd_loss.schemes.base import Scheme
+
+FORMATS = ("auto", "folder", "coco", "cvat", "label_studio", "yolo_pose", "labelme")
 
 
 @dataclass(frozen=True)
@@ -24,13 +27,22 @@ class PrepareOptions(Options):
 
     dataset: str = option(
         "",
-        "w300, cofw, wflw, synthetic, synthetic_cofw, synthetic_wflw, or a name with --spec; head poses: "
+        "w300, cofw, wflw, aflw, cfp30, synthetic, synthetic_cofw, synthetic_wflw, or a name of your own; head poses: "
         "pose_synthetic, pose_w300, pose_cofw, pose_wflw, pose_biwi, pose_300wlp, pose_aflw2000, pose_pointing04",
     )
-    source: str = option("", "folder of the archive, or a CSV of pictures and points; not needed for synthetic faces")
+    source: str = option(
+        "", "folder of the archive, a CSV, or what an annotation tool wrote; not needed for synthetic faces"
+    )
     spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
     format: str = option(
-        "auto", "auto; or folder: images with one .npy or .pts each, or one CSV", choices=("auto", "folder")
+        "auto",
+        "auto; folder: images with one .npy or .pts each, or one CSV; or what an annotation tool wrote",
+        choices=FORMATS,
+    )
+    pairs: str = option(
+        "check",
+        "check: refuse a scheme whose mirrored pairs scramble the training faces; given: keep them",
+        choices=("check", "given"),
     )
     size: int = option(224, "side of a crop in pixels", within=(16, 1024), group="crops")
     margin: float = option(
@@ -48,6 +60,11 @@ class PrepareOptions(Options):
     )
     shape_variance: float = option(
         0.90, "share of the variance that the soft landmarks keep", above=0, below=1, also="--variance"
+    )
+    map_points: str = option(
+        "",
+        "write the points of another scheme: w300, or wflw=FOLDER with faces to fit the map on; says what it costs",
+        group="faces",
     )
     test_fraction: float = option(
         0.1, "share of photographs for testing, where the source has no split", above=0, below=1
@@ -78,6 +95,55 @@ def _with_others(archive: Archive, options: PrepareOptions) -> Archive:
         scheme = chosen_scheme("", name) if name.endswith(".json") else chosen_scheme(name, "")
         archive = add_faces(archive, read_archive(scheme, merged_request(request_of(options), folder)))
     return archive
+
+
+def _scheme_of(options: PrepareOptions) -> tuple[str, Scheme | None]:
+    """The name of the dataset, before its points are mapped, and its scheme; None where the source makes it.
+
+    Raises:
+        UserError: there is no such scheme, or no name for a folder.
+    """
+    from kd_loss.archives.annotations import own_name
+    from kd_loss.archives.registry import annotation_format, request_of
+    from kd_loss.schemes.benchmarks import SPECS
+    from kd_loss.schemes.kinds import chosen_scheme
+    from kd_loss.schemes.pose import POSES
+
+    known = options.dataset.lower().replace("-", "_") in {**SPECS, **POSES}
+    if not options.spec and not known and annotation_format(options.dataset, request_of(options)):
+        name = options.dataset or own_name(Path(options.source))
+        check_name(name, "a dataset; give another with --dataset")
+        return name, None
+    if options.source and not options.dataset and not options.spec and not Path(options.source).exists():
+        raise UserError(f"no such file or folder: {options.source}")
+    scheme = chosen_scheme(options.dataset, options.spec)
+    return scheme.name, scheme
+
+
+def _map_target(text: str) -> tuple[Any, str]:
+    """The scheme of `--map-points scheme[=folder]`, and the folder of the faces to fit the map on."""
+    from kd_loss.schemes.benchmarks import chosen_spec
+
+    name, equals, folder = text.partition("=")
+    if not name or (equals and not folder):
+        raise UserError(f"--map-points {text} is not of the form scheme or scheme=folder: wflw=WFLW/")
+    return chosen_spec("", name) if name.endswith(".json") else chosen_spec(name, ""), folder
+
+
+def _mapped(archive: Archive, options: PrepareOptions, tell: Callable[[str], None]) -> Archive:
+    """The archive in the scheme that `--map-points` names."""
+    if not options.map_points:
+        return archive
+    from kd_loss.archives.registry import merged_request, read_archive, request_of
+    from kd_loss.datasets.map_points import annotated_pairs, map_scheme, mapped_archive
+    from kd_loss.schemes.kinds import landmark_scheme
+
+    source = landmark_scheme(archive.spec, f"--map-points is for landmarks, not for a dataset of a {archive.spec.noun}")
+    target, folder = _map_target(options.map_points)
+    request = replace(merged_request(request_of(options), folder), format="auto")
+    mapping = map_scheme(source, target, annotated_pairs(read_archive(target, request), source) if folder else None)
+    tell(mapping.line)
+    return mapped_archive(archive, mapping)
 
 
 def _check_target(target: Path, source: str) -> None:
@@ -159,11 +225,15 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import track
 
-    from kd_loss.archives.registry import read_archive, request_of
+    from kd_loss.archives.registry import read_archive, read_made, request_of
+    from kd_loss.datasets.mirror_pairs import scheme_line, with_pairs
     from kd_loss.datasets.prepare import check_crop, prepare
-    from kd_loss.schemes.kinds import chosen_scheme
+    from kd_loss.schemes.kinds import landmark_scheme
 
     console = Console(stderr=True)
+
+    def tell(line: str) -> None:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
         return track(items, "faces", total, console=console, transient=True, disable=not console.is_terminal)
@@ -171,10 +241,15 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     check_crop(options.size, options.margin, options.border)
     if not options.source:
         _check_room(options)
-    scheme = chosen_scheme(options.dataset, options.spec)
-    target = options.data / scheme.name
+    name, scheme = _scheme_of(options)
+    target = options.data / (f"{name}_{_map_target(options.map_points)[0].name}" if options.map_points else name)
     _check_target(target, options.source)
-    archive = _with_others(read_archive(scheme, request_of(options)), options)
+    archive = read_archive(scheme, request_of(options)) if scheme else read_made(name, request_of(options))
+    if scheme is None:
+        tell(scheme_line(landmark_scheme(archive.spec, "")))
+    if options.pairs == "check":
+        archive = with_pairs(archive, scheme is None, tell)
+    archive = _with_others(_mapped(archive, options, tell), options)
     manifest = prepare(
         archive,
         target,
@@ -185,7 +260,7 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         skip_bad=options.skip_bad,
         calibrate=measure_calibration,
         draw=draw_sheets,
-        tell=lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True),
+        tell=tell,
         progress=progress,
     )
     counts = ", ".join(f"{sum(c.values())} {split}" for split, c in manifest["counts"].items())

@@ -64,7 +64,9 @@ def published_tables(split: PreparedSplit, own: Mapping[str, Sequence[Result]]) 
         figures = []
         for name, runs in own.items():
             scores = [run.scores(normaliser) for run in runs]
-            means = {row: float(np.mean([s[row].mean for s in scores])) for row in rows if all(row in s for s in scores)}
+            means = {
+                row: float(np.mean([s[row].mean for s in scores])) for row in rows if all(row in s for s in scores)
+            }
             figures.append((name, runs[0].network.get("parameters"), means))
         table = beside_published(split.spec.name, normaliser, rows, figures)
         if table:

@@ -46,6 +46,8 @@ class DatasetSpec:
         half: of a scheme for the half of a face that is seen, whichever it is: an outer point (at the ear) and
             an inner one (on the nose). Where the outer one lies left of the inner one in the picture, it is the
             subject's right half, which `same` describes; otherwise the mirrored points are meant.
+        names: what each point is called, all different; empty where they have none. Files of annotation tools are
+            read by these names, whatever their order.
     """
 
     array: ClassVar[str] = "landmarks"
@@ -68,6 +70,7 @@ class DatasetSpec:
     test_subsets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     same: Mapping[str, tuple[int | None, ...]] = field(default_factory=dict)
     half: tuple[int, int] | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if type(self.points) is not int or not 2 <= self.points <= 10_000:
@@ -81,6 +84,8 @@ class DatasetSpec:
                 raise UserError(f"dataset spec '{self.name}': same.{other} wants one index or null for each point")
             if not all(type(i) is int and i >= 0 for i in known):
                 raise UserError(f"dataset spec '{self.name}': same.{other} holds something that is no index")
+        if self.names and (len(self.names) != self.points or len(set(self.names)) != self.points):
+            raise UserError(f"dataset spec '{self.name}': names wants {self.points} different names, one a point")
         if not all(groups):
             raise UserError(f"dataset spec '{self.name}': a part, edge or normaliser has no points")
         for name, (first, second) in self.normalisers.items():
@@ -134,6 +139,7 @@ class DatasetSpec:
                 test_subsets={k: tuple(v) for k, v in values.get("test_subsets", {}).items()},
                 same={k: tuple(v) for k, v in values.get("same", {}).items()},
                 half=half,
+                names=tuple(str(name) for name in values.get("names", ())),
             )
         except KeyError as error:
             raise UserError(f"{where}: the field {error} is missing") from None
@@ -149,7 +155,10 @@ class DatasetSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; `from_dict` reads them back."""
-        return json.loads(json.dumps(asdict(self)))
+        values = json.loads(json.dumps(asdict(self)))
+        if not self.names:  # files without names stay readable for versions that know of none
+            del values["names"]
+        return values
 
     # what is asked through `Scheme`
 

@@ -20,7 +20,7 @@ from kd_loss.system.errors import UserError
 pytestmark = pytest.mark.quick
 
 TARGET = {
-    "name": "dots", "points": 4, "pairs": [[0, 1]], "normalisers": {"eyes": [[0], [1]]},
+    "name": "dots", "points": 4, "pairs": [[0, 1], [2, 3]], "normalisers": {"eyes": [[0], [1]]},
 }  # fmt: skip
 
 

@@ -240,5 +240,5 @@ def test_no_name_is_listed_twice(w300):
     with pytest.raises(UserError) as raised:
         open_dataset("nothing", w300.folder.parent)
     names = str(raised.value).partition("valid: ")[2].split(", ")
-    landmarks = ["w300", "cofw", "wflw", "cfp30", "synthetic", "synthetic_cofw", "synthetic_wflw"]
+    landmarks = ["w300", "cofw", "wflw", "cfp30", "aflw", "synthetic", "synthetic_cofw", "synthetic_wflw"]
     assert names == [*landmarks, *POSES]

@@ -5,9 +5,9 @@ import keras
 import numpy as np
 import pytest
 
+from kd_loss.schemes.point_map import fit_point_map
 from kd_loss.system.errors import UserError
 from kd_loss.training.teachers.foreign import RuntimeCard, decode, encode, in_other_runtime, open_teacher
-from kd_loss.training.teachers.point_map import fit_point_map
 
 CROPS = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3)).astype(np.uint8)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,42 @@ class PointMap:
         """Write it as `.npz`."""
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, kernel=self.kernel, bias=self.bias, strength=self.strength)
+
+
+def held_out_error(
+    points: np.ndarray,
+    truth: np.ndarray,
+    distance: np.ndarray,
+    groups: np.ndarray | None = None,
+    folds: int = 5,
+    rounds: int = 5,
+) -> np.ndarray:
+    """What a map from points to truth costs: errors of faces that it was not fitted on.
+
+    Args:
+        points: (N, M, 2); truth: (N, K, 2).
+        distance: (N,) that errors are divided by, e.g. the inter-ocular one.
+        groups: (N,) photographs, of which none stands on both sides; each face is its own where left out.
+        folds: parts of which one is left out at a time, fewer where there are fewer photographs.
+        rounds: how many of them are; a fit each.
+
+    Returns:
+        Mean error (K,) of each point in % of the distance.
+
+    Raises:
+        UserError: fewer than ten faces to fit on.
+    """
+    from sklearn.model_selection import GroupKFold
+
+    names = np.arange(len(points)) if groups is None else np.asarray(groups)
+    folds = min(folds, len(np.unique(names)))
+    if folds < 2:
+        raise UserError("what a map between point schemes costs wants faces of at least 2 photographs")
+    errors = np.full(truth.shape[:2], np.nan)
+    for rest, held in islice(GroupKFold(folds).split(points, groups=names), rounds):
+        found = fit_point_map(points[rest], truth[rest])(points[held])
+        errors[held] = np.linalg.norm(found - truth[held], axis=2)
+    return np.asarray(100 * np.nanmean(errors / distance[:, None], axis=0))
 
 
 def fit_point_map(points: np.ndarray, truth: np.ndarray) -> PointMap:

@@ -1,0 +1,177 @@
+"""YOLO-pose as Ultralytics documents it: a `data.yaml`, pictures in `images/…`, and for each a text in `labels/…`.
+
+`kpt_shape: [K, 2]` or `[K, 3]` says how many points there are and whether each has a visibility; `flip_idx` which point
+each becomes in a mirrored picture (the scheme's pairs), `kpt_names` what they are called. A line of a text is a face:
+class, box (centre, width, height), then the points, all as fractions of the picture's width and height. Visibility 0
+is not labelled (NaN here), 1 labelled but hidden (kept as its occlusion), 2 visible; without visibilities a point at
+0, 0 or left of or above the picture is not labelled. `train`, `val` and `test` are folders, lists of folders, or texts
+of paths, from `path`, which is looked for from the file's folder. A picture without a text has no face.
+
+Pixels: fractions of the picture's extent, so that 0 is the outer edge of the first pixel: `x * width − 0.5`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kd_loss.archives.annotations import Annotations, Face, Mark, number, to_archive
+from kd_loss.archives.plain_yaml import read_yaml
+from kd_loss.archives.sample import Archive
+from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample
+from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
+
+_TURNED = range(5, 9)  # EXIF orientations that change places of width and height
+
+
+def yolo_file(source: Path) -> Path:
+    """The YAML file of a source: itself, or `data.yaml` or the only one with a `kpt_shape` in a folder."""
+    if not source.is_dir():
+        return source
+    if (source / "data.yaml").is_file():
+        return source / "data.yaml"
+    files = [path for path in sorted(source.glob("*.y*ml")) if "kpt_shape" in path.read_text("utf-8", "replace")]
+    if len(files) != 1:
+        raise UserError(f"{len(files)} .yaml files with kpt_shape in {source}; name the one that is meant")
+    return files[0]
+
+
+def read_yolo_pose(
+    source: Path, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1
+) -> Archive:
+    """Parse a YOLO-pose dataset (see the module's text); `spec` None: in the scheme that its YAML file describes.
+
+    Raises:
+        UserError: a YAML file without `kpt_shape` or pictures, or points that are not those of the scheme.
+    """
+    path = yolo_file(source)
+    values = read_yaml(path)
+    shape = values.get("kpt_shape")
+    if not isinstance(shape, list) or len(shape) != 2 or not all(type(n) is int for n in shape):
+        raise UserError(f"{path}: kpt_shape is not [points, 2 or 3]")
+    points, numbers = shape
+    if not 2 <= points <= 10_000 or numbers not in (2, 3):
+        raise UserError(f"{path}: kpt_shape {shape} is not [2…10000, 2 or 3]")
+    found = Annotations(path.parent if source.is_dir() else path, "YOLO-pose", points=points)
+    found.pairs, found.names = _pairs(path, values.get("flip_idx"), points), _names(path, values, points)
+    pictures = 0
+    for split in ("train", "val", "test"):
+        for picture in _pictures(path, values, split):
+            pictures += 1
+            label = _label_of(picture)
+            if label.is_file():
+                _add(found, picture, label, split, points, numbers)
+    if not pictures:
+        raise UserError(f"{path}: no picture under its train, val and test")
+    return to_archive(found, spec, name, test_fraction)
+
+
+def _pairs(path: Path, flip: Any, points: int) -> list[tuple[int, int]]:
+    if flip is None or flip == []:
+        return []
+    if not isinstance(flip, list) or sorted(i if type(i) is int else -1 for i in flip) != list(range(points)):
+        raise UserError(f"{path}: flip_idx is not the numbers 0…{points - 1} in some order")
+    for index, other in enumerate(flip):
+        if flip[other] != index:
+            raise UserError(f"{path}: flip_idx makes point {index} to {other}, but {other} to {flip[other]}")
+    return [(index, other) for index, other in enumerate(flip) if index < other]
+
+
+def _names(path: Path, values: dict[str, Any], points: int) -> list[str]:
+    told = values.get("kpt_names")
+    if isinstance(told, dict):
+        told = next(iter(told.values()), None)
+    if not isinstance(told, list):
+        return []
+    if len(told) != points or len({str(name) for name in told}) != points:
+        raise UserError(f"{path}: kpt_names has {len(told)} names, {points} different ones are expected")
+    return [str(name) for name in told]
+
+
+def _pictures(path: Path, values: dict[str, Any], split: str) -> Iterator[Path]:
+    """The pictures of a split."""
+    told = values.get(split)
+    for entry in told if isinstance(told, list) else [told]:
+        if not isinstance(entry, str) or not entry:
+            continue
+        base = str(values.get("path") or "")
+        # Ultralytics looks for it in a folder of its settings; a dataset that was moved lies beside its file
+        tries = [Path(os.path.abspath(path.parent / base / entry)), Path(os.path.abspath(path.parent / entry))]
+        place = next((place for place in tries if place.exists()), None)
+        if place is None:
+            raise UserError(f"{path}: {split} names {entry}, which is not there (looked for {tries[0]})")
+        if place.is_dir():
+            yield from sorted(p for p in place.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+        else:
+            lines = place.read_text(encoding="utf-8", errors="replace").splitlines()
+            yield from (Path(os.path.abspath(place.parent / line.strip())) for line in lines if line.strip())
+
+
+def _label_of(picture: Path) -> Path:
+    """`…/images/train/a.jpg` -> `…/labels/train/a.txt`: the last folder of that name; beside it where there is none."""
+    parts = list(picture.parts)
+    for index in range(len(parts) - 2, -1, -1):
+        if parts[index] == "images":
+            parts[index] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels of a picture as it is shown, upright, from its header; `BadSample` without one."""
+    from PIL import Image  # Matplotlib brings it
+
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(274, 1) in _TURNED
+    except Exception:  # damaged headers raise half a dozen kinds
+        raise BadSample("does not open as an image") from None
+    return (height, width) if turned else (width, height)
+
+
+def _add(found: Annotations, picture: Path, label: Path, split: str, points: int, numbers: int) -> None:
+    """The faces of one picture."""
+    try:
+        lines = label.read_text(encoding="utf-8").splitlines() if label.stat().st_size < 1 << 24 else ["too long"]
+    except (OSError, UnicodeDecodeError):
+        found.problems.append(f"{label}: cannot be read as text")
+        return
+    lines = [line for line in lines if line.strip()]
+    if not lines:
+        return
+    try:
+        size = picture_size(picture)
+    except BadSample as error:
+        found.problems.append(f"{picture}: {error}")
+        return
+    for position, line in enumerate(lines, 1):
+        where = f"{label} line {position}"
+        try:
+            marks = _line(line, size, points, numbers)
+        except BadSample as error:
+            found.problems.append(f"{where}: {error}")
+            continue
+        seen: Any = marks
+        if found.names:
+            seen = {name: mark for name, mark in zip(found.names, marks, strict=True) if mark is not None}
+        found.faces.append(Face(where, [str(picture)], seen, split, size))
+
+
+def _line(line: str, size: tuple[int, int], points: int, numbers: int) -> list[Mark | None]:
+    words = re.split(r"[\s,]+", line.strip())
+    if len(words) != 5 + points * numbers:
+        raise BadSample(f"{len(words)} numbers, {5 + points * numbers} expected: class, box and {points} × {numbers}")
+    values = [number(word, f"'{word[:20]}'") for word in words]
+    marks: list[Mark | None] = []
+    for start in range(5, len(values), numbers):
+        x, y = values[start : start + 2]
+        flag = values[start + 2] if numbers == 3 else float((x, y) != (0, 0) and x >= 0 and y >= 0) * 2
+        if flag > 0 and max(abs(x), abs(y)) > 2:
+            raise BadSample(f"{x:g}, {y:g} is no fraction of the picture's width and height")
+        marks.append(Mark(x * size[0] - 0.5, y * size[1] - 0.5, flag == 1) if flag > 0 else None)
+    return marks

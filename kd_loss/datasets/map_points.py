@@ -1,0 +1,181 @@
+"""Faces of one scheme in another, 98 points as 68 or 68 as 29 and back, and what that costs.
+
+Points that both schemes have are taken as they are (`schemes.same_points`); the others follow from all points of the
+face by a linear map, fitted on faces that are annotated in both schemes: those of an archive of the one that knows the
+points of the other, or drawn faces, of which every point is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from kd_loss.archives.sample import Archive
+from kd_loss.imaging import geometry
+from kd_loss.schemes.point_map import PointMap, fit_point_map, held_out_error
+from kd_loss.schemes.same_points import same_points
+from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.errors import UserError
+
+DRAWN = ("w300", "cofw", "wflw")
+Faces = tuple[np.ndarray, np.ndarray, np.ndarray | None, str]
+
+
+@dataclass(frozen=True)
+class SchemeMap:
+    """From the points of one scheme to those of another.
+
+    Attributes:
+        source, target: the schemes.
+        table: (K,) for each target point the source's index, −1 where it follows from the fitted map.
+        fitted: from all points to those that are not in the table, in the square box of the source's points; None
+            where the table is whole.
+        errors: (K,) mean error of each point in % of the target's normalising distance on faces that the map was not
+            fitted on, 0 for points of the table.
+        faces: how many it was fitted on; origin: which they were, in words.
+    """
+
+    source: DatasetSpec
+    target: DatasetSpec
+    table: np.ndarray
+    fitted: PointMap | None
+    errors: np.ndarray
+    faces: int = 0
+    origin: str = ""
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Points (N, M, 2) in pixels -> (N, K, 2); of a face with NaN only the table's points are known."""
+        points = np.asarray(points, np.float64)
+        result = np.full((len(points), self.target.points, 2), np.nan)
+        if self.fitted is not None:
+            whole = np.flatnonzero(~np.isnan(points).any(axis=(1, 2)))
+            for index in whole:
+                affine = _box(points[index])
+                found = self.fitted(geometry.apply(affine, points[index])[None])[0]
+                result[index, self.table < 0] = geometry.apply(geometry.invert(affine), found)
+        known = self.table >= 0
+        result[:, known] = points[:, self.table[known]]
+        return result
+
+    @property
+    def caution(self) -> str:
+        """What has to be said about a map that was fitted on drawn faces."""
+        return "; photographs cost several times as much as drawn faces" if self.origin == "drawn faces" else ""
+
+    @property
+    def line(self) -> str:
+        """What it does and costs, in words."""
+        start = f"{self.source.points} points of '{self.source.name}' -> {self.target.points} of '{self.target.name}'"
+        fitted = self.table < 0
+        if not fitted.any():
+            return f"{start}: all by the table of indices, which costs nothing"
+        return (
+            f"{start}: {int((~fitted).sum())} by the table of indices, {int(fitted.sum())} by a linear map; mean error "
+            f"{self.errors[fitted].mean():.2f} % of {self.target.default_normaliser} on those, "
+            f"{self.errors.mean():.2f} % on all (worst point {int(self.errors.argmax())}: {self.errors.max():.2f} %; "
+            f"{self.faces} {self.origin} in 5 parts, each left out once){self.caution}"
+        )
+
+
+def _box(points: np.ndarray) -> np.ndarray:
+    return geometry.normalised_affine(geometry.square_crop(geometry.landmark_box(points), 0.0))
+
+
+def distances(points: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+    """The distance (N,) that errors of faces (N, K, 2) are divided by."""
+    if spec.default_normaliser == "box":
+        return np.asarray(np.sqrt(np.prod(np.nanmax(points, axis=1) - np.nanmin(points, axis=1), axis=1)))
+    first, second = (points[:, list(g)].mean(axis=1) for g in spec.normalisers[spec.default_normaliser])
+    return np.asarray(np.linalg.norm(first - second, axis=1))
+
+
+def drawn_pairs(source: DatasetSpec, target: DatasetSpec, count: int = 400, seed: int = 0) -> Faces:
+    """Drawn faces in both schemes, two of 300W, COFW and WFLW.
+
+    Raises:
+        UserError: a scheme in which no faces are drawn.
+    """
+    from kd_loss.synthetic.faces import face_landmarks
+
+    for spec, other in ((source, target), (target, source)):
+        if spec.name.removeprefix("synthetic_") not in DRAWN:
+            raise UserError(
+                f"nothing is known of where the points of '{target.name}' lie on a face of '{source.name}': no faces "
+                f"of '{spec.name}' are drawn; give a folder of faces whose scheme says which points of '{other.name}' "
+                f"its own are: --map-points {target.name}=FOLDER"
+            )
+    names = [spec.name.removeprefix("synthetic_") for spec in (source, target)]
+    faces = [np.stack([face_landmarks(name, 400, seed, index) for index in range(count)]) for name in names]
+    return faces[0], faces[1], None, "drawn faces"
+
+
+def annotated_pairs(archive: Archive, source: DatasetSpec) -> Faces:
+    """The whole training faces of an archive as they are and in a scheme whose points they all have.
+
+    Raises:
+        UserError: the archive's scheme does not say where all points of the source are.
+    """
+    spec = archive.spec
+    assert isinstance(spec, DatasetSpec)  # the command sees to it
+    table = same_points(spec, source)
+    if (table < 0).any():
+        raise UserError(
+            f"faces of '{spec.name}' have {int((table >= 0).sum())} of the {source.points} points of '{source.name}'; "
+            "a map wants faces with all of them"
+        )
+    samples = [s for s in archive.samples if s.split == "train" and not np.isnan(s.landmarks).any()]
+    if not samples:
+        raise UserError(f"no training face of '{spec.name}' has all points")
+    own = np.stack([s.landmarks for s in samples])
+    return own[:, table], own, np.array([s.group for s in samples]), f"training faces of '{spec.name}'"
+
+
+def map_scheme(source: DatasetSpec, target: DatasetSpec, faces: Faces | None = None) -> SchemeMap:
+    """The map between two schemes.
+
+    Args:
+        source, target: the schemes.
+        faces: the same faces in both, (N, M, 2) and (N, K, 2) in pixels, the photograph of each or None, and what
+            they are in words; drawn ones where left out. Not asked for where the table is whole.
+
+    Raises:
+        UserError: no faces are known in both schemes, or fewer than ten.
+    """
+    table = same_points(source, target)
+    if (table >= 0).all():
+        return SchemeMap(source, target, table, None, np.zeros(target.points))
+    points, truth, groups, origin = drawn_pairs(source, target) if faces is None else faces
+    boxes = [_box(face) for face in points]
+    inside = np.stack([geometry.apply(box, face) for box, face in zip(boxes, points, strict=True)])
+    goal = np.stack([geometry.apply(box, face) for box, face in zip(boxes, truth, strict=True)])
+    distance, goal = distances(goal, target), goal[:, table < 0]
+    errors = np.zeros(target.points)
+    errors[table < 0] = held_out_error(inside, goal, distance, groups)
+    return SchemeMap(source, target, table, fit_point_map(inside, goal), errors, len(points), origin)
+
+
+def mapped_archive(archive: Archive, mapping: SchemeMap) -> Archive:
+    """An archive in another scheme, called `<its own>_<the other>`.
+
+    Faces of which fewer than two points are known there, as not all of their own were annotated, are left out with a
+    warning. Flags of points are kept where the table is whole.
+    """
+    target = replace(
+        mapping.target, name=f"{mapping.source.name}_{mapping.target.name}", official={}, test_subsets={}, same={}
+    )
+    result = Archive(target, [], [*archive.warnings], [*archive.problems])
+    points = mapping(np.stack([s.landmarks for s in archive.samples])) if archive.samples else np.zeros((0, 0, 2))
+    lost = 0
+    for sample, moved in zip(archive.samples, points, strict=True):
+        if (~np.isnan(moved[:, 0])).sum() < 2:
+            lost += 1
+            continue
+        flags = {key: value for key, value in sample.attributes.items() if np.ndim(value) == 0}
+        if mapping.fitted is None:
+            per_point = {k: v for k, v in sample.attributes.items() if np.shape(v) == (mapping.source.points,)}
+            flags |= {key: np.asarray(value)[mapping.table] for key, value in per_point.items()}
+        result.samples.append(replace(sample, landmarks=moved, attributes=flags))
+    if lost:
+        result.warnings.append(f"{lost} partly annotated faces have no points of '{mapping.target.name}'; left out")
+    return result

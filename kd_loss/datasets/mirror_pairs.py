@@ -1,0 +1,65 @@
+"""The mirrored pairs of a scheme, held against the training faces of an archive, or read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from kd_loss.archives.sample import Archive
+from kd_loss.schemes.mirror import FEWEST, MirrorMap, check_mirror, propose_mirror
+from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.system.terminal import counted
+
+#: faces that are looked at
+MOST = 5000
+
+
+def scheme_line(spec: DatasetSpec) -> str:
+    """What a scheme that was made from a file says, in words."""
+    names = ", ".join(spec.names[:8]) + (" …" if len(spec.names) > 8 else "")
+    pairs = ", ".join(f"{a}–{b}" for a, b in spec.pairs[:8]) + (" …" if len(spec.pairs) > 8 else "")
+    return (
+        f"'{spec.name}', a scheme from the source: {spec.points} points{f' ({names})' if names else ''}, mirrored "
+        f"pairs {pairs or 'not told'}, {counted(len(spec.edges), 'line')}; errors are divided by the box of the points"
+    )
+
+
+def pairs_line(proposed: MirrorMap) -> str:
+    """What the faces say, in words: how many pairs, how sure, and the point that is least so."""
+    least = int(np.nanargmin(proposed.margins))
+    return (
+        f"{len(proposed.pairs)} pairs from {proposed.faces} faces, {'sure' if proposed.sure else 'not sure'}: the next "
+        f"likely partner lies {100 * proposed.margin:+.1f} % of a face farther at point {least}, the least sure one"
+    )
+
+
+def with_pairs(archive: Archive, made: bool, tell: Callable[[str], None]) -> Archive:
+    """An archive whose scheme has been checked against its training faces.
+
+    Args:
+        archive: its scheme may be any; only landmarks of whole faces are judged.
+        made: whether the scheme was made from the source, so that pairs which nobody gave are taken from the faces.
+        tell: takes the lines about pairs that were taken, or are missing.
+
+    Raises:
+        UserError: the scheme's pairs scramble faces.
+    """
+    spec = archive.spec
+    faces = [sample.landmarks for sample in archive.samples if sample.split == "train" and not sample.extra]
+    if not isinstance(spec, DatasetSpec) or not spec.mirrors or len(faces) < FEWEST:
+        return archive
+    proposed = propose_mirror(np.stack(faces[:: max(1, len(faces) // MOST)]))
+    if spec.pairs:
+        check_mirror(spec, proposed)
+        return archive
+    if not proposed.pairs or not proposed.symmetric:
+        return archive
+    if made:
+        tell(f"{pairs_line(proposed)}; look at crops.png")
+        return replace(archive, spec=replace(spec, pairs=proposed.pairs))
+    pairs = [list(pair) for pair in proposed.pairs]
+    tell(f"warning: the scheme '{spec.name}' has no pairs, so that mirrored faces scramble it; {pairs_line(proposed)}: "
+         f'"pairs": {pairs}')  # fmt: skip
+    return archive

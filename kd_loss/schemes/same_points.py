@@ -1,0 +1,37 @@
+"""Which points of one scheme are points of another: a table of indices, from what schemes say in `same`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kd_loss.schemes.spec import DatasetSpec
+
+
+def same_points(source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
+    """For each point of the target the index of the same point in the source, −1 where there is none.
+
+    Read from the source's `same`, or from the target's the other way round; schemes of half a face know no others.
+
+    Returns:
+        (K,) of K target points; all are there where the target's points are a subset of the source's.
+
+    >>> from kd_loss.schemes.benchmarks import COFW, W300, WFLW
+    >>> same_points(WFLW, W300)[[0, 8, 16, 36, 45]].tolist()     # chin 16, outer corners of the eyes 60, 72
+    [0, 16, 32, 60, 72]
+    >>> (same_points(W300, WFLW) >= 0).sum().item(), (same_points(W300, COFW) >= 0).sum().item()
+    (68, 0)
+    """
+    table = np.full(target.points, -1)
+    if source.name == target.name:
+        return np.arange(target.points)
+    if source.half or target.half:
+        return table
+    if target.name in source.same:
+        for own, index in enumerate(source.same[target.name]):
+            if index is not None and index < target.points:
+                table[index] = own
+    elif source.name in target.same:
+        for own, index in enumerate(target.same[source.name]):
+            if index is not None and index < source.points:
+                table[own] = index
+    return table
