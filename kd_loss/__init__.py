@@ -22,6 +22,7 @@ _EXPORTS = {
     **dict.fromkeys(("DatasetSpec",), "kd_loss.schemes.spec"),
     **dict.fromkeys(("open_dataset",), "kd_loss.datasets.prepared"),
     **dict.fromkeys(("load_network",), "kd_loss.networks"),
+    **dict.fromkeys(("register_architecture",), "kd_loss.networks.registered"),
     **dict.fromkeys(("METHODS", "DistillationMethod", "TeacherMean", "get_method", "register"), "kd_loss.distillation"),
     **dict.fromkeys(("UserError",), "kd_loss.system.errors"),
     **dict.fromkeys(
@@ -65,6 +66,7 @@ __all__ = [
     "predict",
     "prepare",
     "register",
+    "register_architecture",
     "run_demo",
     "show",
     "test",
@@ -102,6 +104,7 @@ if TYPE_CHECKING:
     from kd_loss.inference.result import FaceLandmarks
     from kd_loss.inference.tracking import FaceTracker
     from kd_loss.networks import load_network
+    from kd_loss.networks.registered import register_architecture
     from kd_loss.schemes.spec import DatasetSpec
     from kd_loss.system.errors import UserError
 

@@ -24,6 +24,7 @@ from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
 from kd_loss.system.ownership import check_free, claim
+from kd_loss.training.method_specs import load_plugins
 
 #: name in the table -> role and method on the cards of its runs
 BESIDE = {
@@ -85,6 +86,7 @@ def output_folder(options: EvaluationOptions, weights: Path) -> Path:
 def run_test(options: EvaluationOptions) -> dict[str, Any]:
     """Test, print the table, write `metrics.json`, `report.html` and the pictures; returns the metrics."""
     options.check()
+    load_plugins(options.plugin)
     paths = [Path(text) for text in options.weights]
     dataset = open_dataset(options.dataset, options.data)
     split = dataset.split(options.split)
@@ -187,6 +189,7 @@ class EvaluationOptions(DatasetOptions):
     )
     worst: int = option(20, "how many of the worst faces to draw", within=(1, math.inf))
     batch_size: int = option(32, "faces per step", within=(1, math.inf))
+    plugin: list[str] = option([], "Python files with the architecture of a network, whose layers are your own")
     output: str = option("", "folder of the results; the weights' run folder if left out")
     runs: Path = option(Path("runs"), "folder of the runs")
 

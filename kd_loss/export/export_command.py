@@ -25,6 +25,7 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, atomic_folder, sha256, write_json
 from kd_loss.system.ownership import check_replaceable, claim
 from kd_loss.system.terminal import quiet_stderr
+from kd_loss.training.method_specs import load_plugins
 
 SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
 
@@ -38,6 +39,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     options.check()
     formats, precisions = options.format, options.precision
     convert.require_tensorflow()
+    load_plugins(options.plugin)
     weights = Path(options.weights)
     network = _named(load_network(weights), weights)
     dataset = _dataset(network, options)
@@ -234,6 +236,7 @@ class ExportOptions(DatasetOptions):
     )
     web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; fetched by npm if left out")
     dataset: str = option("", "prepared dataset to calibrate and test on; the card's if left out")
+    plugin: list[str] = option([], "Python files with the architecture of the network, whose layers are your own")
     output: str = option("", "folder of the exports; export/ beside the weights if left out")
 
     def check(self) -> None:

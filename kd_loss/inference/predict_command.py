@@ -95,6 +95,10 @@ def run_predict(options: PredictOptions) -> list[Face]:
     A picture leaves `<name>.png` and `.json` and a `.pts` for each face, all of them together `faces.csv`; a video
     `<name>.mp4`, `.json` and `.csv`.
     """
+    if options.plugin:  # what is imported here waits for Keras
+        from kd_loss.training.method_specs import load_plugins
+
+        load_plugins(options.plugin)
     sources = find_sources(options.sources, options.output)
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
@@ -256,6 +260,7 @@ class PredictOptions(Options):
         positional=True,
     )  # fmt: skip
     weights: str = option("", ".h5, .keras, .onnx or .tflite; models/students/student_w300.h5 if left out")
+    plugin: list[str] = option([], "Python files with the architecture of the network, whose layers are your own")
     detector: str = option(
         "finder",
         "finder (shipped), haar (comes with OpenCV), yunet, blazeface, or none: a picture is one cropped face",

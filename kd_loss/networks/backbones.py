@@ -1,115 +1,134 @@
-"""The convolutional part of a network, from `keras.applications` or `unets`, for RGB pictures of 0…255."""
+"""The convolutional part of a network for RGB pictures of 0…255: which there are, and how one is built."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import difflib
+from functools import partial
 
 import keras
 
+from kd_loss.networks.applications import applications
+from kd_loss.networks.architecture import Architecture
+from kd_loss.networks.efficientnet_lite import VARIANTS, efficientnet_lite
+from kd_loss.networks.kerashub import PREFIX, preset_architecture
+from kd_loss.networks.limits import check_count
+from kd_loss.networks.stages import FEATURE_MAPS as FEATURE_MAPS
 from kd_loss.networks.unets import hourglass, squeeze_unet
 from kd_loss.system.errors import UserError, choose
 
-PRETRAINED = ("none", "imagenet", "noisy-student")
-#: name of a feature map -> how many times smaller than the input it is
-FEATURE_MAPS = {f"P{n}": 2**n for n in (2, 3, 4, 5)}
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """A backbone's constructor, the input scaling that it expects outside itself, and its options.
-
-    Attributes:
-        build: a function of `keras.applications`, or of the same form.
-        scaling: (scale, offset) applied to 0…255 pixels before it, or None where it scales itself.
-        has_alpha: whether it has a width multiplier.
-        dropout: the share of the embedding that is dropped in training, by default.
-        own_maps: whether its output is as fine as heatmaps have to be: a head needs no decoder, and it is not cut.
-    """
-
-    build: Callable[..., keras.Model]
-    scaling: tuple[float, float] | None
-    has_alpha: bool
-    dropout: float
-    own_maps: bool = False
-
+PRETRAINED = ("none", "imagenet", "noisy-student", "preset")
 
 _EFFICIENT = {
-    f"efficientNetB{i}": Architecture(getattr(keras.applications, f"EfficientNetB{i}"), None, False, 0.5)
+    f"efficientNetB{i}": Architecture(
+        getattr(keras.applications, f"EfficientNetB{i}"), None, False, 0.5, pretrained=("imagenet", "noisy-student")
+    )
     for i in range(8)
 }
 
+#: the ones named in help and errors, the user's own, and by their names in Keras all of `keras.applications`
 ARCHITECTURES: dict[str, Architecture] = {
     "mobileNetV2": Architecture(keras.applications.MobileNetV2, (1 / 127.5, -1.0), True, 0.0),
     "efficientNet": _EFFICIENT["efficientNetB3"],
     **_EFFICIENT,
-    "hourglass": Architecture(hourglass, (1 / 255, 0.0), True, 0.0, own_maps=True),
-    "squeezeUNet": Architecture(squeeze_unet, (1 / 255, 0.0), True, 0.0, own_maps=True),
+    **{
+        f"efficientNetLite{i}": Architecture(partial(efficientnet_lite, i), (1 / 128, -127 / 128), False, 0.0)
+        for i in VARIANTS
+    },
+    "hourglass": Architecture(hourglass, (1 / 255, 0.0), True, 0.0, own_maps=True, pretrained=()),
+    "squeezeUNet": Architecture(squeeze_unet, (1 / 255, 0.0), True, 0.0, own_maps=True, pretrained=()),
+    **{
+        name: entry
+        for name, entry in applications().items()
+        if name != "MobileNetV2" and f"e{name[1:]}" not in _EFFICIENT
+    },
 }
+_WORDS = (
+    "mobileNetV2, efficientNet (B3), efficientNetB0…B7, efficientNetLite0…2, hourglass, squeezeUNet, any other network "
+    "of keras.applications, kerashub:PRESET, and one of your own by --plugin FILE"
+)
+
+
+def arch_name(arch: str) -> str:
+    """An architecture's name as it is written in cards, from whatever case it was given in.
+
+    Raises:
+        UserError: there is none of that name; with the nearest one.
+    """
+    if arch.lower().startswith(PREFIX):
+        return PREFIX + arch[len(PREFIX) :]
+    try:
+        return choose(arch, ARCHITECTURES, "architecture")
+    except UserError:
+        folded = {name.lower(): name for name in ARCHITECTURES}
+        near = difflib.get_close_matches(arch.lower(), list(folded), n=1)
+        hint = f"did you mean '{folded[near[0]]}'? " if near else ""
+        raise UserError(f"unknown architecture '{arch}': {hint}valid: {_WORDS}") from None
+
+
+def is_known(arch: object) -> bool:
+    """Whether a value is the name of an architecture."""
+    try:
+        return isinstance(arch, str) and bool(arch_name(arch))
+    except UserError:
+        return False
+
+
+def get_architecture(arch: str) -> Architecture:
+    """The architecture of that name; a `UserError` where there is none, or KerasHub is not installed."""
+    name = arch_name(arch)
+    return preset_architecture(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else ARCHITECTURES[name]
 
 
 def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretrained: str) -> keras.Model:
     """An architecture on RGB 0…255 `inputs` (B, S, S, 3), whose output is its last feature map (B, h, w, C).
 
-    `pretrained` is `none`, `imagenet` (downloaded by Keras) or `noisy-student` (EfficientNet only,
-    downloaded by the `efficientnet` package). `UserError` where the weights cannot be had.
+    Args:
+        pretrained: `none`; `imagenet` (downloaded by Keras, or out of a package for EfficientNet-Lite);
+            `noisy-student` (EfficientNet only, downloaded by the `efficientnet` package); `preset`, those that a preset
+            of KerasHub comes with.
+
+    Raises:
+        UserError: there is no such architecture, it has no such weights, or they cannot be had.
     """
-    architecture = ARCHITECTURES[choose(arch, ARCHITECTURES, "architecture")]
+    name, architecture = arch_name(arch), get_architecture(arch)
     pretrained = choose(pretrained, PRETRAINED, "pretrained weights")
     if alpha != 1.0 and not architecture.has_alpha:
-        raise UserError(f"{arch} has no width multiplier; leave --alpha out")
+        raise UserError(f"{name} has no width multiplier; leave --alpha out")
     if not 0.1 <= alpha <= 2:
         raise UserError(f"--alpha {alpha} is not between 0.1 and 2")
-    if architecture.own_maps and pretrained != "none":
-        raise UserError(f"there are no pretrained weights of {arch}; leave --pretrained out")
+    if pretrained != "none" and pretrained not in architecture.pretrained:
+        raise UserError(_no_weights(name, architecture, pretrained))
     options = {"alpha": alpha} if architecture.has_alpha else {}
     pixels = inputs
     if architecture.scaling:
         scale, offset = architecture.scaling
         pixels = keras.layers.Rescaling(scale, offset, name="input_scaling")(inputs)
-    weights = "imagenet" if pretrained == "imagenet" else None
+    weights = pretrained if pretrained in ("imagenet", "preset") else None
     try:
         backbone = architecture.build(input_tensor=pixels, include_top=False, weights=weights, **options)
+    except UserError:
+        raise
     except ValueError as error:
         # alpha or size for which no weights are published
-        raise UserError(f"{arch}: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{name}: {str(error).splitlines()[0]}") from None
     except Exception as error:
         if weights is None:
             raise
         reason = str(error).splitlines()[0][:120]
         raise UserError(
-            f"the imagenet weights of {arch} cannot be downloaded ({reason}); leave --pretrained out"
+            f"the {weights} weights of {name} cannot be downloaded ({reason}); leave --pretrained out"
         ) from None
+    check_count(name, backbone)
     if pretrained == "noisy-student":
         from kd_loss.networks.efficientnet_package import load_noisy_student
 
-        load_noisy_student(backbone, arch)
+        load_noisy_student(backbone, name)
     return backbone
 
 
-def last_maps(backbone: keras.Model, size: int) -> dict[str, keras.Layer]:
-    """`P2` … `P5` -> the layer with the last, richest map of that resolution."""
-    found = {}
-    for name, stride in FEATURE_MAPS.items():
-        side = -(-size // stride)
-        for layer in backbone.layers:
-            shape = layer.output.shape
-            if len(shape) == 4 and shape[1] == side and "pad" not in layer.name:
-                found[name] = layer
-    return found
-
-
-def stage_outputs(backbone: keras.Model, size: int) -> dict[str, keras.Layer]:
-    """`P2` … `P5` -> the layer that ends the stage of that resolution, where a network can be cut.
-
-    These are the sums of the residual blocks (`block_12_add`), narrower than the maps of `last_maps`, which belong
-    to the expansion of the next stage already; the coarsest is the backbone's own output. A backbone without residual
-    blocks is cut at its last maps.
-    """
-    found = last_maps(backbone, size)
-    for name, stride in FEATURE_MAPS.items():
-        side = -(-size // stride)
-        for layer in backbone.layers:
-            if layer.name.endswith("add") and layer.output.shape[1] == side:
-                found[name] = layer
-    return {**found, "P5": backbone.layers[-1]}
+def _no_weights(name: str, architecture: Architecture, asked: str) -> str:
+    if asked == "noisy-student":
+        return f"noisy-student weights exist for EfficientNet only, not for {name}"
+    if architecture.pretrained:
+        return f"{name} has no {asked} weights; give --pretrained {' or '.join(architecture.pretrained)}"
+    return f"there are no pretrained weights of {name}; leave --pretrained out"

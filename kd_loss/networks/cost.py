@@ -12,12 +12,15 @@ def multiply_adds(model: keras.Model) -> int:
 
     Transposed convolutions are counted at their input (each pixel meets the whole kernel), fixed layers too.
     """
-    return sum(_of_layer(layer) for layer in model.layers)
+    return sum(multiply_adds(la) if isinstance(la, keras.Model) else _of_layer(la) for la in model.layers)
 
 
 def _of_layer(layer: keras.Layer) -> int:
     if isinstance(layer, keras.layers.DepthwiseConv2D | keras.layers.Conv2D | keras.layers.Dense):
         return math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        kernels = math.prod(layer.depthwise_kernel.shape) + math.prod(layer.pointwise_kernel.shape)
+        return math.prod(layer.output.shape[1:-1]) * kernels
     if isinstance(layer, keras.layers.Conv2DTranspose):
         return math.prod(layer.input.shape[1:-1]) * math.prod(layer.kernel.shape)
     return 0

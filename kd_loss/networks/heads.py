@@ -14,6 +14,7 @@ Both are made of Keras's own layers, so that their files load in plain Keras.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import keras
@@ -93,14 +94,29 @@ def decoder_features(maps: Mapping[str, _Tensor], width: float = 1.0, prefix: st
     levels = sorted(maps, reverse=True)
     x = relu(pointwise(maps[levels[0]], f"{prefix}_entry"), f"{prefix}_entry")
     x = separable(separable(x))
-    for level in levels[1:]:
+    for before, level in pairwise(levels):
         name = f"{prefix}_{level}"
-        x = keras.layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_up")(x)
-        if x.shape[1:3] != maps[level].shape[1:3]:  # an odd side was halved upwards
-            extra = [side - other for side, other in zip(x.shape[1:3], maps[level].shape[1:3], strict=True)]
-            x = keras.layers.Cropping2D([(0, e) for e in extra], name=f"{name}_crop")(x)
+        # a network of one's own may leave a resolution out
+        times = 2 ** (int(before[1:]) - int(level[1:]))
+        x = keras.layers.UpSampling2D(times, interpolation="bilinear", name=f"{name}_up")(x)
+        x = _as_large_as(maps[level], x, name)
         x = keras.layers.Add(name=f"{name}_add")([x, pointwise(maps[level], f"{name}_lateral")])
         x = separable(relu(x, name))
+    return x
+
+
+def _as_large_as(wanted: _Tensor, x: _Tensor, name: str) -> _Tensor:
+    """A map cropped or padded to the sides of another one.
+
+    An odd side was halved upwards: what is more is at its end. Convolutions without padding (Inception) lose the rim
+    on both sides: it is padded on both.
+    """
+    extra = [side - other for side, other in zip(x.shape[1:3], wanted.shape[1:3], strict=True)]
+    if any(e > 0 for e in extra):
+        x = keras.layers.Cropping2D([(0, max(0, e)) for e in extra], name=f"{name}_crop")(x)
+    if any(e < 0 for e in extra):
+        rims = [(max(0, -e) // 2, max(0, -e) - max(0, -e) // 2) for e in extra]
+        x = keras.layers.ZeroPadding2D(rims, name=f"{name}_rim")(x)
     return x
 
 

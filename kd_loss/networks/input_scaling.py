@@ -1,7 +1,7 @@
 """The scaling of the pixels at the input of a network: read and set, whichever layers do it.
 
 MobileNetV2 has one `Rescaling` here; Keras's EfficientNet has a `Rescaling` and a `Normalization`, and
-another `Rescaling` where it started from ImageNet's weights.
+another `Rescaling` where it started from ImageNet's weights; its ConvNeXt has a `Normalization` of fixed numbers.
 """
 
 from __future__ import annotations
@@ -9,9 +9,18 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from kd_loss.system.errors import UserError
+
 
 def _layers(model: keras.Model) -> list[keras.Layer]:
-    return [la for la in model.layers if isinstance(la, keras.layers.Rescaling | keras.layers.Normalization)]
+    """Those at the input: what rescales deeper in a network is none of the pixels' business."""
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
+            found.append(layer)
+        elif not isinstance(layer, keras.layers.InputLayer | keras.layers.ZeroPadding2D):
+            break
+    return found
 
 
 def layer_scaling(layer: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
@@ -38,21 +47,40 @@ def input_scaling(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
 def set_input_scaling(model: keras.Model, scale: np.ndarray, offset: np.ndarray) -> None:
     """Let the layers at the input of a network compute `pixels · scale + offset`, (3,) each, `scale` positive.
 
-    What is set is saved with the network: a `Normalization` gets it as its weights.
+    What is set is saved with the network: a `Normalization` gets it as its weights, or as its fixed numbers.
+
+    Raises:
+        UserError: the network has no such layer and would have to compute something else than it does.
     """
     scale, offset = scale * np.ones(3), offset * np.ones(3)
-    normalisation = [layer for layer in _layers(model) if isinstance(layer, keras.layers.Normalization)]
-    if not normalisation:
-        [layer] = _layers(model)
-        uniform = np.ptp(scale) == 0 and np.ptp(offset) == 0
-        layer.scale, layer.offset = (float(v[0]) if uniform else v.tolist() for v in (scale, offset))
+    layers = _layers(model)
+    if not layers:
+        if not np.allclose(input_scaling(model), [scale, offset]):
+            raise UserError(f"the network {model.name} scales no pixels at its input; it cannot be told to")
         return
-    [layer] = normalisation
-    first, *others = [la for la in _layers(model) if la is not layer]
+    normalisation = [layer for layer in layers if isinstance(layer, keras.layers.Normalization)]
+    if not normalisation:
+        first, *others = layers
+        uniform = np.ptp(scale) == 0 and np.ptp(offset) == 0
+        first.scale, first.offset = (float(v[0]) if uniform else v.tolist() for v in (scale, offset))
+    else:
+        [layer] = normalisation
+        rescalings = [la for la in layers if la is not layer]
+        before, shift = np.ones(3), np.zeros(3)
+        others = rescalings
+        if rescalings and layers[0] is rescalings[0]:
+            others = rescalings[1:]
+            before, shift = layer_scaling(rescalings[0])
+        deviation = before / scale
+        _normalise(layer, shift - offset * deviation, np.square(deviation))
     for other in others:
         other.scale, other.offset = 1.0, 0.0
-    before, _ = layer_scaling(first)
-    deviation = before / scale
-    count = layer.get_weights()[2]
-    layer.set_weights([(-offset * deviation).astype(np.float32), np.square(deviation).astype(np.float32), count])
-    layer.finalize_state()  # what it computes with is derived from its weights
+
+
+def _normalise(layer: keras.layers.Normalization, mean: np.ndarray, variance: np.ndarray) -> None:
+    if weights := layer.get_weights():
+        layer.set_weights([mean.astype(np.float32), variance.astype(np.float32), weights[2]])
+        layer.finalize_state()  # what it computes with is derived from its weights
+    else:
+        layer.input_mean, layer.input_variance = mean.tolist(), variance.tolist()
+        layer.build(layer.input.shape)

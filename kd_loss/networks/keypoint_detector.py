@@ -13,14 +13,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.networks.backbones import ARCHITECTURES, build_backbone, last_maps, stage_outputs
+from kd_loss.networks.backbones import arch_name, build_backbone, get_architecture, is_known
 from kd_loss.networks.card import Card
 from kd_loss.networks.heads import decoder_features
 from kd_loss.networks.landmark_net import LandmarkNet, load_network
 from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
+from kd_loss.networks.stages import cut_backbone, operation
 from kd_loss.networks.unets import ANTI_ALIAS, ENCODER
-from kd_loss.system.errors import UserError, choose, first_line
+from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.files import atomic_file, read_json, write_json
 
 L = keras.layers
@@ -70,7 +71,7 @@ class KeypointCard:
         numbers = [values.get(name) for name in ("alpha", "points", "size", "crop", "stride")]
         sound = all(isinstance(n, int | float) and not isinstance(n, bool) and 0 < n <= 1024 for n in numbers)
         sound = sound and all(isinstance(values.get(name), int) for name in ("points", "size", "stride"))
-        if not sound or values.get("arch") not in ARCHITECTURES:
+        if not sound or not is_known(values.get("arch")):
             raise UserError(f"the card {path} is malformed")
         return cls(**{key: values[key] for key in cls.__dataclass_fields__ if key in values})
 
@@ -101,9 +102,9 @@ class KeypointDetector:
         return keras.Model(self.model.input, {**outputs, "encoder": self._encoder().output}, name="with_encoder")
 
     def _encoder(self) -> keras.Layer:
-        if ARCHITECTURES[self.card.arch].own_maps:
+        if "encoder" not in self.card.training:  # of an architecture whose output is fine enough
             return self.model.get_layer(ENCODER)
-        return self.model.get_layer(self.card.training["encoder"])
+        return operation(self.model, self.card.training["encoder"])
 
 
 def places(height: int, width: int) -> np.ndarray:
@@ -157,15 +158,14 @@ def build_detector(card: KeypointCard, seed: int = 0) -> KeypointDetector:
     of `networks.heads`, its maps padded so that its heatmaps are as large as they (16 × 16 for 64 px).
     """
     keras.utils.set_random_seed(seed)
-    arch = choose(card.arch, ARCHITECTURES, "architecture")
+    arch = arch_name(card.arch)
     inputs = keras.Input((card.size, card.size, 3), name="image")
     backbone = build_backbone(arch, inputs, card.alpha, "none")
     training = dict(card.training)
-    if ARCHITECTURES[arch].own_maps:
+    if get_architecture(arch).own_maps:
         maps = backbone.output
     else:
-        end = stage_outputs(backbone, card.size)["P4"]
-        levels = last_maps(keras.Model(inputs, end.output), card.size)
+        end, levels = cut_backbone(backbone, "P4")
         maps = decoder_features({name: layer.output for name, layer in levels.items()}, card.alpha)
         maps = L.ZeroPadding2D(KERNEL // 2, name="maps_pad")(maps)
         training["encoder"] = end.name

@@ -5,6 +5,7 @@ It is made of Keras's own layers alone, so that its `.h5` file loads in plain Ke
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,12 +13,14 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from kd_loss.networks.backbones import ARCHITECTURES, FEATURE_MAPS, build_backbone, last_maps, stage_outputs
+from kd_loss.networks.backbones import arch_name, build_backbone, get_architecture
 from kd_loss.networks.card import Card
 from kd_loss.networks.heads import heatmap_head, own_maps_head, pooled_head, spread
 from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
+from kd_loss.networks.kerashub import PREFIX, import_kerashub
 from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
+from kd_loss.networks.stages import FEATURE_MAPS, cut_backbone, operation
 from kd_loss.networks.unets import ANTI_ALIAS
 from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.files import atomic_file, check_room
@@ -85,7 +88,7 @@ class LandmarkNet:
             if name == "spread":
                 outputs[name] = spread(self.model)
                 continue
-            output = self.model.get_layer(self.card.taps[name]).output
+            output = operation(self.model, self.card.taps[name]).output
             if name == "embedding" and len(output.shape) == 4:  # what a pooled head would see
                 output = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(output)
             outputs[name] = output
@@ -111,19 +114,18 @@ def build_network(
     """
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((card.size, card.size, 3), name="image")
+    card = replace(card, arch=arch_name(card.arch))
+    architecture = get_architecture(card.arch)
     backbone = build_backbone(card.arch, inputs, card.alpha, pretrained)
     scheme = card.scheme()
     if card.head == "heatmap" and scheme.shape[1] != 2:
         raise UserError(f"heatmaps are of points in a plane; for a {scheme.noun} give --head pooled")
-    own_maps = ARCHITECTURES[card.arch].own_maps
+    own_maps = architecture.own_maps
     if own_maps and card.head != "heatmap":
         raise UserError(f"{card.arch} makes maps, which a {card.head} head would throw away; give --head heatmap")
-    end = backbone.layers[-1] if own_maps else stage_outputs(backbone, card.size)[card.cut]
-    if card.cut != "P5" and not own_maps:
-        backbone = keras.Model(inputs, end.output)
-    maps = last_maps(backbone, card.size)
+    end, maps = cut_backbone(backbone, "P5" if own_maps else card.cut)
     if card.head == "pooled":
-        rate = ARCHITECTURES[card.arch].dropout if dropout is None else dropout
+        rate = architecture.dropout if dropout is None else dropout
         outputs = pooled_head(end.output, scheme.shape, rate, seed, mean_shape)
         taps = {"landmarks": "landmarks", "embedding": "embedding"}
     else:
@@ -215,19 +217,34 @@ def _load_model(path: Path) -> keras.Model:
         return load_package_model(path)
 
 
-def load_plain_model(path: Path) -> keras.Model:
-    """A `.h5` or `.keras` file without a card; `UserError` where it does not load."""
+def _missing(card: Card) -> str:
+    """What a network's layers may be missing where its architecture is not known here; empty where it is."""
+    try:
+        if arch_name(card.arch).startswith(PREFIX):
+            import_kerashub()
+    except UserError as error:
+        if card.arch.lower().startswith(PREFIX):
+            return f"; {error}"
+        return f"; its architecture {card.arch} is not known here: give the --plugin FILE that registers it"
+    return ""
+
+
+def load_plain_model(path: Path, card: Card | None = None) -> keras.Model:
+    """A `.h5` or `.keras` file, without its card; `UserError` where it does not load."""
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
     check_model_file(path)
+    if card.arch.lower().startswith(PREFIX):
+        with contextlib.suppress(UserError):  # most of its networks need nothing of it
+            import_kerashub()
     try:
         model = within_limits(path, _load_model)
         check_maps(path, model)
     except UserError:
         raise
     except Exception as error:
-        reason = first_line(error)
-        raise UserError(f"{path} does not load as a Keras model: {reason}") from None
+        missing = _missing(card) if card else ""
+        raise UserError(f"{path} does not load as a Keras model: {first_line(error)}{missing}") from None
     return model
 
 
@@ -236,7 +253,7 @@ def load_network(path: Path) -> LandmarkNet:
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
     card = Card.read(path)
-    model = load_plain_model(path)
+    model = load_plain_model(path, card)
     scheme = card.scheme()
     if model.output_shape != (None, *scheme.shape) or model.input_shape != (None, card.size, card.size, 3):
         raise UserError(

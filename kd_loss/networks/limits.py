@@ -64,3 +64,10 @@ def check_maps(path: Path, model: keras.Model) -> None:
                 raise UserError(
                     f"{path}: the layer {layer.name} makes {size >> 20} MiB of one picture; no network here does that"
                 )
+
+
+def check_count(name: str, model: keras.Model) -> None:
+    """A `UserError` where a network has more weights than `within_limits` would load again."""
+    size = 4 * model.count_params()
+    if size > MOST_BYTES:
+        raise UserError(f"{name} has {size >> 20} MiB of weights; networks here have at most {MOST_BYTES >> 20} MiB")

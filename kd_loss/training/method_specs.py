@@ -73,7 +73,11 @@ def name_of(methods: Sequence[str]) -> str:
 
 
 def load_plugins(files: Iterable[str]) -> None:
-    """Import Python files that register methods; a file that was imported before is not imported again."""
+    """Import Python files that register methods or architectures; what was imported before is not imported again."""
+    if not (files := list(files)):
+        return  # without Keras, where nothing needs it
+    from kd_loss.networks import ARCHITECTURES
+
     for text in files:
         path = Path(text).resolve()
         name = f"kd_loss_plugin_{path.stem}"
@@ -84,7 +88,7 @@ def load_plugins(files: Iterable[str]) -> None:
             raise UserError(f"--plugin {text}: no such Python file")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
-        known = dict(METHODS)
+        known = {**METHODS}, {**ARCHITECTURES}
         try:
             spec.loader.exec_module(module)
         except BaseException as error:
@@ -93,9 +97,12 @@ def load_plugins(files: Iterable[str]) -> None:
                 raise
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
             raise UserError(f"--plugin {text} does not import: {type(error).__name__}: {reason}") from None
-        if known == METHODS:
+        if known == (METHODS, ARCHITECTURES):
             del sys.modules[name]
-            raise UserError(f'--plugin {text} registers no method: is there a class with @register("name")?')
+            raise UserError(
+                f'--plugin {text} registers no method: is there a class with @register("name"), '
+                'or a function with @register_architecture("name")?'
+            )
 
 
 def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> list[MethodUse]:

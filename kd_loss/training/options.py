@@ -19,6 +19,11 @@ METHOD_NAMES = (
     *("none", "kd_loss", "kd", "pseudo", "heatmap", "likelihood", "auxiliary", "min", "imitation", "bound", "pil"),
     *("ail", "aht", "fitnet", "attention", "srrl", "rkd", "pkt", "keypoints"),
 )
+#: for the help of `--arch`: a list of all would be a wall
+ARCHITECTURES = (
+    "efficientNetB0…B7, efficientNetLite0…2, any network of keras.applications (MobileNetV3Small, ResNet50, …), "
+    "kerashub:PRESET, or one of --plugin; docs/training.md lists them"
+)
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -57,7 +62,9 @@ class TrainingOptions(DatasetOptions):
         None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out", within=(0, 1), below=1
     )
     pretrained: str = option(
-        "none", "weights of the backbone that others trained", choices=("none", "imagenet", "noisy-student")
+        "none",
+        "weights of the backbone that others trained; preset: those of a preset of KerasHub",
+        choices=("none", "imagenet", "noisy-student", "preset"),
     )
     init: str = option(
         "", "weights to start from, of another size, head, output stride or dataset: what the two have in common is "
@@ -111,9 +118,8 @@ class TeacherOptions(TrainingOptions):
         "both", "which to train, both one after the other", also="--teacher",
         choices=("tough", "tolerant", "both"), group="teachers",
     )  # fmt: skip
-    arch: str = option(
-        "efficientNet", "backbone; efficientNet is B3; also efficientNetB0…B7, mobileNetV2", group="network"
-    )
+    arch: str = option("efficientNet", f"backbone; efficientNet is B3; also {ARCHITECTURES}", group="network")
+    plugin: list[str] = option([], "Python files with architectures of your own")
     loss: str = option("l1", "mse is that of the reference code", choices=("l1", "mse"), group="training")
 
 
@@ -121,8 +127,8 @@ class TeacherOptions(TrainingOptions):
 class DistillationOptions(TrainingOptions):
     """What students and comparisons of students have in common."""
 
-    arch: str = option("mobileNetV2", "backbone of the student: mobileNetV2 or any of the teachers'", group="network")
-    plugin: list[str] = option([], "Python files with methods of your own", group="methods")
+    arch: str = option("mobileNetV2", f"backbone of the student; also {ARCHITECTURES}", group="network")
+    plugin: list[str] = option([], "Python files with methods and architectures of your own", group="methods")
     method_arg: list[str] = option(
         [], "parameters of the methods, e.g. kd_loss.variant=code srrl.beta=0.5", also="--set"
     )

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from kd_loss.datasets.prepared import PreparedDataset
-from kd_loss.networks import ARCHITECTURES
+from kd_loss.networks.backbones import arch_name
 from kd_loss.runs.folder import START, data_record, differences, start_record
 from kd_loss.system.configuration import to_plain
-from kd_loss.system.errors import UserError, choose
+from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json, sha256
 from kd_loss.training.method_specs import parse_methods
 from kd_loss.training.options import StudentOptions, with_head
@@ -28,7 +28,7 @@ def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:
     now = {
         **to_plain(options),
         "dataset": dataset.folder.name,
-        "arch": choose(options.arch, ARCHITECTURES, "architecture"),
+        "arch": arch_name(options.arch),
         "role": "student",
         "decided_by": _decided_by(before, options, dataset),
     }

@@ -12,10 +12,12 @@ import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
 from kd_loss.distillation import MethodUse
-from kd_loss.networks import ARCHITECTURES, load_network
+from kd_loss.networks import load_network
+from kd_loss.networks.backbones import arch_name
 from kd_loss.networks.landmark_net import TAPS
+from kd_loss.networks.registered import check_registered
 from kd_loss.runs.folder import has_run
-from kd_loss.system.errors import UserError, choose
+from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file
 from kd_loss.training.faces import Unlabelled, augmentation_of
 from kd_loss.training.method_specs import load_plugins, name_of, parse_methods, parse_stages, stage_name, with_teachers
@@ -73,8 +75,8 @@ def train_student(
 def plan_student(options: StudentOptions, dataset: PreparedDataset | None = None) -> StudentPlan:
     """Refuse what can be refused without loading a network; opens the dataset where none is given."""
     options = checked(options)
-    choose(options.arch, ARCHITECTURES, "architecture")
     load_plugins(options.plugin)
+    arch_name(options.arch)
     methods = with_teachers(parse_methods(options.method, options.method_arg), named_teachers(options))
     wanted = [options.freeze, *(tap for use in methods for tap in (*use.method.student_taps, *use.method.teacher_taps))]
     for tap in wanted:
@@ -102,6 +104,7 @@ def _train_stage(
     dataset, methods = plan.dataset, plan.methods
     processes = join(plan.options)
     tell = tell if not processes.index else lambda _: None
+    check_registered(plan.options.arch, plan.options.size or dataset.size, plan.options.alpha, tell)
     options = with_start(plan.options, methods, dataset.folder.name)
     if options.init not in ("", "teacher") and not Path(options.init).is_file():
         raise UserError(f"--init: no such weights: {options.init}")

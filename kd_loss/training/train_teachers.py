@@ -10,7 +10,10 @@ import keras
 
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.distillation import MethodUse, get_method
+from kd_loss.networks.backbones import arch_name
+from kd_loss.networks.registered import check_registered
 from kd_loss.runs.folder import has_run
+from kd_loss.training.method_specs import load_plugins
 from kd_loss.training.options import TeacherOptions, checked
 from kd_loss.training.processes import join
 from kd_loss.training.trainer import Tell, Training
@@ -26,9 +29,12 @@ def train_teachers(
     `callbacks` of Keras take part in every training.
     """
     options = checked(options)
+    load_plugins(options.plugin)
+    arch_name(options.arch)
     methods = [MethodUse(get_method("none", {"loss": options.loss}))]
     dataset = open_dataset(options.dataset, options.data)
     processes = join(options)
+    check_registered(options.arch, options.size or dataset.size, options.alpha, tell)
     folders: list[Path] = []
     parent = options.runs / dataset.folder.name
     for role in ROLES if options.role == "both" else (options.role,):

@@ -15,7 +15,8 @@ import keras
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.distillation import MethodUse
 from kd_loss.evaluation.prediction import spread_correlation
-from kd_loss.networks import ARCHITECTURES, Card, LandmarkNet, build_network, load_network, save_network
+from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
+from kd_loss.networks.backbones import arch_name
 from kd_loss.networks.card import SPREAD_CORRELATION
 from kd_loss.networks.cost import multiply_adds
 from kd_loss.networks.keypoint_detector import load_start
@@ -23,7 +24,7 @@ from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runs.folder import data_record, open_run, readable, start_record
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.system.configuration import to_plain
-from kd_loss.system.errors import choose, disk_error
+from kd_loss.system.errors import disk_error
 from kd_loss.system.files import write_json
 from kd_loss.system.versions import __version__, package_versions
 from kd_loss.training.callbacks import (
@@ -119,7 +120,7 @@ class Training:
         """What the network will be and how it came about."""
         options = self.options
         return Card(
-            arch=choose(options.arch, ARCHITECTURES, "architecture"),
+            arch=arch_name(options.arch),
             alpha=options.alpha,
             dataset=options.dataset,
             spec=self.dataset.spec.to_dict(),

@@ -1,0 +1,74 @@
+"""Every network of `keras.applications`, by one piece of code: how it wants its pixels is asked of Keras itself.
+
+A network that scales its pixels inside keeps that. One that wants them prepared (`preprocess_input`) gets a `Rescaling`
+in front, whose numbers are found by preparing black and the three primary colours. VGG and ResNet were trained on BGR:
+the input channels of their first convolution are swapped once where their weights are loaded, so that every network
+here sees RGB.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+
+from kd_loss.networks.architecture import Architecture
+from kd_loss.networks.graft import graft
+
+_Channels = float | tuple[float, float, float]
+_Tensor = Any
+
+
+def applications() -> dict[str, Architecture]:
+    """Name in `keras.applications` -> architecture, for every network there."""
+    found = {}
+    for name, function in vars(keras.applications).items():
+        if name[0].isupper() and inspect.isfunction(function):
+            scaling, reversed_channels = preparation(sys.modules[function.__module__].preprocess_input)
+            has_alpha = "alpha" in inspect.signature(function).parameters
+            found[name] = Architecture(partial(_build, function, reversed_channels), scaling, has_alpha, 0.0)
+    return found
+
+
+def preparation(prepare: Callable[[np.ndarray], np.ndarray]) -> tuple[tuple[_Channels, _Channels] | None, bool]:
+    """What a `preprocess_input` computes: (scale, offset) of RGB, None where nothing, and whether it gives BGR.
+
+    >>> preparation(keras.applications.mobilenet.preprocess_input)
+    ((0.00784313725490196, -1.0), False)
+
+    Raises:
+        ValueError: it is no scale and offset for each channel.
+    """
+    colours = np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)])
+    black, *primaries = np.asarray(prepare(colours.reshape(4, 1, 1, 3).copy())).reshape(4, 3)
+    matrix = (np.stack(primaries) - black) / 255  # (colour given, channel received)
+    order = np.argmax(np.abs(matrix), axis=1)
+    scale, offset = matrix[range(3), order], black[order]
+    if not np.allclose(matrix[:, order], np.diag(scale)) or order.tolist() not in ([0, 1, 2], [2, 1, 0]):
+        raise ValueError("preprocess_input is no scale and offset of each channel")
+    if np.allclose(scale, 1) and np.allclose(offset, 0):
+        return None, bool(order[0] > 0)
+    return (_channels(scale), _channels(offset)), bool(order[0] > 0)
+
+
+def _channels(values: np.ndarray) -> _Channels:
+    """One number where it is the same for the three channels."""
+    red, green, blue = (float(v) for v in values)
+    return red if red == green == blue else (red, green, blue)
+
+
+def _build(
+    function: Callable[..., keras.Model], reversed_channels: bool, input_tensor: _Tensor, **options: Any
+) -> keras.Model:
+    """A network of `keras.applications` on `input_tensor`, in layers that its file can hold."""
+    model = function(input_shape=tuple(input_tensor.shape[1:]), **options)
+    if reversed_channels and options["weights"] is not None:
+        first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+        kernel, *rest = first.get_weights()
+        first.set_weights([kernel[:, :, ::-1], *rest])
+    return graft(model, input_tensor, function.__name__)

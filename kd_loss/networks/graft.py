@@ -1,0 +1,135 @@
+"""A functional model made again, layer by layer, on another tensor: of layers that a plain `.h5` file can hold.
+
+Keras's `.h5` files hold no operations such as the `+` between two tensors, and no layers that Keras keeps to itself
+(`LayerScale` of ConvNeXt): the same is said by layers that have a name of their own. Names that Keras counted up are
+counted anew in each model, so that the layers of two networks of one architecture are called alike.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import keras
+import numpy as np
+
+from kd_loss.system.errors import UserError
+
+L = keras.layers
+
+_Tensor = Any
+#: operations on one tensor, and the activation that does the same
+_ACTIVATIONS = {
+    **{"Relu": "relu", "Relu6": "relu6", "Silu": "silu", "Gelu": "gelu", "Sigmoid": "sigmoid", "Tanh": "tanh"},
+    **{"HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu", "LeakyRelu": "leaky_relu"},
+}
+_MERGES = {"Add": L.Add, "Multiply": L.Multiply, "Subtract": L.Subtract, "Maximum": L.Maximum}
+
+
+def graft(model: keras.Model, inputs: _Tensor, what: str) -> keras.Model:
+    """A copy of a functional model on `inputs` (B, S, S, C), layer by layer, with its weights.
+
+    Applied to `inputs` it would be one layer, and its feature maps could not be reached.
+
+    Raises:
+        UserError: starting with `what`: it is no functional model of one picture, or not of one of this shape.
+    """
+    entries = keras.tree.flatten(getattr(model, "inputs", None) or [])
+    if len(entries) != 1 or not getattr(model, "operations", ()):
+        raise UserError(f"{what} is no functional model of one picture; its feature maps cannot be found")
+    [entry] = entries
+    if len(entry.shape) != 4 or any(a not in (None, b) for a, b in zip(entry.shape, inputs.shape, strict=True)):
+        raise UserError(f"{what} takes pictures {tuple(entry.shape)[1:]}, but is given {tuple(inputs.shape)[1:]}")
+    copy = _Copy(entry, inputs)
+    try:
+        # with tensors that are no entries Keras makes a model on entries of its own: only the calls count
+        given = keras.tree.map_structure(lambda _: inputs, model.input)
+        keras.models.clone_model(model, given, clone_function=lambda op: op, call_function=copy.call)
+        output = keras.tree.map_structure(lambda tensor: copy.made[id(tensor)], model.output)
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise UserError(f"{what} cannot be put on another input: {reason}") from None
+    if isinstance(output, list) and len(output) == 1:
+        [output] = output
+    return keras.Model(keras.utils.get_source_inputs(inputs), output, name=re.sub(r"[^\w.-]", "_", model.name))
+
+
+class _Copy:
+    """Makes the layers anew, one call after the other.
+
+    Attributes:
+        made: id of a tensor of the old model -> the new one.
+    """
+
+    def __init__(self, entry: _Tensor, inputs: _Tensor):
+        self.made: dict[int, _Tensor] = {id(entry): inputs}
+        self._counts: Counter[str] = Counter()
+        self._copies: dict[int, keras.Layer] = {}
+
+    def call(self, op: Any, *args: Any, **kwargs: Any) -> Any:
+        """What `op` makes of new tensors."""
+        outputs = self._outputs(op, *args, **kwargs)
+        # the first call of the old layer whose inputs are there and whose output is not
+        made = self.made
+        node = next(
+            node
+            for node in op._inbound_nodes
+            if all(id(t) in made for t in node.input_tensors) and id(node.output_tensors[0]) not in made
+        )
+        for old, new in zip(node.output_tensors, keras.tree.flatten(outputs), strict=True):
+            self.made[id(old)] = new
+        return outputs
+
+    def _outputs(self, op: Any, *args: Any, **kwargs: Any) -> Any:
+        name = self._name(op)
+        if not isinstance(op, keras.Layer):
+            return _as_layer(op, name, args, kwargs)
+        kind = type(op).__name__
+        if kind == "LayerScale":
+            layer = L.DepthwiseConv2D(1, use_bias=False, name=name)
+            outputs = layer(*args)
+            layer.set_weights([op.get_weights()[0].reshape(layer.kernel.shape)])
+            return outputs
+        if kind == "CustomScaleLayer":  # of Inception-ResNet
+            straight, branch = args[0]
+            return L.Add(name=name)([straight, L.Rescaling(op.scale, name=f"{name}_scale")(branch)])
+        layer = self._copies.get(id(op))
+        if layer is not None:
+            return layer(*args, **kwargs)
+        layer = self._copies[id(op)] = type(op).from_config({**op.get_config(), "name": name})
+        outputs = layer(*args, **kwargs)
+        if weights := op.get_weights():
+            layer.set_weights(weights)
+        return outputs
+
+    def _name(self, op: Any) -> str:
+        """That of the copy: one that Keras counted up is counted within this model."""
+        snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(op).__name__).lower()
+        if not re.fullmatch(rf"({re.escape(snake)}|re_lu|add|multiply)(_\d+)?", op.name):
+            return str(op.name)
+        self._counts[snake] += 1
+        return f"the_{snake}_{self._counts[snake]}"
+
+
+def _as_layer(op: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """An operation on tensors as a layer; the operation itself where there is none."""
+    kind, values = type(op).__name__, [*args, *kwargs.values()]
+    tensors = [value for value in values if isinstance(value, keras.KerasTensor)]
+    if kind in _MERGES and len(values) == len(tensors) == 2:
+        return _MERGES[kind](name=name)(tensors)
+    if kind in _ACTIVATIONS and len(values) == 1:
+        return L.Activation(_ACTIVATIONS[kind], name=name)(values[0])
+    if kind == "Concatenate":
+        return L.Concatenate(axis=op.axis, name=name)(values[0])
+    if len(values) == 2 and len(tensors) == 1 and kind in ("Add", "Subtract", "Multiply", "Divide", "TrueDivide"):
+        number = np.asarray(next(value for value in values if not isinstance(value, keras.KerasTensor)), np.float64)
+        first = isinstance(values[0], keras.KerasTensor)
+        scale, offset = {
+            "Add": (1.0, number),
+            "Subtract": (1.0, -number) if first else (-1.0, number),
+            "Multiply": (number, 0.0),
+        }.get(kind, (1 / number, 0.0) if first else (None, 0.0))
+        if scale is not None:
+            return L.Rescaling(np.asarray(scale).tolist(), np.asarray(offset).tolist(), name=name)(tensors[0])
+    return op(*args, **kwargs)
