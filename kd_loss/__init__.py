@@ -21,8 +21,8 @@ _EXPORTS = {
     **dict.fromkeys(("DETECTORS", "BoxCalibration", "Detection", "open_detector"), "kd_loss.detection"),
     **dict.fromkeys(("DatasetSpec",), "kd_loss.schemes.spec"),
     **dict.fromkeys(("open_dataset",), "kd_loss.datasets.prepared"),
-    **dict.fromkeys(("load_network",), "kd_loss.networks"),
-    **dict.fromkeys(("register_architecture",), "kd_loss.networks.registered"),
+    **dict.fromkeys(("HeadInputs", "load_network", "register_head"), "kd_loss.networks"),
+    **dict.fromkeys(("register_architecture",), "kd_loss.networks.architecture_registry"),
     **dict.fromkeys(("METHODS", "DistillationMethod", "TeacherMean", "get_method", "register"), "kd_loss.distillation"),
     **dict.fromkeys(("UserError",), "kd_loss.system.errors"),
     **dict.fromkeys(
@@ -45,6 +45,7 @@ __all__ = [
     "DistillationMethod",
     "FaceLandmarks",
     "FaceTracker",
+    "HeadInputs",
     "LandmarkPredictor",
     "TeacherMean",
     "UserError",
@@ -67,6 +68,7 @@ __all__ = [
     "prepare",
     "register",
     "register_architecture",
+    "register_head",
     "run_demo",
     "show",
     "test",
@@ -103,8 +105,8 @@ if TYPE_CHECKING:
     from kd_loss.inference.predictor import LandmarkPredictor
     from kd_loss.inference.result import FaceLandmarks
     from kd_loss.inference.tracking import FaceTracker
-    from kd_loss.networks import load_network
-    from kd_loss.networks.registered import register_architecture
+    from kd_loss.networks import HeadInputs, load_network, register_head
+    from kd_loss.networks.architecture_registry import register_architecture
     from kd_loss.schemes.spec import DatasetSpec
     from kd_loss.system.errors import UserError
 

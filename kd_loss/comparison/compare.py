@@ -18,6 +18,7 @@ import numpy as np
 
 from kd_loss.comparison.summary import START, AnyResult, explanation, rows_of, summarise
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, open_dataset
+from kd_loss.distillation.plugins import load_plugins
 from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.official import labels_of
 from kd_loss.evaluation.plots import ced_plot
@@ -29,7 +30,6 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
 from kd_loss.system.ownership import claim
 from kd_loss.training.method_specs import (
-    load_plugins,
     named_stages,
     narrowed,
     parse_methods,

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from kd_loss.distillation import METHODS, DistillationMethod
 from kd_loss.distillation.base import parameters_of
+from kd_loss.distillation.plugins import OF_YOUR_OWN, load_plugins
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import choose
-from kd_loss.training.method_specs import OF_YOUR_OWN, load_plugins
 
 COLUMNS = ("method", "objective", "teachers", "taps", "parameters", "source")
 LEGEND = "S student, T teacher, y truth, e² a face's mean squared error, A feature maps; |…| is a mean over coordinates"

@@ -21,6 +21,12 @@ from kd_loss.distillation.base import (
     where_annotated,
 )
 from kd_loss.distillation.heatmap import log_probabilities, rendered
+from kd_loss.networks.heads import grid
+from kd_loss.networks.simcc import bin_centres
+from kd_loss.system.errors import choose
+
+#: what of a head the likelihood is of -> the student's taps
+DISTRIBUTIONS = {"heatmaps": ("heatmaps",), "bins": ("bins_x", "bins_y"), "scores": ("scores",)}
 
 
 def likelihood(y_true: Tensor, heatmaps: Tensor, sigma: float = 0.015, annotated: Tensor | None = None) -> Tensor:
@@ -46,25 +52,43 @@ def likelihood(y_true: Tensor, heatmaps: Tensor, sigma: float = 0.015, annotated
     return per_sample(cross if annotated is None else annotated * cross)
 
 
+def cross_entropy(logits: Tensor, places: Tensor, landmarks: Tensor, sigma: float) -> Tensor:
+    """`−Σ_z g(z − y_k) log p_k(z)`, g a Gaussian of `sigma` crop sides that sums to 1 over the places, (B, K).
+
+    Args:
+        logits: (B, N, K), before their softmax over N places.
+        places: (N, C), normalised.
+        landmarks: (B, K, C), normalised.
+        sigma: the width of g in crop sides, above 0.
+    """
+    squares = ops.sum(ops.square(ops.convert_to_tensor(places)[None, :, None] - landmarks[:, None]), axis=-1)
+    shares = ops.softmax(-squares / (2 * sigma**2), axis=1)
+    return -ops.sum(shares * ops.log_softmax(logits, axis=1), axis=1)
+
+
 @register("likelihood")
 class HeatmapLikelihood(DistillationMethod):
     """`|S − y| + likelihood·mean_k Σ_z g(z − y_k) (−log p_k(z))`, p = softmax over the cells of heatmaps, g a Gaussian.
 
     Shapes: landmarks (B, K, 2), heatmaps (B, h, w, K) before their softmax; result (B,). `sigma` is the width of g in
     crop sides, about that of a cell: below it a map has no place to be exact. No teacher. A point that is not annotated
-    takes no part. Source: the cross-entropy of maps, as in Bulat & Tzimiropoulos, "Human Pose Estimation via
+    takes no part. `of` says whose p: `heatmaps`, or those of two other heads, `bins` of simcc (bins_x and bins_y
+    (B, K, n), their cross-entropies added) and `scores` of pip (B, h, w, K).
+    Source: the cross-entropy of maps, as in Bulat & Tzimiropoulos, "Human Pose Estimation via
     Convolutional Part Heatmap Regression", ECCV 2016, beside the L1 of H3R (Yu & Tao, arXiv 2009.00225).
     """
 
-    student_taps = ("landmarks", "heatmaps")
+    student_taps: tuple[str, ...] = ("landmarks", "heatmaps")  # type: ignore[misc]
     term_names = ("main", "likelihood")
     teacher_taps = ()
 
-    def __init__(self, likelihood: float = 0.003, sigma: float = 0.015, **kwargs: Any):
+    def __init__(self, likelihood: float = 0.003, sigma: float = 0.015, of: str = "heatmaps", **kwargs: Any):
         super().__init__(**kwargs)
         self._not_negative(likelihood=likelihood)
         self._positive(sigma=sigma)
         self.likelihood, self.sigma = likelihood, sigma
+        self.of = choose(of, DISTRIBUTIONS, "likelihood.of")
+        self.student_taps = ("landmarks", *DISTRIBUTIONS[self.of])
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
@@ -74,7 +98,17 @@ class HeatmapLikelihood(DistillationMethod):
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
         """`main` and `likelihood`."""
         annotated = where_annotated(y_true, student["landmarks"])
-        return {
-            "main": self.main_term(y_true, student),
-            "likelihood": likelihood(y_true, student["heatmaps"], self.sigma, annotated),
-        }
+        if self.of == "heatmaps":
+            value = likelihood(y_true, student["heatmaps"], self.sigma, annotated)
+        elif self.of == "bins":
+            cross = 0.0
+            for axis, tap in enumerate(DISTRIBUTIONS["bins"]):
+                logits = ops.transpose(student[tap], (0, 2, 1))
+                places = bin_centres(logits.shape[1])[:, None]
+                cross += cross_entropy(logits, places, y_true[..., axis : axis + 1], self.sigma)
+            value = per_sample(annotated * cross)
+        else:
+            _, height, width, points = student["scores"].shape
+            logits = ops.reshape(student["scores"], (-1, height * width, points))
+            value = per_sample(annotated * cross_entropy(logits, grid(height, width, 1.0), y_true, self.sigma))
+        return {"main": self.main_term(y_true, student), "likelihood": value}

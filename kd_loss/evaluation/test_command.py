@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.datasets.prepared import open_dataset
+from kd_loss.distillation.plugins import load_plugins
 from kd_loss.evaluation.findings import TO_TEACHER, lines_of, metrics_of
 from kd_loss.evaluation.found import found_result
 from kd_loss.evaluation.kinds import findings_of
@@ -24,7 +25,6 @@ from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
 from kd_loss.system.ownership import check_free, claim
-from kd_loss.training.method_specs import load_plugins
 
 #: name in the table -> role and method on the cards of its runs
 BESIDE = {

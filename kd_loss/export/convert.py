@@ -1,9 +1,9 @@
 """A Keras network as a file of another runtime.
 
 Every file takes RGB 0…255 and gives normalised landmarks (1 or B, K, 2), as the network itself, and, where its head
-has heatmaps, their spread (1 or B, K) in crop sides. Integers go in and out of an int8 `.tflite` of a pooled head,
-whose scales the runtime tells. A softmax over hundreds of cells loses its resolution in 8 bits: a heatmap head stays in
-floating point, and such a file takes and gives real numbers. `runtimes.crop_network` reads all of them alike.
+has distributions, their spread (1 or B, K) in crop sides. Integers go in and out of an int8 `.tflite` of a pooled head,
+whose scales the runtime tells. A softmax over hundreds of cells loses its resolution in 8 bits: other heads stay in
+floating point from there on, and such a file takes and gives real numbers. `runtimes.crop_network` reads all alike.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ class Exportable(Protocol):
 HEAD_OPERATIONS = ["SOFTMAX", "FULLY_CONNECTED", "BATCH_MATMUL", "SUB", "SUM", "SQRT", "MAXIMUM", "SQUARE", "MUL"]
 #: of ONNX, likewise
 HEAD_NODES = ("Softmax", "MatMul", "Gemm", "Sub", "ReduceSum", "Sqrt", "Max", "Mul", "Transpose", "Reshape")
+#: what heads but that of heatmaps have beside these (LiteRT, ONNX); the U-Nets, which have heatmaps, join maps below
+JOINED = ("CONCATENATION", "Concat")
 
 
 def to_saved_model(network: Exportable, folder: Path) -> None:
@@ -67,22 +69,23 @@ def to_litert(network: Exportable, path: Path, precision: str, calibration: np.n
         converter.representative_dataset = lambda: ([crop[None].astype(np.float32)] for crop in crops)
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
-        if network.card.head == "heatmap":
-            path.write_bytes(_without_head(converter))
+        if network.card.head != "pooled":
+            joined = JOINED[:1] if network.card.head != "heatmap" else ()
+            path.write_bytes(_without_head(converter, [*HEAD_OPERATIONS, *joined]))
             embed_card(path, asdict(network.card))
             return
     path.write_bytes(converter.convert())
     embed_card(path, asdict(network.card))
 
 
-def _without_head(converter: Any) -> bytes:
-    """Integers everywhere but from the heatmaps on."""
+def _without_head(converter: Any, operations: list[str]) -> bytes:
+    """Integers everywhere but in these operations: from a head's distributions on."""
     import tensorflow as tf
 
     # a file that is all integers has no place for a head of another type
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     converter.inference_output_type = tf.float32
-    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=HEAD_OPERATIONS)
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=operations)
     debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_options=options)
     return debugger.get_nondebug_quantized_model()
 
@@ -99,7 +102,8 @@ def to_onnx(network: Exportable, path: Path, precision: str, calibration: np.nda
 
         onnx.save(convert_float_to_float16(onnx.load(path), keep_io_types=True), path)
     if precision == "int8":
-        _quantise_onnx(path, required(calibration), HEAD_NODES if network.card.head == "heatmap" else ())
+        nodes = {"pooled": (), "heatmap": HEAD_NODES}.get(network.card.head, (*HEAD_NODES, JOINED[1]))
+        _quantise_onnx(path, required(calibration), nodes)
     embed_card(path, asdict(network.card))
 
 

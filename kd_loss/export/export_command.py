@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset, prepared_names
+from kd_loss.distillation.plugins import load_plugins
 from kd_loss.evaluation.report import print_table
 from kd_loss.export import convert
 from kd_loss.export.parity import Faces, calibration_crops, difference, test_faces
@@ -25,7 +26,6 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, atomic_folder, sha256, write_json
 from kd_loss.system.ownership import check_replaceable, claim
 from kd_loss.system.terminal import quiet_stderr
-from kd_loss.training.method_specs import load_plugins
 
 SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
 

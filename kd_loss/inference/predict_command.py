@@ -96,7 +96,7 @@ def run_predict(options: PredictOptions) -> list[Face]:
     `<name>.mp4`, `.json` and `.csv`.
     """
     if options.plugin:  # what is imported here waits for Keras
-        from kd_loss.training.method_specs import load_plugins
+        from kd_loss.distillation.plugins import load_plugins
 
         load_plugins(options.plugin)
     sources = find_sources(options.sources, options.output)

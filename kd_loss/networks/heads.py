@@ -1,5 +1,7 @@
 """What turns a backbone's feature maps into landmarks: a pooled head, or heatmaps with a soft-argmax.
 
+Two more are in modules of their own: `simcc`, `pixel_in_pixel`.
+
 `pooled`: global average pooling, dropout, a linear layer to 2K numbers, or to those of any other target. Small and
 quick, but pooling throws away where things are, and a linear layer has to learn it back.
 
@@ -21,6 +23,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from kd_loss.networks.head_registry import HEADS, HeadInputs, register_built_in
+
 #: the soft-argmax reaches this much further than the crop
 STRETCH = 1.25
 #: of a decoder at width 1
@@ -29,22 +33,23 @@ DECODER_CHANNELS = 96
 _Tensor = Any
 
 
-def pooled_head(
-    features: _Tensor, shape: tuple[int, int], dropout: float, seed: int, mean_shape: np.ndarray | None
-) -> _Tensor:
-    """Targets (B, N, C) of `shape` (N, C), (K, 2) for landmarks, from the last feature map (B, h, w, c).
+@register_built_in("pooled", cut="P5", points_only=False)
+def pooled_head(inputs: HeadInputs) -> dict[str, _Tensor]:
+    """Targets (B, N, C), (B, K, 2) for landmarks, and the embedding (B, c), from the last feature map (B, h, w, c).
 
-    `mean_shape` (N, C): the layer starts with it as its bias and with small weights, so that the first prediction
-    is a face and not noise.
+    With a mean shape the layer starts with it as its bias and with small weights, so that the first prediction is a
+    face and not noise.
     """
-    embedding = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(features)
-    x = keras.layers.Dropout(dropout, seed=seed, name="dropout", dtype="float32")(embedding)
+    shape, mean_shape = inputs.shape, inputs.mean_shape
+    embedding = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(inputs.features)
+    x = keras.layers.Dropout(inputs.dropout, seed=inputs.seed, name="dropout", dtype="float32")(embedding)
     head = keras.layers.Dense(shape[0] * shape[1], name="head", dtype="float32")
     x = head(x)
     if mean_shape is not None:
         kernel, _ = head.get_weights()
         head.set_weights([kernel / 10, np.asarray(mean_shape, np.float32).reshape(-1)])
-    return keras.layers.Reshape(shape, name="landmarks", dtype="float32")(x)
+    landmarks = keras.layers.Reshape(shape, name="landmarks", dtype="float32")(x)
+    return {"landmarks": landmarks, "embedding": embedding}
 
 
 def grid(height: int, width: int, stretch: float = STRETCH) -> np.ndarray:
@@ -58,7 +63,7 @@ def grid(height: int, width: int, stretch: float = STRETCH) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float32)
 
 
-def _fixed(values: np.ndarray, name: str, x: _Tensor) -> _Tensor:
+def fixed(values: np.ndarray, name: str, x: _Tensor) -> _Tensor:
     """A linear layer (C, N) that is not trained, on the last axis of x."""
     layer = keras.layers.Dense(values.shape[1], use_bias=False, trainable=False, name=name, dtype="float32")
     y = layer(x)
@@ -126,21 +131,13 @@ def decoder(maps: Mapping[str, _Tensor], points: int, width: float = 1.0, prefix
     return keras.layers.Conv2D(points, 1, name=f"{prefix}_heatmaps", dtype="float32")(x)
 
 
-def own_maps_head(maps: _Tensor, points: int) -> _Tensor:
-    """Landmarks (B, K, 2) from the maps (B, h, w, C) of a network that needs no decoder (`unets`).
-
-    A 3 × 3 convolution: a pointwise one of 35 maps could not make 68 independent ones.
-    """
-    return soft_argmax(keras.layers.Conv2D(points, 3, padding="same", name="decoder_heatmaps", dtype="float32")(maps))
-
-
 def soft_argmax(heatmaps: _Tensor, prefix: str = "", name: str = "landmarks") -> _Tensor:
     """Landmarks (B, K, 2) from heatmaps (B, h, w, K): softmax over the cells, expectation of their places."""
     _, height, width, points = heatmaps.shape
     x = keras.layers.Reshape((height * width, points), name=f"{prefix}cells", dtype="float32")(heatmaps)
     x = keras.layers.Permute((2, 1), name=f"{prefix}maps", dtype="float32")(x)
     x = keras.layers.Softmax(axis=-1, name=f"{prefix}probabilities", dtype="float32")(x)
-    return _fixed(grid(height, width), name, x)
+    return fixed(grid(height, width), name, x)
 
 
 def heatmap_head(maps: Mapping[str, _Tensor], points: int, width: float) -> _Tensor:
@@ -148,16 +145,35 @@ def heatmap_head(maps: Mapping[str, _Tensor], points: int, width: float) -> _Ten
     return soft_argmax(decoder(maps, points, width))
 
 
-def spread(model: keras.Model) -> _Tensor:
-    """The root of the mean squared distance of a heatmap's mass to its expectation, (B, K), in crop sides.
+def _second_moment(model: keras.Model) -> _Tensor:
+    """E (x² + y²) over the cells of heatmaps, (B, K, 1)."""
+    _, height, width, _ = model.get_layer("decoder_heatmaps").output.shape
+    squares = np.square(grid(height, width)).sum(axis=1, keepdims=True)
+    return fixed(squares, "second_moment", model.get_layer("probabilities").output)
 
-    An output of a model with a heatmap head, computed beside its landmarks from the same probabilities; the
+
+@register_built_in("heatmap", second_moment=_second_moment)
+def _heatmap(inputs: HeadInputs) -> dict[str, _Tensor]:
+    """Landmarks (B, K, 2) and the heatmaps (B, h, w, K) before their softmax."""
+    points = inputs.shape[0]
+    if inputs.own_maps:
+        # 3 × 3: a pointwise convolution of 35 maps could not make 68 independent ones
+        layer = keras.layers.Conv2D(points, 3, padding="same", name="decoder_heatmaps", dtype="float32")
+        heatmaps = layer(inputs.features)
+    else:
+        heatmaps = decoder(inputs.maps, points, inputs.width)
+    return {"landmarks": soft_argmax(heatmaps), "heatmaps": heatmaps}
+
+
+def spread(model: keras.Model, head: str = "heatmap") -> _Tensor:
+    """The root of the mean squared distance of a landmark's mass to its expectation, (B, K), in crop sides.
+
+    An output of a model whose head has distributions, computed beside its landmarks from the same probabilities; the
     second moment is taken about the crop's centre, which float32 holds to 1e-4 of the crop.
     """
-    probabilities = model.get_layer("probabilities").output
-    _, height, width, _ = model.get_layer("decoder_heatmaps").output.shape
-    places = grid(height, width)
-    second = _fixed(np.square(places).sum(axis=1, keepdims=True), "second_moment", probabilities)
+    second_moment = HEADS[head].second_moment
+    assert second_moment is not None
+    second = second_moment(model)
     second = keras.layers.Reshape((second.shape[1],), name="moment", dtype="float32")(second)
     landmarks = model.get_layer("landmarks").output
     return Spread(name="spread", dtype="float32")([second, landmarks])

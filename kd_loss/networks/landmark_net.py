@@ -9,27 +9,36 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
+from kd_loss.networks import pixel_in_pixel, simcc  # noqa: F401 (the heads `pip` and `simcc`)
 from kd_loss.networks.backbones import arch_name, build_backbone, get_architecture
 from kd_loss.networks.card import Card
-from kd_loss.networks.heads import heatmap_head, own_maps_head, pooled_head, spread
+from kd_loss.networks.check_head import check_head
+from kd_loss.networks.head_registry import HEADS, HeadInputs, build_head, register_head
+from kd_loss.networks.heads import spread
 from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
 from kd_loss.networks.kerashub import PREFIX, import_kerashub
 from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
 from kd_loss.networks.stages import FEATURE_MAPS, cut_backbone, operation
 from kd_loss.networks.unets import ANTI_ALIAS
-from kd_loss.system.errors import UserError, first_line
+from kd_loss.system.errors import UserError, choose, first_line
 from kd_loss.system.files import atomic_file, check_room
 from kd_loss.system.hdf5 import trust
 
 #: of every batch normalisation; its averages are made anew before they are used (`training.statistics`)
 MOMENTUM = 0.9
-#: the taps that a network can have; `spread` and, of a heatmap head, `embedding` are made when they are asked for
-TAPS = ("landmarks", "embedding", "heatmaps", "spread", *FEATURE_MAPS)
+#: the taps of the package's own networks; `spread` and, unless the head is pooled, `embedding` are made when they are
+#: asked for; a head of somebody's own may have others
+TAPS = (
+    *("landmarks", "embedding", "heatmaps", "bins_x", "bins_y", "scores", "offsets_x", "offsets_y", "spread"),
+    *FEATURE_MAPS,
+)
+__all__ = ["HEADS", "LandmarkNet", "build_network", "load_network", "register_head", "save_network", "take_weights"]
 
 
 @dataclass(frozen=True)
@@ -70,11 +79,18 @@ class LandmarkNet:
         kernel, bias = self.model.get_layer("head").get_weights()
         return kernel, bias
 
+    @property
+    def has_spread(self) -> bool:
+        """Whether its head has a distribution for each landmark, whose width `spread` is."""
+        head = HEADS.get(self.card.head)
+        return head is not None and head.second_moment is not None
+
     def export_model(self) -> keras.Model:
-        """What exports hold: landmarks (B, K, 2) and, where the head has heatmaps, their spread (B, K)."""
-        if self.card.head != "heatmap":
+        """What exports hold: landmarks (B, K, 2) and, where the head has distributions, their spread (B, K)."""
+        if not self.has_spread:
             return self.model
-        return keras.Model(self.model.input, [self.model.output, spread(self.model)], name="landmark_net")
+        wide = spread(self.model, self.card.head)
+        return keras.Model(self.model.input, [self.model.output, wide], name="landmark_net")
 
     def tap_model(self, names: Iterable[str] = ("landmarks",)) -> keras.Model:
         """A model on the same weights whose output is a dictionary of the named taps."""
@@ -85,8 +101,8 @@ class LandmarkNet:
                     f"the network {self.card.arch} with its {self.card.head} head has no tap '{name}'; it has: "
                     f"{', '.join(self.card.taps)}"
                 )
-            if name == "spread":
-                outputs[name] = spread(self.model)
+            if name == "spread" and self.has_spread:
+                outputs[name] = spread(self.model, self.card.head)
                 continue
             output = operation(self.model, self.card.taps[name]).output
             if name == "embedding" and len(output.shape) == 4:  # what a pooled head would see
@@ -112,38 +128,62 @@ def build_network(
         mean_shape: (N, C), the mean target, from which a pooled head starts, see `heads.pooled_head`.
         seed: of the initial weights and of dropout.
     """
+    card = replace(card, head=choose(card.head, HEADS, "head", "; one of your own is known by --plugin FILE"))
     keras.utils.set_random_seed(seed)
     inputs = keras.Input((card.size, card.size, 3), name="image")
     card = replace(card, arch=arch_name(card.arch))
     architecture = get_architecture(card.arch)
     backbone = build_backbone(card.arch, inputs, card.alpha, pretrained)
     scheme = card.scheme()
-    if card.head == "heatmap" and scheme.shape[1] != 2:
-        raise UserError(f"heatmaps are of points in a plane; for a {scheme.noun} give --head pooled")
+    head = HEADS[card.head]
+    if head.points_only and scheme.shape[1] != 2:
+        what = "heatmaps are" if card.head == "heatmap" else f"a {card.head} head is"
+        raise UserError(f"{what} of points in a plane; for a {scheme.noun} give --head pooled")
     own_maps = architecture.own_maps
     if own_maps and card.head != "heatmap":
         raise UserError(f"{card.arch} makes maps, which a {card.head} head would throw away; give --head heatmap")
+    # from stride 4 upwards: finer heatmaps cost more than they give
     end, maps = cut_backbone(backbone, "P5" if own_maps else card.cut)
-    if card.head == "pooled":
-        rate = architecture.dropout if dropout is None else dropout
-        outputs = pooled_head(end.output, scheme.shape, rate, seed, mean_shape)
-        taps = {"landmarks": "landmarks", "embedding": "embedding"}
-    else:
-        # from stride 4 upwards: finer heatmaps cost more than they give
-        if own_maps:
-            card = replace(card, cut="P5")
-            outputs = own_maps_head(end.output, scheme.shape[0])
-        else:
-            outputs = heatmap_head({name: layer.output for name, layer in maps.items()}, scheme.shape[0], card.alpha)
-        taps = {
-            **{"landmarks": "landmarks", "embedding": end.name},
-            **{"heatmaps": "decoder_heatmaps", "spread": "probabilities"},
-        }
-    model = keras.Model(inputs, outputs, name="landmark_net")
+    if own_maps:
+        card = replace(card, cut="P5")
+    given = HeadInputs(
+        features=end.output,
+        maps={name: layer.output for name, layer in maps.items()},
+        shape=scheme.shape,
+        size=card.size,
+        width=card.alpha,
+        dropout=architecture.dropout if dropout is None else dropout,
+        seed=seed,
+        mean_shape=mean_shape,
+        own_maps=own_maps,
+    )
+    outputs = build_head(card.head, given)
+    model = keras.Model(inputs, outputs["landmarks"], name="landmark_net")
+    if end not in model.layers:
+        raise UserError(
+            f"the head {card.head} leaves the end of the backbone out: make it of inputs.features; --cut P3 or P4 "
+            "and register_head(…, cut=…) say where that ends"
+        )
+    taps = {"landmarks": "landmarks", "embedding": end.name, **_layers_of(card.head, model, outputs)}
+    if head.second_moment is not None:
+        taps["spread"] = "probabilities"
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = MOMENTUM
+    if head.own:
+        check_head(card.head, model, end.name)
     return LandmarkNet(model, replace(card, taps={**taps, **{name: layer.name for name, layer in maps.items()}}))
+
+
+def _layers_of(head: str, model: keras.Model, outputs: dict[str, Any]) -> dict[str, str]:
+    """Tap -> the name of the layer that makes it."""
+    layers = {}
+    for tap, tensor in outputs.items():
+        name = next((layer.name for layer in model.layers if layer.output is tensor), None)
+        if name is None:
+            raise UserError(f"the head {head} makes '{tap}' aside: what is no step to the landmarks is not kept")
+        layers[tap] = name
+    return layers
 
 
 def take_weights(target: LandmarkNet, source: LandmarkNet) -> str:
@@ -160,8 +200,8 @@ def take_weights(target: LandmarkNet, source: LandmarkNet) -> str:
         mine = own.get(layer.name)
         if not layer.weights or mine is None or isinstance(layer, keras.layers.Normalization):
             continue  # the scaling of the pixels follows below
-        if layer.name == ANTI_ALIAS:
-            continue  # follows from the size
+        if layer.name == ANTI_ALIAS or not mine.trainable_weights:
+            continue  # follows from the size or from the head, as the places of its cells do
         if [tuple(w.shape) for w in layer.weights] == [tuple(w.shape) for w in mine.weights]:
             mine.set_weights(layer.get_weights())
             taken.append(layer.name)
@@ -182,8 +222,8 @@ def take_weights(target: LandmarkNet, source: LandmarkNet) -> str:
 
 def _backbone_layers(network: LandmarkNet) -> list[str]:
     """The names of the layers below the head."""
-    head = {"embedding", "dropout", "head", "landmarks"}
-    return [la.name for la in network.model.layers if la.weights and la.name not in head and "decoder" not in la.name]
+    end = network.model.get_layer(network.card.taps["embedding"]).output
+    return [layer.name for layer in keras.Model(network.model.input, end).layers if layer.weights]
 
 
 def _summary(names: list[str]) -> str:
@@ -234,7 +274,7 @@ def load_plain_model(path: Path, card: Card | None = None) -> keras.Model:
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
     check_model_file(path)
-    if card.arch.lower().startswith(PREFIX):
+    if card and card.arch.lower().startswith(PREFIX):
         with contextlib.suppress(UserError):  # most of its networks need nothing of it
             import_kerashub()
     try:

@@ -46,7 +46,7 @@ class CropNetwork:
     @classmethod
     def of(cls, network: LandmarkNet) -> CropNetwork:
         """A Keras network that is in memory."""
-        model, several = network.export_model(), network.card.head == "heatmap"
+        model, several = network.export_model(), network.has_spread
 
         def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
             answer = model.predict_on_batch(crops)

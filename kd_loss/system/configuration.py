@@ -36,7 +36,7 @@ _OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
 def option(
     default: Any, help: str, *, positional: bool = False, flag: str = "", also: str = "", choices: Sequence[str] = (),
     within: tuple[float, float] | None = None, above: float | None = None, below: float | None = None,
-    group: str = "", last: bool = False,
+    group: str = "", last: bool = False, more: bool = False,
 ) -> Any:  # fmt: skip
     """A field of an options class.
 
@@ -49,11 +49,13 @@ def option(
         above, below: numbers that it may not reach.
         group: heading in `--help` of this option and of those after it.
         last: whether it comes after all others, under no heading.
+        more: whether there may be further choices, which a plug-in adds and the command checks.
     """
     metadata = {
         **{"help": help, "positional": positional, "flag": flag, "also": also},
         **{"choices": tuple(choices), "within": within, "above": above, "below": below, "group": group},
         "last": last,
+        "more": more,
     }
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
@@ -248,7 +250,8 @@ def _declared_values(options: Options) -> dict[str, Any]:
         if choices and isinstance(value, list):
             changed[field.name] = list(dict.fromkeys(choose(each, choices, words) for each in value))
         elif choices and value:
-            changed[field.name] = choose(value, choices, words)
+            known = [value, *choices] if field.metadata["more"] else choices
+            changed[field.name] = choose(value, known, words)
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int | float) and not isinstance(number, bool):
                 _check_number(number, field)

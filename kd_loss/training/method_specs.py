@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib.util
 import re
-import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from kd_loss.distillation import METHODS, MethodUse, get_method
+from kd_loss.distillation.plugins import OF_YOUR_OWN, load_plugins
 from kd_loss.system.configuration import weighted
 from kd_loss.system.errors import UserError, choose
 from kd_loss.training.options import StudentOptions
-
-OF_YOUR_OWN = "; one of your own is known by --plugin FILE"
 
 
 class MethodSpec(NamedTuple):
@@ -70,39 +66,6 @@ def split_methods(text: str) -> list[str]:
 def name_of(methods: Sequence[str]) -> str:
     """What a run of these methods is called."""
     return "+".join(read_method(text).name for text in methods)
-
-
-def load_plugins(files: Iterable[str]) -> None:
-    """Import Python files that register methods or architectures; what was imported before is not imported again."""
-    if not (files := list(files)):
-        return  # without Keras, where nothing needs it
-    from kd_loss.networks import ARCHITECTURES
-
-    for text in files:
-        path = Path(text).resolve()
-        name = f"kd_loss_plugin_{path.stem}"
-        if name in sys.modules and getattr(sys.modules[name], "__file__", None) == str(path):
-            continue
-        spec = importlib.util.spec_from_file_location(name, path) if path.is_file() else None
-        if spec is None or spec.loader is None:
-            raise UserError(f"--plugin {text}: no such Python file")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        known = {**METHODS}, {**ARCHITECTURES}
-        try:
-            spec.loader.exec_module(module)
-        except BaseException as error:
-            del sys.modules[name]
-            if isinstance(error, UserError | KeyboardInterrupt):
-                raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-            raise UserError(f"--plugin {text} does not import: {type(error).__name__}: {reason}") from None
-        if known == (METHODS, ARCHITECTURES):
-            del sys.modules[name]
-            raise UserError(
-                f'--plugin {text} registers no method: is there a class with @register("name"), '
-                'or a function with @register_architecture("name")?'
-            )
 
 
 def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> list[MethodUse]:

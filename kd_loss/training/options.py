@@ -12,7 +12,8 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 
-HEADS = ("heatmap", "pooled")
+#: the heads of this package, for help that does not wait for Keras; `networks.HEADS` are all there are
+HEADS = ("heatmap", "pooled", "simcc", "pip")
 CUTS = ("P3", "P4", "P5")
 #: the methods of this package, for help that does not wait for Keras; `distillation.METHODS` are all there are
 METHOD_NAMES = (
@@ -49,14 +50,16 @@ class TrainingOptions(DatasetOptions):
     )
     head: str = option(
         "",
-        "heatmap: a map per landmark and a soft-argmax; pooled: as in the paper; heatmap for landmarks and pooled "
-        "for poses if left out",
+        "heatmap: a map per landmark and a soft-argmax; pooled: as in the paper; simcc: coordinates as classes; pip: "
+        "offsets in a coarse grid; or one of --plugin; heatmap for landmarks and pooled for poses if left out",
         choices=HEADS,
+        more=True,
     )
     output_stride: str = option(
-        "", "where the backbone ends: P3, P4 or P5 (8, 16 or 32 times smaller than the input; the whole); P4 for "
-        "heatmaps if left out", choices=CUTS, also="--cut",
+        "", "where the backbone ends: P3, P4 or P5 (8, 16 or 32 times smaller than the input; the whole); P5 for a "
+        "pooled head and P4 for others if left out", choices=CUTS, also="--cut",
     )  # fmt: skip
+    plugin: list[str] = option([], "Python files with methods, heads and architectures of your own")
     alpha: float = option(1.0, "width multiplier, for architectures that have one", within=(0.1, 2))
     dropout: float | None = option(
         None, "before the head; 0.5 for EfficientNet and 0 for MobileNetV2 if left out", within=(0, 1), below=1
@@ -119,7 +122,6 @@ class TeacherOptions(TrainingOptions):
         choices=("tough", "tolerant", "both"), group="teachers",
     )  # fmt: skip
     arch: str = option("efficientNet", f"backbone; efficientNet is B3; also {ARCHITECTURES}", group="network")
-    plugin: list[str] = option([], "Python files with architectures of your own")
     loss: str = option("l1", "mse is that of the reference code", choices=("l1", "mse"), group="training")
 
 
@@ -128,9 +130,8 @@ class DistillationOptions(TrainingOptions):
     """What students and comparisons of students have in common."""
 
     arch: str = option("mobileNetV2", f"backbone of the student; also {ARCHITECTURES}", group="network")
-    plugin: list[str] = option([], "Python files with methods and architectures of your own", group="methods")
     method_arg: list[str] = option(
-        [], "parameters of the methods, e.g. kd_loss.variant=code srrl.beta=0.5", also="--set"
+        [], "parameters of the methods, e.g. kd_loss.variant=code srrl.beta=0.5", also="--set", group="methods"
     )
     tough: str = option("", "weights of the tough teacher; found by itself if left out", group="teachers")
     tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")

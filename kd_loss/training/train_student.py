@@ -12,15 +12,16 @@ import numpy as np
 
 from kd_loss.datasets.prepared import PreparedDataset, open_dataset
 from kd_loss.distillation import MethodUse
-from kd_loss.networks import load_network
+from kd_loss.distillation.plugins import OF_YOUR_OWN, load_plugins
+from kd_loss.networks import HEADS, load_network
+from kd_loss.networks.architecture_registry import check_registered
 from kd_loss.networks.backbones import arch_name
 from kd_loss.networks.landmark_net import TAPS
-from kd_loss.networks.registered import check_registered
 from kd_loss.runs.folder import has_run
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import atomic_file
 from kd_loss.training.faces import Unlabelled, augmentation_of
-from kd_loss.training.method_specs import load_plugins, name_of, parse_methods, parse_stages, stage_name, with_teachers
+from kd_loss.training.method_specs import name_of, parse_methods, parse_stages, stage_name, with_teachers
 from kd_loss.training.options import StudentOptions, checked
 from kd_loss.training.processes import join
 from kd_loss.training.teachers.choose import LIVE, RECORDED, Recorder, choose_mode, with_errors
@@ -77,10 +78,11 @@ def plan_student(options: StudentOptions, dataset: PreparedDataset | None = None
     options = checked(options)
     load_plugins(options.plugin)
     arch_name(options.arch)
+    own_head = bool(options.head) and HEADS[choose(options.head, HEADS, "head", OF_YOUR_OWN)].own
     methods = with_teachers(parse_methods(options.method, options.method_arg), named_teachers(options))
     wanted = [options.freeze, *(tap for use in methods for tap in (*use.method.student_taps, *use.method.teacher_taps))]
     for tap in wanted:
-        if tap and tap not in TAPS:
+        if tap and tap not in TAPS and not own_head:
             raise UserError(f"there is no tap '{tap}'; taps are: {', '.join(TAPS)}")
     dataset = dataset or open_dataset(options.dataset, options.data)
     options = dataclasses.replace(options, dataset=dataset.folder.name)

@@ -10,10 +10,12 @@ import keras
 
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.distillation import MethodUse, get_method
+from kd_loss.distillation.plugins import OF_YOUR_OWN, load_plugins
+from kd_loss.networks import HEADS
+from kd_loss.networks.architecture_registry import check_registered
 from kd_loss.networks.backbones import arch_name
-from kd_loss.networks.registered import check_registered
 from kd_loss.runs.folder import has_run
-from kd_loss.training.method_specs import load_plugins
+from kd_loss.system.errors import choose
 from kd_loss.training.options import TeacherOptions, checked
 from kd_loss.training.processes import join
 from kd_loss.training.trainer import Tell, Training
@@ -31,6 +33,8 @@ def train_teachers(
     options = checked(options)
     load_plugins(options.plugin)
     arch_name(options.arch)
+    if options.head:
+        choose(options.head, HEADS, "head", OF_YOUR_OWN)
     methods = [MethodUse(get_method("none", {"loss": options.loss}))]
     dataset = open_dataset(options.dataset, options.data)
     processes = join(options)

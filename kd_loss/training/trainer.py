@@ -14,8 +14,9 @@ import keras
 
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.distillation import MethodUse
+from kd_loss.distillation.plugins import OF_YOUR_OWN
 from kd_loss.evaluation.prediction import spread_correlation
-from kd_loss.networks import Card, LandmarkNet, build_network, load_network, save_network
+from kd_loss.networks import HEADS, Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.backbones import arch_name
 from kd_loss.networks.card import SPREAD_CORRELATION
 from kd_loss.networks.cost import multiply_adds
@@ -24,7 +25,7 @@ from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runs.folder import data_record, open_run, readable, start_record
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.system.configuration import to_plain
-from kd_loss.system.errors import disk_error
+from kd_loss.system.errors import choose, disk_error
 from kd_loss.system.files import write_json
 from kd_loss.system.versions import __version__, package_versions
 from kd_loss.training.callbacks import (
@@ -119,6 +120,7 @@ class Training:
     def card(self, faces: TrainingFaces) -> Card:
         """What the network will be and how it came about."""
         options = self.options
+        head = choose(options.head, HEADS, "head", OF_YOUR_OWN)
         return Card(
             arch=arch_name(options.arch),
             alpha=options.alpha,
@@ -127,8 +129,8 @@ class Training:
             outputs=self.dataset.spec.outputs,
             size=faces.size,
             role=self.role,
-            head=options.head,
-            cut=options.output_stride or ("P5" if options.head == "pooled" else "P4"),
+            head=head,
+            cut=options.output_stride or HEADS[head].cut,
             margin=self.dataset.manifest["crop"]["margin"],
             calibration=self.dataset.manifest.get("calibration", {}),
             training={
@@ -180,15 +182,18 @@ class Training:
         return distiller
 
     def _judge_spread(self, weights: Path, faces: TrainingFaces, note: Tell) -> None:
-        """Write into the best network's card whether the spread of its heatmaps tells its errors, where it has any."""
-        if self.options.head != "heatmap" or faces.validation is None:
+        """Write into the best network's card whether its spread tells its errors, where it has any."""
+        if faces.validation is None:
             return
         best = load_network(weights)
+        if not best.has_spread:
+            return
         correlation = spread_correlation(CropNetwork.of(best), faces.validation)
         card = dataclasses.replace(best.card, metrics={**best.card.metrics, SPREAD_CORRELATION: correlation})
         card.write(weights)
+        what = "heatmaps" if card.head == "heatmap" else "landmarks"
         note(
-            f"spread of the heatmaps and error: rank correlation {correlation:.2f} on the faces held out; predict "
+            f"spread of the {what} and error: rank correlation {correlation:.2f} on the faces held out; predict "
             f"{'tells' if card.confident else 'does not tell'} a confidence"
         )
 

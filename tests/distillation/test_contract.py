@@ -175,7 +175,7 @@ def test_saving_and_loading_the_configuration(case):
     kind = type(case[0])
     other = {float: 0.625, bool: True, str: None}
     changed = {"variant": "code", "loss": "L2" if case[0].name_on_command_line == "keypoints" else "mse", "tap": "P3"}
-    changed["percentile"] = 75.0
+    changed |= {"percentile": 75.0, "of": "scores"}
     parameters = {key: changed.get(key, other[of]) for key, (of, _) in parameters_of(kind).items()}
     method = kind(**parameters)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(method))

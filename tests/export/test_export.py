@@ -19,10 +19,12 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.ownership import RECORD, claim
 
 
-def make(arch, alpha, data_folder, synthetic, folder):
+def make(arch, alpha, data_folder, synthetic, folder, head="pooled"):
     """A network of random weights for 48-px crops of the drawn faces, whose predictions vary."""
     mean = synthetic.split("train").landmarks.mean(axis=0)
-    network = build_network(Card(arch, alpha, "synthetic", W300.to_dict(), 48, "student", 0.15), mean_shape=mean)
+    cut = "P5" if head == "pooled" else "P4"
+    card = Card(arch, alpha, "synthetic", W300.to_dict(), 48, "student", 0.15, head, cut)
+    network = build_network(card, mean_shape=mean)
     network.model.compile("sgd", "mse")
     split = synthetic.split("train")
     images = np.stack([split.crop(i) for i in range(32)])
@@ -67,6 +69,23 @@ def test_the_students_backbone_agrees_too(data_folder, synthetic, tmp_path):
     for (kind, precision), row in rows.items():
         assert row["max"] < {"fp32": 1e-3, "fp16": 0.1, "int8": 5}[precision], (kind, row)
         assert row["nme"] == pytest.approx(rows["keras", "fp32"]["nme"], rel={"int8": 0.1}.get(precision, 1e-3))
+
+
+@pytest.mark.parametrize("head", ["simcc", "pip"])
+def test_heads_of_coordinates_agree_too(data_folder, synthetic, tmp_path, head):
+    """Landmarks and spread; an int8 file takes and gives real numbers, its softmax and sums are no integers."""
+    options = make("tiny", 1.0, data_folder, synthetic, tmp_path, head)
+    every = dataclasses.replace(options, format=["litert", "onnx"], precision=["fp32", "fp16", "int8"], tolerance=3.0)
+    rows = {(row["format"], row["precision"]): row for row in run_export(every)}
+    assert len(rows) == 7
+    for (kind, precision), row in rows.items():
+        assert row["max"] < {"fp32": 1e-3, "fp16": 0.1, "int8": 5}[precision], (kind, row)
+    crops = np.stack([synthetic.split("test").crop(i) for i in range(4)])
+    landmarks, wide = open_network(tmp_path / "best.h5").ask(crops)
+    for name, limit in (("fp32.tflite", 1e-4), ("fp32.onnx", 1e-4), ("int8.tflite", 0.05), ("int8.onnx", 0.05)):
+        other = [open_network(read_folder(options) / f"best-{name}").ask(crop[None]) for crop in crops]
+        np.testing.assert_allclose(np.concatenate([answer for answer, _ in other]), landmarks, atol=limit)
+        np.testing.assert_allclose(np.concatenate([spread for _, spread in other]), wide, atol=limit)
 
 
 def read_folder(options):

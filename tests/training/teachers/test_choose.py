@@ -1,4 +1,4 @@
-"""Teachers that are asked once, live, several as one, or of another scheme."""
+"""Teachers that are recorded, live, several as one, or of another scheme."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Teachers that are asked once: the record on disk, and trainings with it."""
+"""Recorded teachers: the record on disk, and trainings with it."""
 
 from concurrent.futures import ThreadPoolExecutor
 

@@ -9,7 +9,7 @@ import pytest
 
 import kd_loss
 from kd_loss.networks import ARCHITECTURES, Card, build_network, load_network, save_network
-from kd_loss.networks.registered import check_architecture
+from kd_loss.networks.architecture_registry import check_architecture
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
 from kd_loss.training.method_specs import load_plugins

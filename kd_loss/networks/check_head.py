@@ -1,0 +1,88 @@
+"""A head of the user's own on one picture, before a training begins: finite, a gradient, a file that loads."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from kd_loss.system.errors import UserError
+
+
+def check_head(name: str, model: keras.Model, embedding: str) -> None:
+    """Try a network with a head of the user's own; its weights are afterwards what they were.
+
+    Args:
+        name: of the head.
+        model: the network, (B, S, S, 3) to (B, N, C).
+        embedding: name of the layer in which the backbone ends.
+
+    Raises:
+        UserError: landmarks that are not finite, a backbone or a head that learns nothing, or a file that does not
+            load in Keras.
+    """
+    picture = np.random.default_rng(0).integers(0, 256, (1, *model.input_shape[1:])).astype(np.float32)
+    answer = keras.ops.convert_to_numpy(model(picture, training=False))
+    if not np.isfinite(answer).all():
+        raise UserError(f"the head {name} answers with numbers that are not finite about one picture")
+    trunk = {id(v) for v in keras.Model(model.input, model.get_layer(embedding).output).trainable_variables}
+    changed, finite = _trained(model, picture, answer + 1)
+    if not finite:
+        raise UserError(f"the head {name} has a gradient that is not finite")
+    for part, variables in (
+        ("the backbone", [i for i, v in enumerate(model.trainable_variables) if id(v) in trunk]),
+        ("the head's weights", [i for i, v in enumerate(model.trainable_variables) if id(v) not in trunk]),
+    ):
+        if variables and not any(changed[i] for i in variables):
+            raise UserError(f"the head {name} lets no gradient through to {part}: an argmax, a rounding, a constant?")
+    _check_file(name, model, picture, answer)
+
+
+def _trained(model: keras.Model, picture: np.ndarray, target: np.ndarray) -> tuple[list[bool], bool]:
+    """Which trainable variables two steps of training change, and whether all stay finite; then all is put back."""
+    before = [keras.ops.convert_to_numpy(v).copy() for v in model.variables]
+    try:
+        trial = keras.Model(model.input, model.output)
+        trial.compile(keras.optimizers.SGD(0.1), loss="mae", jit_compile=False)
+        start = [keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
+        for _ in range(2):  # a layer that starts at zero lets a gradient through from the second on
+            trial.train_on_batch(picture, target)
+        after = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
+    finally:
+        for variable, value in zip(model.variables, before, strict=True):
+            variable.assign(value)
+    changed = [not np.array_equal(a, b) for a, b in zip(start, after, strict=True)]
+    return changed, all(np.isfinite(value).all() for value in after)
+
+
+def _check_file(name: str, model: keras.Model, picture: np.ndarray, answer: np.ndarray) -> None:
+    """A layer of one's own, or a Lambda, makes a file that nothing but the plug-in could read."""
+    import absl.logging
+
+    from kd_loss.networks.model_file import check_model_file
+
+    foreign = [type(la).__name__ for la in model.layers if not type(la).__module__.startswith("keras.")]
+    if foreign:
+        raise UserError(
+            f"the head {name} has a layer that is not Keras's own ({foreign[0]}): its file would load nowhere else; "
+            "make it of Keras's layers and operations"
+        )
+    level = absl.logging.get_verbosity()
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Keras calls .h5 a legacy format at every saving
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "head.h5"
+            try:
+                model.save(path, include_optimizer=False)
+                check_model_file(path)
+                again = keras.models.load_model(path, compile=False, safe_mode=True)
+                same = np.allclose(keras.ops.convert_to_numpy(again(picture, training=False)), answer, atol=1e-4)
+            except Exception as error:
+                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160].replace(str(path), "it")
+                raise UserError(f"the head {name} makes a file that does not load again: {reason}") from None
+    finally:
+        absl.logging.set_verbosity(level)
+    if not same:
+        raise UserError(f"the head {name} answers otherwise once its file has been loaded: a state beside the weights?")
