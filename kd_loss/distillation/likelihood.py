@@ -18,9 +18,9 @@ from kd_loss.distillation.base import (
     Tensor,
     per_sample,
     register,
-    where_annotated,
 )
 from kd_loss.distillation.heatmap import log_probabilities, rendered
+from kd_loss.distillation.partial import where_annotated
 
 
 def likelihood(y_true: Tensor, heatmaps: Tensor, sigma: float = 0.015, annotated: Tensor | None = None) -> Tensor:

@@ -37,6 +37,15 @@ def choose(value: str, choices: Iterable[str], what: str, more: str = "") -> str
     raise UserError(f"unknown {what} '{value}': {hint}valid: {', '.join(names)}{more}")
 
 
+def reason(error: BaseException, most: int = 160) -> str:
+    """The first line of what an exception of somebody else's code says; its kind where it says nothing, or cannot."""
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)[:most]
+
+
 def line_in(file: str, error: BaseException) -> int | None:
     """The line of somebody's own Python file in which an exception came up; None where it was not in there."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from kd_loss.distillation import METHODS, MethodUse, get_method
 from kd_loss.system.configuration import weighted
-from kd_loss.system.errors import UserError, choose
+from kd_loss.system.errors import UserError, choose, reason
 from kd_loss.training.options import StudentOptions
 
 OF_YOUR_OWN = "; one of your own is known by --plugin FILE"
@@ -91,8 +91,7 @@ def load_plugins(files: Iterable[str]) -> None:
             del sys.modules[name]
             if isinstance(error, UserError | KeyboardInterrupt):
                 raise
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-            raise UserError(f"--plugin {text} does not import: {type(error).__name__}: {reason}") from None
+            raise UserError(f"--plugin {text} does not import: {type(error).__name__}: {reason(error)}") from None
         if known == METHODS:
             del sys.modules[name]
             raise UserError(f'--plugin {text} registers no method: is there a class with @register("name")?')

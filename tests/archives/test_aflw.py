@@ -9,7 +9,7 @@ from kd_loss.archives.cfp import read_cfp
 from kd_loss.archives.merge import add_faces
 from kd_loss.archives.registry import ArchiveRequest, read_archive
 from kd_loss.archives.sample import Archive
-from kd_loss.schemes.benchmarks import AFLW21, CFP30, CFP30, W300
+from kd_loss.schemes.benchmarks import AFLW21, CFP30, W300
 from kd_loss.schemes.mirror import propose_mirror
 from kd_loss.system.errors import UserError
 
