@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import keras
 
     from kd_loss.inference.result import FaceLandmarks
+    from kd_loss.system.files import Json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,7 +89,7 @@ def _run(command: str, first: tuple[Any, ...], keywords: dict[str, Any], **more:
 
 
 @_documented("prepare")
-def prepare(*options: Any, **keywords: Any) -> dict[str, Any]:
+def prepare(*options: Any, **keywords: Any) -> Json:
     """Crop, resize and normalise an archive of annotated faces into `data/<dataset>/`; returns its manifest."""
     return _run("prepare", options, keywords)
 
@@ -136,7 +137,7 @@ def distil_keypoints(*options: Any, **keywords: Any) -> Path:
 
 
 @_documented("test-keypoints")
-def test_keypoints(*weights: Any, **keywords: Any) -> list[dict[str, Any]]:
+def test_keypoints(*weights: Any, **keywords: Any) -> list[Json]:
     """Judge detectors by the landmarks that can be read from their keypoints; returns a row for each."""
     return _run("test-keypoints", weights, keywords)
 
@@ -154,7 +155,7 @@ def animate_keypoints(*weights: Any, **keywords: Any) -> Path:
 
 
 @_documented("test")
-def test(*options: Any, **keywords: Any) -> dict[str, Any]:
+def test(*options: Any, **keywords: Any) -> Json:
     """Test networks on a prepared dataset, write the report; returns what is in `metrics.json`."""
     return _run("test", options, keywords)
 
@@ -169,13 +170,13 @@ def predict(*sources: Any, **keywords: Any) -> list[FaceLandmarks]:
 
 
 @_documented("compare")
-def compare(*options: Any, **keywords: Any) -> dict[str, Any]:
+def compare(*options: Any, **keywords: Any) -> Json:
     """Train a student by each method on equal terms and test them; returns what is in `compare.json`."""
     return _run("compare", options, keywords)
 
 
 @_documented("export")
-def export_network(*weights: Any, **keywords: Any) -> list[dict[str, Any]]:
+def export_network(*weights: Any, **keywords: Any) -> list[Json]:
     """Export a student for other runtimes; returns a row for the network and one for each file, as in `export.json`."""
     return _run("export", weights, keywords)
 
@@ -187,7 +188,7 @@ def import_network(*old: Any, **keywords: Any) -> Path:
 
 
 @_documented("benchmark")
-def benchmark_networks(*weights: Any, **keywords: Any) -> dict[str, Any]:
+def benchmark_networks(*weights: Any, **keywords: Any) -> Json:
     """Measure time, memory and size of networks; returns what is in `benchmark.json`."""
     return _run("benchmark", weights, keywords)
 
@@ -199,6 +200,6 @@ def draw_loss(*options: Any, **keywords: Any) -> Path:
 
 
 @_documented("demo")
-def run_demo(*options: Any, **keywords: Any) -> dict[str, Any]:
+def run_demo(*options: Any, **keywords: Any) -> Json:
     """Do the whole job on drawn faces; returns the metrics of the test."""
     return _run("demo", options, keywords)

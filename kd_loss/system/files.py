@@ -15,10 +15,13 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.ownership import check_replaceable, record_folder
+
+#: an object of a JSON file: lists, objects, texts and numbers in one another, for which `Any` is meant
+Json: TypeAlias = dict[str, Any]
 
 
 def _named(error: OSError, temporary: Path, target: Path) -> UserError:
@@ -176,7 +179,7 @@ def write_json(path: Path, values: Any) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
+def read_json(path: Path, what: str) -> Json:
     """A JSON object from a file of at most 16 MiB; a `UserError` names what cannot be read and why."""
     try:
         status = path.stat()
