@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from kd_loss.schemes.drawing import draw_landmarks, draw_pose
 from kd_loss.schemes.head_pose import HeadPose, head_pose
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
+from kd_loss.system.files import Json
 
 
 def confidence_of(spread: np.ndarray, half: float) -> np.ndarray:
@@ -42,7 +42,7 @@ class Face:
         """The box `(x, y, width, height)` of the landmarks; widened by the margin it is a crop of training."""
         raise NotImplementedError
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain values."""
         raise NotImplementedError
 
@@ -109,7 +109,7 @@ class FaceLandmarks(Face):
         sure = [] if self.confidence is None else list(self.confidence)
         return [f"{v:.3f}" for v in [*self.landmarks.reshape(-1), *sure]]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain values: scheme, box, score, pose in degrees, landmarks rounded to a thousandth of a pixel."""
         pose = self.pose()
         return {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
 from kd_loss.detection.base import overlaps
-from kd_loss.inference.base import Detector, Predictor
+from kd_loss.inference.base import Detector, F, Predictor
 
 #: a detection that overlaps a face that is followed by more may be that face
 FOLLOWED = 0.3
@@ -25,7 +25,7 @@ class _Track:
     unseen: int = 0
 
 
-class FaceTracker:
+class FaceTracker(Generic[F]):
     """Finds the faces of a video's frames, numbers them and, if asked, smooths them.
 
     The detector looks at every `every`-th frame and whenever no face is followed. In between a face's crop is the
@@ -39,7 +39,7 @@ class FaceTracker:
 
     def __init__(
         self,
-        predictor: Predictor[Any],
+        predictor: Predictor[F],
         detector: Detector,
         *,
         refine: int = 1,
@@ -53,7 +53,7 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._frame = self._count = 0
 
-    def __call__(self, image: np.ndarray) -> list[Any]:
+    def __call__(self, image: np.ndarray) -> list[F]:
         """The faces of the next frame (H, W, 3) uint8 RGB, each with its number from 1."""
         self._follow(image)
         if self._frame % self.every == 0 or not self._tracks:
