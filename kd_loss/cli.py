@@ -195,7 +195,7 @@ def _options(cls: type, argv: Sequence[str], prog: str) -> Any:
     with old_names_shown():
         values = vars(parser.parse_args(argv))
         LOGGER.setLevel(values.pop("messages", logging.INFO))
-        options = build(cls, values)
+        options: Any = build(cls, values)
     log.debug("%s", options)
     return options
 

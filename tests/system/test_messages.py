@@ -19,6 +19,7 @@ class ExampleOptions(Options):
 
 
 def run_example(options):
+    assert isinstance(options, ExampleOptions)
     log.debug("details")
     log.info("half done: 50%")
     log.warning("odd")
@@ -32,6 +33,7 @@ def example(monkeypatch):
     monkeypatch.setitem(cli.COMMANDS, "example", command)
 
 
+@pytest.mark.usefixtures("example")
 @pytest.mark.parametrize(
     ("argv", "told"),
     [
@@ -40,14 +42,15 @@ def example(monkeypatch):
         (["--quiet", "example"], ["warning: odd"]),
     ],
 )
-def test_a_command_tells_on_standard_error_and_answers_on_standard_output(example, capsys, argv, told):
+def test_a_command_tells_on_standard_error_and_answers_on_standard_output(capsys, argv, told):
     cli.execute(argv, "kd-loss")
     found = capsys.readouterr()
     assert found.out == "answer\n"
     assert found.err.splitlines() == told
 
 
-def test_verbose_names_the_module(example, capsys):
+@pytest.mark.usefixtures("example")
+def test_verbose_names_the_module(capsys):
     cli.execute(["example", "--verbose"], "kd-loss")
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("kd_loss.cli: ExampleOptions(")
@@ -58,12 +61,14 @@ def test_verbose_names_the_module(example, capsys):
     ]
 
 
-def test_both_flags_are_refused(example):
+@pytest.mark.usefixtures("example")
+def test_both_flags_are_refused():
     with pytest.raises(UserError, match="--verbose: not allowed with argument --quiet"):
         cli.execute(["example", "--quiet", "--verbose"], "kd-loss")
 
 
-def test_help_has_both_flags(example, capsys):
+@pytest.mark.usefixtures("example")
+def test_help_has_both_flags(capsys):
     with pytest.raises(SystemExit):
         cli.execute(["example", "--help"], "kd-loss")
     assert {"--quiet", "--verbose"} <= set(capsys.readouterr().out.split())
