@@ -4,6 +4,7 @@ The names of `__all__` are imported when they are first asked for: `import kd_lo
 Keras. `docs/python.md` shows them at work.
 """
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))
 
 from kd_loss.system.versions import __version__ as __version__
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # messages are for who listens; commands show them
 
 #: name -> the module that has it, or that is it
 _EXPORTS = {

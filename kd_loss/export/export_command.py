@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -27,6 +28,7 @@ from kd_loss.system.files import atomic_file, atomic_folder, sha256, write_json
 from kd_loss.system.ownership import Claims, check_replaceable
 from kd_loss.system.terminal import quiet_stderr
 
+log = logging.getLogger(__name__)
 SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
 
 
@@ -76,7 +78,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
             continue
         for precision in precisions:
             if kind == "saved_model" and precision != "fp32":
-                print(f"saved_model is a float32 format; {precision} is left out")
+                log.warning(f"saved_model is a float32 format; {precision} is left out")
                 continue
             path = folder / _name(weights, kind, precision)
             start = time.perf_counter()
@@ -87,7 +89,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
             except _Refused as error:
                 refused.append(f"{path.name} ({error})")
                 continue
-            print(f"{path}: {time.perf_counter() - start:.0f} s")
+            log.info(f"{path}: {time.perf_counter() - start:.0f} s")
             rows.append(_row(path.name, kind, precision, path, predicted, reference, faces, network.card))
     _report(rows, faces, folder, network.card, claims)
     if refused:
@@ -127,7 +129,7 @@ def _check(predicted: np.ndarray, card: Card, reference: np.ndarray, limit: floa
 def _dataset(network: LandmarkNet, options: ExportOptions) -> PreparedDataset | None:
     name = options.dataset or network.card.dataset
     if not options.dataset and name not in prepared_names(options.data):
-        print(f"no prepared dataset {name} in {options.data}: compared on drawn faces, without NME")
+        log.info(f"no prepared dataset {name} in {options.data}: compared on drawn faces, without NME")
         return None
     return open_dataset(name, options.data)
 

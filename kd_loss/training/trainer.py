@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -48,7 +49,7 @@ from kd_loss.training.precise_batch_norm import TrueStatistics
 from kd_loss.training.processes import Processes
 from kd_loss.training.teachers.teacher import RecordedTeacher, Teacher
 
-Tell = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -77,7 +78,6 @@ class Training:
         record: what else decides the result, e.g. the teachers' files and checksums: kept with the run
             and in the card, and compared when the run is resumed.
         processes: those that train together.
-        tell: takes what there is to say, line by line.
     """
 
     options: StudentOptions | TeacherOptions
@@ -89,7 +89,6 @@ class Training:
     unlabelled: Unlabelled | None = None
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     processes: Processes = dataclasses.field(default_factory=Processes)
-    tell: Tell = print
 
     def __post_init__(self) -> None:
         self.options = with_head(self.options, self.dataset.spec)
@@ -159,7 +158,7 @@ class Training:
             seed=options.seed,
         )
         if options.init:
-            self._say(take_weights(network, load_start(Path(options.init))))
+            log.info(take_weights(network, load_start(Path(options.init))))
         freeze = getattr(options, "freeze", "")  # a student's: the tap up to which it stays as --init has it
         for layer in network.tap_model([freeze]).layers if freeze else ():
             layer.trainable = False
@@ -183,7 +182,7 @@ class Training:
         distiller.optimizer.build(distiller.trainable_variables)
         return distiller
 
-    def _judge_spread(self, weights: Path, faces: TrainingFaces, note: Tell) -> None:
+    def _judge_spread(self, weights: Path, faces: TrainingFaces, note: Callable[[str], None]) -> None:
         """Write into the best network's card whether its spread tells its errors, where it has any."""
         if faces.validation is None:
             return
@@ -198,10 +197,6 @@ class Training:
             f"spread of the {what} and error: rank correlation {correlation:.2f} on the faces held out; predict "
             f"{'tells' if card.confident else 'does not tell'} a confidence"
         )
-
-    def _say(self, line: str) -> None:
-        if not self.processes.index:
-            self.tell(line)
 
     def _open(self, card: Card, scratch: Path, held: ExitStack) -> tuple[Path, Path]:
         """The run's folder, held until the end, and where this process writes: only the first one writes the run."""
@@ -224,11 +219,11 @@ class Training:
 
         def note(line: str) -> None:
             try:
-                with (folder / "log.txt").open("a", encoding="utf-8") as log:
-                    log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+                with (folder / "log.txt").open("a", encoding="utf-8") as file:
+                    file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
             except OSError as error:
                 raise disk_error(error, folder) from None
-            self._say(line)
+            log.info(line)
 
         def save_best(logs: dict[str, float]) -> None:
             metrics = {f"validation_{scheme.metric}": logs[monitor]} if monitor in logs else {}
@@ -250,8 +245,10 @@ class Training:
         order = ["loss", *distiller.terms_in_order, scheme.metric]
         checkpoint.order = order
         if done < options.epochs and not stalled(checkpoint.history, options.patience, checkpoint.monitor):
-            verbose = 0 if self.processes.index else 1 if sys.stdout.isatty() else 2
-            with fused_batch_normalization(note):
+            verbose = 0 if not log.isEnabledFor(logging.INFO) else 1 if sys.stdout.isatty() else 2
+            with fused_batch_normalization() as replaced:
+                if replaced:
+                    note(replaced)
                 distiller.fit(
                     faces.loader,
                     validation_data=faces.validation,
