@@ -24,7 +24,7 @@ from kd_loss.runtimes.crop_network import CropNetwork, open_network
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, atomic_folder, sha256, write_json
-from kd_loss.system.ownership import check_replaceable, claim
+from kd_loss.system.ownership import Claims, check_replaceable
 from kd_loss.system.terminal import quiet_stderr
 
 SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
@@ -48,7 +48,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     calibration = calibration_crops(network.card, dataset, options.calibration) if dataset else None
     if "int8" in precisions:
         convert.required(calibration)
-    _check_targets(folder, weights, formats, precisions)  # from here on something is written
+    claims = _check_targets(folder, weights, formats, precisions)  # from here on something is written
     reference = _predict(CropNetwork.of(network), faces.crops)
     rows = [_row(weights.name, "keras", "fp32", weights, reference, reference, faces, network.card)]
     refused: list[str] = []
@@ -83,13 +83,13 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
             limit = options.tolerance or TOLERANCE[precision]
             check = partial(_check, card=network.card, reference=reference, limit=limit)
             try:
-                predicted = _write(network, kind, precision, path, calibration, faces, check)
+                predicted = _write(network, kind, precision, path, calibration, faces, check, claims)
             except _Refused as error:
                 refused.append(f"{path.name} ({error})")
                 continue
             print(f"{path}: {time.perf_counter() - start:.0f} s")
             rows.append(_row(path.name, kind, precision, path, predicted, reference, faces, network.card))
-    _report(rows, faces, folder, network.card)
+    _report(rows, faces, folder, network.card, claims)
     if refused:
         what = network.card.scheme().predicted
         raise UserError(f"refused and not written, {what} differ too much: {'; '.join(refused)}")
@@ -100,12 +100,12 @@ def _name(weights: Path, kind: str, precision: str) -> str:
     return f"{weights.stem}-web" if kind == "web" else f"{weights.stem}-{precision}{SUFFIX.get(kind, '')}"
 
 
-def _check_targets(folder: Path, weights: Path, formats: list[str], precisions: list[str]) -> None:
+def _check_targets(folder: Path, weights: Path, formats: list[str], precisions: list[str]) -> Claims:
     """Refuse to replace files and folders that an export did not write, before the first is converted."""
     for kind in set(formats) & {"saved_model", "web"}:
         check_replaceable(folder / _name(weights, kind, "fp32"))
     files = [_name(weights, kind, precision) for kind in formats if kind in SUFFIX for precision in precisions]
-    claim(folder, ["export.json", *files])
+    return Claims(folder, ["export.json", *files])
 
 
 def _named(network: LandmarkNet, weights: Path) -> LandmarkNet:
@@ -144,6 +144,7 @@ def _write(
     calibration: np.ndarray | None,
     faces: Faces,
     check: Callable[[np.ndarray], None],
+    claims: Claims,
 ) -> np.ndarray:
     """Convert, run again on the faces, check, and only then give the file its name; the predictions (N, K, 2)."""
     if kind == "saved_model":
@@ -154,7 +155,7 @@ def _write(
             check(predicted)
             write_json(temporary / "card.json", dataclasses.asdict(network.card))
         return predicted
-    with atomic_file(path, SUFFIX[kind]) as temporary, quiet_stderr():
+    with atomic_file(path, SUFFIX[kind], claims) as temporary, quiet_stderr():
         with convert.needed(kind):
             to_file = convert.to_litert if kind == "litert" else convert.to_onnx
             to_file(network, temporary, precision, calibration)
@@ -188,7 +189,7 @@ def _row(
     }
 
 
-def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, card: Card) -> None:
+def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, card: Card, claims: Claims) -> None:
     scheme = card.scheme()
     unit, error = scheme.apart_unit, scheme.metric_words
     header = ["file", "format", "precision", "MB", f"largest difference, {unit}", f"mean, {unit}", error]
@@ -208,7 +209,7 @@ def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, card: Card) 
     what, words = ("Landmarks", "px of the input") if unit == "px" else ("Poses", "degrees")
     title = f"{what} of {rows[0]['name']} and of its exports on {where} ({len(faces.crops)}), {words}"
     print_table(title, header, cells, turned=False, width=115)
-    write_json(folder / "export.json", {"faces": len(faces.crops), "on": where, "files": rows})
+    write_json(folder / "export.json", {"faces": len(faces.crops), "on": where, "files": rows}, claims)
 
 
 FORMATS = ("litert", "onnx", "saved_model", "web")

@@ -10,7 +10,7 @@ import keras
 from keras import ops
 
 from kd_loss.distillation.base import match_size
-from kd_loss.distillation.keypoints import attention_term, heatmap_term, pooled_to
+from kd_loss.distillation.keypoints import attention_term, heatmap_term, pooled_to, shared_in_cells_of
 from kd_loss.keypoints import losses
 from kd_loss.keypoints.clips import PictureLoader, read_pictures
 from kd_loss.keypoints.options import KeypointDistillationOptions
@@ -28,7 +28,7 @@ from kd_loss.networks.keypoint_detector import (
 from kd_loss.runs.folder import open_run, start_record
 from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError
-from kd_loss.system.files import sha256
+from kd_loss.system.files import alone_in, sha256
 
 Tensor = Any
 
@@ -79,7 +79,7 @@ class KeypointDistiller(keras.Model):
         told = {name: ops.stop_gradient(value) for name, value in self._ask[0](y_pred["image"]).items()}
         values = {"value": losses.value_and_slope(y_pred, told)}
         if "heatmaps" in self.terms:
-            values["heatmaps"] = heatmap_term(y_pred["heatmaps"], told["heatmaps"], self.letter)
+            values["heatmaps"] = heatmap_term(y_pred["heatmaps"], told["heatmaps"], self.letter, shared_in_cells_of)
         if "attention" in self.terms:
             mine = pooled_to(self.connector(y_pred["encoder"]), told["encoder"].shape[1])
             mine = match_size(mine, told["encoder"])  # of a student whose encoder ends in fewer cells
@@ -133,5 +133,6 @@ def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
         f"{teacher.model.count_params():,}, {len(loader.rows)} pictures, {len(loader) * options.epochs} steps"
     )
     print("objective: " + " + ".join(distiller.terms))
-    fit(distiller, student.model, loader, validation, options, folder, save_best, "val_akd")
+    with alone_in(folder):
+        fit(distiller, student.model, loader, validation, options, folder, save_best, "val_akd")
     return folder

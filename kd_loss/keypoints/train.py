@@ -21,7 +21,7 @@ from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runs.folder import open_run
 from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError
-from kd_loss.system.files import atomic_file, sha256, write_json
+from kd_loss.system.files import alone_in, atomic_file, sha256, write_json
 from kd_loss.training.callbacks import Checkpoint, EpochCounter
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
 from kd_loss.training.precise_batch_norm import TrueStatistics
@@ -80,7 +80,8 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
         f"{len(train)} clips, {len(held)} held out, {options.size} px, {steps} steps"
     )
     print("objective: " + " + ".join(f"{weight:g}·{name}" for name, weight in trainer.weights_of_terms.items()))
-    fit(trainer, detector.model, loader, validation, options, folder, save_best)
+    with alone_in(folder):
+        fit(trainer, detector.model, loader, validation, options, folder, save_best)
     return folder
 
 

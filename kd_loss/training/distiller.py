@@ -10,6 +10,7 @@ from keras import ops
 
 from kd_loss.distillation.base import DistillationMethod, MethodUse, Taps, Tensor, uses_of
 from kd_loss.distillation.check import attach, check_names, check_terms
+from kd_loss.distillation.partial import ANNOTATED
 from kd_loss.networks.landmark_net import LandmarkNet
 from kd_loss.networks.tapped_model import TappedModel
 from kd_loss.schemes.base import Scheme
@@ -294,6 +295,8 @@ class Distiller(keras.Model):
         if not training:
             return ops.sum(ops.mean(ops.abs(student["landmarks"] - truth), axis=(1, 2)) * annotated) / count
         teachers = self._answers(x, more)
+        if self.partial:
+            student = {**student, ANNOTATED: ops.cast(ops.logical_not(ops.any(missing, axis=-1)), "float32")}
         shared = annotated + self.unlabelled_weight * ops.cast(kind == 1, "float32")
         total = ops.zeros(())
         for method, weight in zip(self.methods, self._weights_of_methods, strict=True):
