@@ -39,7 +39,6 @@ def register_architecture(
     Layers of one's own want `@keras.saving.register_keras_serializable()`, so that files of the network load again.
 
     Example:
-
         @kd_loss.register_architecture("mine")
         def mine(inputs, alpha=1.0):
             x = inputs

@@ -16,10 +16,9 @@ from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.runs.folder import find_teacher
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.point_map import PointMap
-from kd_loss.system.configuration import weighted
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
-from kd_loss.training.method_specs import with_teachers
+from kd_loss.training.method_specs import weighted, with_teachers
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.teachers.foreign import RuntimeTeacher, in_other_runtime, open_teacher
 from kd_loss.training.teachers.recorded import Ask
