@@ -87,7 +87,7 @@ def test_every_command_is_a_function_with_its_options():
         (lambda: api.show(kd_loss.ShowOptions(), count=3), "show takes ShowOptions(…) or keywords, not both (count)"),
         (lambda: api.show(kd_loss.ShowOptions(config="a.toml")), "give show(config=…) as a keyword"),
         (lambda: kd_loss.ShowOptions(cuont=3), "ShowOptions has no option 'cuont': did you mean 'count'?"),
-        (lambda: kd_loss.ShowOptions(count="3"), "ShowOptions: count = '3' is no int"),
+        (lambda: kd_loss.ShowOptions(count="3"), "ShowOptions: count = '3' is no whole number"),
         (lambda: kd_loss.ShowOptions("w300"), "ShowOptions takes its options by name"),
     ],
 )
