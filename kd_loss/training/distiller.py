@@ -16,7 +16,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
-from kd_loss.training.check_data import checked_data
+from kd_loss.training.check_data import Expected, checked_data
 from kd_loss.training.teachers.teacher import Teacher, as_teacher
 
 #: methods as `Distiller` takes them
@@ -181,8 +181,20 @@ class Distiller(keras.Model):
             UserError: the pictures, the landmarks or the weights of the first batch do not fit, the dataset has no
                 end and no `steps_per_epoch` is given, or a later batch has another shape.
         """
-        with checked_data(self, x, y, options) as (x, y):
+        with checked_data(self._expected(), x, y, options) as (x, y):
             return super().fit(x, y, **options)
+
+    def _expected(self) -> Expected:
+        network = self._network.value
+        reads = [isinstance(network, LandmarkNet), *(t.reads_bytes for t in self._teachers.value.values())]
+        return Expected(
+            size=network.size,
+            reads_bytes=any(reads),
+            image_range=self._image_range,
+            shape=self._scheme.value.shape,
+            coordinates=self._coordinates,
+            partial=self.partial,
+        )
 
     def _teachers_of(self, method: DistillationMethod, teachers: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the teachers, or of their taps, that a method uses."""
