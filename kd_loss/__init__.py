@@ -24,6 +24,12 @@ _EXPORTS = {
     **dict.fromkeys(("HeadInputs", "load_network", "register_head"), "kd_loss.networks"),
     **dict.fromkeys(("register_architecture",), "kd_loss.networks.architecture_registry"),
     **dict.fromkeys(("METHODS", "DistillationMethod", "TeacherMean", "get_method", "register"), "kd_loss.distillation"),
+    **dict.fromkeys(("Distiller",), "kd_loss.training.distiller"),
+    **dict.fromkeys(("record",), "kd_loss.training.teachers.record"),
+    **dict.fromkeys(("with_answers",), "kd_loss.datasets.plain"),
+    **dict.fromkeys(("FunctionTeacher", "LiveTeacher", "RecordedTeacher"), "kd_loss.training.teachers.teacher"),
+    **dict.fromkeys(("Answers",), "kd_loss.datasets.view"),
+    **dict.fromkeys(("Coordinates",), "kd_loss.schemes.coordinates"),
     **dict.fromkeys(("UserError",), "kd_loss.system.errors"),
     **dict.fromkeys(
         (
@@ -39,14 +45,20 @@ _EXPORTS = {
 __all__ = [
     "DETECTORS",
     "METHODS",
+    "Answers",
     "BoxCalibration",
+    "Coordinates",
     "DatasetSpec",
     "Detection",
     "DistillationMethod",
+    "Distiller",
     "FaceLandmarks",
     "FaceTracker",
+    "FunctionTeacher",
     "HeadInputs",
     "LandmarkPredictor",
+    "LiveTeacher",
+    "RecordedTeacher",
     "TeacherMean",
     "UserError",
     "animate_keypoints",
@@ -66,6 +78,7 @@ __all__ = [
     "open_detector",
     "predict",
     "prepare",
+    "record",
     "register",
     "register_architecture",
     "register_head",
@@ -76,6 +89,7 @@ __all__ = [
     "train_keypoints",
     "train_student",
     "train_teacher",
+    "with_answers",
 ]
 
 if TYPE_CHECKING:
@@ -99,7 +113,9 @@ if TYPE_CHECKING:
         train_student,
         train_teacher,
     )
+    from kd_loss.datasets.plain import with_answers
     from kd_loss.datasets.prepared import open_dataset
+    from kd_loss.datasets.view import Answers
     from kd_loss.detection import DETECTORS, BoxCalibration, Detection, open_detector
     from kd_loss.distillation import METHODS, DistillationMethod, TeacherMean, get_method, register
     from kd_loss.inference.predictor import LandmarkPredictor
@@ -107,8 +123,12 @@ if TYPE_CHECKING:
     from kd_loss.inference.tracking import FaceTracker
     from kd_loss.networks import HeadInputs, load_network, register_head
     from kd_loss.networks.architecture_registry import register_architecture
+    from kd_loss.schemes.coordinates import Coordinates
     from kd_loss.schemes.spec import DatasetSpec
     from kd_loss.system.errors import UserError
+    from kd_loss.training.distiller import Distiller
+    from kd_loss.training.teachers.record import record
+    from kd_loss.training.teachers.teacher import FunctionTeacher, LiveTeacher, RecordedTeacher
 
 
 def __getattr__(name: str) -> Any:

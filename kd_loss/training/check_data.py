@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,8 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
     except UserError:
         raise
     except Exception as error:
+        if told := re.search(r"\bUserError: (.+)", str(error)):  # TensorFlow's text of an error in its own threads
+            raise UserError(told[1]) from error
         if first is not None and (reason := _about_shapes(error)):
             raise UserError(
                 f"a batch does not fit: its pictures or landmarks have another shape than the first one's, "
