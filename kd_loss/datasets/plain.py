@@ -106,7 +106,7 @@ def with_answers(dataset: Any, answers: Mapping[str, Answers]) -> Any:
         >>> answers = kd_loss.record(teacher, dataset, "answers")                           # doctest: +SKIP
         >>> training = kd_loss.with_answers(dataset, {"tough": answers}).shuffle(100)       # doctest: +SKIP
         >>> distiller = kd_loss.Distiller(student=student, teachers={"tough": answers},
-        ...                               methods=[kd_loss.methods.KD()])                   # doctest: +SKIP
+        ...                               methods=[kd_loss.methods.PlainKD()])                   # doctest: +SKIP
         >>> distiller.fit(training, epochs=50)                                              # doctest: +SKIP
     """
     check_plain(dataset)
