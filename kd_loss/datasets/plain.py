@@ -52,8 +52,8 @@ def picture_batches(dataset: Any, batch_size: int = 32) -> Iterator[np.ndarray]:
     check_plain(dataset)
     batches: Any = dataset
     if is_arrays(dataset):
-        images = dataset if hasattr(dataset, "shape") else dataset[0]
-        batches = (images[start : start + batch_size] for start in range(0, len(images), batch_size))
+        whole = dataset if hasattr(dataset, "shape") else dataset[0]
+        batches = (whole[start : start + batch_size] for start in range(0, len(whole), batch_size))
     elif isinstance(dataset, keras.utils.PyDataset):
         batches = (dataset[index] for index in range(dataset.num_batches or 0))
     elif is_tf_data(dataset):

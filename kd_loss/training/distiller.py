@@ -289,6 +289,8 @@ class Distiller(keras.Model):
         wrong = self._scheme.value.training_error(truth, student["landmarks"])
         known = annotated * ops.cast(ops.isfinite(wrong), "float32")
         self.trackers[self.metric].update_state(ops.where(ops.isfinite(wrong), wrong, 0.0), sample_weight=known)
+        if isinstance(sample_weight, Mapping):  # of arrays Keras makes a weight for each array of a dictionary
+            sample_weight = sample_weight["landmarks"]
         if sample_weight is not None:
             annotated = annotated * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
         missing, predicted = ops.isnan(truth), ops.stop_gradient(student["landmarks"])

@@ -49,7 +49,7 @@ def _add(digest: Any, *values: Any) -> None:
         elif isinstance(value, LandmarkNet):
             _add(digest, value.model)
         elif isinstance(value, TappedModel):
-            _add(digest, value.model, value.coordinates.low, value.coordinates.span, json.dumps(value.places))
+            _add(digest, value.model, value.coordinates.low, value.coordinates.span, json.dumps(value.named))
         elif isinstance(value, RuntimeTeacher):
             for path in (value.source, value.source.with_suffix(".json")):
                 digest.update(sha256(path).encode() if path.is_file() else b"-")
