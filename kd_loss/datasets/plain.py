@@ -80,7 +80,7 @@ def to_numpy(value: Any) -> np.ndarray:
 
 def picture_checksums(images: np.ndarray) -> np.ndarray:
     """(B,) uint32, a checksum of each picture, the same for uint8 and for float32 of the same numbers."""
-    return np.array([zlib.crc32(np.ascontiguousarray(image, np.float32)) for image in images], np.uint32)
+    return np.array([zlib.crc32(np.ascontiguousarray(image, np.float32).tobytes()) for image in images], np.uint32)
 
 
 def with_answers(dataset: Any, answers: Mapping[str, Answers]) -> Any:

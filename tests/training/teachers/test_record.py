@@ -245,9 +245,7 @@ def test_a_student_learns_from_recorded_answers(kind, answers):
         if teacher is answers:
             dataset = kd_loss.with_answers(dataset, {"tough": answers})
         student = net()
-        distiller = kd_loss.Distiller(
-            student=student, teachers={"tough": teacher}, methods=[kd_loss.methods.PlainKD()]
-        )
+        distiller = kd_loss.Distiller(student=student, teachers={"tough": teacher}, methods=[kd_loss.methods.PlainKD()])
         distiller.compile("sgd")
         losses.append(distiller.fit(dataset, batch_size=None if kind != "arrays" else 4, shuffle=False, verbose=0))
     recorded, live = (history.history for history in losses)
