@@ -27,6 +27,12 @@ _EXPORTS = {
     **dict.fromkeys(("HeadInputs", "load_network", "register_head"), "kd_loss.networks"),
     **dict.fromkeys(("register_architecture",), "kd_loss.networks.architecture_registry"),
     **dict.fromkeys(("METHODS", "DistillationMethod", "TeacherMean", "get_method", "register"), "kd_loss.distillation"),
+    **dict.fromkeys(("Distiller",), "kd_loss.training.distiller"),
+    **dict.fromkeys(("record",), "kd_loss.training.teachers.record"),
+    **dict.fromkeys(("with_answers",), "kd_loss.datasets.plain"),
+    **dict.fromkeys(("FunctionTeacher", "LiveTeacher", "RecordedTeacher"), "kd_loss.training.teachers.teacher"),
+    **dict.fromkeys(("Answers",), "kd_loss.datasets.view"),
+    **dict.fromkeys(("Coordinates",), "kd_loss.schemes.coordinates"),
     **dict.fromkeys(("UserError",), "kd_loss.system.errors"),
     **dict.fromkeys(
         (
@@ -62,18 +68,22 @@ __all__ = [
     "DETECTORS",
     "METHODS",
     "AnimationOptions",
+    "Answers",
     "BenchmarkOptions",
     "BoxCalibration",
     "CompareOptions",
+    "Coordinates",
     "CurvesOptions",
     "DatasetSpec",
     "DemoOptions",
     "Detection",
     "DistillationMethod",
+    "Distiller",
     "EvaluationOptions",
     "ExportOptions",
     "FaceLandmarks",
     "FaceTracker",
+    "FunctionTeacher",
     "HeadInputs",
     "ImportOptions",
     "KeypointDistillationOptions",
@@ -81,9 +91,11 @@ __all__ = [
     "KeypointOptions",
     "KeypointTestOptions",
     "LandmarkPredictor",
+    "LiveTeacher",
     "MethodsOptions",
     "PredictOptions",
     "PrepareOptions",
+    "RecordedTeacher",
     "ShowOptions",
     "StudentOptions",
     "TeacherMean",
@@ -106,6 +118,7 @@ __all__ = [
     "open_detector",
     "predict",
     "prepare",
+    "record",
     "register",
     "register_architecture",
     "register_head",
@@ -116,6 +129,7 @@ __all__ = [
     "train_keypoints",
     "train_student",
     "train_teacher",
+    "with_answers",
 ]
 
 if TYPE_CHECKING:
@@ -142,9 +156,11 @@ if TYPE_CHECKING:
     from kd_loss.comparison.compare import CompareOptions
     from kd_loss.comparison.draw_loss import CurvesOptions
     from kd_loss.comparison.methods import MethodsOptions
+    from kd_loss.datasets.plain import with_answers
     from kd_loss.datasets.prepare_command import PrepareOptions
     from kd_loss.datasets.prepared import open_dataset
     from kd_loss.datasets.show import ShowOptions
+    from kd_loss.datasets.view import Answers
     from kd_loss.demo.demo_command import DemoOptions
     from kd_loss.detection import DETECTORS, BoxCalibration, Detection, open_detector
     from kd_loss.distillation import METHODS, DistillationMethod, TeacherMean, get_method, register
@@ -160,10 +176,14 @@ if TYPE_CHECKING:
     from kd_loss.keypoints.options import KeypointDistillationOptions, KeypointOptions, KeypointTestOptions
     from kd_loss.networks import HeadInputs, load_network, register_head
     from kd_loss.networks.architecture_registry import register_architecture
+    from kd_loss.schemes.coordinates import Coordinates
     from kd_loss.schemes.spec import DatasetSpec
     from kd_loss.speed.benchmark_command import BenchmarkOptions
     from kd_loss.system.errors import UserError
+    from kd_loss.training.distiller import Distiller
     from kd_loss.training.options import StudentOptions, TeacherOptions
+    from kd_loss.training.teachers.record import record
+    from kd_loss.training.teachers.teacher import FunctionTeacher, LiveTeacher, RecordedTeacher
 
 
 def __getattr__(name: str) -> Any:

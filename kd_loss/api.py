@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import keras
 
     from kd_loss.inference.result import FaceLandmarks
+    from kd_loss.schemes.coordinates import Coordinates
     from kd_loss.system.files import Json
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -89,9 +91,30 @@ def _run(command: str, first: tuple[Any, ...], keywords: dict[str, Any], **more:
 
 
 @_documented("prepare")
-def prepare(*options: Any, **keywords: Any) -> Json:
-    """Crop, resize and normalise an archive of annotated faces into `data/<dataset>/`; returns its manifest."""
-    return _run("prepare", options, keywords)
+def prepare(*options: Any, coordinates: Coordinates | str | tuple[float, float] = "pixels", **keywords: Any) -> Json:
+    """Crop, resize and normalise annotated faces into `data/<dataset>/`; returns its manifest.
+
+    `source` may be in memory, too: `(images, landmarks)`, an iterable of pairs (picture, points) or a
+    `tf.data.Dataset`. Pictures (H, W, 3) are RGB of 0…255, points (K, 2) count pixels of each picture, the
+    centre of the first at 0, or what `coordinates` says; NaN is a point that is not annotated. `spec` may be a
+    `DatasetSpec`; without one a scheme of K points is made.
+    """
+    from kd_loss.datasets.prepare_command import Given
+    from kd_loss.schemes.spec import DatasetSpec
+
+    source, spec = keywords.get("source", ""), keywords.get("spec", "")
+    in_memory = not isinstance(source, str | os.PathLike)
+    if not in_memory and not isinstance(spec, DatasetSpec):
+        if coordinates != "pixels":
+            raise UserError("coordinates are of faces in memory: files say themselves what theirs count")
+        return _run("prepare", options, keywords)
+    given = Given(
+        source=source if in_memory else None,
+        spec=spec if isinstance(spec, DatasetSpec) else None,
+        coordinates=coordinates,
+    )
+    objects = {"source": in_memory, "spec": given.spec is not None}
+    return _run("prepare", options, {k: v for k, v in keywords.items() if not objects.get(k)}, given=given)
 
 
 @_documented("show")

@@ -1,13 +1,15 @@
 """Made by `python -m tools.stubs` of the options classes: not to be edited."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import keras
 
 from kd_loss.inference.result import FaceLandmarks
+from kd_loss.schemes.coordinates import Coordinates
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.files import Json
 from kd_loss.comparison.compare import CompareOptions
 from kd_loss.comparison.draw_loss import CurvesOptions
@@ -31,13 +33,15 @@ _Text: TypeAlias = str | PathLike[str]
 def prepare(
     options: PrepareOptions,
     /,
+    *,
+    coordinates: Coordinates | str | tuple[float, float] = ...,
 ) -> Json: ...
 @overload
 def prepare(
     *,
     dataset: _Text = "",
-    source: _Text = "",
-    spec: _Text = "",
+    source: _Text | Iterable[Any] = "",
+    spec: _Text | DatasetSpec = "",
     format: Literal["auto", "folder", "coco", "cvat", "label_studio", "yolo_pose", "labelme"] = "auto",
     pairs: Literal["check", "given"] = "check",
     size: int = 224,
@@ -52,6 +56,7 @@ def prepare(
     seed: int = 0,
     data: _Text = ...,
     config: _Text = "",
+    coordinates: Coordinates | str | tuple[float, float] = ...,
 ) -> Json: ...
 
 @overload

@@ -18,19 +18,25 @@ STUB = Path(__file__).parents[1] / "kd_loss" / "api.pyi"
 HEADER = '''\
 """Made by `python -m tools.stubs` of the options classes: not to be edited."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Literal, TypeAlias, overload
+from typing import Any, Literal, TypeAlias, overload
 
 import keras
 
 from kd_loss.inference.result import FaceLandmarks
+from kd_loss.schemes.coordinates import Coordinates
+from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.files import Json
 {imports}
 
 _Text: TypeAlias = str | PathLike[str]
 '''
+
+
+#: (function, option) -> what it takes beside what the command line takes
+OBJECTS = {("prepare", "source"): "Iterable[Any]", ("prepare", "spec"): "DatasetSpec"}
 
 
 def choices_of(field: dataclasses.Field[Any], default: Any) -> str:
@@ -81,9 +87,11 @@ def signatures(function: ast.FunctionDef, cls: type) -> str:
         if one.annotation is not None
     ]
     fields = fields_of(cls)
-    lines = {
-        field.name: f"{field.name}: {annotation(field, hints[field.name])} = {shown_default(field)}" for field in fields
-    }
+    lines = {}
+    for field in fields:
+        more = OBJECTS.get((function.name, field.name))
+        kind = annotation(field, hints[field.name]) + (f" | {more}" if more else "")
+        lines[field.name] = f"{field.name}: {kind} = {shown_default(field)}"
     first = [lines.pop(field.name) for field in fields if field.metadata["positional"]]
     forms = ([f"options: {cls.__name__}", "/", *(["*"] if own else []), *own], [*first, "*", *lines.values(), *own])
     return "\n".join(

@@ -18,6 +18,7 @@ from kd_loss.system.terminal import counted
 if TYPE_CHECKING:
     from kd_loss.archives.sample import Archive, Sample
     from kd_loss.schemes.base import Scheme
+    from kd_loss.schemes.spec import DatasetSpec
 
 log = logging.getLogger(__name__)
 FORMATS = ("auto", "folder", "coco", "cvat", "label_studio", "yolo_pose", "labelme")
@@ -120,6 +121,44 @@ def _scheme_of(options: PrepareOptions) -> tuple[str, Scheme | None]:
         raise UserError(f"no such file or folder: {options.source}")
     scheme = chosen_scheme(options.dataset, options.spec)
     return scheme.name, scheme
+
+
+@dataclass(frozen=True)
+class Given:
+    """What of a dataset is in memory and not in files.
+
+    Attributes:
+        source: arrays, an iterable or `tf.data`, see `archives.memory`; None: the options name one.
+        spec: the scheme; None: the options name it, or it is made.
+        coordinates: what the points of `source` count.
+    """
+
+    source: Any = None
+    spec: DatasetSpec | None = None
+    coordinates: Any = "pixels"
+
+
+def _given_scheme(options: PrepareOptions, given: Given) -> tuple[str, DatasetSpec | None]:
+    """As `_scheme_of`, where source or scheme are in memory."""
+    from kd_loss.schemes.benchmarks import SPECS
+    from kd_loss.schemes.kinds import chosen_scheme, landmark_scheme
+    from kd_loss.schemes.pose import POSES
+
+    name, built_in = options.dataset, {**SPECS, **POSES}
+    known = name.lower().replace("-", "_") in built_in
+    if given.spec is not None:
+        name = name or given.spec.name
+        check_name(name, "a dataset; give another with dataset=…")
+        if name.lower().replace("-", "_") in built_in and built_in[name.lower().replace("-", "_")] != given.spec:
+            raise UserError(f"'{name}' is a benchmark; give your own dataset another name: dataset=…")
+        return name, replace(given.spec, name=name)
+    if options.spec or known:
+        chosen = landmark_scheme(chosen_scheme(name, options.spec), "faces in memory have landmarks, no head poses")
+        return chosen.name, chosen
+    if not name:
+        raise UserError("give the faces in memory a name: dataset=…")
+    check_name(name, "a dataset; give another with dataset=…")
+    return name, None
 
 
 def _map_target(text: str) -> tuple[Any, str]:
@@ -225,11 +264,12 @@ def _spread(samples: Sequence[Sample], most: int = 300) -> Sequence[Sample]:
     return samples[:: max(1, len(samples) // most)][:most]
 
 
-def run_prepare(options: PrepareOptions) -> dict[str, Any]:
-    """Prepare a dataset and say what became of it."""
+def run_prepare(options: PrepareOptions, given: Given | None = None) -> dict[str, Any]:
+    """Prepare a dataset and say what became of it; `given` is what of it is in memory."""
     from rich.console import Console
     from rich.progress import track
 
+    from kd_loss.archives.memory import read_memory
     from kd_loss.archives.registry import read_archive, read_made, request_of
     from kd_loss.datasets.mirror_pairs import scheme_line, with_pairs
     from kd_loss.datasets.prepare import check_crop, prepare
@@ -242,12 +282,22 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         return track(items, "faces", total, console=console, transient=True, disable=not shown)
 
     check_crop(options.size, options.margin, options.border)
-    if not options.source:
+    in_memory = given is not None and given.source is not None
+    if not options.source and not in_memory:
         _check_room(options)
-    name, scheme = _scheme_of(options)
+    name, scheme = _scheme_of(options) if given is None else _given_scheme(options, given)
     target = options.data / (f"{name}_{_map_target(options.map_points)[0].name}" if options.map_points else name)
     _check_target(target, options.source)
-    archive = read_archive(scheme, request_of(options)) if scheme else read_made(name, request_of(options))
+    if given is not None and in_memory:
+        archive = read_memory(
+            given.source,
+            landmark_scheme(scheme, "") if scheme else None,
+            name,
+            coordinates=given.coordinates,
+            test_fraction=options.test_fraction,
+        )
+    else:
+        archive = read_archive(scheme, request_of(options)) if scheme else read_made(name, request_of(options))
     if scheme is None:
         log.info(scheme_line(landmark_scheme(archive.spec, "")))
     if options.pairs == "check":

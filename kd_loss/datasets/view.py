@@ -77,10 +77,12 @@ class Answers:
         views: 0: the teacher saw the faces as they are stored, and its landmarks travel with the picture
             through every augmentation, as the truth does. Otherwise it saw `views` fixed augmentations of
             each face, and the student sees the same ones in turn.
+        pictures: (N,) uint32, a checksum of each picture, in order (`datasets.plain`); None where it is not known.
     """
 
     taps: Mapping[str, np.ndarray]
     views: int = 0
+    pictures: np.ndarray | None = None
 
     @property
     def landmarks(self) -> np.ndarray:

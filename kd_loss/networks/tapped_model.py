@@ -54,8 +54,8 @@ class TappedModel:
             raise UserError(f"{model.name} is a subclassed model: say how large its pictures are, e.g. image_size=112")
         self.coordinates = Coordinates.of(coordinates, self.size)
         self._places = dict(_places(self._graph)) if self._graph else {}
-        self._names = dict(taps or {})
-        for tap, place in self._names.items():
+        self.named = dict(taps or {})
+        for tap, place in self.named.items():
             if place not in self._places:
                 raise UserError(self._no_such_layer(tap, place))
         self.target_shape = self._target_shape()
@@ -74,7 +74,7 @@ class TappedModel:
                     found[tap] = maps[-1]
         if self._head is not None and (below := _made_by(self._head.input)):
             found["embedding"] = below
-        return {**found, **self._names}
+        return {**found, **self.named}
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ class TappedModel:
         graph = _with_outputs(self._graph, set(wanted.values()))
         outputs = graph.output
         taps = {name: outputs[place] for name, place in wanted.items()}
-        if "landmarks" in names and "landmarks" not in self._names:
+        if "landmarks" in names and "landmarks" not in self.named:
             taps["landmarks"] = outputs[_OUTPUT]
         if "landmarks" in taps:
             taps["landmarks"] = self._normalised(taps["landmarks"])
@@ -125,7 +125,7 @@ class TappedModel:
     @property
     def _head(self) -> keras.layers.Dense | None:
         """The linear layer that gives the landmarks, with nothing but a change of shape behind it."""
-        if self._graph is None or "landmarks" in self._names or isinstance(self._graph.output, dict | list):
+        if self._graph is None or "landmarks" in self.named or isinstance(self._graph.output, dict | list):
             return None
         tensor = self._graph.output
         while True:
@@ -140,7 +140,7 @@ class TappedModel:
     def _target_shape(self) -> tuple[int, int]:
         if self._graph is None:
             given = keras.Model(i := keras.Input((self.size, self.size, 3)), self.model(i)).output
-        elif place := self._names.get("landmarks"):
+        elif place := self.named.get("landmarks"):
             given = self._places[place]
         else:
             given = self._graph.output

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,11 +55,14 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
     first, x = _first_batch(x, y)
     if first is not None:
         _check(expected, first)
+        x = _of_one_size(x, np.shape(first[0])[1:]) if expected.size else x
     try:
         yield x, y
     except UserError:
         raise
     except Exception as error:
+        if told := re.search(r"\bUserError: (.+)", str(error)):  # TensorFlow's text of an error in its own threads
+            raise UserError(told[1]) from error
         if first is not None and (reason := _about_shapes(error)):
             raise UserError(
                 f"a batch does not fit: its pictures or landmarks have another shape than the first one's, "
@@ -97,6 +101,19 @@ def _same_shape(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
         if np.shape(batch[0])[1:] != size:
             raise UserError(f"batch {number} has pictures of {np.shape(batch[0])[1:]}, those before it of {size}")
         yield batch
+
+
+def _of_one_size(x: Any, shape: tuple[int, ...]) -> Any:
+    """A `tf.data.Dataset` that does not say how large its pictures are, held to the first batch's size.
+
+    TensorFlow traces a step for pictures of any size then, and a network with pooling would take the others in silence.
+    """
+    spec = getattr(x, "element_spec", None)
+    if not isinstance(spec, tuple) or getattr(spec[0], "shape", None) is None or spec[0].shape.is_fully_defined():
+        return x
+    import tensorflow as tf
+
+    return x.map(lambda images, *rest: (tf.ensure_shape(images, (None, *shape)), *rest))
 
 
 def _check(expected: Expected, batch: Any) -> None:

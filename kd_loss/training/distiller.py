@@ -18,7 +18,7 @@ from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 from kd_loss.training.check_data import Expected, checked_data
-from kd_loss.training.teachers.teacher import Teacher, as_teacher
+from kd_loss.training.teachers.teacher import Teacher, as_teacher, scaled_pictures
 
 #: methods as `Distiller` takes them
 Methods = (
@@ -178,10 +178,15 @@ class Distiller(keras.Model):
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
         """Keras's `fit`, after a look at the first batch.
 
+        A tuple of arrays may come whole: `fit((images, landmarks))`, as `kd_loss.with_answers` gives it.
+
         Raises:
             UserError: the pictures, the landmarks or the weights of the first batch do not fit, the dataset has no
                 end and no `steps_per_epoch` is given, or a later batch has another shape.
         """
+        if isinstance(x, tuple) and y is None and len(x) in (2, 3):
+            x, y, *weights = x
+            options.update({"sample_weight": weights[0]} if weights else {})
         with checked_data(self._expected(), x, y, options) as (x, y):
             return super().fit(x, y, **options)
 
@@ -247,10 +252,7 @@ class Distiller(keras.Model):
         return self.student(self._pictures(images, isinstance(self._network.value, LandmarkNet)), training=training)
 
     def _pictures(self, images: Tensor, as_bytes: bool) -> Tensor:
-        """Pictures as a network takes them: of 0…255, or as the dataset has them."""
-        images = ops.cast(images, "float32")
-        low, high = self._image_range
-        return images if not as_bytes or (low, high) == (0.0, 255.0) else (images - low) * (255 / (high - low))
+        return scaled_pictures(images, as_bytes, self._image_range)
 
     def _targets(self, y: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The truth (B, N, C), normalised, and what else travels with the batch."""
@@ -288,6 +290,8 @@ class Distiller(keras.Model):
         wrong = self._scheme.value.training_error(truth, student["landmarks"])
         known = annotated * ops.cast(ops.isfinite(wrong), "float32")
         self.trackers[self.metric].update_state(ops.where(ops.isfinite(wrong), wrong, 0.0), sample_weight=known)
+        if isinstance(sample_weight, Mapping):  # of arrays Keras makes a weight for each array of a dictionary
+            sample_weight = sample_weight["landmarks"]
         if sample_weight is not None:
             annotated = annotated * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
         missing, predicted = ops.isnan(truth), ops.stop_gradient(student["landmarks"])

@@ -272,6 +272,16 @@ def as_teacher(
     raise UserError(f"a teacher is a Keras model, a file, a function or recorded answers, not {type(value).__name__}")
 
 
+def scaled_pictures(images: Tensor, as_bytes: bool, image_range: tuple[float, float]) -> Tensor:
+    """Pictures (B, S, S, 3) as a network takes them, float32: of 0…255, or as the dataset has them.
+
+    Args:
+        as_bytes: whether it takes 0…255; image_range: the numbers of black and white in the dataset's pictures.
+    """
+    images, (low, high) = ops.cast(images, "float32"), image_range
+    return images if not as_bytes or (low, high) == (0.0, 255.0) else (images - low) * (255 / (high - low))
+
+
 def _from_file(text: str, size: int | None, coordinates: Coordinates | str | tuple[float, float]) -> Teacher:
     from kd_loss.networks.landmark_net import load_network, load_plain_model
     from kd_loss.training.teachers.foreign import in_other_runtime, open_teacher
@@ -280,7 +290,8 @@ def _from_file(text: str, size: int | None, coordinates: Coordinates | str | tup
         opened = open_teacher(text)
         if opened.context != 1:
             raise UserError(
-                f"{text} wants to see more than a crop (the context of its card): record it, kd_loss.record"
+                f"{text} wants to see more than a crop (the context of its card), which only a prepared dataset has: "
+                "train-student --teachers recorded"
             )
         if not (opened.size or size):
             raise UserError(f"{text} wants to know the size of the pictures: image_size=…")

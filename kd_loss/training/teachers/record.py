@@ -1,0 +1,143 @@
+"""Asking any teacher once about any dataset: `record`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kd_loss.datasets.plain import check_plain, picture_batches, picture_checksums
+from kd_loss.datasets.view import Answers
+from kd_loss.schemes.coordinates import Coordinates
+from kd_loss.system.errors import UserError
+from kd_loss.training.teachers.answer_files import AnswerArrays, kept_answers
+from kd_loss.training.teachers.checksums import teacher_checksum
+from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teacher, as_teacher, scaled_pictures
+
+#: changes when old answers are to be forgotten
+FORMAT = 1
+#: the file of the pictures' checksums beside those of the taps
+_PICTURES = "picture-checksums"
+
+
+def record(
+    teacher: Any,
+    dataset: Any,
+    folder: str | Path,
+    *,
+    taps: Sequence[str] = ("landmarks",),
+    coordinates: Coordinates | str | tuple[float, float] = "normalised",
+    image_size: int | None = None,
+    image_range: tuple[float, float] = (0.0, 255.0),
+    batch_size: int = 32,
+    limit_gb: float = 4.0,
+) -> Answers:
+    """The answers of a teacher about all pictures of a dataset, in order: from disk, or asked for once and kept there.
+
+    They lie in `folder`, each record in a folder of its own: a `.npy` per tap, which is memory-mapped, and a
+    `manifest.json`. Its key is made of the checksums of teacher and pictures, so that one `folder` may serve
+    any number of teachers and datasets, and other weights or pictures are asked about anew. The dataset is gone
+    through once for the checksum, and once more to ask. An interrupted record leaves nothing.
+
+    Args:
+        teacher: a Keras model, a `LandmarkNet`, a file or a function, see `Distiller`. Of a function the source code
+            is checksummed, and the arrays, models and numbers that it is bound to, but not what it reads from
+            files or global variables.
+        dataset: arrays (the pictures alone, or a tuple that they begin), a `tf.data.Dataset`, batched or
+            not, a `PyDataset`, or a list of batches; pictures (B, S, S, 3). It must give the same pictures in
+            the same order each time: shuffle and augment afterwards.
+        folder: where records lie.
+        taps: what to record; feature maps (B, h, w, C) are kept in half precision.
+        coordinates: what the landmarks of a foreign teacher count; recorded ones are normalised.
+        image_size: side of the pictures that the teacher is asked about, where it says none; the dataset's by default.
+        image_range: the numbers of black and white in the dataset's pictures, see `Distiller`.
+        batch_size: of arrays and unbatched datasets.
+        limit_gb: the most that the record may take on disk.
+
+    Returns:
+        `Answers`, for `kd_loss.with_answers` and as a teacher of the `Distiller`.
+
+    Raises:
+        UserError: a generator, an endless dataset or one whose pictures change; a tap that is not there; or more
+            than `limit_gb`.
+
+    Example:
+        >>> answers = kd_loss.record(teacher, (images, landmarks), "answers")     # doctest: +SKIP
+        >>> answers.landmarks.shape                                               # doctest: +SKIP
+        (1, 3148, 68, 2)
+    """
+    check_plain(dataset)
+    pictures, digest, size = _look(dataset, batch_size)
+    opened = as_teacher(teacher, size=image_size or size, coordinates=coordinates)
+    if isinstance(opened, RecordedTeacher):
+        raise UserError("these answers are recorded already")
+    names = list(dict.fromkeys(["landmarks", *taps]))
+    opened = opened.with_taps(names)
+    key = {
+        "format": FORMAT,
+        "weights": teacher_checksum(opened),
+        "data": digest,
+        "faces": len(pictures),
+        "taps": sorted(names),
+        "range": [float(end) for end in image_range],
+    }
+
+    def write(place: Path) -> None:
+        advice = f"limit_gb is {limit_gb:g}; raise it, or record fewer taps"
+        arrays = AnswerArrays(place, 1, len(pictures), names, limit_gb, advice)
+        ask, start = _asker(opened, image_range), 0
+        for images in picture_batches(dataset, batch_size):
+            stop = start + len(images)
+            if stop > len(pictures) or (picture_checksums(images) != pictures[start:stop]).any():
+                raise UserError(
+                    "the dataset gave other pictures, or another order, when it was gone through again: record it "
+                    "before shuffling and augmenting"
+                )
+            arrays.write(0, start, {tap: values for tap, values in ask(images).items() if tap in names})
+            start = stop
+        if start != len(pictures):
+            raise UserError(f"the dataset gave {len(pictures)} pictures, and {start} when it was gone through again")
+        arrays.flush()
+        np.save(place / f"{_PICTURES}.npy", pictures)
+
+    found, _ = kept_answers(Path(folder), key, write)
+    known = found.pop(_PICTURES)
+    return Answers(found, pictures=np.asarray(known))
+
+
+def _look(dataset: Any, batch_size: int) -> tuple[np.ndarray, str, int]:
+    """The checksum of each picture (N,), that of all of them, and the side of the first."""
+    digest, each, size = hashlib.sha256(), [], 0
+    for images in picture_batches(dataset, batch_size):
+        size = size or images.shape[1]
+        for image in images:  # each by itself, so that the size of batches does not count
+            digest.update(f"{image.shape}".encode() + np.ascontiguousarray(image, np.float32).tobytes())
+        each.append(picture_checksums(images))
+    if not each or not sum(map(len, each)):
+        raise UserError("the dataset has no pictures")
+    return np.concatenate(each), digest.hexdigest(), size
+
+
+def _asker(teacher: Teacher, image_range: tuple[float, float]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Pictures as the dataset has them -> taps in NumPy; of Keras networks compiled."""
+
+    def ask(images: Any) -> Any:
+        return teacher(scaled_pictures(images, teacher.reads_bytes, image_range), {})
+
+    call: Callable[[Any], Any] = ask
+    if isinstance(teacher, LiveTeacher):
+
+        class Asked(keras.Model):
+            def call(self, images: Any) -> Any:
+                return ask(images)
+
+        model = Asked(name="recorded")
+        model.compile(jit_compile=False)
+        call = model.predict_on_batch
+    return lambda images: {
+        tap: np.asarray(keras.ops.convert_to_numpy(values)) for tap, values in call(images.astype(np.float32)).items()
+    }
