@@ -24,6 +24,8 @@ _EXPORTS = {
     **dict.fromkeys(("HeadInputs", "load_network", "register_head"), "kd_loss.networks"),
     **dict.fromkeys(("register_architecture",), "kd_loss.networks.architecture_registry"),
     **dict.fromkeys(("METHODS", "DistillationMethod", "TeacherMean", "get_method", "register"), "kd_loss.distillation"),
+    **dict.fromkeys(("Distiller",), "kd_loss.training.distiller"),
+    **dict.fromkeys(("LiveTeacher",), "kd_loss.training.teachers.teacher"),
     **dict.fromkeys(("UserError",), "kd_loss.system.errors"),
     **dict.fromkeys(
         (
@@ -43,10 +45,12 @@ __all__ = [
     "DatasetSpec",
     "Detection",
     "DistillationMethod",
+    "Distiller",
     "FaceLandmarks",
     "FaceTracker",
     "HeadInputs",
     "LandmarkPredictor",
+    "LiveTeacher",
     "TeacherMean",
     "UserError",
     "animate_keypoints",
@@ -109,6 +113,8 @@ if TYPE_CHECKING:
     from kd_loss.networks.architecture_registry import register_architecture
     from kd_loss.schemes.spec import DatasetSpec
     from kd_loss.system.errors import UserError
+    from kd_loss.training.distiller import Distiller
+    from kd_loss.training.teachers.teacher import LiveTeacher
 
 
 def __getattr__(name: str) -> Any:
