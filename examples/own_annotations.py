@@ -52,9 +52,7 @@ def main() -> dict[str, object]:
         run = kd_loss.train_student(
             arch="mobileNetV2", alpha=0.35, method=["none"], epochs=2, batch_size=8, runs=str(folder / "runs"), **common
         )
-        metrics = kd_loss.test(
-            weights=run / "best.h5", compare_with_runs=False, output=str(folder / "test"), **common
-        )
+        metrics = kd_loss.test(weights=run / "best.h5", compare_with_runs=False, output=str(folder / "test"), **common)
         print(metrics["networks"][0]["scores"])
         return metrics
 

@@ -74,11 +74,11 @@ class Clock:
     def __init__(self) -> None:
         self.seconds: list[float] = []
 
-    def begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def begin(self, epoch: int, logs: Any = None) -> None:
         """Start."""
         self._start = time.perf_counter()
 
-    def end(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+    def end(self, epoch: int, logs: Any = None) -> None:
         """Stop."""
         self.seconds.append(time.perf_counter() - self._start)
 

@@ -1,8 +1,8 @@
 """Files of other runtimes as functions: ONNX Runtime for `.onnx`, LiteRT for `.tflite`, PyTorch for `.pt` and `.pt2`.
 
 An export of this package carries its card inside: in the metadata of an `.onnx` file, in a metadata buffer of a
-`.tflite` one. Neither of these can hold code: both runtimes run a fixed set of operations. PyTorch's files are opened by
-`torch_files`.
+`.tflite` one. Neither of these can hold code: both runtimes run a fixed set of operations. PyTorch's files are
+opened by `torch_files`.
 """
 
 from __future__ import annotations
