@@ -1,7 +1,8 @@
-"""Files of other runtimes as functions: ONNX Runtime for `.onnx`, LiteRT for `.tflite`.
+"""Files of other runtimes as functions: ONNX Runtime for `.onnx`, LiteRT for `.tflite`, PyTorch for `.pt` and `.pt2`.
 
 An export of this package carries its card inside: in the metadata of an `.onnx` file, in a metadata buffer of a
-`.tflite` one. Neither file can hold code; both runtimes run a fixed set of operations.
+`.tflite` one. Neither of these can hold code: both runtimes run a fixed set of operations. PyTorch's files are
+opened by `torch_files`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from kd_loss.runtimes import torch_files
 from kd_loss.system import sandbox
 from kd_loss.system.bundled import came_along
 from kd_loss.system.errors import UserError, first_line
@@ -26,20 +28,24 @@ from kd_loss.system.terminal import quiet_stderr
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 #: the name of the card in a file's metadata
 CARD = "kd_loss_card"
+#: of files that exports are written to
 SUFFIXES = (".onnx", ".tflite")
+#: suffix -> the package that opens it, where that is no part of the installation
+_PACKAGES = {".onnx": "onnxruntime", **dict.fromkeys(torch_files.SUFFIXES, "torch")}
 
 
 def open_runtime(path: Path, threads: int | None = None) -> Run:
-    """A `.onnx` or `.tflite` file as a function of one batch; its outputs by name, real numbers.
+    """A `.onnx`, `.tflite`, `.pt` or `.pt2` file as a function of one batch; its outputs by name, real numbers.
 
     Args:
-        threads: of one call; None leaves the choice to ONNX Runtime and takes one for LiteRT's.
+        threads: of one call; None leaves the choice to ONNX Runtime and takes one for LiteRT's. PyTorch keeps its own.
 
     Raises:
         UserError: the runtime is not installed, or does not take the file.
     """
-    if path.suffix == ".onnx" and importlib.util.find_spec("onnxruntime") is None:
-        raise UserError(f"{path} needs the package onnxruntime: pip install onnxruntime")
+    package = _PACKAGES.get(path.suffix)
+    if package and importlib.util.find_spec(package) is None:
+        raise UserError(f"{path} needs the package {package}: pip install {package}")
     check_trial(path)
     try:
         return open_untried(path, threads)[0]
@@ -52,6 +58,8 @@ def open_runtime(path: Path, threads: int | None = None) -> Run:
 
 def open_untried(path: Path, threads: int | None) -> tuple[Run, list[Any]]:
     """What `open_runtime` gives, and the shape of the input; raises what the runtime does."""
+    if path.suffix in torch_files.SUFFIXES:
+        return torch_files.open_torch(path)
     return _onnx(path, threads) if path.suffix == ".onnx" else _litert(path, threads)
 
 
@@ -225,9 +233,14 @@ def _try(kind: str, path: Path) -> None:
         return
 
     with contextlib.suppress(ImportError):  # before the limit: a library is no part of the file
-        import onnxruntime  # noqa: F401
+        if path.suffix in torch_files.SUFFIXES:
+            import torch  # noqa: F401
+        else:
+            import onnxruntime  # noqa: F401
     sandbox.limit_memory()
     run, shape = open_untried(path, 1)
+    if not shape:  # TorchScript does not say it; that a picture of the card's size goes through is found by the teacher
+        return
     shape = [1, *(side if isinstance(side, int) and side > 0 else 64 for side in shape[1:])]
     for batch in (np.zeros(shape, np.float32), np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)):
         try:

@@ -54,7 +54,8 @@ class Distiller(keras.Model):
         student: any Keras model from pictures to landmarks, see `TappedModel`, or a `LandmarkNet`.
         methods: methods, each alone or with its weight in the objective: `[KDLoss(), (Attention(), 0.1)]`.
         teachers: role -> teacher, see `as_teacher`: a Keras model, a `LandmarkNet`, a file, a function, recorded
-            answers. Every role that a method uses; KD-Loss uses `tough` and `tolerant`, most others take any.
+            answers. Every role that a method uses; KD-Loss uses `tough` and `tolerant`, most others take any: all
+            that have the taps that the method reads.
         coordinates: what the landmarks of the dataset and of foreign models count, see `Coordinates`.
         taps: tap -> layer of a foreign student, where the right one is not found by its size.
         image_size: side of the pictures in pixels, for a student that says none.
@@ -106,6 +107,9 @@ class Distiller(keras.Model):
         self._used = {
             use.name: use.method.teachers_used(opened) if use.teachers is None else use.teachers for use in uses
         }
+        for use in uses if opened else ():
+            if use.teachers is None:
+                self._used[use.name] = _having(opened, self._used[use.name], use.method.teacher_taps)
         opened = _with_taps(opened, uses, self._used)
         for use in uses:
             check_names(use.method)
@@ -326,6 +330,18 @@ class Distiller(keras.Model):
         """What `compute_loss` recorded: in evaluation there are no terms."""
         results = self.get_metrics_result()
         return results if self._trained else {key: results[key] for key in ("loss", self.metric)}
+
+
+def _having(teachers: Mapping[str, Teacher], roles: Sequence[str], taps: Sequence[str]) -> tuple[str, ...]:
+    """The roles of those teachers that have the taps; all of them where none has, for the error that says so."""
+
+    def has(role: str) -> bool:
+        try:
+            return role not in teachers or bool(teachers[role].with_taps(taps))
+        except UserError:
+            return False
+
+    return tuple(role for role in roles if has(role)) or tuple(roles)
 
 
 def _with_taps(

@@ -136,8 +136,8 @@ class DistillationOptions(TrainingOptions):
     tough: str = option("", "weights of the tough teacher; found by itself if left out", group="teachers")
     tolerant: str = option("", "weights of the tolerant teacher; found by itself if left out")
     teacher: list[str] = option(
-        [], "teachers of methods that take any: name=weights[:weight], a .h5, .onnx, .tflite or file.py:function; "
-        "several joined by + are one teacher",
+        [], "teachers of methods that take any: name=weights[:weight], a .h5, .onnx, .tflite, .pt, .pt2 or "
+        "file.py:function; several joined by + are one teacher",
     )  # fmt: skip
     map_points: bool = option(
         False, "read teachers of another scheme through a linear map, fitted on the training faces"

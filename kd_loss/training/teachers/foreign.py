@@ -1,10 +1,10 @@
-"""Teachers of other runtimes: `.onnx` and `.tflite` files with a small card, and Python functions.
+"""Teachers of other runtimes: `.onnx`, `.tflite`, `.pt` and `.pt2` files with a small card, and Python functions.
 
 A file has a card of the same name beside it (`mesh.tflite`, `mesh.json`):
 
     {"points": 468, "size": 192, "range": [0, 1], "unit": "pixels", "context": 1.15}
 
-`range` is what black and white become; `layout` is `nhwc` (default) or `nchw`; `unit` says what the
+`range` is what black and white become; `layout` is `nhwc` or `nchw` (default of PyTorch's files); `unit` says what the
 coordinates count: `pixels` of the input, `unit` (0…1 across it) or `centred` (−0.5…0.5, the default);
 `dimensions` is 2 or, with a depth that is dropped, 3 (found by itself where it can be); `context` shows it that
 many times more than the crop, for a network that was trained on wider ones; `output` names the output with the
@@ -28,7 +28,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kd_loss.runtimes.files import open_runtime
+from kd_loss.runtimes import torch_files
+from kd_loss.runtimes.files import SUFFIXES, open_runtime
 from kd_loss.system.errors import UserError, choose, line_in
 from kd_loss.system.files import read_json
 
@@ -60,6 +61,8 @@ class RuntimeCard:
         values = {choose(key, names, f"entry of the card {path}"): value for key, value in values.items()}
         if not {"points", "size"} <= values.keys():
             raise UserError(f"the card {path} has to say points and size")
+        if weights.suffix in torch_files.SUFFIXES:
+            values.setdefault("layout", "nchw")
         try:
             values["range"] = tuple(float(v) for v in values.get("range", (0, 255)))
             card = cls(**values)
@@ -118,11 +121,11 @@ def _in_one_line(source: Path, what: str) -> Iterator[None]:
 
 def in_other_runtime(text: str) -> bool:
     """Whether a teacher's file is not a Keras one."""
-    return text.partition(":")[0].endswith((".onnx", ".tflite", ".py"))
+    return text.partition(":")[0].endswith((*SUFFIXES, *torch_files.SUFFIXES, ".py"))
 
 
 def open_teacher(text: str, width: int = 2) -> RuntimeTeacher:
-    """A `.onnx` or `.tflite` file, or `file.py:function`, which may give targets (B, M, width)."""
+    """A `.onnx`, `.tflite`, `.pt` or `.pt2` file, or `file.py:function`, which may give targets (B, M, width)."""
     name, _, function = text.partition(":")
     path = Path(name)
     if not path.is_file():
