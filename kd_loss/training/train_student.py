@@ -21,6 +21,7 @@ from kd_loss.runs.folder import has_run
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import atomic_file
 from kd_loss.training.faces import Unlabelled, augmentation_of
+from kd_loss.training.fit import Tell
 from kd_loss.training.method_specs import name_of, parse_methods, parse_stages, stage_name, with_teachers
 from kd_loss.training.options import StudentOptions, checked
 from kd_loss.training.processes import join
@@ -34,7 +35,7 @@ from kd_loss.training.teachers.files import (
     with_start,
 )
 from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teacher
-from kd_loss.training.trainer import Tell, Training
+from kd_loss.training.trainer import Training
 from kd_loss.training.unlabelled_faces import listing_checksum, photographs, unlabelled_split
 
 

@@ -16,9 +16,10 @@ from kd_loss.networks.architecture_registry import check_registered
 from kd_loss.networks.backbones import arch_name
 from kd_loss.runs.folder import has_run
 from kd_loss.system.errors import choose
+from kd_loss.training.fit import Tell
 from kd_loss.training.options import TeacherOptions, checked
 from kd_loss.training.processes import join
-from kd_loss.training.trainer import Tell, Training
+from kd_loss.training.trainer import Training
 
 ROLES = ("tough", "tolerant")
 
