@@ -47,7 +47,9 @@ def page(weights, tmp_path_factory):
     if shutil.which("npm") is None:
         pytest.skip("no npm to fetch onnxruntime-web with")
     folder = tmp_path_factory.mktemp("export")
-    assert run_export_keypoints(KeypointExportOptions(str(weights[0]), ["web"], output=str(folder))) == {}
+    assert (
+        run_export_keypoints(KeypointExportOptions(weights=str(weights[0]), format=["web"], output=str(folder))) == {}
+    )
     return folder / "best-web"
 
 
