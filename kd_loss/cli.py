@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -174,6 +174,20 @@ def execute(argv: Sequence[str], prog: str) -> None:
     execute_command(argv[0], argv[1:], f"{prog} {argv[0]}")
 
 
+def check_backend(command: str) -> None:
+    """A `UserError` for a `KERAS_BACKEND` that is not installed, that Keras does not know, or that cannot train."""
+    backend = os.environ.get("KERAS_BACKEND", "")
+    if not backend or "keras" in sys.modules:
+        return
+    known = ("tensorflow", "jax", "torch", "numpy", "openvino")
+    if backend not in known:
+        raise UserError(f"KERAS_BACKEND={backend}: Keras knows {', '.join(known)}")
+    if importlib.util.find_spec(backend) is None:
+        raise UserError(f"KERAS_BACKEND={backend}: that package is not installed: pip install {backend}")
+    if backend in ("numpy", "openvino") and command.startswith(("train", "distil", "compare", "demo")):
+        raise UserError(f"KERAS_BACKEND={backend} cannot train: set it to tensorflow or jax")
+
+
 def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     """Parse one command's options and run it; what the command returns."""
     command = COMMANDS[ALIASES.get(name, name)]
@@ -188,6 +202,7 @@ def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
         sys.meta_path.insert(0, WithoutTensorFlow())
     elif os.environ.get("KERAS_BACKEND") == "jax" and name not in ("export", "benchmark"):
         sys.meta_path.insert(0, WithoutTensorFlow())
+    check_backend(name)
     with quiet_stderr(), at_once():
         function = resolve(command.function)
     interruptible()

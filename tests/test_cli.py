@@ -1,5 +1,6 @@
 """The commands as a user types them: exit codes, one line of error, nothing half-written."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kd_loss.cli import execute
+from kd_loss.cli import check_backend, execute
 from kd_loss.system.errors import UserError
 from tests.archives.archives import write_w300
 
@@ -154,3 +155,24 @@ def test_an_older_name_of_an_option_is_told_in_one_line(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[0] == "warning: --room is now --border; the old name goes in 0.3"
     assert done.stderr.count("warning:") == 1
+
+
+@pytest.mark.parametrize(
+    ("backend", "command", "message"),
+    [
+        ("nothing", "train-student", "KERAS_BACKEND=nothing: Keras knows tensorflow, jax, torch"),
+        ("openvino", "predict", "KERAS_BACKEND=openvino: that package is not installed: pip install openvino"),
+        ("numpy", "train-teacher", "KERAS_BACKEND=numpy cannot train: set it to tensorflow or jax"),
+        ("numpy", "predict", ""),
+    ],
+)
+def test_a_backend_that_cannot_is_one_line(monkeypatch, backend, command, message):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "openvino" else found(name))
+    if not message:
+        check_backend(command)
+        return
+    with pytest.raises(UserError, match=message):
+        check_backend(command)

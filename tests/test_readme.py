@@ -1,4 +1,4 @@
-"""What the README promises about methods from outside the package."""
+"""What the documentation promises about methods from outside the package."""
 
 import os
 import re
@@ -13,15 +13,15 @@ from kd_loss.training.options import TeacherOptions
 from kd_loss.training.train_teachers import train_teachers
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+METHODS = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
 def test_a_method_from_outside_the_package(data_folder, tmp_path):
-    [code] = re.findall(r"```python\n(# mine\.py.*?)```", README, flags=re.DOTALL)
+    [code] = re.findall(r"```python\n(# mine\.py.*?)```", METHODS, flags=re.DOTALL)
     assert sum(1 for line in code.splitlines() if line) <= 16
     (tmp_path / "mine.py").write_text(code)
-    [more] = re.findall(r"```python\n(# agree\.py.*?)```", (ROOT / "docs" / "methods.md").read_text("utf-8"), re.DOTALL)
+    [more] = re.findall(r"```python\n(# agree\.py.*?)```", METHODS, re.DOTALL)
     (tmp_path / "agree.py").write_text(more)
     common = {"dataset": "synthetic", "epochs": 1, "batch_size": 8, "alpha": 0.35, "size": 32, "data": data_folder}
     runs = tmp_path / "runs"

@@ -11,6 +11,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import re
 from functools import partial
 from pathlib import Path
@@ -26,7 +28,7 @@ from kd_loss.archives.sample import (
     pair_files,
     photograph,
 )
-from kd_loss.imaging.pictures import BadSample, read_image
+from kd_loss.imaging.pictures import MOST_OF_NOTE, BadSample, read_file, read_image
 from kd_loss.imaging.rotations import against_ray, from_angles, from_theirs
 from kd_loss.schemes.base import Place
 from kd_loss.schemes.benchmarks import W300
@@ -35,20 +37,24 @@ from kd_loss.schemes.pose import PoseScheme
 
 #: width of a head in mm: that of the generic one
 HEAD_MM = WIDTH / 5
+#: mm, and pixels of a camera's matrix: nothing in a room lies so far away
+FARTHEST = 1e6
+#: numbers that a variable of a `.mat` file may have
+MOST_NUMBERS = 1 << 20
 _POINTING = re.compile(r"person(?:ne)?(\d\d)(\d)(\d\d)([+-]\d{1,2})([+-]\d{1,2})")
 
 
 def _numbers(path: Path, count: int) -> np.ndarray:
     """The first `count` numbers of a text file; `BadSample` where there are fewer, or other words among them."""
     try:
-        words = path.read_text(encoding="ascii", errors="replace").split()[:count]
+        words = read_file(path, MOST_OF_NOTE).decode("ascii", "replace").split()[:count]
         values = np.array([float(word) for word in words])
-    except OSError as error:
-        raise BadSample(f"cannot be read ({error.strerror})") from None
     except ValueError:
         raise BadSample("holds something that is no number") from None
     if len(values) < count or not np.isfinite(values).all():
         raise BadSample(f"holds fewer than {count} finite numbers")
+    if np.abs(values).max() > FARTHEST:
+        raise BadSample(f"holds {values[np.abs(values).argmax()]:g}, which no camera and no head has")
     return values
 
 
@@ -104,17 +110,31 @@ def read_biwi(source: Path, scheme: PoseScheme, test_fraction: float) -> Archive
 
 def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Yaw, pitch and roll in degrees, theirs, and the 68 points (68, 2) in pixels that start at 0."""
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
 
+    wanted = ("Pose_Para", "pt3d_68", "pt2d")
+    data = io.BytesIO(read_file(path, MOST_OF_NOTE))
     try:
-        values = loadmat(path, variable_names=["Pose_Para", "pt2d", "pt3d_68"])
+        there = {name: (math.prod(shape), kind) for name, shape, kind in whosmat(data)}
+        large = next((name for name in wanted if there.get(name, (0, ""))[0] > MOST_NUMBERS), None)
+        data.seek(0)
+        values = {} if large else loadmat(data, variable_names=list(wanted))
     except Exception as error:  # SciPy raises half a dozen kinds for a damaged file
         raise BadSample(f"is no .mat file that SciPy reads ({type(error).__name__})") from None
-    if "Pose_Para" not in values or np.asarray(values["Pose_Para"]).size < 3:
+    if large:
+        raise BadSample(f"its {large} claims {there[large][0]:,} numbers")
+
+    def numbers(name: str) -> np.ndarray:
+        try:
+            return np.asarray(values.get(name, ()), np.float64)
+        except (TypeError, ValueError):
+            raise BadSample(f"its {name} is {there[name][1]}, not numbers") from None
+
+    if numbers("Pose_Para").size < 3:
         raise BadSample("has no Pose_Para")
-    pitch, yaw, roll = np.degrees(np.asarray(values["Pose_Para"], np.float64).reshape(-1)[:3])
-    for key in ("pt3d_68", "pt2d"):
-        points = np.asarray(values.get(key, ()), np.float64)
+    pitch, yaw, roll = np.degrees(numbers("Pose_Para").reshape(-1)[:3])
+    for key in wanted[1:]:
+        points = numbers(key)
         if points.ndim == 2 and points.shape[1] == 68 and np.isfinite(points[:2]).all():
             return np.array([yaw, pitch, roll]), check_landmarks(points[:2].T - 1, 68)
     raise BadSample("has no 68 points (pt3d_68 or pt2d)")
@@ -161,7 +181,7 @@ def read_pointing04(source: Path, scheme: PoseScheme, test_fraction: float) -> A
                 raise BadSample("its name does not tell tilt and pan")
             if not note.is_file():
                 raise BadSample(f"no {note.name} beside it")
-            words = note.read_text(encoding="ascii", errors="replace").split()
+            words = read_file(note, MOST_OF_NOTE).decode("ascii", "replace").split()
             x, y, width, height = (float(word) for word in words[-4:])
             if not (np.isfinite([x, y, width, height]).all() and min(width, height) >= 2):
                 raise ValueError

@@ -80,8 +80,12 @@ def check_landmarks(values: np.ndarray, points: int) -> np.ndarray:
 
 
 def photograph(stem: str) -> str:
-    """The photograph of a 300W face: `1051618982_2` and `1051618982_1` share one."""
-    return re.sub(r"_\d{1,2}$", "", stem)
+    """The photograph of a face of 300W or 300W-LP: `1051618982_2` and `_1` share one, `AFW_1000_1_0` and `_2_0`, too.
+
+    >>> photograph("1051618982_2"), photograph("AFW_1000_2_13"), photograph("image_0003_1")
+    ('1051618982', 'AFW_1000', 'image_0003')
+    """
+    return re.sub(r"(_\d{1,2})+$", "", stem)
 
 
 def pair_files(folder: Path, suffix: str) -> tuple[list[tuple[Path, Path]], list[str]]:

@@ -27,8 +27,9 @@ from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_t
 from kd_loss.runs.history import read_history
 from kd_loss.system.configuration import option
 from kd_loss.system.errors import UserError
-from kd_loss.system.files import atomic_file, read_json, write_json
-from kd_loss.system.ownership import claim
+from kd_loss.system.files import alone_in, atomic_file, read_json, write_json
+from kd_loss.system.ownership import check_free, claim
+from kd_loss.system.terminal import counted
 from kd_loss.training.method_specs import (
     named_stages,
     narrowed,
@@ -44,6 +45,9 @@ from kd_loss.training.options import DistillationOptions, StudentOptions
 from kd_loss.training.same_run import check_same
 from kd_loss.training.teachers.files import teacher_files, with_start
 from kd_loss.training.train_student import plan_student, train_student
+
+#: what a comparison leaves in its folder
+FILES = ("compare.json", "report.html", "ced.png")
 
 
 def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) -> None:
@@ -67,7 +71,7 @@ def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) 
                 check_same(stage, dataset)
     place = options.runs / options.dataset / folder
     if not _is_comparison(place):
-        claim(place, ["compare.json", "report.html", "ced.png"])
+        check_free(place, FILES)  # said before hours of training
 
 
 def _is_comparison(folder: Path) -> bool:
@@ -78,7 +82,23 @@ def _is_comparison(folder: Path) -> bool:
 
 
 def run_compare(options: CompareOptions) -> dict[str, Any]:
-    """Train what is not trained yet, test all, write `compare.json` and `report.html`; returns the former."""
+    """Train what is not trained yet, test all, write `compare.json` and `report.html`; returns the former.
+
+    Raises:
+        UserError: a training failed; the others are compared all the same.
+    """
+    place = options.runs / open_dataset(options.dataset, options.data).folder.name / (options.name or "compare")
+    with alone_in(place):
+        summary = _compare(options)
+    failures = summary["failures"]
+    if failures:
+        of = counted(len(options.methods) * options.seeds, "training")
+        who, why = next(iter(failures.items()))
+        raise UserError(f"{len(failures)} of {of} failed ({who}: {why}); the others are compared in {place}")
+    return summary
+
+
+def _compare(options: CompareOptions) -> dict[str, Any]:
     folder_name = options.name or "compare"
     dataset = open_dataset(options.dataset, options.data)
     options = replace(options, dataset=dataset.folder.name)
@@ -193,7 +213,8 @@ def write_comparison(
     page = render_html(
         title=f"Methods compared on {spec.name}",
         lines=[
-            f"{options.arch}, {size} px, {options.epochs} epochs, batch {options.batch_size}, {options.seeds} seeds.",
+            f"{options.arch}, {size} px, {options.epochs} epochs, batch {options.batch_size}, "
+            f"{counted(options.seeds, 'seed')}.",
             *lengths,
             *explanation(options.seeds),
             *([f"akd: 1/K Σ ‖S − T‖ to the landmarks of {told}, in units of the −1…1 grid."] if told else []),
@@ -203,6 +224,8 @@ def write_comparison(
         pictures=[{"title": "Cumulative error distribution", "text": "all seeds together", "png": curves}],
         details={},
     )
+    if not _is_comparison(folder):
+        claim(folder, FILES)
     with atomic_file(folder / "ced.png") as path:
         path.write_bytes(curves)
     with atomic_file(folder / "report.html") as path:

@@ -12,10 +12,16 @@ import numpy as np
 from kd_loss.distillation.kd_loss_formulae import VARIANTS, WEIGHTS, coordinate_terms
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.files import atomic_file
-from kd_loss.system.ownership import claim
+from kd_loss.system.ownership import Claims
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
+
+
+def describe(options: CurvesOptions) -> str:
+    """What a picture was drawn with, for the file's own text: a drawing of other weights is known by it."""
+    weights = ", ".join(f"{weight:g}" for weight in WEIGHTS)
+    return f"KD-Loss with weights {weights}; errors of the teachers {options.tough:g} and {options.tolerant:g}"
 
 
 def run_curves(options: CurvesOptions) -> Path:
@@ -45,9 +51,9 @@ def run_curves(options: CurvesOptions) -> Path:
         lower.set(xlabel="student − truth (dashed: tough, dotted: tolerant teacher)", ylim=(-9, 9))
     axes[0, 0].set_ylabel("loss")
     axes[1, 0].set_ylabel("slope of the sum")
-    claim(options.output.parent, [options.output.name])
-    with atomic_file(options.output, ".png") as path:
-        figure.savefig(path, dpi=100, bbox_inches="tight")
+    claims = Claims(options.output.parent, [options.output.name])
+    with atomic_file(options.output, ".png", claims) as path:
+        figure.savefig(path, dpi=100, bbox_inches="tight", metadata={"Description": describe(options)})
     print(options.output)
     return options.output
 

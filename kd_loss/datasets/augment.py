@@ -24,7 +24,7 @@ class Augmentation:
         scale: largest relative change of scale, either way.
         shift: largest shift as a fraction of the crop, either way, on each axis.
         flip: probability of mirroring (with the swap of left and right points).
-        colour: largest relative change of gain per channel, and of brightness and contrast.
+        colour: largest relative change of brightness and contrast; the gain of each channel changes by half as much.
         blur, grey, patch: probabilities of a blur, of a grey picture, of an occluding patch.
     """
 

@@ -31,6 +31,8 @@ from kd_loss.schemes.drawing import (
 from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.files import atomic_file
+from kd_loss.system.ownership import Claims
+from kd_loss.system.terminal import counted
 
 FILES = ("crops.png", "augmented.png")
 #: sides in pixels of the large face and of the others, of which so many are in a row
@@ -100,7 +102,7 @@ def _large(split: PreparedSplit, index: int) -> list[np.ndarray]:
         return []
     crop, points = enlarge(split.crop(index), geometry.denormalise(split.target[index], split.size), LARGE)
     loose = spec.points - 2 * len(spec.pairs)
-    pairs = f"{len(spec.pairs)} pairs, red and blue; yellow: {loose} of none"
+    pairs = f"{len(spec.pairs)} pairs, red and blue; yellow: {counted(loose, 'point')} of no pair"
     return [
         label(numbered(crop, points, spec), f"{spec.name}: {spec.points} points", LARGE // 32),
         label(paired(crop, points, spec), pairs, LARGE // 32),
@@ -137,8 +139,15 @@ def augmented_sheet(split: PreparedSplit, strength: float, seed: int) -> np.ndar
     return sheet(pictures, SAMPLES)
 
 
-def write_sheets(split: PreparedSplit, folder: Path, count: int = 24, strength: float = 1.0, seed: int = 0) -> None:
+def write_sheets(
+    split: PreparedSplit,
+    folder: Path,
+    count: int = 24,
+    strength: float = 1.0,
+    seed: int = 0,
+    claims: Claims | None = None,
+) -> None:
     """Write both pictures into a folder."""
     for name, picture in zip(FILES, (crop_sheet(split, count), augmented_sheet(split, strength, seed)), strict=True):
-        with atomic_file(folder / name) as path:
+        with atomic_file(folder / name, claims=claims) as path:
             path.write_bytes(encode_png(picture))

@@ -206,7 +206,10 @@ def draw_sheets(folder: Path, manifest: dict[str, Any]) -> None:
 def calibration_line(calibration: dict[str, Any]) -> str:
     """What `prepare` says about a calibration."""
     if not calibration:
-        return "detectors do not know these faces: predict takes --detector none (cropped pictures) or --box"
+        return (
+            "the detectors find too few of these faces to tell where a box has its landmarks: predict takes "
+            "--detector none (cropped pictures) or --box"
+        )
     return (
         f"landmark box: {calibration['side']:.2f} of the {calibration['detector']}'s box, moved by "
         f"{calibration['x']:+.2f}, {calibration['y']:+.2f} of it; from {calibration['faces']} of "

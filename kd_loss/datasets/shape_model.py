@@ -45,7 +45,9 @@ class ShapeModel:
             raise UserError(f"a shape model needs at least 3 faces with all points, got {len(landmarks)}")
         shapes = np.asarray(landmarks, np.float64).reshape(len(landmarks), -1)
         pca = PCA(n_components=variance, svd_solver="full").fit(shapes)
-        return cls(pca.mean_, pca.components_, pca.explained_variance_, float(pca.explained_variance_ratio_.sum()))
+        # of faces that are all the same there is no variance, and all of it is kept
+        kept = float(pca.explained_variance_ratio_.sum()) if pca.explained_variance_.sum() > 0 else 1.0
+        return cls(pca.mean_, pca.components_, pca.explained_variance_, kept)
 
     def soften(self, landmarks: np.ndarray) -> np.ndarray:
         """Hard landmarks (N, K, 2) to soft ones: `mean + V b`, each b clamped to ±3√λ.

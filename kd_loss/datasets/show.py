@@ -8,7 +8,7 @@ from pathlib import Path
 from kd_loss.datasets.contact_sheets import FILES, write_sheets
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.system.configuration import DatasetOptions, option
-from kd_loss.system.ownership import claim
+from kd_loss.system.ownership import Claims
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ def run_show(options: ShowOptions) -> list[Path]:
     dataset = open_dataset(options.dataset, options.data)
     split = dataset.split(options.split)
     folder = Path(options.output) if options.output else dataset.folder
-    claim(folder, FILES)
-    write_sheets(split, folder, options.count, options.augment_strength, options.seed)
+    write_sheets(split, folder, options.count, options.augment_strength, options.seed, Claims(folder, FILES))
     for name in FILES:
         print(folder / name)
     return [folder / name for name in FILES]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Self
 
 import cv2
 import numpy as np
@@ -28,6 +29,26 @@ class Detection:
 
 #: a photograph (H, W, 3) uint8 RGB -> its faces, the largest first
 Detector = Callable[[np.ndarray], list[Detection]]
+
+
+class Reopened:
+    """A detector that is pickled as what it was made with, and opens its file again in the other process."""
+
+    _made_with: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *arguments: Any, **options: Any) -> Self:
+        """Keep what `__init__` is given."""
+        self = super().__new__(cls)
+        self._made_with = arguments, options
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The class and what it was made with."""
+        return _make, (type(self), *self._made_with)
+
+
+def _make(cls: type, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    return cls(*arguments, **options)
 
 
 def square_at(centre: np.ndarray, side: float, score: float) -> Detection:

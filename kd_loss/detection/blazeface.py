@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from kd_loss.detection.base import Detection, largest_first, merge_boxes, square_at
+from kd_loss.detection.base import Detection, Reopened, largest_first, merge_boxes, square_at
 from kd_loss.system.errors import UserError
 
 #: strides of the anchors' maps, one entry for each anchor of a cell, by the side of the input
@@ -27,7 +27,7 @@ def anchors(size: int) -> np.ndarray:
     return np.concatenate(rows)
 
 
-class BlazeFaceDetector:
+class BlazeFaceDetector(Reopened):
     """BlazeFace through LiteRT, its short-range (128 px) or full-range (192 px) file.
 
     Args:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from kd_loss.detection.base import Detection, largest_first, merge_boxes, square_at
+from kd_loss.detection.base import Detection, Reopened, largest_first, merge_boxes, square_at
 from kd_loss.detection.layout import CHANNELS, LEVELS, decode
 from kd_loss.runtimes.files import Run, open_runtime
 from kd_loss.system.bundled import shipped
@@ -48,7 +49,7 @@ def shipped_finder() -> Path:
     return found
 
 
-class FinderDetector:
+class FinderDetector(Reopened):
     """The embedded finder, through LiteRT where it is installed, otherwise through OpenCV.
 
     Args:
@@ -156,9 +157,12 @@ def _open(path: Path) -> Run:
     except cv2.error:
         raise UserError(f"{other} does not load") from None
 
+    alone = threading.Lock()
+
     def run(batch: np.ndarray) -> dict[str, np.ndarray]:
-        net.setInput(np.ascontiguousarray(batch, np.float32))
-        return dict(zip(names, net.forward(names), strict=True))
+        with alone:
+            net.setInput(np.ascontiguousarray(batch, np.float32))
+            return dict(zip(names, net.forward(names), strict=True))
 
     return run
 

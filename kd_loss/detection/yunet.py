@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from kd_loss.detection.base import Detection, shrink
+from kd_loss.detection.base import Detection, Reopened, shrink
 from kd_loss.runtimes.files import check_trial
 from kd_loss.system.errors import UserError
 
@@ -17,7 +18,7 @@ from kd_loss.system.errors import UserError
 SPREAD, LOWER = 3.72, 0.15
 
 
-class YuNetDetector:
+class YuNetDetector(Reopened):
     """YuNet (Wu, Peng & Yu, 2023) through OpenCV: finds turned heads too; its model file is the user's.
 
     The landmark box is estimated from YuNet's five points, not from its box. Tested with a stand-in file of the
@@ -32,14 +33,15 @@ class YuNetDetector:
             self._detector = cv2.FaceDetectorYN.create(str(model), "", (320, 320), threshold)
         except cv2.error:
             raise UserError(f"{model} does not load as a YuNet model (.onnx)") from None
-        self.model = model
+        self.model, self._alone = model, threading.Lock()
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """The faces of a picture (H, W, 3) uint8 RGB, the largest first."""
         small, scale = shrink(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-        self._detector.setInputSize((small.shape[1], small.shape[0]))
         try:
-            _, rows = self._detector.detect(small)
+            with self._alone:
+                self._detector.setInputSize((small.shape[1], small.shape[0]))
+                _, rows = self._detector.detect(small)
         except cv2.error:
             raise UserError(f"{self.model} does not run as a YuNet model") from None
         found = [_from_five_points(row[4:14].reshape(5, 2) / scale, row[14]) for row in ([] if rows is None else rows)]

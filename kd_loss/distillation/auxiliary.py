@@ -15,8 +15,8 @@ from kd_loss.distillation.base import (
     per_sample,
     points_of,
     register,
-    where_annotated,
 )
+from kd_loss.distillation.partial import where_annotated
 from kd_loss.networks.heads import heatmap_head
 
 LEVELS = ("P2", "P3", "P4")

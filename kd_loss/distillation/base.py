@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import numbers
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -105,7 +106,8 @@ class DistillationMethod(keras.layers.Layer):
 
         Args:
             y_true: (B, N, C) the targets: (B, K, 2) normalised landmarks, or (B, 2, 3) of a pose, standardised.
-            student: tap name -> tensor; teachers: role -> tap name -> tensor, without gradients.
+            student: tap name -> tensor, and `annotated` (B, N) where faces are annotated in part; teachers: role ->
+                tap name -> tensor, without gradients.
         """
         raise NotImplementedError(f"{type(self).__name__} has to define terms()")
 
@@ -223,9 +225,18 @@ _T = TypeVar("_T", bound=type[DistillationMethod])
 
 
 def register(name: str) -> Callable[[_T], _T]:
-    """Class decorator: make a method known under `name`; a `UserError` where another has it already."""
+    """Class decorator: make a method known under `name`, letters, digits, _ and -.
+
+    Raises:
+        UserError: another has that name already, it is no such name, or what is registered is no method's class.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[^\W\d][\w-]*", name):
+        raise UserError(f"@register({name!r}): a method's name is made of letters, digits, _ and -, as 'my_method'")
 
     def add(cls: _T) -> _T:
+        if not isinstance(cls, type) or not issubclass(cls, DistillationMethod):
+            what = getattr(cls, "__name__", repr(cls))
+            raise UserError(f"@register({name!r}) stands before a class of DistillationMethod; {what} is none")
         known = METHODS.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise UserError(f"{cls.__name__} cannot be registered as the method '{name}': {known.__name__} is")
@@ -280,6 +291,8 @@ def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) ->
             raise UserError(f"unknown parameter of {name} '{key}': did you mean '{near}'?")
         words, types = KINDS[valid[key][0]]
         fits = isinstance(value, types) and (valid[key][0] is bool or not isinstance(value, bool))
+        if fits and isinstance(value, int) and abs(value) >= 2**63:
+            raise UserError(f"{name}.{key}: a whole number of {len(str(abs(value)))} digits is out of range")
         if not fits or (isinstance(value, numbers.Real) and not math.isfinite(value)):
             raise UserError(f"{name}.{key} = {value!r} is no {words}")
 
@@ -378,14 +391,6 @@ def relative_distance(mine: Tensor, theirs: Tensor) -> Tensor:
     """
     theirs = ops.cast(theirs, "float32")
     return per_sample(ops.square(theirs - mine)) / (per_sample(ops.square(theirs)) + 1e-3)
-
-
-def where_annotated(y_true: Tensor, y_pred: Tensor) -> Tensor:
-    """1 for the points of (B, K, 2) or (B, 2K) that are annotated, 0 for others, (B, K).
-
-    Where nothing is annotated, the student's own prediction stands in the truth's place (`Distiller`).
-    """
-    return ops.cast(ops.any(ops.abs(points_of(y_pred) - points_of(y_true)) > 1e-7, axis=-1), "float32")
 
 
 def match_size(features: Tensor, like: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from kd_loss.distillation.base import DistillationMethod
-from kd_loss.system.errors import UserError, line_in
+from kd_loss.system.errors import UserError, first_line, line_in
 
 #: what a history logs beside the terms
 RESERVED = ("loss", "nme", "degrees", "mixed", "epoch", "seconds", "lr", "learning_rate")
@@ -47,14 +47,14 @@ def somebodys_code(method: DistillationMethod, when: str, hint: str = "", compil
         error: BaseException = raised
         while compiled and error.__context__ is not None:  # Keras hides what the method raised behind its own words
             error = error.__context__
-        text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")[:160]
+        text = first_line(error)
         file = inspect.unwrap(type(method).terms).__code__.co_filename
         line = line_in(file, error)
         where = "" if line is None else f" ({Path(file).name}, line {line})"
         kind = type(error).__name__
-        reason = f"{kind}: {text}" if text else kind
+        words = kind if text == kind else f"{kind}: {text}"
         told = f"; {hint}" if hint and isinstance(error, KeyError) else ""
-        raise UserError(f"the method {method.name_on_command_line} fails {when}{where}: {reason}{told}") from raised
+        raise UserError(f"the method {method.name_on_command_line} fails {when}{where}: {words}{told}") from raised
 
 
 def attach(method: DistillationMethod, student: Any, teachers: Mapping[str, Any]) -> None:

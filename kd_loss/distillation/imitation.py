@@ -23,6 +23,7 @@ from kd_loss.distillation.base import (
     mean_squared_error,
     register,
 )
+from kd_loss.distillation.partial import ANNOTATED, error_where_annotated
 from kd_loss.system.errors import UserError
 
 
@@ -79,11 +80,12 @@ def imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float = 0.
     return blend(y_true, y_pred, mean_squared_error(teacher, y_pred), alpha)
 
 
-def bounded_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor) -> Tensor:
+def bounded_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, annotated: Tensor | None = None) -> Tensor:
     """`e²(S, T)·[e²(S, y) > e²(T, y)]`, the teacher's term of `teacher_bound`.
 
     Args:
         y_true, y_pred, teacher: truth and the predictions of student and teacher.
+        annotated: (B, K), 1 for the points by which the two are judged, 0 for others; None for all.
 
     Returns:
         (B,) float32, at least 0, in squared crop sides.
@@ -96,8 +98,8 @@ def bounded_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor) -> Tensor
     >>> round(float(bounded_imitation([[0.0, 0.0]], [[0.1, 0.0]], [[0.2, 0.0]])[0]), 4)   # the student is
     0.0
     """
-    worse = mean_squared_error(y_true, y_pred) > mean_squared_error(y_true, teacher)
-    return ops.where(worse, mean_squared_error(teacher, y_pred), 0.0)
+    own, theirs = (error_where_annotated(y_true, points, annotated) for points in (y_pred, teacher))
+    return ops.where(own > theirs, mean_squared_error(teacher, y_pred), 0.0)
 
 
 def teacher_bound(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float = 0.5) -> Tensor:
@@ -253,7 +255,8 @@ class TeacherBound(Blend):
 
     def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
         """`imitation` where the student is the worse one, else 0."""
-        return {"imitation": bounded_imitation(y_true, student["landmarks"], teacher["landmarks"])}
+        points = student["landmarks"], teacher["landmarks"]
+        return {"imitation": bounded_imitation(y_true, *points, student.get(ANNOTATED))}
 
 
 @register("pil")

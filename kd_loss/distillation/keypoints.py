@@ -6,10 +6,11 @@ the teacher as well. Pure functions, and the method of students of landmarks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kd_loss.distillation.base import (
@@ -48,13 +49,43 @@ def keypoint_l1(y_pred: Tensor, teacher: Tensor) -> Tensor:
     return 4 * mean_squared_error(teacher, y_pred)
 
 
-def heatmap_term(mine: Tensor, theirs: Tensor, letter: bool = False) -> Tensor:
+def shares(side: int, of: int) -> np.ndarray:
+    """How much of the mass of each of `of` cells goes to each of `side` others, (side, of) float32.
+
+    Both grids have their first and last cell at −1 and 1 (`keypoint_detector.places`). A cell's mass is shared by the
+    two cells on either side of its place, as linear interpolation would have it: W = max(0, 1 − |z_s − z_t|·(S − 1)/2).
+    Columns sum to 1, and the mass stays where it is in the mean.
+
+    >>> shares(2, 3).tolist()
+    [[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]]
+    """
+    apart = np.abs(np.linspace(-1, 1, side)[:, None] - np.linspace(-1, 1, of)[None])
+    return np.maximum(0, 1 - apart * (side - 1) / 2).astype(np.float32)
+
+
+def shared_in_cells_of(mine: Tensor, theirs: Tensor) -> Tensor:
+    """A detector's heatmaps (B, H, W, K) in the cells of another's (B, h, w, K): `W H Wᵀ`, of one sum and expectation.
+
+    For grids that end at −1 and 1; resizing by half-pixel centres (`heatmap.in_cells_of`) would stretch their
+    expectation.
+    """
+    if tuple(mine.shape[1:3]) == tuple(theirs.shape[1:3]):
+        return theirs
+    down, across = (ops.convert_to_tensor(shares(mine.shape[i], theirs.shape[i])) for i in (1, 2))
+    return ops.einsum("hH,bHWk,wW->bhwk", down, ops.cast(theirs, "float32"), across)
+
+
+def heatmap_term(
+    mine: Tensor, theirs: Tensor, letter: bool = False, resized: Callable[[Tensor, Tensor], Tensor] = in_cells_of
+) -> Tensor:
     """`mean_k Σ_z (H_S − H_T)²`: what L2 adds, the squared difference of heatmaps.
 
     Args:
         mine: the student's heatmaps after their softmax, (B, h, w, K), summing to 1 over the cells.
-        theirs: the teacher's, (B, H, W, K); finer maps are averaged to the student's cells and sum to 1 again.
+        theirs: the teacher's, (B, H, W, K).
         letter: take the mean over the cells, too, as written, which is smaller by their number.
+        resized: brings the teacher's maps to the student's cells, where they sum to 1 again: those of landmark networks
+            by half-pixel centres, those of keypoint detectors by `shared_in_cells_of`.
 
     Returns:
         (B,) float32, 0…2.
@@ -63,7 +94,7 @@ def heatmap_term(mine: Tensor, theirs: Tensor, letter: bool = False) -> Tensor:
     2.0
     """
     mine = ops.cast(mine, "float32")
-    theirs = in_cells_of(mine, theirs)
+    theirs = resized(mine, theirs)
     cells = 1 if letter else mine.shape[1] * mine.shape[2]
     return cells * per_sample(ops.square(mine - theirs))
 

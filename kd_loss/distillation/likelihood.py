@@ -18,9 +18,9 @@ from kd_loss.distillation.base import (
     Tensor,
     per_sample,
     register,
-    where_annotated,
 )
 from kd_loss.distillation.heatmap import log_probabilities, rendered
+from kd_loss.distillation.partial import where_annotated
 from kd_loss.networks.heads import grid
 from kd_loss.networks.simcc import bin_centres
 from kd_loss.system.errors import choose

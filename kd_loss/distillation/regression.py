@@ -19,10 +19,11 @@ from keras import ops
 from kd_loss.distillation.base import Taps, Tensor, mean_squared_error, register
 from kd_loss.distillation.features import hint
 from kd_loss.distillation.imitation import Blend, blend
+from kd_loss.distillation.partial import ANNOTATED, error_where_annotated
 from kd_loss.system.errors import UserError
 
 
-def attention_weight(y_true: Tensor, teacher: Tensor, eta: float) -> Tensor:
+def attention_weight(y_true: Tensor, teacher: Tensor, eta: float, annotated: Tensor | None = None) -> Tensor:
     """`Φ = max(0, 1 − e²(T, y)/η)`: the trust in a teacher on each face.
 
     The worst face of the training set has Φ = −min/(max − min) ≤ 0 by the paper's formula; it is clamped, since a
@@ -31,6 +32,7 @@ def attention_weight(y_true: Tensor, teacher: Tensor, eta: float) -> Tensor:
     Args:
         y_true, teacher: truth and the teacher's prediction.
         eta: η, above 0: max − min of e²(T, y) over the training set.
+        annotated: (B, K), 1 for the points by which the teacher is judged, 0 for others; None for all.
 
     Returns:
         (B,) float32, 0…1.
@@ -41,7 +43,7 @@ def attention_weight(y_true: Tensor, teacher: Tensor, eta: float) -> Tensor:
     >>> float(attention_weight([[0.0, 0.0]], [[0.5, 0.5]], eta=1.0)[0])
     0.75
     """
-    return ops.maximum(0.0, 1.0 - mean_squared_error(y_true, teacher) / eta)
+    return ops.maximum(0.0, 1.0 - error_where_annotated(y_true, teacher, annotated) / eta)
 
 
 def attentive_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, eta: float, alpha: float = 0.5) -> Tensor:
@@ -64,12 +66,24 @@ def attentive_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, eta: fl
     return blend(y_true, y_pred, attended_imitation(y_true, y_pred, teacher, eta), alpha)
 
 
-def attended_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, eta: float) -> Tensor:
-    """`Φ·e²(S, T)`, the teacher's term of `attentive_imitation`, of whose arguments it has all but α; (B,)."""
-    return attention_weight(y_true, teacher, eta) * mean_squared_error(teacher, y_pred)
+def attended_imitation(
+    y_true: Tensor, y_pred: Tensor, teacher: Tensor, eta: float, annotated: Tensor | None = None
+) -> Tensor:
+    """`Φ·e²(S, T)`, the teacher's term of `attentive_imitation`, of whose arguments it has all but α; (B,).
+
+    `annotated`: see `attention_weight`.
+    """
+    return attention_weight(y_true, teacher, eta, annotated) * mean_squared_error(teacher, y_pred)
 
 
-def attentive_hint(y_true: Tensor, teacher: Tensor, features: Tensor, teacher_features: Tensor, eta: float) -> Tensor:
+def attentive_hint(
+    y_true: Tensor,
+    teacher: Tensor,
+    features: Tensor,
+    teacher_features: Tensor,
+    eta: float,
+    annotated: Tensor | None = None,
+) -> Tensor:
     """`Φ·e²(Ψ_T, r(Ψ_S)) / mean Ψ_T²`, `Φ = max(0, 1 − e²(T, y)/η)`: a hint where the teacher is good.
 
     Args:
@@ -78,6 +92,7 @@ def attentive_hint(y_true: Tensor, teacher: Tensor, features: Tensor, teacher_fe
             (B, h, w, C).
         teacher_features: Ψ_T, (B, C) or (B, h, w, C) of any height and width.
         eta: η, above 0: max − min of e²(T, y) over the training set.
+        annotated: (B, K), 1 for the points by which the teacher is judged, 0 for others; None for all.
 
     Returns:
         (B,) float32, at least 0; 1 where the connector returns 0 and the teacher is exact.
@@ -88,7 +103,7 @@ def attentive_hint(y_true: Tensor, teacher: Tensor, features: Tensor, teacher_fe
     >>> round(float(attentive_hint([[0.0, 0.0]], [[0.5, 0.5]], [[0.0, 0.0]], [[9.0, 9.0]], eta=1.0)[0]), 3)
     0.75
     """
-    return attention_weight(y_true, teacher, eta) * hint(features, teacher_features)
+    return attention_weight(y_true, teacher, eta, annotated) * hint(features, teacher_features)
 
 
 class _Attentive(Blend):
@@ -108,6 +123,7 @@ class _Attentive(Blend):
         super().attach(student, teachers)
         for role, teacher in teachers.items() if self.needs_errors else ():
             errors = np.asarray(teacher.training_errors, np.float64)
+            errors = errors[np.isfinite(errors)]  # a face of which nothing is annotated has none
             self.etas[role] = max(float(np.percentile(errors, self.percentile) - errors.min()), 1e-12)
 
     def eta(self, role: str) -> float:
@@ -127,7 +143,7 @@ class AttentiveImitation(_Attentive):
     def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
         """`imitation`, Φ·e²(S, T)."""
         points = student["landmarks"], teacher["landmarks"]
-        return {"imitation": attended_imitation(y_true, *points, self.eta(role))}
+        return {"imitation": attended_imitation(y_true, *points, self.eta(role), student.get(ANNOTATED))}
 
 
 @register("aht")
@@ -171,7 +187,8 @@ class AttentiveHint(_Attentive):
         features = self.connectors[role](student[self.tap]), teacher[self.tap]
         if not self.attend:
             return {"imitation": hint(*features)}
-        return {"imitation": attentive_hint(y_true, teacher["landmarks"], *features, self.eta(role))}
+        eta, annotated = self.eta(role), student.get(ANNOTATED)
+        return {"imitation": attentive_hint(y_true, teacher["landmarks"], *features, eta, annotated)}
 
     @property
     def weights_of_terms(self) -> dict[str, float]:

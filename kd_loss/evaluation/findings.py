@@ -139,6 +139,8 @@ def lines_of(results: Sequence[Result | PoseResult]) -> list[str]:
                 f"are left out of all its figures; the others have an NME of {network['found_nme_annotated']:.2f} % by "
                 "crops about the annotated points."
             )
+        notes = [f"warning: {note}" for note in network.get("notes", [])]
+        lines += [note for note in notes if note not in lines]  # a network may be tested in several ways
     complete = complete_rows(split)
     if complete:
         lines.append(

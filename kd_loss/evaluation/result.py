@@ -15,6 +15,7 @@ from kd_loss.evaluation.metrics import BOXES, Score, mean_of_known, normalising_
 from kd_loss.evaluation.openings import Opening, opening_errors
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.prediction import check_fit, predict_split, rank_correlation
+from kd_loss.evaluation.provenance import check_provenance
 from kd_loss.networks.card import SPREAD_CORRELATION
 from kd_loss.runtimes.crop_network import mirrored, open_network
 from kd_loss.schemes.nme import face_means
@@ -148,6 +149,9 @@ def test_network(
         network, name = mirrored(network), f"{name}, mirrored"
     other = network.card.scheme()
     check_fit(network.card, dataset, path, any_points=split.spec.reads(other))
+    notes = check_provenance(network.card, path, dataset, split)
+    for line in notes:
+        print(f"warning: {line}")
     predicted, spread = predict_split(network, split, batch_size)
     if not np.isfinite(predicted).all():
         raise UserError(f"{path} answers with numbers that are not finite; its weights are damaged")
@@ -157,6 +161,7 @@ def test_network(
         "role": network.card.role,
         "runtime": network.runtime,
         "parameters": network.parameters,
+        **({"notes": notes} if notes else {}),
     }
     read = predicted if split.spec.agrees(other) else split.spec.read(predicted, other)
     assert read is not None  # `check_fit` has asked

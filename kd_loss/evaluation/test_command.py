@@ -24,7 +24,7 @@ from kd_loss.runs.history import read_history
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
-from kd_loss.system.ownership import check_free, claim
+from kd_loss.system.ownership import Claims
 
 #: name in the table -> role and method on the cards of its runs
 BESIDE = {
@@ -91,8 +91,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     dataset = open_dataset(options.dataset, options.data)
     split = dataset.split(options.split)
     folder = output_folder(options, paths[0])
-    if not is_run(folder):
-        check_free(folder, FILES)
+    claims = None if is_run(folder) else Claims(folder, FILES)
     teacher = None
     if options.reference:  # first: a wrong one is not to be told after all the others were tested
         teacher = test_network(Path(options.reference), "teacher", dataset, split, options.batch_size)
@@ -114,9 +113,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
             print(f"warning: left out: {error}")
     if teacher:
         results = [*(with_teacher(result, told) for result in results), teacher]
-    if not is_run(folder):
-        claim(folder, FILES)
-    metrics = write_results(folder, results, options.worst)
+    metrics = write_results(folder, results, options.worst, claims=claims)
     print(f"report: {folder / 'report.html'}")
     return metrics
 
@@ -128,11 +125,12 @@ def write_results(
     *,
     notes: Sequence[str] = (),
     curves: Path | None = None,
+    claims: Claims | None = None,
 ) -> dict[str, Any]:
     """Print the first table and write everything into a folder; returns what is in `metrics.json`.
 
-    `notes` open the report; `curves` is the history of the first network's training (that of the
-    folder, if there is one, by default).
+    `notes` open the report; `curves` is the history of the first network's training (that of the folder, if there is
+    one, by default); `claims` records the files in a folder that is no run's.
     """
     first = results[0]
     found = findings_of(first.split.spec)
@@ -154,15 +152,15 @@ def write_results(
     )
     metrics = metrics_of(results)
     for picture in pictures:
-        with atomic_file(folder / f"{picture.name}.png") as path:
+        with atomic_file(folder / f"{picture.name}.png", claims=claims) as path:
             path.write_bytes(picture.png)
-    with atomic_file(folder / "predictions.npz", ".npz") as path:
+    with atomic_file(folder / "predictions.npz", ".npz", claims) as path:
         arrays: dict[str, Any] = {"name": first.split.name, "predicted": first.predicted, "truth": first.truth}
         arrays[first.split.spec.metric] = first.values
         np.savez(path, **arrays)
-    with atomic_file(folder / "report.html") as path:
+    with atomic_file(folder / "report.html", claims=claims) as path:
         path.write_text(page, encoding="utf-8")
-    write_json(folder / "metrics.json", metrics)
+    write_json(folder / "metrics.json", metrics, claims)
     return json.loads(json.dumps(metrics))
 
 
@@ -173,7 +171,7 @@ class EvaluationOptions(DatasetOptions):
     weights: list[str] = option([], "weights (.h5 with a card) to test; the first one's pictures are drawn")
     split: str = option("test", "test or train", choices=("test", "train"))
     compare_with_runs: bool = option(
-        True, "test the dataset's newest teachers and students alone and distilled beside it", also="--beside"
+        False, "test the dataset's newest teachers and students alone and distilled beside it", also="--beside"
     )
     reference: str = option(
         "", "a network to whose landmarks the mean distance (AKD) of the others is told", also="--teacher"

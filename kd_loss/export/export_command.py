@@ -23,6 +23,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256, write_json
+from kd_loss.system.ownership import Claims
 
 
 def run_export(options: ExportOptions) -> list[dict[str, Any]]:
@@ -43,6 +44,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     if "int8" in options.precision:
         convert.required(calibration)
     scheme, size = network.card.scheme(), network.card.size
+    claims = Claims(folder, ["export.json"])
     reference = _predict(CropNetwork.of(network), faces.crops)
     exporter = Exporter(
         network,
@@ -56,10 +58,10 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
         calibration=calibration,
         web_runtime=options.web_runtime,
     )
-    exported, refused = exporter.write(options.format, options.precision, beside=["export.json"])
+    exported, refused = exporter.write(options.format, options.precision, claims)
     itself = Exported(weights.name, "keras", "fp32", weights, reference, 0.0, 0.0)
     rows = [_row(file, faces, scheme) for file in (itself, *exported)]
-    _report(rows, faces, folder, scheme)
+    _report(rows, faces, folder, scheme, claims)
     if refused:
         raise UserError(f"refused and not written, {scheme.predicted} differ too much: {'; '.join(refused)}")
     return rows
@@ -96,7 +98,7 @@ def _row(file: Exported, faces: Faces, scheme: Scheme) -> dict[str, Any]:
     }
 
 
-def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, scheme: Scheme) -> None:
+def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, scheme: Scheme, claims: Claims) -> None:
     unit, error = scheme.apart_unit, scheme.metric_words
     header = ["file", "format", "precision", "MB", f"largest difference, {unit}", f"mean, {unit}", error]
     cells = [
@@ -115,7 +117,7 @@ def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, scheme: Sche
     what, words = ("Landmarks", "px of the input") if unit == "px" else ("Poses", "degrees")
     title = f"{what} of {rows[0]['name']} and of its exports on {where} ({len(faces.crops)}), {words}"
     print_table(title, header, cells, turned=False, width=115)
-    write_json(folder / "export.json", {"faces": len(faces.crops), "on": where, "files": rows})
+    write_json(folder / "export.json", {"faces": len(faces.crops), "on": where, "files": rows}, claims)
 
 
 #: the largest mean difference of a landmark that is accepted, in pixels of the input

@@ -12,7 +12,7 @@ import numpy as np
 from kd_loss.export import convert
 from kd_loss.export.convert import Exportable
 from kd_loss.system.files import atomic_file, atomic_folder, write_json
-from kd_loss.system.ownership import check_replaceable, claim
+from kd_loss.system.ownership import Claims, check_replaceable
 from kd_loss.system.terminal import quiet_stderr
 
 SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
@@ -68,12 +68,12 @@ class Exporter:
     web_runtime: str = ""
 
     def write(
-        self, formats: Sequence[str], precisions: Sequence[str], beside: Sequence[str] = ()
+        self, formats: Sequence[str], precisions: Sequence[str], claims: Claims
     ) -> tuple[list[Exported], list[str]]:
         """Write every format in every precision, a page in the first one.
 
         Args:
-            beside: files that the caller will write into the folder.
+            claims: of the folder; the files are recorded in it as they are written.
 
         Returns:
             What was written, and what was refused, because it differs too much, with the reason.
@@ -81,7 +81,7 @@ class Exporter:
         Raises:
             UserError: something that an export did not write is in the way; nothing is written then.
         """
-        self._check_targets(formats, precisions, beside)
+        self._check_targets(formats, precisions, claims)
         written, refused = [], []
         for kind in formats:
             for precision in precisions[:1] if kind == "web" else precisions:
@@ -91,7 +91,7 @@ class Exporter:
                 path, start = self.folder / self._name(kind, precision), time.perf_counter()
                 try:
                     with convert.needed(kind):
-                        written.append(self._write(kind, precision, path))
+                        written.append(self._write(kind, precision, path, claims))
                 except Refused as error:
                     refused.append(f"{path.name} ({error})")
                     continue
@@ -104,15 +104,15 @@ class Exporter:
     def _name(self, kind: str, precision: str) -> str:
         return f"{self.weights.stem}-{kind if kind == 'web' else precision}{SUFFIX.get(kind, '')}"
 
-    def _check_targets(self, formats: Sequence[str], precisions: Sequence[str], beside: Sequence[str]) -> None:
+    def _check_targets(self, formats: Sequence[str], precisions: Sequence[str], claims: Claims) -> None:
         """Refuse to replace files and folders that an export did not write, before the first is converted."""
         for kind in set(formats) & {"saved_model", "web"}:
             check_replaceable(self.folder / self._name(kind, "fp32"))
-        files = [self._name(kind, precision) for kind in formats if kind in SUFFIX for precision in precisions]
-        if files or beside:
-            claim(self.folder, [*beside, *files])
+        for kind in set(formats) & set(SUFFIX):
+            for precision in precisions:
+                claims.check(self.folder / self._name(kind, precision))
 
-    def _write(self, kind: str, precision: str, path: Path) -> Exported:
+    def _write(self, kind: str, precision: str, path: Path, claims: Claims) -> Exported:
         def compared(predicted: np.ndarray) -> Exported:
             largest, mean = self.difference(predicted)
             limit = self.tolerance[precision]
@@ -134,7 +134,7 @@ class Exporter:
                 exported = compared(predicted)
                 write_json(temporary / "card.json", asdict(self.network.card))
             return exported
-        with atomic_file(path, SUFFIX[kind]) as temporary, quiet_stderr():
+        with atomic_file(path, SUFFIX[kind], claims) as temporary, quiet_stderr():
             to_file = convert.to_litert if kind == "litert" else convert.to_onnx
             to_file(self.network, temporary, precision, self.calibration)
             return compared(self.run(temporary))

@@ -9,10 +9,25 @@ import cv2
 import numpy as np
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+#: most bytes of a picture, and of a file with the annotation of one face
+MOST_OF_PICTURE, MOST_OF_NOTE = 1 << 30, 1 << 23
 
 
 class BadSample(Exception):
     """A single sample that cannot be used; its text says what is wrong with it."""
+
+
+def read_file(path: Path, most: int) -> bytes:
+    """The bytes of a file of an archive; `BadSample` for one of more than `most`, and for what is no regular file."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+            raise BadSample("is not a regular file")
+        if status.st_size > most:
+            raise BadSample(f"is larger than {most >> 10:,} KiB")
+        return path.read_bytes()
+    except OSError as error:
+        raise BadSample(f"cannot be read ({error.strerror})") from None
 
 
 def read_image(path: Path, upright: bool = False) -> np.ndarray:
@@ -20,13 +35,7 @@ def read_image(path: Path, upright: bool = False) -> np.ndarray:
 
     `upright` turns it as its EXIF orientation says; annotations are in the pixels as stored.
     """
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would wait for ever
-            raise BadSample("is not a regular file")
-        data = np.fromfile(path, np.uint8)
-    except OSError as error:
-        raise BadSample(f"cannot be read ({error.strerror})") from None
-    return decode_image(data, upright)
+    return decode_image(np.frombuffer(read_file(path, MOST_OF_PICTURE), np.uint8), upright)
 
 
 def decode_image(data: np.ndarray, upright: bool = False) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,15 +28,26 @@ Detector = Callable[[np.ndarray], list[Detection]]
 Source = str | os.PathLike[str] | np.ndarray
 #: photographs that are held in memory and predicted together
 TOGETHER = 16
-
+#: pixels: the shortest and the longest box of a face, and how far from the picture's origin one may lie
+SHORTEST, LONGEST = 0.01, 1e6
+#: one thread opens a detector, while what native libraries write is kept from the user
+_OPENING = threading.Lock()
 
 F = TypeVar("F", bound=Face)
 
 
 def check_picture(image: np.ndarray) -> None:
-    """Raises a `UserError` for an array that is no picture (H, W, 3) uint8."""
+    """Raises a `UserError` for what is no picture, an array (H, W, 3) uint8."""
+    if not isinstance(image, np.ndarray):
+        raise UserError(f"a picture is an array (H, W, 3) uint8 RGB, not {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
         raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")
+
+
+def check_refine(refine: int) -> None:
+    """Raises a `UserError` where `refine` is no number of times to crop a face again."""
+    if not isinstance(refine, int | np.integer) or isinstance(refine, bool) or not 0 <= refine <= 10:
+        raise UserError(f"refine = {refine!r} is not a whole number in 0…10")
 
 
 def squares_of(
@@ -43,16 +55,25 @@ def squares_of(
 ) -> list[np.ndarray]:
     """The crop of each picture: around its box `(x, y, width, height)` with the margin, or all of it without a box."""
     squares = []
-    for image, box in zip(images, boxes or [None] * len(images), strict=True):
+    given: Sequence[ArrayLike | None] = [None] * len(images) if boxes is None or not len(boxes) else boxes
+    if len(given) != len(images):
+        raise UserError(f"{len(images)} pictures and {len(given)} boxes: give one box, or None, for each picture")
+    for image, box in zip(images, given, strict=True):
         check_picture(image)
         if box is None:
             height, width = image.shape[:2]
             squares.append(geometry.square_crop((-0.5, -0.5, width - 0.5, height - 0.5), 0.0))
         else:
-            numbers = np.asarray(box, np.float64)
-            sound = numbers.shape == (4,) and np.isfinite(numbers).all()
-            if not sound or numbers[2:].min() < 0 or numbers[2:].max() == 0:
-                raise UserError(f"a box of {box!r} is not (x, y, width, height) with sides above 0")
+            try:
+                numbers = np.asarray(box, np.float64)
+            except (TypeError, ValueError, OverflowError):
+                numbers = np.zeros(0)
+            sound = numbers.shape == (4,) and bool((np.abs(numbers) <= LONGEST).all())  # false of a NaN, too
+            if not sound or numbers[2:].min() < 0 or numbers[2:].max() < SHORTEST:
+                raise UserError(
+                    f"a box of {box!r} is not (x, y, width, height) in pixels, its longer side {SHORTEST:g} or more, "
+                    f"no number beyond {LONGEST:,.0f}"
+                )
             x, y, width, height = numbers
             squares.append(geometry.square_crop((x, y, x + width, y + height), margin))
     return squares
@@ -69,8 +90,9 @@ class Predictor(Generic[F]):
     """
 
     def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
-        if not 0 <= refine <= 10:
-            raise UserError(f"refine = {refine} is not in 0…10")
+        check_refine(refine)
+        if not isinstance(detector, str) and not callable(detector):
+            raise UserError(f"detector = {detector!r} is no name of a detector and no function of pictures")
         self.network, self.card = network, network.card
         self.calibration = BoxCalibration.from_dict(network.card.calibration, "the network's card")
         self.refine, self._detector = refine, detector
@@ -97,6 +119,8 @@ class Predictor(Generic[F]):
         Raises:
             UserError: no such file, or one that is no network of this package; a `refine` out of range.
         """
+        if path is not None and not isinstance(path, str | os.PathLike):
+            raise UserError(f"path = {path!r} is no path of a weights file")
         weights = without_keras(Path(default_weights())) if path is None else Path(path)
         network = open_network(weights, threads)
         return cls(mirrored(network) if mirror else network, detector, refine)
@@ -104,9 +128,10 @@ class Predictor(Generic[F]):
     @property
     def detector(self) -> Detector:
         """A photograph (H, W, 3) uint8 RGB -> its faces."""
-        if isinstance(self._detector, str):
-            self._detector = open_detector(self._detector, margin=self.card.margin)
-        return self._detector
+        with _OPENING:
+            if isinstance(self._detector, str):
+                self._detector = open_detector(self._detector, margin=self.card.margin)
+            return self._detector
 
     @overload
     def __call__(self, source: Source) -> list[F]: ...
@@ -123,11 +148,8 @@ class Predictor(Generic[F]):
         Raises:
             UserError: a file that is no picture, or an array of another form.
         """
-        if isinstance(source, str | os.PathLike | np.ndarray):
-            return self.detect(_picture(source), self.detector, self.refine)
-        if not isinstance(source, Sequence):
-            kinds = "a file, a picture (H, W, 3) uint8 RGB, or a list of either"
-            raise UserError(f"a photograph is {kinds}, not {type(source).__name__}")
+        if isinstance(source, str | bytes | bytearray) or not isinstance(source, Sequence):
+            return self.detect(_picture(source), self.detector, self.refine)  # type: ignore[arg-type]
         found: list[list[F]] = []
         for start in range(0, len(source), TOGETHER):
             images = [_picture(one) for one in source[start : start + TOGETHER]]
@@ -161,7 +183,8 @@ class Predictor(Generic[F]):
         `boxes` are landmark boxes `(x, y, width, height)` in pixels, or None for a picture that is one cropped face.
         A `UserError` for a picture or a box of another form.
         """
-        return self.predict_squares(images, squares_of(images, boxes, self.card.margin))
+        squares = squares_of(images, boxes, self.card.margin)
+        return self.predict_squares(images, squares) if squares else []
 
     def detect(self, image: np.ndarray, detector: Detector, refine: int = 1) -> list[F]:
         """Every face that a detector finds in a photograph (H, W, 3) uint8 RGB, the largest first.
@@ -173,6 +196,7 @@ class Predictor(Generic[F]):
 
     def detect_many(self, images: Sequence[np.ndarray], detector: Detector, refine: int = 1) -> list[list[F]]:
         """As `detect`, for several photographs, whose faces are one batch."""
+        check_refine(refine)
         for image in images:
             check_picture(image)
         found = [detector(image) for image in images]
@@ -210,4 +234,11 @@ def check_answers(answers: np.ndarray) -> np.ndarray:
 
 
 def _picture(source: Source) -> np.ndarray:
-    return source if isinstance(source, np.ndarray) else read_picture(Path(source))
+    if isinstance(source, str | os.PathLike):
+        return read_picture(Path(source))
+    if hasattr(source, "convert") and hasattr(source, "getbands"):  # a picture of PIL
+        return np.asarray(source.convert("RGB"))
+    if not isinstance(source, np.ndarray):
+        kinds = "a file, a picture (H, W, 3) uint8 RGB, or a list of either"
+        raise UserError(f"a photograph is {kinds}, not {type(source).__name__}")
+    return source

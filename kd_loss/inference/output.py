@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,10 +16,12 @@ from kd_loss.inference.pose import FacePose
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.drawing import encode_png
 from kd_loss.system.errors import UserError, disk_error
-from kd_loss.system.files import atomic_file
-from kd_loss.system.ownership import claim
+from kd_loss.system.files import atomic_file, to_json
+from kd_loss.system.ownership import Claims
 
 Face = FaceLandmarks | FacePose
+#: how a formula begins; a number may have a sign
+_FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.]+(e[+-]?\d+)?\Z)")
 
 
 def draw_faces(image: np.ndarray, faces: Iterable[Face], pose: bool) -> np.ndarray:
@@ -30,40 +32,53 @@ def draw_faces(image: np.ndarray, faces: Iterable[Face], pose: bool) -> np.ndarr
     return drawn
 
 
-def write_picture(base: Path, image: np.ndarray, faces: Sequence[Face], pose: bool) -> None:
+def write_picture(base: Path, image: np.ndarray, faces: Sequence[Face], pose: bool, claims: Claims) -> None:
     """`base.png`, `base.json` and, of landmarks, `base.pts`; a second face's points are `base-2.pts`."""
-    with atomic_file(base.with_name(base.name + ".png")) as temporary:
+    with atomic_file(base.with_name(base.name + ".png"), claims=claims) as temporary:
         temporary.write_bytes(encode_png(draw_faces(image, faces, pose)))
-    with atomic_file(base.with_name(base.name + ".json")) as temporary:
+    with atomic_file(base.with_name(base.name + ".json"), claims=claims) as temporary:
         temporary.write_text('{"faces": [' + ",\n".join(face.to_json() for face in faces) + "]}\n", encoding="utf-8")
-    write_points(base, faces)
+    write_points(base, faces, claims)
 
 
-def write_points(base: Path, faces: Sequence[Face]) -> None:
+def write_points(base: Path, faces: Sequence[Face], claims: Claims) -> None:
     """A `.pts` for each face with landmarks; in a video the face's number is in the name, from the second on."""
     for position, face in enumerate(faces, 1):
         if not isinstance(face, FaceLandmarks):
             continue
         number = face.number or position
         name = base.name + (f"-{number}" if number > 1 else "") + ".pts"
-        if number > 1:  # how many there are is not known before
-            claim(base.parent, [name])
-        with atomic_file(base.with_name(name)) as temporary:
+        with atomic_file(base.with_name(name), claims=claims) as temporary:
             temporary.write_text(face.to_pts())
 
 
 def csv_header(columns: Sequence[str]) -> list[str]:
     """Columns of a table of faces; `columns` are the predictor's own."""
-    names = ["source", "frame", "face", "score", "box_x", "box_y", "box_width", "box_height", "yaw", "pitch", "roll"]
+    names = [
+        "source",
+        "frame",
+        "time",
+        "face",
+        "score",
+        "box_x",
+        "box_y",
+        "box_width",
+        "box_height",
+        "yaw",
+        "pitch",
+        "roll",
+    ]
     return [*names, *columns]
 
 
-def csv_row(source: str, frame: int | str, face: Face, number: int) -> list[str]:
-    """One face; pixels to a thousandth, degrees to a tenth, an empty cell where there is no value."""
+def csv_row(source: str, frame: int | str, time: float | None, face: Face, number: int) -> list[str]:
+    """One face; pixels and seconds to a thousandth, degrees to a tenth, an empty cell where there is no value."""
     pose = face.pose()
     angles = [""] * 3 if pose is None else [f"{v:.1f}" for v in (pose.yaw, pose.pitch, pose.roll)]
     score = "" if face.score is None else f"{face.score:.3f}"
-    return [source, str(frame), str(number), score, *(f"{v:.3f}" for v in face.crop_box), *angles, *face.cells()]
+    seconds = "" if time is None else f"{time:.3f}"
+    box = [f"{v:.3f}" for v in face.crop_box]
+    return [source, str(frame), seconds, str(number), score, *box, *angles, *face.cells()]
 
 
 class CsvTable:
@@ -72,19 +87,26 @@ class CsvTable:
     Use it as a context.
     """
 
-    def __init__(self, path: Path, header: list[str]):
+    def __init__(self, path: Path, header: list[str], claims: Claims | None = None):
         self.path, self._text = path, io.StringIO()
         self._rows = csv.writer(self._text)
+        if claims is not None:
+            claims.check(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = path.open("wb", buffering=0)
         except OSError as error:
             raise disk_error(error, path) from None
+        if claims is not None:
+            claims.add(path, made=True)
         self.writerow(header)
 
     def writerow(self, row: list[str]) -> None:
-        """Write one row with one call to the system; a name that is not UTF-8 gets escapes."""
-        self._rows.writerow(row)
+        """Write one row with one call to the system; a name that is not UTF-8 gets escapes.
+
+        A name that a spreadsheet would run as a formula gets a ' before it.
+        """
+        self._rows.writerow([f"'{cell}" if _FORMULA.match(cell) else cell for cell in row])
         try:
             data = self._text.getvalue().encode("utf-8", "backslashreplace")
             while data:
@@ -107,7 +129,8 @@ class VideoWriter:
     Use it as a context; the files appear when it ends.
     """
 
-    def __init__(self, base: Path, rate: float, header: list[str], *, pose: bool, pts: bool):
+    def __init__(self, base: Path, rate: float, header: list[str], claims: Claims, *, pose: bool, pts: bool):
+        self._claims = claims
         self.base, self.rate, self.header, self.pose, self.pts = base, rate, header, pose, pts
         self._stack = ExitStack()
         self._writer: cv2.VideoWriter | None = None
@@ -115,11 +138,12 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         with ExitStack() as stack:
-            self._video = stack.enter_context(atomic_file(self._name(".mp4"), ".mp4"))
-            self._json: io.TextIOBase = stack.enter_context(
-                stack.enter_context(atomic_file(self._name(".json"))).open("w", encoding="utf-8")
-            )
-            self._csv = stack.enter_context(CsvTable(stack.enter_context(atomic_file(self._name(".csv"))), self.header))
+            claims = self._claims
+            self._video = stack.enter_context(atomic_file(self._name(".mp4"), ".mp4", claims))
+            text = stack.enter_context(atomic_file(self._name(".json"), claims=claims))
+            self._json: io.TextIOBase = stack.enter_context(text.open("w", encoding="utf-8"))
+            table = stack.enter_context(atomic_file(self._name(".csv"), claims=claims))
+            self._csv = stack.enter_context(CsvTable(table, self.header))
             self._json.write(f'{{"rate": {self.rate:g}, "frames": [')
             self._stack = stack.pop_all()
         return self
@@ -127,8 +151,8 @@ class VideoWriter:
     def _name(self, suffix: str) -> Path:
         return self.base.with_name(self.base.name + suffix)
 
-    def write(self, image: np.ndarray, faces: Sequence[Face]) -> np.ndarray:
-        """Add one frame (H, W, 3) RGB; the annotated picture."""
+    def write(self, image: np.ndarray, faces: Sequence[Face], time: float) -> np.ndarray:
+        """Add one frame (H, W, 3) RGB and its time in seconds; the annotated picture."""
         drawn = draw_faces(image, faces, self.pose)
         if self._writer is None:
             self._size = (image.shape[1], image.shape[0])
@@ -142,12 +166,12 @@ class VideoWriter:
         if (image.shape[1], image.shape[0]) != self._size:
             raise UserError(f"frame {self._frame} of {self.base.name} is of another size than the first")
         self._writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
-        entry = {"frame": self._frame, "faces": [face.to_dict() for face in faces]}
-        self._json.write((",\n" if self._frame else "\n") + json.dumps(entry))
+        entry = {"frame": self._frame, "time": round(time, 3), "faces": [face.to_dict() for face in faces]}
+        self._json.write((",\n" if self._frame else "\n") + to_json(entry))
         for face in faces:
-            self._csv.writerow(csv_row(self.base.name, self._frame, face, face.number or 1))
+            self._csv.writerow(csv_row(self.base.name, self._frame, time, face, face.number or 1))
         if self.pts:
-            write_points(self._name("-pts") / f"{self._frame:06d}", faces)
+            write_points(self._name("-pts") / f"{self._frame:06d}", faces, self._claims)
         self._frame += 1
         return drawn
 

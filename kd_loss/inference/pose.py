@@ -13,7 +13,7 @@ from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import to_angles, to_matrices
 from kd_loss.inference.base import Detector, Predictor, box_of, check_answers
 from kd_loss.inference.predictor import LandmarkPredictor
-from kd_loss.inference.result import Face
+from kd_loss.inference.result import Face, about
 from kd_loss.inference.smoothing import RotationFilter
 from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
 from kd_loss.schemes.drawing import draw_axes
@@ -25,7 +25,7 @@ from kd_loss.system.errors import UserError
 
 
 @renamed_keywords(box="crop_box")
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FacePose(Face):
     """The pose of one head.
 
@@ -46,6 +46,10 @@ class FacePose(Face):
     score: float | None = None
     picture: tuple[int, int] = (0, 0)
     number: int | None = None
+
+    def __repr__(self) -> str:
+        yaw, pitch, roll = (float(v) for v in to_angles(self.rotation))
+        return f"FacePose(yaw {yaw:.0f}°, pitch {pitch:.0f}°, roll {roll:.0f}°{about(self)})"
 
     def pose(self) -> HeadPose | None:
         """Yaw, pitch and roll in degrees; None beyond 99 degrees of yaw, where no face is seen."""
@@ -72,9 +76,9 @@ class FacePose(Face):
         shift = np.abs(np.asarray(self.middle) - [x + side / 2, y + side / 2]).max()
         return bool(self.pose() is not None and 0.3 < self.width / side < 1.6 and shift < 0.35 * side)
 
-    def smoothed(self, smoother: RotationFilter) -> FacePose:
-        """With rotation, middle and width through a filter."""
-        rotation, middle, width = smoother(self.rotation, np.asarray(self.middle), self.width)
+    def smoothed(self, smoother: RotationFilter, seconds: float | None = None) -> FacePose:
+        """With rotation, middle and width through a filter; `seconds` since the frame before."""
+        rotation, middle, width = smoother(self.rotation, np.asarray(self.middle), self.width, seconds)
         return replace(self, rotation=rotation, middle=(float(middle[0]), float(middle[1])), width=width)
 
     def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import subprocess
 import sys
@@ -28,10 +29,13 @@ from kd_loss.inference.tracking import FaceTracker
 from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
-from kd_loss.system.ownership import claim
+from kd_loss.system.files import LONGEST_NAME, alone_in
+from kd_loss.system.ownership import Claims
 from kd_loss.system.terminal import counted, heard
 
 Predictor = LandmarkPredictor | PosePredictor
+#: bytes of the longest ending of a result's name, as `-12.json`
+_ENDINGS = 8
 
 
 def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
@@ -110,22 +114,38 @@ def run_predict(options: PredictOptions) -> list[Face]:
     predictor = load_predictor(fast, mirror=options.flip_test)
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
-    claim(options.output, _files(pairs, isinstance(predictor, LandmarkPredictor)))
-    pictures = [(source, name) for source, name in pairs if isinstance(source, Picture)]
+    with alone_in(options.output):
+        claims = Claims(options.output, _files(pairs, isinstance(predictor, LandmarkPredictor)))
+        return _predict(pairs, predictor, detector, options, claims)
+
+
+def _predict(
+    pairs: list[tuple[Picture | Video, Path]],
+    predictor: Predictor,
+    detector: Detector,
+    options: PredictOptions,
+    claims: Claims,
+) -> list[Face]:
+    """The faces of all sources, whose results are written; a `UserError` at the end where some were left out."""
     problems: list[UserError] = []
-    faces = _predict_pictures(pictures, predictor, detector, options, problems) if pictures else []
+    of, asked = len(pairs), pairs
+    pairs = [pair for pair in asked if len(os.fsencode(pair[1].name)) <= LONGEST_NAME - _ENDINGS]
+    for source, _ in (pair for pair in asked if pair not in pairs):
+        _leave_out(UserError(f"{source.path}: its name is too long for those of its results"), problems, of)
+    pictures = [(source, name) for source, name in pairs if isinstance(source, Picture)]
+    faces = _predict_pictures(pictures, predictor, detector, options, claims, problems) if pictures else []
     for source, name in pairs:
         if isinstance(source, Video):
             try:
-                faces += _predict_video(source.open(), name, predictor, detector, options)
+                faces += _predict_video(source.open(), name, predictor, detector, options, claims)
             except UserError as error:
-                _leave_out(error, problems, len(pairs))
-    if len(pairs) == 1 and problems:
+                _leave_out(error, problems, of)
+    if of == 1 and problems:
         raise problems[0]
     if problems:
-        kind = "picture" if len(pictures) == len(pairs) else "source"
+        kind = "picture" if all(isinstance(source, Picture) for source, _ in asked) else "source"
         verb = "was" if len(problems) == 1 else "were"
-        raise UserError(f"{len(problems)} of {counted(len(pairs), kind)} {verb} left out: {problems[0]}")
+        raise UserError(f"{len(problems)} of {counted(of, kind)} {verb} left out: {problems[0]}")
     return faces
 
 
@@ -151,13 +171,14 @@ def _predict_pictures(
     predictor: Predictor,
     detector: Detector,
     options: PredictOptions,
+    claims: Claims,
     problems: list[UserError],
 ) -> list[Face]:
     whole = isinstance(detector, WholePicture)
     step = options.batch_size if whole else 1
     faces: list[Face] = []
     empty = 0
-    with CsvTable(options.output / "faces.csv", _header(predictor)) as table:
+    with CsvTable(options.output / "faces.csv", _header(predictor), claims) as table:
         for start in range(0, len(pictures), step):
             batch, images, unread = _read(pictures[start : start + step])
             for problem in unread:
@@ -173,9 +194,9 @@ def _predict_pictures(
                     _leave_out(UserError(f"{batch[0][0].path}: {error}"), problems, len(pictures))
                     continue
             for (picture, name), image, here in zip(batch, images, found, strict=True):
-                write_picture(name, image, here, options.draw_pose)
+                write_picture(name, image, here, options.draw_pose, claims)
                 for number, face in enumerate(here, 1):
-                    table.writerow(csv_row(str(picture.path), "", face, number))
+                    table.writerow(csv_row(str(picture.path), "", None, face, number))
                     if isinstance(face, FacePose) and face.pose() is None:
                         print(f"{picture.path}: no pose of face {number}: its yaw lies outside of −99…99 degrees")
                 faces += here
@@ -203,7 +224,7 @@ def _read(
 
 
 def _predict_video(
-    video: Video, name: Path, predictor: Predictor, detector: Detector, options: PredictOptions
+    video: Video, name: Path, predictor: Predictor, detector: Detector, options: PredictOptions, claims: Claims
 ) -> list[Face]:
     every = sys.maxsize if options.box else options.detect_every  # the box is where the face is in the first frame
     tracker = FaceTracker(
@@ -213,14 +234,14 @@ def _predict_video(
     done, with_faces, start = 0, 0, time.perf_counter()
     stopped = closed = False
     columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), TextColumn("{task.fields[pace]}"))
-    writer = VideoWriter(name, video.rate, _header(predictor), pose=options.draw_pose, pts=options.video_pts)
+    writer = VideoWriter(name, video.rate, _header(predictor), claims, pose=options.draw_pose, pts=options.video_pts)
     with writer, Progress(*columns, transient=True) as progress:
         total = min(video.count or options.frames, options.frames or video.count) or None
         task = progress.add_task(str(video.path), total=total, pace="")
         try:
             for image in islice(video, options.frames or None):
-                faces = tracker(image)
-                drawn = writer.write(image, faces)
+                faces = tracker(image, video.time)
+                drawn = writer.write(image, faces, video.time)
                 done, with_faces = done + 1, with_faces + bool(faces)
                 progress.update(task, advance=1, pace=f"{done / (time.perf_counter() - start):.1f} frames/s")
                 if options.show and show(str(video.path), drawn):
@@ -239,16 +260,11 @@ def _predict_video(
     if stopped:
         print("stopped; what was read is kept")
         raise KeyboardInterrupt
-    if not closed and done != options.frames and done < _certain(video.count):
+    if not closed and done != options.frames and video.breaks_off(done):
         raise UserError(
             f"{video.path} breaks off: {done} of {counted(video.count, 'frame')} could be read; their results are kept"
         )
     return faces
-
-
-def _certain(count: int) -> int:
-    """How many frames a whole video has at least: some containers only estimate their number."""
-    return count - max(2, count // 50)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from kd_loss.schemes.drawing import draw_landmarks, draw_pose
 from kd_loss.schemes.head_pose import HeadPose, head_pose
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
+from kd_loss.system.files import to_json
 
 
 def confidence_of(spread: np.ndarray, half: float) -> np.ndarray:
@@ -28,7 +28,22 @@ def confidence_of(spread: np.ndarray, half: float) -> np.ndarray:
     return np.asarray(1 / (1 + np.square(np.asarray(spread, np.float64) / half)))
 
 
-class Face:
+class Values:
+    """A dataclass whose fields may be arrays: equal where all fields are, element by element; hashable then, too."""
+
+    def _key(self) -> tuple[Any, ...]:
+        values = (getattr(self, f.name) for f in fields(self))  # type: ignore[arg-type]
+        return tuple((v.shape, v.dtype.str, v.tobytes()) if isinstance(v, np.ndarray) else v for v in values)
+
+    def __eq__(self, other: object) -> bool:
+        return self._key() == other._key() if isinstance(other, type(self)) else NotImplemented
+
+    def __hash__(self) -> int:
+        values = (getattr(self, f.name) for f in fields(self))  # type: ignore[arg-type]
+        return hash(tuple(v.tobytes() for v in values if isinstance(v, np.ndarray)))
+
+
+class Face(Values):
     """What results of landmarks and of poses have in common.
 
     Attributes:
@@ -48,11 +63,19 @@ class Face:
 
     def to_json(self) -> str:
         """`to_dict` as JSON text."""
-        return json.dumps(self.to_dict())
+        return to_json(self.to_dict())
+
+
+def about(face: Any) -> str:
+    """What a face's `repr` says of its place, after what it is of."""
+    box = ", ".join(f"{float(v):.1f}" for v in face.crop_box)
+    score = "" if face.score is None else f", score={face.score:.3f}"
+    number = "" if face.number is None else f", number={face.number}"
+    return f", crop_box=({box}){score}{number}"
 
 
 @renamed_keywords(box="crop_box")
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class FaceLandmarks(Face):
     """The landmarks of one face.
 
@@ -72,6 +95,9 @@ class FaceLandmarks(Face):
     score: float | None = None
     number: int | None = None
     confidence: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        return f"FaceLandmarks({len(self.landmarks)} landmarks of {self.spec.name}{about(self)})"
 
     def pose(self) -> HeadPose | None:
         """Estimated yaw, pitch and roll in degrees; None where the scheme does not tell them."""
@@ -100,9 +126,9 @@ class FaceLandmarks(Face):
         shift = np.abs(middle - [x, y] - side / 2)
         return bool(0.4 < max(width, height) / side < 1.1 and shift.max() < 0.3 * side)
 
-    def smoothed(self, smoother: OneEuroFilter) -> FaceLandmarks:
-        """With landmarks through a filter."""
-        return replace(self, landmarks=smoother(self.landmarks))
+    def smoothed(self, smoother: OneEuroFilter, seconds: float | None = None) -> FaceLandmarks:
+        """With landmarks through a filter; `seconds` since the frame before."""
+        return replace(self, landmarks=smoother(self.landmarks, seconds))
 
     def cells(self) -> list[str]:
         """Further cells of a table: coordinates, and confidences where there are any, to a thousandth."""

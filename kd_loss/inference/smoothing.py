@@ -32,18 +32,22 @@ class OneEuroFilter:
         self._value: np.ndarray | None = None
         self._speed = np.zeros(())
 
-    def __call__(self, landmarks: np.ndarray) -> np.ndarray:
-        """The smoothed landmarks (K, 2), in the same pixels; the first frame passes unchanged."""
+    def __call__(self, landmarks: np.ndarray, seconds: float | None = None) -> np.ndarray:
+        """The smoothed landmarks (K, 2), in the same pixels; the first frame passes unchanged.
+
+        `seconds` since the frame before; by the rate if left out.
+        """
+        seconds = seconds or self.seconds
         points = np.asarray(landmarks, np.float64)
         if self._value is None:
             self._value, self._speed = points, np.zeros_like(points)
             return points
         side = max(float(np.ptp(points, axis=0).max()), 1e-6)
-        speed = (points - self._value) / side / self.seconds
-        self._speed = self._speed + _share(SPEED_CUTOFF, self.seconds) * (speed - self._speed)
+        speed = (points - self._value) / side / seconds
+        self._speed = self._speed + _share(SPEED_CUTOFF, seconds) * (speed - self._speed)
         # one cutoff for both coordinates of a point: a diagonal movement stays straight
         pace = np.linalg.norm(self._speed, axis=-1, keepdims=True)
-        self._value = self._value + _share(self.cutoff + self.beta * pace, self.seconds) * (points - self._value)
+        self._value = self._value + _share(self.cutoff + self.beta * pace, seconds) * (points - self._value)
         return self._value
 
 
@@ -66,17 +70,23 @@ class RotationFilter:
         self._rotation: np.ndarray | None = None
         self._speed = 0.0
 
-    def __call__(self, rotation: np.ndarray, middle: np.ndarray, width: float) -> tuple[np.ndarray, np.ndarray, float]:
-        """Smoothed rotation (3, 3), middle (2,) and width in pixels; the first frame passes unchanged."""
+    def __call__(
+        self, rotation: np.ndarray, middle: np.ndarray, width: float, seconds: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """Smoothed rotation (3, 3), middle (2,) and width in pixels; the first frame passes unchanged.
+
+        `seconds` as of `OneEuroFilter`.
+        """
+        seconds = seconds or self.seconds
         half = np.array([width / 2, 0.0])
-        left, right = self._place(np.stack([middle - half, middle + half]))
+        left, right = self._place(np.stack([middle - half, middle + half]), seconds)
         if self._rotation is None:
             self._rotation = np.asarray(rotation, np.float64)
         else:
             # along the shortest arc between the two quaternions
             turn = to_vectors(self._rotation.T @ rotation)
-            speed = float(np.linalg.norm(turn)) / self.seconds
-            self._speed += float(_share(SPEED_CUTOFF, self.seconds)) * (speed - self._speed)
-            share = _share(self.cutoff + TURN_BETA * self._speed, self.seconds)
+            speed = float(np.linalg.norm(turn)) / seconds
+            self._speed += float(_share(SPEED_CUTOFF, seconds)) * (speed - self._speed)
+            share = _share(self.cutoff + TURN_BETA * self._speed, seconds)
             self._rotation = self._rotation @ to_matrices(share * turn)
         return self._rotation, (left + right) / 2, float(right[0] - left[0])

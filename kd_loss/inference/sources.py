@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,9 @@ class Video:
     Attributes:
         path: the file, or `camera-<index>`.
         rate: frames a second; 25 where the source does not say.
-        count: number of frames, 0 where it is not known.
+        count: number of frames, 0 where it is not known; an estimate where frames last unequally long.
+        time: of the frame that was read last, in seconds from the first one: as the file has it, a camera's by the
+            clock.
     """
 
     def __init__(self, source: str):
@@ -48,9 +51,12 @@ class Video:
         self._source = source
         self._capture: cv2.VideoCapture | None = None
         self.rate, self.count = 25.0, 0
+        self.time = self._longest = 0.0
 
     def open(self) -> Video:
         """Open it, which takes a file descriptor or the camera; a `UserError` where it is no video."""
+        if not self.camera and self.path.exists() and not self.path.is_file():
+            raise UserError(f"{self.path} is not a regular file")  # a pipe would wait for ever
         try:
             capture = cv2.VideoCapture(int(self._source)) if self.camera else _open_file(Path(self._source))
         except (cv2.error, ValueError):  # also a name that is not UTF-8
@@ -67,15 +73,32 @@ class Video:
     def __iter__(self) -> Iterator[np.ndarray]:
         capture = self._capture or self.open()._capture
         assert capture is not None
+        begun, number, first = time.perf_counter(), 0, 0.0
         try:
             while True:
                 ok, frame = capture.read()
                 if not ok:
                     return
+                told = time.perf_counter() - begun if self.camera else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                if number == 0:
+                    first, self.time = told, 0.0
+                else:
+                    step = told - first - self.time
+                    # a source without times, or one that goes back, has its rate
+                    step = step if np.isfinite(step) and step > 0 else 1 / self.rate
+                    self._longest, self.time = max(self._longest, step), self.time + step
+                number += 1
                 yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB)
         finally:
             capture.release()
             self._capture = None
+
+    def breaks_off(self, done: int) -> bool:
+        """Whether a file ends before it should, after so many frames: by their number and by the last one's time."""
+        if self.camera or done >= self.count - max(2, self.count // 50):  # some containers only estimate their number
+            return False
+        left = self.count / self.rate - self.time
+        return left > max(2 / self.rate, self.count / self.rate / 50, 1.5 * self._longest)
 
 
 def _open_file(path: Path) -> cv2.VideoCapture:

@@ -15,6 +15,8 @@ from kd_loss.inference.base import Detector, Predictor
 FOLLOWED = 0.3
 #: from here on two detections are of one face
 SAME = 0.6
+#: pixels: the longer side of a face that is followed
+SMALLEST, LARGEST = 2.0, 1e5
 
 
 @dataclass
@@ -52,14 +54,20 @@ class FaceTracker:
         self.every, self.patience, self.cutoff, self.rate = every, patience, cutoff, rate
         self._tracks: list[_Track] = []
         self._frame = self._count = 0
+        self._time: float | None = None
 
-    def __call__(self, image: np.ndarray) -> list[Any]:
-        """The faces of the next frame (H, W, 3) uint8 RGB, each with its number from 1."""
+    def __call__(self, image: np.ndarray, time: float | None = None) -> list[Any]:
+        """The faces of the next frame (H, W, 3) uint8 RGB, each with its number from 1.
+
+        `time` in seconds, where frames last unequally long; by the rate if left out.
+        """
+        seconds = None if time is None or self._time is None or time <= self._time else time - self._time
+        self._time = time
         self._follow(image)
         if self._frame % self.every == 0 or not self._tracks:
             self._look(image)
         self._frame += 1
-        return [self._smooth(track) for track in self._tracks]
+        return [self._smooth(track, seconds) for track in self._tracks]
 
     def _follow(self, image: np.ndarray) -> None:
         if not self._tracks:
@@ -68,7 +76,7 @@ class FaceTracker:
         faces: Sequence[Any] = self.predictor.predict_many([image] * len(boxes), boxes)
         for track, face in zip(self._tracks, faces, strict=True):
             track.face = replace(face, score=track.face.score)
-        self._tracks = [track for track in self._tracks if track.face.plausible()]
+        self._tracks = [track for track in self._tracks if track.face.plausible() and _of_a_size(track.face)]
 
     def _look(self, image: np.ndarray) -> None:
         for track in self._tracks:
@@ -94,6 +102,11 @@ class FaceTracker:
         boxes = np.array([track.face.landmark_box() for track in self._tracks]).reshape(-1, 4)
         return overlaps(np.array(face.landmark_box()), boxes).tolist()
 
-    def _smooth(self, track: _Track) -> Any:
-        face = track.face.smoothed(track.filter) if track.filter else track.face
+    def _smooth(self, track: _Track, seconds: float | None) -> Any:
+        face = track.face.smoothed(track.filter, seconds) if track.filter else track.face
         return replace(face, number=track.number)
+
+
+def _of_a_size(face: Any) -> bool:
+    """Whether a face that was followed is still one: a network's answers may shrink from frame to frame to nothing."""
+    return bool(SMALLEST <= max(face.landmark_box()[2:]) <= LARGEST)

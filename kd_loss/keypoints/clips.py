@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zlib
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import cv2
 import keras
 import numpy as np
 
+from kd_loss.imaging.pictures import BadSample, read_image
 from kd_loss.keypoints.warp import CONTROL, draw_warps
 from kd_loss.synthetic.clips import draw_clip
 from kd_loss.system.errors import UserError
@@ -47,7 +49,7 @@ class Clips:
         """
         one = len(set(self.persons)) == 1
         of = self.names if one else self.persons
-        drawn = {name: zlib.crc32(name.encode()) % 1000 for name in of}
+        drawn = {name: zlib.crc32(os.fsencode(name)) % 1000 for name in of}
         held = {name for name, number in drawn.items() if number < 1000 * share}
         if len(held) == len(drawn) or (share and not held):
             count = min(max(1, round(share * len(drawn))), len(drawn) - 1)
@@ -109,10 +111,10 @@ def drawn_clips(count: int, size: int, frames: int = 4, crop: float = 1.0) -> Cl
 
 def read_picture(path: Path) -> np.ndarray:
     """A picture (H, W, 3) uint8 RGB; a `UserError` where it is none."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise UserError(f"{path} is no picture that can be read")
-    return image[:, :, ::-1]
+    try:
+        return read_image(path, upright=True)
+    except BadSample as error:
+        raise UserError(f"{path} {error}") from None
 
 
 def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:

@@ -9,7 +9,7 @@ import keras
 from keras import ops
 
 from kd_loss.distillation.base import match_size
-from kd_loss.distillation.keypoints import attention_term, heatmap_term, pooled_to
+from kd_loss.distillation.keypoints import attention_term, heatmap_term, pooled_to, shared_in_cells_of
 from kd_loss.keypoints import losses
 from kd_loss.keypoints.clips import PictureLoader, read_pictures
 from kd_loss.keypoints.options import KeypointDistillationOptions
@@ -76,7 +76,7 @@ class KeypointDistiller(TermModel):
         told = {name: ops.stop_gradient(value) for name, value in self._ask[0](y_pred["image"]).items()}
         values = {"value": losses.value_and_slope(y_pred, told)}
         if "heatmaps" in self.terms:
-            values["heatmaps"] = heatmap_term(y_pred["heatmaps"], told["heatmaps"], self.letter)
+            values["heatmaps"] = heatmap_term(y_pred["heatmaps"], told["heatmaps"], self.letter, shared_in_cells_of)
         if "attention" in self.terms:
             mine = pooled_to(self.connector(y_pred["encoder"]), told["encoder"].shape[1])
             mine = match_size(mine, told["encoder"])  # of a student whose encoder ends in fewer cells

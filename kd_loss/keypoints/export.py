@@ -14,6 +14,7 @@ from kd_loss.runtimes.files import open_runtime
 from kd_loss.synthetic.faces import draw_face
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
+from kd_loss.system.ownership import Claims
 
 #: drawn faces on which a file is compared with its network
 FACES = 16
@@ -69,7 +70,7 @@ def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
         tolerance=TOLERANCE,
         web_runtime=options.web_runtime,
     )
-    exported, refused = exporter.write(options.format, [options.precision])
+    exported, refused = exporter.write(options.format, [options.precision], Claims(folder))
     for file in exported:
         size = file.path.stat().st_size / 1e6
         print(f"{file.path}: {size:.2f} MB, keypoints differ by {file.mean:.6f} of the −1…1 grid")

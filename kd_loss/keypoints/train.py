@@ -20,7 +20,7 @@ from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runs.folder import open_run
 from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError
-from kd_loss.system.files import sha256
+from kd_loss.system.files import alone_in, sha256
 from kd_loss.training.fit import compile_with_adam, fit_run, run_log
 
 #: the maps of a student in which pictures are compared
@@ -108,26 +108,27 @@ def fit_detector(
         model.save_beside(folder)
         sheet(detector, *shown, folder / "sheet.png")
 
-    checkpoint = fit_run(
-        model,
-        detector.model,
-        loader,
-        validation,
-        folder,
-        epochs=options.epochs,
-        patience=options.patience,
-        resume=options.resume,
-        save_best=save_best,
-        save_last=lambda: save_detector(detector, folder / "last.h5"),
-        note=note,
-        opening=[
-            f"{folder}: {detector.card.arch}, {detector.model.count_params():,} parameters, {about}",
-            f"objective: {model.objective}",
-        ],
-        monitor=monitor,
-        order=["loss", *model.trackers],
-        pictures=DetectorPictures(loader),
-    )
+    with alone_in(folder):
+        checkpoint = fit_run(
+            model,
+            detector.model,
+            loader,
+            validation,
+            folder,
+            epochs=options.epochs,
+            patience=options.patience,
+            resume=options.resume,
+            save_best=save_best,
+            save_last=lambda: save_detector(detector, folder / "last.h5"),
+            note=note,
+            opening=[
+                f"{folder}: {detector.card.arch}, {detector.model.count_params():,} parameters, {about}",
+                f"objective: {model.objective}",
+            ],
+            monitor=monitor,
+            order=["loss", *model.trackers],
+            pictures=DetectorPictures(loader),
+        )
     if checkpoint.best is not None:
         note(f"best {monitor} {checkpoint.best:.4f} -> {folder / 'best.h5'}")
     return folder

@@ -7,6 +7,7 @@ It holds `config.json` (resolved options), `environment.json`, `history.csv`, `s
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 import sys
@@ -17,7 +18,8 @@ from typing import Any
 from kd_loss.datasets.checks import target_array
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.system.errors import UserError, check_name, disk_error
-from kd_loss.system.files import is_temporary, read_json, sha256, write_json
+from kd_loss.system.files import alone_in, is_temporary, read_json, sha256, write_json
+from kd_loss.system.ownership import LOCK
 from kd_loss.system.versions import package_versions
 
 #: options that may differ when a run is continued
@@ -51,7 +53,8 @@ def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], 
     """The folder of a new run, or of the run to continue.
 
     A new run takes `name`, or `default` with the first free number; an existing folder of an explicit
-    name is refused. To continue, the options have to be the same but for `FREE_OPTIONS`.
+    name is refused. To continue, the options have to be the same but for `FREE_OPTIONS`. Who trains in it holds it
+    with `files.alone_in`.
     """
     if name:
         for part in name.split("/"):  # a comparison keeps its runs in a folder of their own
@@ -65,25 +68,32 @@ def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], 
         if changed:
             raise UserError(f"cannot resume {folder} with other options: {'; '.join(changed)}")
         return folder
-    folder = parent / (name or default)
-    if name and folder.exists() and not _just_begun(folder):
-        raise UserError(f"the run {folder} exists; give another --name, or --resume to continue it")
-    number = 2
-    while not name and folder.exists():
-        folder = parent / f"{default}-{number}"
-        number += 1
-    try:
-        folder.mkdir(parents=True, exist_ok=bool(name))
-    except OSError as error:
-        raise disk_error(error, folder) from None
-    write_json(folder / "config.json", dict(options))
-    write_environment(folder)
+    folder = parent / name if name else _free(parent, default)
+    with alone_in(folder):
+        if name and not _just_begun(folder):
+            raise UserError(f"the run {folder} exists; give another --name, or --resume to continue it")
+        write_json(folder / "config.json", dict(options))
+        write_environment(folder)
     return folder
+
+
+def _free(parent: Path, default: str) -> Path:
+    """A new folder of the default name, or of that with the first free number."""
+    for number in itertools.count(1):
+        folder = parent / (default if number == 1 else f"{default}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:  # also where another training has just taken it
+            continue
+        except OSError as error:
+            raise disk_error(error, folder) from None
+        return folder
+    raise AssertionError
 
 
 def _just_begun(folder: Path) -> bool:
     """Whether a run was killed before its configuration was written: there is nothing to keep or to resume."""
-    return folder.is_dir() and all(is_temporary(path) for path in folder.iterdir())
+    return folder.is_dir() and all(is_temporary(path) or path.name == LOCK for path in folder.iterdir())
 
 
 def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class CropNetwork:
         parameters: their number, None where the file does not tell.
         half: the spread at which a landmark's confidence is one half; None where its card says that the
             spread of its heatmaps does not tell how sure it is.
+        again: a function and arguments that make the same network in another process, for pickling; None: `ask` is
+            pickled itself.
     """
 
     card: Card
@@ -42,21 +45,36 @@ class CropNetwork:
     ask: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
     parameters: int | None = None
     half: float | None = None
+    again: tuple[Callable[..., CropNetwork], tuple[Any, ...]] | None = field(default=None, repr=False, compare=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as how it was made: a file by its path, a Keras network as itself."""
+        if self.again is None:
+            values = tuple(getattr(self, f.name) for f in fields(self))
+            return type(self), values
+        return self.again
 
     @classmethod
     def of(cls, network: LandmarkNet) -> CropNetwork:
         """A Keras network that is in memory."""
         model, several = network.export_model(), network.has_spread
+        alone = threading.Lock()  # Keras makes its function at the first call
 
         def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-            answer = model.predict_on_batch(crops)
+            with alone:
+                answer = model.predict_on_batch(crops)
             return (np.asarray(answer[0]), np.asarray(answer[1])) if several else (np.asarray(answer), None)
 
-        return cls(network.card, "keras", ask, network.model.count_params(), half_of(network.card))
+        number = network.model.count_params()
+        return cls(network.card, "keras", ask, number, half_of(network.card), again=(_of, (network,)))
 
     def run(self, crops: np.ndarray) -> np.ndarray:
         """Crops (N, S, S, 3) uint8 RGB -> normalised landmarks (N, K, 2), or the targets of the card's scheme."""
         return self.ask(crops)[0]
+
+
+def _of(network: LandmarkNet) -> CropNetwork:
+    return CropNetwork.of(network)
 
 
 def half_of(card: Card) -> float | None:
@@ -87,7 +105,7 @@ def mirrored(network: CropNetwork) -> CropNetwork:
         apart = np.linalg.norm(first - second, axis=-1)
         return mean, (apart + apart.mean(axis=1, keepdims=True)).astype(np.float32)
 
-    return replace(network, ask=ask, half=HALF_OF_ANSWERS)
+    return replace(network, ask=ask, half=HALF_OF_ANSWERS, again=(mirrored, (network,)))
 
 
 def read_card(path: Path) -> Card:
@@ -111,7 +129,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
         with quiet_stderr(), at_once():
             from kd_loss.networks.landmark_net import load_network
 
-        return CropNetwork.of(load_network(path))
+        return replace(CropNetwork.of(load_network(path)), again=(open_network, (path.absolute(), threads)))
     card = read_card(path)
     session, shape = open_runtime(path, threads), card.scheme().shape
 
@@ -126,6 +144,9 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
             raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card says {shape[0]} points")
         return landmarks, spread
 
-    network = CropNetwork(card, "onnxruntime" if path.suffix == ".onnx" else "litert", ask, half=half_of(card))
+    network = CropNetwork(
+        card, "onnxruntime" if path.suffix == ".onnx" else "litert", ask, half=half_of(card),
+        again=(open_network, (path.absolute(), threads)),
+    )  # fmt: skip
     ask(np.zeros((1, card.size, card.size, 3), np.uint8))
     return network

@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import json
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,15 +92,19 @@ def _litert(path: Path, threads: int | None) -> tuple[Run, list[Any]]:
     interpreter = _interpreter(path, threads)
     [entry] = interpreter.get_input_details()
     details = interpreter.get_output_details()
+    alone = threading.Lock()  # an interpreter holds one input at a time
 
     def run(batch: np.ndarray) -> dict[str, np.ndarray]:
         rows: dict[str, list[np.ndarray]] = {detail["name"]: [] for detail in details}
         for image in batch:  # a file's batch is nearly always fixed at one
-            interpreter.set_tensor(entry["index"], _quantise(image, entry)[None])
-            interpreter.invoke()
-            for detail in details:
-                value = _restore(interpreter.get_tensor(detail["index"]), detail)
-                rows[detail["name"]].append(value if value.shape[:1] == (1,) else value[None])
+            with alone:
+                interpreter.set_tensor(entry["index"], _quantise(image, entry)[None])
+                interpreter.invoke()
+                values = {
+                    detail["name"]: _restore(interpreter.get_tensor(detail["index"]), detail) for detail in details
+                }
+            for name, value in values.items():
+                rows[name].append(value if value.shape[:1] == (1,) else value[None])
         return {name: np.concatenate(values) for name, values in rows.items()}
 
     return run, [int(side) for side in entry["shape"]]

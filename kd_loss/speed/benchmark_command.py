@@ -26,7 +26,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
-from kd_loss.system.ownership import check_free, claim
+from kd_loss.system.ownership import Claims
 
 RUNTIMES = {".h5": "Keras", ".keras": "Keras", ".onnx": "ONNX Runtime", ".tflite": "LiteRT"}
 
@@ -49,16 +49,15 @@ def run_benchmark(
         for path, card in cards.items():
             check_fit(card, dataset, path)
     files = ["benchmark.json", "benchmark.png"]
-    check_free(options.output, files)
+    claims = Claims(options.output, files)
     rows = _measure(paths, cards, dataset, options)
     peers = measure_peers(dataset) if measure_peers and dataset else []
     _print(rows, peers, dataset)
     results = {"dataset": dataset.folder.name if dataset else None, "networks": rows, "peers": peers}
-    claim(options.output, files)
-    write_json(options.output / "benchmark.json", results)
+    write_json(options.output / "benchmark.json", results, claims)
     print(options.output / "benchmark.json")
     if dataset is not None:
-        with atomic_file(options.output / "benchmark.png") as temporary:
+        with atomic_file(options.output / "benchmark.png", claims=claims) as temporary:
             temporary.write_bytes(plane_plot(rows, peers, dataset.spec))
         print(options.output / "benchmark.png")
     return results

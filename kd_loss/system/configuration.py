@@ -10,11 +10,9 @@ import argparse
 import dataclasses
 import difflib
 import inspect
-import json
 import math
 import os
 import sys
-import tomllib
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -23,12 +21,14 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from kd_loss.system.deprecation import warn_renamed
 from kd_loss.system.errors import UserError, choose
+from kd_loss.system.files import read_table
 
 T = TypeVar("T")
 
 #: upper bounds from here on only keep a computation from overflowing: help need not name them
 _GUARD = 10_000
-
+#: whole numbers are smaller, as NumPy and the system have them
+LARGEST = 2**63
 #: what a run's `config.json` holds beside the options that made it, and options that are not for a file
 _OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
 
@@ -260,24 +260,19 @@ def _declared_values(options: Options) -> dict[str, Any]:
 
 def _check_number(value: float, field: dataclasses.Field[Any]) -> None:
     metadata = field.metadata
+    flag = _flag(field)
+    if isinstance(value, int) and abs(value) >= LARGEST:
+        raise UserError(f"{flag}: a whole number of {len(str(abs(value)))} digits is out of range")
     low, high = metadata["within"] or (-math.inf, math.inf)
     above, below = (metadata[side] for side in ("above", "below"))
     out = not low <= value <= high or (above is not None and value <= above) or (below is not None and value >= below)
     if out or not math.isfinite(value):
-        raise UserError(f"{_flag(field)} {value:g} is out of range: {_range_of(field.metadata) or 'a finite number'}")
+        raise UserError(f"{flag} {value:g} is out of range: {_range_of(field.metadata) or 'a finite number'}")
 
 
 def read_config(path: Path, cls: type) -> dict[str, Any]:
     """Values of an options class from a JSON or TOML file; unknown keys and wrong types are refused."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except OSError as error:
-        raise UserError(f"cannot read the configuration {path}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"the configuration {path} is not {path.suffix[1:] or 'JSON'}: {error}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"the configuration {path} is not a table of options")
+    values = read_table(path, "configuration")
     hints, renamed = typing.get_type_hints(cls), old_names(cls)
     result: dict[str, Any] = {}
     for key, value in values.items():
@@ -326,7 +321,10 @@ def _plain(value: Any) -> Any:
     """A path as text, a number of NumPy as one of Python, anything else as it is."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
-    return value.item() if type(value).__module__ == "numpy" and hasattr(value, "item") else value
+    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
+
+
+_KIND_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", Path: "path"}
 
 
 def _fitted(value: Any, annotation: Any, where: str) -> Any:
@@ -339,7 +337,9 @@ def _fitted(value: Any, annotation: Any, where: str) -> Any:
             return [_convert(v, kind) for v in (value if isinstance(value, list) else [value])]
         return _convert(value, kind)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{where} = {value!r} is no {kind.__name__}") from None
+        told = repr(value)
+        told = told if len(told) <= 80 and "\n" not in told else type(value).__name__
+        raise UserError(f"{where} = {told} is no {_KIND_NAMES.get(kind, kind.__name__)}") from None
 
 
 def _convert(value: Any, kind: type) -> Any:

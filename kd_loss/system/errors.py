@@ -57,8 +57,11 @@ def first_line(error: BaseException, most: int = 160) -> str:
     ('head', 'EOFError')
     """
     # the text of a KeyError is the `repr` of its key
-    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-    return (text.strip() or type(error).__name__).splitlines()[0][:most]
+    try:
+        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    except Exception:  # somebody's own `__str__`
+        text = ""
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)[:most]
 
 
 def disk_error(error: OSError, where: Path) -> UserError:

@@ -13,12 +13,18 @@ import re
 import shutil
 import stat
 import tempfile
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from kd_loss.system.errors import UserError, disk_error
-from kd_loss.system.ownership import check_replaceable, record_folder
+from kd_loss.system.ownership import LOCK, Claims, check_replaceable, record_folder
+
+#: bytes of a file's name, in most file systems
+LONGEST_NAME = 255
+#: most bytes of a file with a table of options
+MOST_OF_TABLE = 1 << 24
 
 
 def _named(error: OSError, temporary: Path, target: Path) -> UserError:
@@ -75,7 +81,10 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _alone(target: Path, lock_file: Path) -> Iterator[None]:
-    """Refuse to write what another process is writing; the system frees the lock of one that was killed."""
+    """Refuse to write what another process is writing; the system frees the lock of one that was killed.
+
+    On a file system without locks nothing is refused.
+    """
     from filelock import FileLock, Timeout
 
     lock = FileLock(lock_file)
@@ -84,6 +93,8 @@ def _alone(target: Path, lock_file: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise UserError(f"another kd-loss is writing {target} at this moment; wait until it is done") from None
+    except NotImplementedError:
+        pass
     except OSError as error:
         raise disk_error(error, target) from None
     try:
@@ -91,6 +102,26 @@ def _alone(target: Path, lock_file: Path) -> Iterator[None]:
     finally:
         lock_file.unlink(missing_ok=True)  # while it is held: who waits for it never waits on an unlinked one
         lock.release()
+
+
+@contextlib.contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Let one process at a time write into a folder, which is made; a `UserError` for the others.
+
+    A folder that was made and stayed empty is removed again.
+    """
+    new = not folder.exists()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error(error, folder) from None
+    try:
+        with _alone(folder, folder / LOCK):
+            yield
+    finally:
+        if new:
+            with contextlib.suppress(OSError):
+                folder.rmdir()  # only an empty one goes
 
 
 @contextlib.contextmanager
@@ -111,8 +142,12 @@ def one_at_a_time(place: Path) -> Iterator[None]:
 
 
 def _temporary_name(target: Path, suffix: str) -> Path:
-    host = re.sub(r"[^A-Za-z0-9]", "", platform.node()) or "host"
-    return target.with_name(f".tmp-{host}-{os.getpid()}~{target.name}{suffix}")
+    host = re.sub(r"[^A-Za-z0-9]", "", platform.node())[:64] or "host"
+    name = f".tmp-{host}-{os.getpid()}~{target.name}{suffix}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        digest = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]
+        name = f".tmp-{host}-{os.getpid()}~{digest}{suffix}"
+    return target.with_name(name)
 
 
 _swept: set[Path] = set()
@@ -141,17 +176,19 @@ def _alive(process: int) -> bool:
 
 
 @contextlib.contextmanager
-def atomic_file(target: Path, suffix: str = "") -> Iterator[Path]:
+def atomic_file(target: Path, suffix: str = "", claims: Claims | None = None) -> Iterator[Path]:
     """A temporary path beside `target` that replaces it when the block ends without an error.
 
-    `suffix` is for writers that go by the ending of the name (`.h5`). What killed processes left in the folder is
-    removed.
+    `suffix` is for writers that go by the ending of the name (`.h5`); `claims` records the file as this package's
+    once its content is whole. What killed processes left in the folder is removed.
     """
     temporary = _temporary_name(target, suffix)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent)
         yield temporary
+        if claims is not None:
+            claims.add(target)
         temporary.replace(target)
     except OSError as error:
         raise _named(error, temporary, target) from None
@@ -168,9 +205,14 @@ def _finite(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def write_json(path: Path, values: Any) -> None:
+def to_json(values: Any) -> str:
+    """One line of JSON; a number that is not finite becomes null."""
+    return json.dumps(_finite(values), allow_nan=False)
+
+
+def write_json(path: Path, values: Any, claims: Claims | None = None) -> None:
     """Write JSON atomically, indented, with a last newline; a number that is not finite becomes null."""
-    with atomic_file(path) as temporary:
+    with atomic_file(path, claims=claims) as temporary:
         text = json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         # a name that is not UTF-8 becomes JSON's own escape
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -194,6 +236,40 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{what} {path} is not a JSON object")
     return values
+
+
+def read_table(path: Path, what: str) -> dict[str, Any]:
+    """The table of options in a JSON or TOML file, read as a person's: no key twice, no pipe, nothing huge.
+
+    Raises:
+        UserError: one line that calls the file `what`.
+    """
+    toml = path.suffix == ".toml"
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+            raise UserError(f"the {what} {path} is not a regular file")
+        if status.st_size > MOST_OF_TABLE:
+            raise UserError(f"the {what} {path} is larger than {MOST_OF_TABLE >> 20} MiB")
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if toml else json.loads(text, object_pairs_hook=_once)
+    except OSError as error:
+        raise UserError(f"cannot read the {what} {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        told = "TOML" if toml else "JSON" if path.suffix == ".json" else "JSON (or TOML in a file named .toml)"
+        raise UserError(f"the {what} {path} is not {told}: {error}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"the {what} {path} is not a table of options")
+    return values
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of JSON, in which no key stands twice."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' stands in it twice")
+    return table
 
 
 def reserve(path: Path) -> None:

@@ -1,21 +1,44 @@
 """What this package wrote: a command replaces nothing else.
 
-Whatever is written into a folder of the user's is named in `.kd-loss-files` beside it, a name a line. A file that
-is there and not named is the user's, and so is a folder with such a file in it.
+Whatever is written into a folder of the user's is named in `.kd-loss-files` beside it, a name a line, with line
+breaks and backslashes in a name escaped. A line counts once it is whole. A file that is there and not named is the
+user's, and so is a folder with such a file in it. A name is recorded when its file is written, not before: of a
+command that failed, what it did not write belongs to nobody.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from kd_loss.system.errors import UserError, disk_error
 
 RECORD = ".kd-loss-files"
+#: in a folder while a command writes into it
+LOCK = ".kd-loss-lock"
 #: most bytes of a record or manifest
 _LIMIT = 1 << 26
+
+
+#: what a name may hold that would end its line; a record from before there were escapes is read as it was meant
+_ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
+_UNESCAPED = {text: char for char, text in _ESCAPES.items()}
+
+
+def _line(name: str) -> bytes:
+    """The line of a name in a record; a name that is not UTF-8 keeps its bytes."""
+    text = re.sub(r"[\\\n\r]", lambda found: _ESCAPES[found[0]], name)
+    return text.encode("utf-8", "surrogateescape") + b"\n"
+
+
+def _names(data: bytes) -> set[str]:
+    """The names of a record; a last line without its end was cut, and is no name."""
+    lines = data.decode("utf-8", "surrogateescape").split("\n")[:-1]
+    return {re.sub(r"\\[\\nr]", lambda found: _UNESCAPED[found[0]], line) for line in lines}
 
 
 def _files(folder: Path) -> list[str]:
@@ -32,8 +55,7 @@ def recorded(folder: Path) -> set[str]:
     names: set[str] = set()
     try:
         if (folder / RECORD).is_file() and (folder / RECORD).stat().st_size < _LIMIT:
-            text = (folder / RECORD).read_text(encoding="utf-8", errors="surrogateescape")
-            names |= {RECORD, *text.split("\n")}
+            names |= {RECORD, LOCK, *_names((folder / RECORD).read_bytes())}
         if (folder / "manifest.json").is_file() and (folder / "manifest.json").stat().st_size < _LIMIT:
             manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
             if {"spec", "size", "counts", "crop", "sha256"} <= manifest.keys():
@@ -45,8 +67,7 @@ def recorded(folder: Path) -> set[str]:
 
 def record_folder(folder: Path) -> None:
     """Name all files of a folder that was just written in its record."""
-    text = "".join(f"{name}\n" for name in _files(folder))
-    (folder / RECORD).write_text(text, encoding="utf-8", errors="surrogateescape")
+    (folder / RECORD).write_bytes(b"".join(_line(name) for name in _files(folder)))
 
 
 def check_replaceable(target: Path) -> None:
@@ -71,28 +92,72 @@ def check_free(folder: Path, names: Iterable[str]) -> list[str]:
     there: list[str] = []
     for name in names:
         (there if os.path.lexists(folder / name) else new).append(name)
-    ours = recorded(folder) if there else set()
-    for name in there:
-        if name not in ours:
-            raise UserError(
-                f"{folder / name} is there already, and kd-loss did not write it; "
-                "move it away or write to another folder (--output)"
-            )
+    if there:
+        Claims(folder, there)
     return new
 
 
 def claim(folder: Path, names: Iterable[str]) -> None:
-    """Record files that are about to be written into a folder; a `UserError` where one is there and not recorded."""
-    known = recorded(folder)  # a killed run may have recorded what it did not write
-    new = [name for name in check_free(folder, names) if name not in known]
-    if not new:
+    """Record files that are being written into a folder; a `UserError` where one is there and not recorded."""
+    known = recorded(folder)
+    _append(folder, [name for name in check_free(folder, names) if name not in known])
+
+
+def _whole(record: Path) -> bool:
+    """Whether a record is empty or ends with a line."""
+    with record.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        return file.read() in (b"", b"\n")
+
+
+def _append(folder: Path, names: Iterable[str]) -> None:
+    """Add names to a folder's record with one call to the system; a name that a full disk cut is dropped."""
+    data = b"".join(_line(name) for name in names)
+    if not data:
         return
     record = folder / RECORD
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # a kill or a full disk may have cut the last name
-        cut = record.is_file() and not record.read_bytes().endswith(b"\n")
-        with record.open("a", encoding="utf-8", errors="surrogateescape") as file:
-            file.write("\n" * cut + "".join(f"{name}\n" for name in new))
+        if record.is_file() and not _whole(record):
+            os.truncate(record, record.read_bytes().rfind(b"\n") + 1)
+        with record.open("ab", buffering=0) as file:
+            if file.write(data) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError as error:
         raise disk_error(error, folder) from None
+
+
+class Claims:
+    """The files that one command writes into a folder, recorded one by one as they are written.
+
+    Args:
+        folder: of the results.
+        names: of files that will certainly be written, relative to the folder.
+
+    Raises:
+        UserError: one of them is there and is not this package's; nothing is recorded then.
+    """
+
+    def __init__(self, folder: Path, names: Iterable[str] = ()):
+        self.folder = folder
+        self._known = recorded(folder)
+        for name in names:
+            self.check(folder / name)
+
+    def check(self, file: Path) -> str:
+        """The name of a file in the record; a `UserError` where it is there and is not this package's."""
+        name = file.relative_to(self.folder).as_posix()
+        if name not in self._known and os.path.lexists(file):
+            raise UserError(
+                f"{file} is there already, and kd-loss did not write it; "
+                "move it away or write to another folder (--output)"
+            )
+        return name
+
+    def add(self, file: Path, made: bool = False) -> None:
+        """Record a file whose content is ready to take its place, or (`made`) that was checked and made there."""
+        name = file.relative_to(self.folder).as_posix() if made else self.check(file)
+        if name not in self._known:
+            _append(self.folder, [name])
+            self._known.add(name)

@@ -5,25 +5,45 @@ from __future__ import annotations
 import contextlib
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.mixed_loader import MixedLoader
-from kd_loss.networks.landmark_net import LandmarkNet
+from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.system.errors import UserError
 
-if TYPE_CHECKING:
-    from kd_loss.training.distiller import Distiller
+
+@dataclass(frozen=True)
+class Expected:
+    """What a training expects of a batch.
+
+    Attributes:
+        size: side of the pictures in pixels; None where the student takes any.
+        reads_bytes: whether student or teachers take pictures of 0…255.
+        image_range: the numbers of black and white in the dataset's pictures.
+        shape: (N, C) of the targets, (K, 2) of K landmarks.
+        coordinates: what they count.
+        partial: whether there may be points that are not annotated (NaN).
+    """
+
+    size: int | None
+    reads_bytes: bool
+    image_range: tuple[float, float]
+    shape: tuple[int, int]
+    coordinates: Coordinates
+    partial: bool
 
 
 @contextlib.contextmanager
-def checked_data(distiller: Distiller, x: Any, y: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
+def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
     """Check the first batch; yields `x` and `y` for `fit`, and says in one line what a later batch breaks.
 
     Args:
+        expected: what the training can take.
         x, y, options: of `fit`: arrays, a `tf.data.Dataset`, a `PyDataset` or a generator, and its keywords.
     """
     if isinstance(x, FaceLoader | MixedLoader):  # batches of this package's own
@@ -33,7 +53,7 @@ def checked_data(distiller: Distiller, x: Any, y: Any, options: Mapping[str, Any
         raise UserError("the dataset has no end: give steps_per_epoch, or take(…) a number of batches")
     first, x = _first_batch(x, y)
     if first is not None:
-        _check(distiller, first)
+        _check(expected, first)
     try:
         yield x, y
     except UserError:
@@ -79,33 +99,31 @@ def _same_shape(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
         yield batch
 
 
-def _check(distiller: Distiller, batch: Any) -> None:
+def _check(expected: Expected, batch: Any) -> None:
     """Refuse a first batch whose pictures, landmarks or weights do not fit the student."""
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3) or batch[1] is None:
         raise UserError("a batch is (images, landmarks) or (images, landmarks, sample_weight)")
     images = np.asarray(batch[0])
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise UserError(f"the pictures of a batch are {images.shape}, not (B, S, S, 3)")
-    size = distiller._network.value.size
+    size = expected.size
     if size and images.shape[1] != size:
         raise UserError(f"the pictures of a batch are {images.shape[1]} px, the student takes {size} px")
-    _check_range(distiller, images)
+    _check_range(expected, images)
     targets = batch[1]
     if isinstance(targets, Mapping):
         if "landmarks" not in targets:
             raise UserError(f"the targets of a batch are {', '.join(targets)}: landmarks are missing")
         targets = targets["landmarks"]
-    _check_landmarks(distiller, np.asarray(targets, np.float64), len(images))
+    _check_landmarks(expected, np.asarray(targets, np.float64), len(images))
     if len(batch) == 3 and np.size(batch[2]) != len(images):
         raise UserError(f"the weights of a batch are {np.shape(batch[2])} for {len(images)} faces: one a face, (B,)")
 
 
-def _check_range(distiller: Distiller, images: np.ndarray) -> None:
+def _check_range(expected: Expected, images: np.ndarray) -> None:
     """Networks that scale 0…255 themselves would take pictures of 0…1 for black ones."""
-    reads = [isinstance(distiller._network.value, LandmarkNet)]
-    reads += [teacher.reads_bytes for teacher in distiller._teachers.value.values()]
-    low, high = distiller._image_range
-    if not any(reads) or images.dtype.kind != "f":
+    low, high = expected.image_range
+    if not expected.reads_bytes or images.dtype.kind != "f":
         return
     least, most = float(images.min()), float(images.max())
     if (low, high) == (0.0, 255.0) and most <= 1.0 and least < most:
@@ -116,17 +134,17 @@ def _check_range(distiller: Distiller, images: np.ndarray) -> None:
         )
 
 
-def _check_landmarks(distiller: Distiller, landmarks: np.ndarray, count: int) -> None:
-    points, width = distiller._scheme.value.shape
+def _check_landmarks(expected: Expected, landmarks: np.ndarray, count: int) -> None:
+    points, width = expected.shape
     if landmarks.shape not in ((count, points, width), (count, points * width)):
         raise UserError(
             f"the landmarks of a batch of {count} faces are {landmarks.shape}; the student gives {points} points: "
             f"({count}, {points}, {width}) or ({count}, {points * width})"
         )
-    if np.isnan(landmarks).any() and not distiller.partial:
+    if np.isnan(landmarks).any() and not expected.partial:
         raise UserError("some landmarks are NaN, points that nobody annotated: give partial=True")
     known = landmarks[np.isfinite(landmarks)]
-    scale = distiller._coordinates
+    scale = expected.coordinates
     if width == 2 and known.size and float(np.abs(scale.normalised(known)).max()) > 5:
         raise UserError(
             f"the landmarks lie between {known.min():.4g} and {known.max():.4g}, far out of pictures that span "

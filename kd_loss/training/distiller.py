@@ -10,13 +10,14 @@ from keras import ops
 
 from kd_loss.distillation.base import DistillationMethod, MethodUse, Taps, Tensor, uses_of
 from kd_loss.distillation.check import attach, check_names, check_terms
+from kd_loss.distillation.partial import ANNOTATED
 from kd_loss.networks.landmark_net import LandmarkNet
 from kd_loss.networks.tapped_model import TappedModel
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
-from kd_loss.training.check_data import checked_data
+from kd_loss.training.check_data import Expected, checked_data
 from kd_loss.training.teachers.teacher import Teacher, as_teacher
 
 #: methods as `Distiller` takes them
@@ -181,8 +182,20 @@ class Distiller(keras.Model):
             UserError: the pictures, the landmarks or the weights of the first batch do not fit, the dataset has no
                 end and no `steps_per_epoch` is given, or a later batch has another shape.
         """
-        with checked_data(self, x, y, options) as (x, y):
+        with checked_data(self._expected(), x, y, options) as (x, y):
             return super().fit(x, y, **options)
+
+    def _expected(self) -> Expected:
+        network = self._network.value
+        reads = [isinstance(network, LandmarkNet), *(t.reads_bytes for t in self._teachers.value.values())]
+        return Expected(
+            size=network.size,
+            reads_bytes=any(reads),
+            image_range=self._image_range,
+            shape=self._scheme.value.shape,
+            coordinates=self._coordinates,
+            partial=self.partial,
+        )
 
     def _teachers_of(self, method: DistillationMethod, teachers: Mapping[str, Any]) -> dict[str, Any]:
         """Those of the teachers, or of their taps, that a method uses."""
@@ -282,6 +295,8 @@ class Distiller(keras.Model):
         if not training:
             return ops.sum(ops.mean(ops.abs(student["landmarks"] - truth), axis=(1, 2)) * annotated) / count
         teachers = self._answers(x, more)
+        if self.partial:
+            student = {**student, ANNOTATED: ops.cast(ops.logical_not(ops.any(missing, axis=-1)), "float32")}
         shared = annotated + self.unlabelled_weight * ops.cast(kind == 1, "float32")
         total = ops.zeros(())
         for method, weight in zip(self.methods, self._weights_of_methods, strict=True):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from kd_loss.datasets.prepared import PreparedDataset
+from kd_loss.datasets.seen_faces import write_prints
 from kd_loss.distillation import MethodUse
 from kd_loss.distillation.plugins import OF_YOUR_OWN
 from kd_loss.evaluation.prediction import spread_correlation
@@ -24,6 +26,7 @@ from kd_loss.runs.folder import data_record, open_run, readable, start_record
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import choose
+from kd_loss.system.files import alone_in
 from kd_loss.system.versions import __version__, package_versions
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.faces import TrainingFaces, Unlabelled
@@ -72,8 +75,8 @@ class Training:
         self.processes.check_batch(self.options.batch_size)
         keras.mixed_precision.set_global_policy(self.options.precision)
         try:
-            with self.processes.data_parallel(), tempfile.TemporaryDirectory() as scratch:
-                return self._run(Path(scratch), callbacks)
+            with self.processes.data_parallel(), tempfile.TemporaryDirectory() as scratch, ExitStack() as held:
+                return self._run(Path(scratch), callbacks, held)
         finally:
             keras.mixed_precision.set_global_policy("float32")
 
@@ -171,22 +174,24 @@ class Training:
         if not self.processes.index:
             self.tell(line)
 
-    def _open(self, card: Card, scratch: Path) -> tuple[Path, Path]:
-        """The run's folder, and where this process writes: only the first one writes the run."""
+    def _open(self, card: Card, scratch: Path, held: ExitStack) -> tuple[Path, Path]:
+        """The run's folder, held until the end, and where this process writes: only the first one writes the run."""
         options, place = self.options, scratch
         if not self.processes.index:
             settings = {**to_plain(options), "arch": card.arch, "role": self.role, "decided_by": card.training}
             place = open_run(options.runs / options.dataset, options.name, self.default_name, settings, options.resume)
+            held.enter_context(alone_in(place))
+            write_prints(self.dataset.split("train"), place)
         place = self.processes.agree_on(place)
         return place, place if not self.processes.index else scratch
 
-    def _run(self, scratch: Path, callbacks: Sequence[keras.callbacks.Callback]) -> Path:
+    def _run(self, scratch: Path, callbacks: Sequence[keras.callbacks.Callback], held: ExitStack) -> Path:
         options, faces, scheme = self.options, self.loaders(), self.dataset.spec
         monitor = f"val_{scheme.metric}"
         card = self.card(faces)
         network = self.network(card, faces)
         distiller = self.distiller(network, faces)
-        place, folder = self._open(card, scratch)
+        place, folder = self._open(card, scratch, held)
         note = run_log(folder, self._say)
 
         def save_best(logs: dict[str, float]) -> None:

@@ -1,9 +1,12 @@
 """Archives with head poses, each a tiny folder of the same layout."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
 from scipy.io import savemat
+from scipy.sparse import csr_array
 
 from kd_loss.archives.pts import format_pts
 from kd_loss.archives.registry import ArchiveRequest, read_archive
@@ -99,7 +102,7 @@ def test_300wlp_and_aflw2000(tmp_path):
     folder = tmp_path / "AFW"
     folder.mkdir()
     for number in range(4):
-        stem = f"AFW_100{number // 2}_1_{number % 2}"
+        stem = f"AFW_100{number // 2}_{number % 2 + 1}_0"  # two faces of each photograph
         cv2.imwrite(str(folder / f"{stem}.jpg"), GREY)
         key, values = ("pt2d", points.T + 1) if number % 2 else ("pt3d_68", np.vstack([points.T + 1, np.zeros(68)]))
         savemat(folder / f"{stem}.mat", {"Pose_Para": parameters, key: values})
@@ -114,12 +117,55 @@ def test_300wlp_and_aflw2000(tmp_path):
     assert to_angles(place.rotation)[0] == pytest.approx(-40, abs=2)
     assert len({s.group for s in read("pose_aflw2000", tmp_path).samples}) == 4
     savemat(folder / "AFW_1000_1_0.mat", {"Pose_Para": parameters})
-    (folder / "AFW_1000_1_1.mat").write_bytes(b"no matrix")
+    (folder / "AFW_1000_2_0.mat").write_bytes(b"no matrix")
     problems = read("pose_300wlp", tmp_path).problems
     assert "has no 68 points" in problems[0]
     assert "no .mat file that SciPy reads" in problems[1]
     savemat(folder / "AFW_1000_1_0.mat", {"Pose_Para": [[0, 0, np.pi]], "pt2d": points.T})
     assert "no head that is turned as Pose_Para says" in read("pose_300wlp", tmp_path).problems[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"Pose_Para": np.array([["a", {}], [1, 2]], object), "pt2d": np.eye(2, 68)}, "its Pose_Para is cell, not num"),
+        ({"Pose_Para": "yaw", "pt2d": np.eye(2, 68)}, "its Pose_Para is char, not numbers"),
+        ({"Pose_Para": {"yaw": 1.0, "pitch": 2.0}, "pt2d": np.eye(2, 68)}, "its Pose_Para is struct, not numbers"),
+        ({"Pose_Para": [[0, 0, 0]], "pt2d": csr_array(np.eye(2, 68))}, "its pt2d is sparse, not numbers"),
+        ({"Pose_Para": [[0, 0, 0]], "pt3d_68": np.array([["a"] * 68] * 2, object)}, "its pt3d_68 is cell, not numbers"),
+        ({"Pose_Para": np.zeros((1, 2**21)), "pt2d": np.eye(2, 68)}, "its Pose_Para claims 2,097,152 numbers"),
+        ({"pt2d": np.eye(2, 68)}, "has no Pose_Para"),
+    ],
+)
+def test_a_mat_file_of_other_types_is_one_line(tmp_path, values, message):
+    cv2.imwrite(str(tmp_path / "AFW_1.jpg"), GREY)
+    savemat(tmp_path / "AFW_1.mat", values, do_compression=True)
+    [problem] = read("pose_300wlp", tmp_path).problems
+    assert message in problem
+
+
+def test_notes_that_are_pipes_are_problems(tmp_path):
+    cv2.imwrite(str(tmp_path / "AFW_1.jpg"), GREY)
+    os.mkfifo(tmp_path / "AFW_1.mat")
+    [problem] = read("pose_300wlp", tmp_path).problems
+    assert problem.endswith("AFW_1.mat: is not a regular file")
+    for name in ("frame_00003_pose.txt", "rgb.cal"):
+        write_pose(tmp_path / name, 3, (0, 0, 0), (0, 0, 1000))
+        (tmp_path / name / name).unlink()
+        os.mkfifo(tmp_path / name / name)
+        [problem] = read("pose_biwi", tmp_path / name).problems
+        assert problem.endswith("is not a regular file")
+
+
+@pytest.mark.parametrize("place", [(0, 0, 1e300), (1e300, 0, 1000), (0, -1e12, 1000), (0, 0, 1e7)])
+def test_a_head_that_is_nowhere_is_left_out(tmp_path, place):
+    """And does not end what `--skip-bad` goes on with."""
+    for number in range(3, 9):
+        write_pose(tmp_path / f"{number:02d}", number, (0, 0, 0), (20.0, 0, 1000) if number > 3 else place)
+    manifest = run_prepare(
+        PrepareOptions(dataset="pose_biwi", source=str(tmp_path), size=32, data=tmp_path / "data", skip_bad=True)
+    )
+    assert manifest["skipped"] == 1
 
 
 def test_pointing04(tmp_path):

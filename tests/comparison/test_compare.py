@@ -10,6 +10,7 @@ import pytest
 from kd_loss.comparison import compare
 from kd_loss.comparison.compare import CompareOptions, run_compare, student_options, with_one_start
 from kd_loss.system.errors import UserError
+from kd_loss.system.files import alone_in
 from kd_loss.training.method_specs import named_stages
 from kd_loss.training.options import TeacherOptions
 from kd_loss.training.train_teachers import train_teachers
@@ -36,11 +37,15 @@ def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeyp
         return train(student)
 
     monkeypatch.setattr(compare, "train_student", failing)
-    summary = run_compare(options)
+    folder = options.runs / "synthetic" / "compare"
+    with alone_in(folder), pytest.raises(UserError, match=f"another kd-loss is writing {folder} at this moment"):
+        run_compare(options)
+    assert not trained
+    with pytest.raises(UserError, match=r"1 of 3 trainings failed \(kd, seed 0: RuntimeError: out of memory\);"):
+        run_compare(options)
+    summary = json.loads((folder / "compare.json").read_text())
     assert set(summary["methods"]) == {"none", "srrl+rkd:0.5"}
     assert summary["failures"] == {"kd, seed 0": "RuntimeError: out of memory"}
-    folder = options.runs / "synthetic" / "compare"
-    assert json.loads((folder / "compare.json").read_text()) == summary
     assert "out of memory" in (folder / "report.html").read_text()
     # again: only what is missing is trained
     again = run_compare(options)

@@ -56,3 +56,10 @@ def test_a_share_outside_of_0_to_1_is_refused(variance):
 def test_too_few_faces_are_refused():
     with pytest.raises(UserError, match="at least 3"):
         ShapeModel.fit(np.zeros((2, 5, 2)))
+
+
+def test_of_faces_that_are_all_the_same_everything_is_kept():
+    faces = np.repeat(np.random.default_rng(0).uniform(-0.4, 0.4, (1, 5, 2)), 4, axis=0).astype(np.float32)
+    model = ShapeModel.fit(faces, 0.9)
+    assert model.kept == 1
+    np.testing.assert_allclose(model.soften(faces), faces, atol=1e-6)

@@ -72,3 +72,24 @@ def test_too_few_faces_tell_nothing():
 def test_what_a_detector_finds_by_chance_tells_nothing():
     answers = iter(([[Detection((20, 30, 40, 40), 1.0)]] + [[]] * 3) * 15)
     assert measure(faces(60), lambda image: next(answers)) == (None, 60)
+
+
+def test_a_small_face_of_a_crowd_is_looked_for_in_its_surroundings():
+    """A detector that sees nothing below a tenth of a picture: the faces are 20 of 400 px, their surroundings 100."""
+    places = np.random.default_rng(0).integers(60, 320, (FEWEST, 2))
+
+    def face(place):
+        picture = np.zeros((400, 400, 3), np.uint8)
+        picture[place[1] : place[1] + 20, place[0] : place[0] + 20] = 255
+        return (lambda: picture), np.array([[0.0, 0.0], [20.0, 10.0]]) + place + 0.0
+
+    def detector(picture):
+        if max(picture.shape) > 200:
+            return []
+        y, x = (float(v) for v in np.argwhere(picture[..., 0]).min(axis=0))
+        return [Detection((x - 10, y - 10, 40.0, 40.0), 1.0)]
+
+    calibration, looked = measure(map(face, places), detector)
+    assert looked == FEWEST
+    assert calibration is not None
+    assert (calibration.x, calibration.y, calibration.side) == pytest.approx((0, -5 / 40, 0.5))

@@ -87,7 +87,7 @@ class NotInGraph(Sound):
         (Metric, "calls a term 'nme', which means something else"),
         (Scalar, r"returns \(\) for 'main' of two faces"),
         (Infinite, "returns a 'main' that is not finite"),
-        (Broken, r"on two faces \(test_check.py, line \d+\): KeyError: 'P9'; the taps that it names are student"),
+        (Broken, r"on two faces \(test_check.py, line \d+\): KeyError: P9; the taps that it names are student"),
         (Attach, r"fails in attach \(test_check.py, line \d+\): AttributeError: .*'chanels'"),
         (NotInGraph, r"fails when it is compiled \(test_check.py, line \d+\): .*(bool|boolean)"),
     ],
@@ -249,3 +249,28 @@ def test_a_constructor_that_forgets_the_layers_own(monkeypatch):
     monkeypatch.setitem(METHODS, "forgetful", Forgetful)
     with pytest.raises(UserError, match=r"forgetful does not call super\(\).__init__"):
         get_method("forgetful")
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("@register(3)\nclass A(DistillationMethod): pass", "a method's name is made of letters, digits, _ and -"),
+        ("@register('a:b(c)')\nclass A(DistillationMethod): pass", "a method's name is made of letters"),
+        ("@register('a+b')\nclass A(DistillationMethod): pass", "a method's name is made of letters"),
+        ("@register('')\nclass A(DistillationMethod): pass", "a method's name is made of letters"),
+        ("@register('mine')\ndef mine(): pass", "stands before a class of DistillationMethod; mine is none"),
+        ("@register('mine')\nclass Mine: pass", "stands before a class of DistillationMethod; Mine is none"),
+        ("class E(Exception):\n  def __str__(self): return 1 / 0\nraise E", "does not import: E: E"),
+    ],
+)
+def test_a_plugin_that_registers_no_method_is_one_line(tmp_path, code, message):
+    path = tmp_path / "mine.py"
+    path.write_text(f"from kd_loss.distillation import DistillationMethod, register\n{code}\n")
+    with pytest.raises(UserError, match=message):
+        load_plugins([str(path)])
+
+
+@pytest.mark.parametrize("value", ["9" * 400, "-" + "9" * 30])
+def test_a_parameter_that_nobody_counts_with_is_one_line(value):
+    with pytest.raises(UserError, match=r"kd.imitation: a whole number of \d+ digits is out of range"):
+        parse_methods([f"kd(imitation={value})"], [])

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from kd_loss.distillation import get_method
+from kd_loss.distillation.keypoints import shared_in_cells_of
+from kd_loss.networks.keypoint_detector import places
 from kd_loss.system.errors import UserError
 from kd_loss.training.distiller import Distiller
 from tests.distillation.test_contract import SPEC, TRUTH, student_and_teachers
@@ -42,6 +44,31 @@ def test_heatmaps_that_share_no_cell():
         method = told("L2", letter=letter)
         assert np.asarray(method.terms(point, mine, {"tough": theirs})["heatmaps"]) == pytest.approx([apart])
         assert np.asarray(method.terms(point, mine, {"tough": mine})["heatmaps"]) == pytest.approx([0])
+
+
+def test_mass_between_two_cells_is_shared_by_hand():
+    """Three cells at −1, 0, 1 in two at −1, 1: the middle one's mass goes to both halves, in both directions."""
+    theirs = np.array([[0, 0, 0], [0, 0.4, 0.2], [0.1, 0.3, 0]], np.float32).reshape(1, 3, 3, 1)
+    mine = np.zeros((1, 2, 2, 1), np.float32)
+    shared = np.asarray(shared_in_cells_of(mine, theirs))[0, :, :, 0]
+    #   rows first: [0, .2, .1], [.1, .5, .1]
+    np.testing.assert_allclose(shared, [[0.1, 0.2], [0.1 + 0.25, 0.25 + 0.1]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("of", "side"), [(29, 8), (58, 16), (8, 29), (29, 29), (5, 1)])
+def test_a_detectors_maps_keep_sum_and_expectation(of, side):
+    """29 → 8 cells, those of the small student, stretched expectations by a tenth when resized by half pixels."""
+    rng = np.random.default_rng(of)
+    theirs = rng.dirichlet(np.full(of * of, 0.02), 6).T.reshape(1, of, of, 6).astype(np.float32)
+    mine = np.zeros((1, side, side, 6), np.float32)
+    shared = np.asarray(shared_in_cells_of(mine, theirs))
+
+    def expectation(maps, cells):
+        return places(cells, cells).T @ maps.reshape(cells * cells, 6)
+
+    np.testing.assert_allclose(shared.sum(axis=(1, 2)), 1, atol=1e-5)
+    if side > 1:
+        np.testing.assert_allclose(expectation(shared, side), expectation(theirs, of), atol=1e-5)
 
 
 def test_l3_reads_the_encoders_and_trains_its_connector():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from kd_loss.distillation import METHODS, get_method
+from kd_loss.distillation.partial import ANNOTATED
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.teachers.teacher import LiveTeacher
 from tests.distillation.test_contract import CARD, IMAGES, SPEC, TRUTH, numpy, student_and_teachers
@@ -79,6 +80,46 @@ def test_the_teachers_answer_stands_for_a_missing_point_in_distilling_terms(pool
     terms = method.terms(told, {"landmarks": student}, taps)
     expected = 2.5 * main + numpy(terms["tough"]).mean() + numpy(terms["tolerant"]).mean()
     assert loss(distiller, half_annotated()) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("roles", [("tough",), ("tough", "tolerant")])
+def test_a_teachers_error_is_that_of_the_annotated_points(roles):
+    """Two points of four are annotated, where each teacher errs by 0.2 on both axes: e² = 0.04, η = 0.05, Φ = 0.2.
+
+    Taken as right about the others, whose truth is the teachers' mean answer, a lone one would have Φ = 0.6.
+    """
+    truth = np.zeros((1, 4, 2), np.float32)
+    told = {role: {"landmarks": truth + np.float32(side)} for role, side in zip(roles, (0.2, -0.2), strict=False)}
+    truth[:, 2:] = np.mean([taps["landmarks"][:, 2:] for taps in told.values()], axis=0)
+    student = {
+        "landmarks": np.concatenate([np.full((1, 2, 2), 0.15), truth[:, 2:]], axis=1).astype(np.float32),
+        ANNOTATED: np.array([[1, 1, 0, 0]], np.float32),
+        "embedding": np.zeros((1, 3), np.float32),
+    }
+    ail, aht, bound = (get_method(name) for name in ("ail", "aht", "bound"))
+    ail.etas = aht.etas = dict.fromkeys(roles, 0.05)
+    aht.connectors = dict.fromkeys(roles, lambda features: features)
+    for role, taps in told.items():
+        plain = np.square(student["landmarks"] - taps["landmarks"]).mean()
+        assert numpy(ail.teacher_terms(role, truth, student, taps)["imitation"]) == pytest.approx(0.2 * plain, rel=1e-4)
+        taps["embedding"] = np.ones((1, 3), np.float32)  # 1 away in its own units, but for the thousandth
+        assert numpy(aht.teacher_terms(role, truth, student, taps)["imitation"]) == pytest.approx(0.2 / 1.001, rel=1e-4)
+        # the student errs by 0.15 where the truth is known: no teacher is better
+        assert numpy(bound.teacher_terms(role, truth, student, taps)["imitation"]) == pytest.approx(0)
+        student["landmarks"][:, :2] = 0.25
+        assert numpy(bound.teacher_terms(role, truth, student, taps)["imitation"]) > 0
+        student["landmarks"][:, :2] = 0.15
+
+
+def test_the_distiller_says_which_points_are_annotated(pooled):
+    distiller = distiller_of(["ail"], pooled, partial=True)
+    [method] = distiller.methods
+    seen = []
+    method.teacher_terms = lambda role, y_true, student, teacher: (
+        seen.append(numpy(student[ANNOTATED])) or {"imitation": ops.zeros(len(TRUTH))}
+    )
+    loss(distiller, half_annotated())
+    np.testing.assert_array_equal(seen[-1], ~np.isnan(half_annotated()).any(axis=-1))
 
 
 def test_pseudo_labels_by_hand():

@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from kd_loss.comparison.draw_loss import CurvesOptions, run_curves
 from kd_loss.evaluation.test_command import EvaluationOptions, run_test
@@ -92,3 +94,11 @@ def test_a_picture_of_the_users_is_not_replaced_by_curves(tmp_path):
     with pytest.raises(UserError, match="k.png is there already, and kd-loss did not write it"):
         run_curves(CurvesOptions(output=tmp_path / "k.png"))
     assert (tmp_path / "k.png").read_text() == "mine"
+
+
+def test_the_drawing_of_the_documentation_has_todays_weights(tmp_path):
+    """A stale one showed the weight that its text warns of."""
+    options = CurvesOptions(output=tmp_path / "k.png")
+    drawn = Image.open(run_curves(options)).text["Description"]
+    assert drawn == "KD-Loss with weights 2.5, 1, 1; errors of the teachers 0.02 and 0.04"
+    assert Image.open(Path(__file__).parents[2] / "docs" / "pictures" / "kd_loss.png").text["Description"] == drawn

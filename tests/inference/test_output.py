@@ -1,9 +1,11 @@
+import csv
 import json
 
 import numpy as np
 import pytest
 
 from kd_loss.archives.pts import parse_pts
+from kd_loss.inference.output import CsvTable
 from kd_loss.inference.predict_command import result_names
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.spec import DatasetSpec
@@ -38,3 +40,24 @@ def test_naming_many_results(tmp_path):
     """20,000 pictures: naming does not compare each with all others."""
     paths = [tmp_path / f"{i // 2}-{i % 2}.jpg" for i in range(20_000)]
     assert len(set(result_names(paths, tmp_path / "out"))) == 20_000
+
+
+@pytest.mark.parametrize(
+    ("cell", "written"),
+    [
+        *(("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"), ("@SUM(A1)", "'@SUM(A1)"), ("+1+cmd.jpg", "'+1+cmd.jpg")),
+        *(
+            ("-a.jpg", "'-a.jpg"),
+            ("\tx", "'\tx"),
+            ("-3.25", "-3.25"),
+            ("+7", "+7"),
+            ("-1e-05", "-1e-05"),
+            ("a=b", "a=b"),
+        ),
+    ],
+)
+def test_no_cell_of_a_table_is_a_formula(tmp_path, cell, written):
+    with CsvTable(tmp_path / "t.csv", ["source"]) as table:
+        table.writerow([cell])
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["source"], [written]]

@@ -3,6 +3,7 @@ import csv
 import dataclasses
 import json
 import os
+import struct
 
 import cv2
 import numpy as np
@@ -12,8 +13,10 @@ from kd_loss.detection import Detection
 from kd_loss.inference.predict_command import PredictOptions, run_predict
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
+from kd_loss.system.files import alone_in
 from kd_loss.system.ownership import RECORD
 from tests.inference.conftest import POINTS
+from tests.inference.videos import film, uneven
 
 
 def test_a_picture_that_cannot_be_read_is_left_out(weights, tmp_path):
@@ -42,7 +45,7 @@ def test_the_command_with_a_detector(weights, tmp_path, capsys, monkeypatch):
     assert [face["score"] for face in faces] == [2.0, 1.0]
     assert set(faces[0]["pose"]) == {"yaw", "pitch", "roll"}
     header, *rows = csv.reader((tmp_path / "out" / "faces.csv").read_text().splitlines())
-    assert len(header) == len(rows[0]) == 11 + 136
+    assert len(header) == len(rows[0]) == 12 + 136
     assert [float(v) for v in rows[1][-2:]] == faces[1]["landmarks"][-1]
     assert "2 faces ->" in capsys.readouterr().out
     monkeypatch.undo()
@@ -170,6 +173,79 @@ def test_a_file_of_the_users_is_not_replaced(weights, tmp_path, monkeypatch, nam
         assert len(run_predict(options)) == 2
 
 
+def test_a_line_break_in_a_name_takes_no_file_of_the_users(weights, tmp_path):
+    out = tmp_path / "out"
+    common = {"weights": str(weights), "output": out, "detector": "none"}
+    run_predict(PredictOptions(sources=[str(picture(tmp_path / "nl\nvictim.png"))], **common))
+    (out / "victim.json").write_text("mine")
+    with pytest.raises(UserError, match=r"victim.json is there already, and kd-loss did not write it"):
+        run_predict(PredictOptions(sources=[str(picture(tmp_path / "victim.png"))], **common))
+    assert (out / "victim.json").read_text() == "mine"
+
+
+def test_a_video_that_cannot_be_read_claims_nothing(weights, tmp_path):
+    (tmp_path / "audio.mp4").write_text("no video")
+    options = PredictOptions(sources=[str(tmp_path / "audio.mp4")], weights=str(weights), output=tmp_path / "out")
+    for _ in range(2):
+        with pytest.raises(UserError, match="cannot open"):
+            run_predict(options)
+        assert not (tmp_path / "out").exists()
+
+
+def test_the_points_of_a_video_replace_nothing_of_the_users(weights, tmp_path):
+    film(tmp_path / "film.avi", 2)
+    mine = tmp_path / "out" / "film-pts" / "000001.pts"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    options = PredictOptions(
+        sources=[str(tmp_path / "film.avi")], weights=str(weights), output=tmp_path / "out", box="20,10,30,30",
+        video_pts=True,
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"000001.pts is there already, and kd-loss did not write it"):
+        run_predict(options)
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    for _ in range(2):
+        run_predict(options)
+    assert mine.is_file()
+
+
+def test_two_at_once_do_not_write_into_one_folder(weights, tmp_path):
+    out = tmp_path / "out"
+    options = PredictOptions(
+        sources=[str(picture(tmp_path / "a.png"))], weights=str(weights), output=out, detector="none"
+    )  # fmt: skip
+    with alone_in(out), pytest.raises(UserError, match=f"another kd-loss is writing {out} at this moment"):
+        run_predict(options)
+    assert len(run_predict(options)) == 1
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "mp4"])
+def test_frames_that_last_unequally_long(weights, tmp_path, suffix):
+    """Ten frames of 100 ms, ten of 300: a sound video, whose times are told."""
+    times = [*range(0, 1000, 100), *range(1000, 4000, 300)]
+    options = PredictOptions(
+        sources=[str(uneven(tmp_path / f"film.{suffix}", times))], weights=str(weights), output=tmp_path / "out",
+        box="20,10,30,30",
+    )  # fmt: skip
+    run_predict(options)
+    told = json.loads((tmp_path / "out" / "film.json").read_text())["frames"]
+    assert [frame["time"] for frame in told] == [ms / 1000 for ms in times]
+    with (tmp_path / "out" / "film.csv").open() as file:
+        assert [float(row["time"]) for row in csv.DictReader(file)] == [ms / 1000 for ms in times]
+
+
+def test_an_uneven_video_that_breaks_off_is_said(weights, tmp_path):
+    """Its header promises ten seconds more than there are."""
+    path = uneven(tmp_path / "film.mkv", [*range(0, 1000, 100), *range(1000, 4000, 300)])
+    data = path.read_bytes()
+    assert data.count(struct.pack(">d", 4000)) == 1
+    path.write_bytes(data.replace(struct.pack(">d", 4000), struct.pack(">d", 14000)))
+    options = PredictOptions(sources=[str(path)], weights=str(weights), output=tmp_path / "out", box="20,10,30,30")
+    with pytest.raises(UserError, match=r"film.mkv breaks off: 20 of 140 frames"):
+        run_predict(options)
+
+
 def test_one_bad_source_does_not_stop_the_others(weights, tmp_path, capsys):
     for name in ("a.png", "d.png"):
         picture(tmp_path / name)
@@ -183,6 +259,23 @@ def test_one_bad_source_does_not_stop_the_others(weights, tmp_path, capsys):
     said = capsys.readouterr().out
     assert "left out: cannot open" in said
     assert "d.png: 1 face ->" in said
+
+
+def test_pipes_and_endless_names_do_not_stop_the_others(weights, tmp_path):
+    """A name of 244 bytes leaves no room for a temporary one; one of 255 none for those of its results."""
+    names = ["a.png", "c" * 240 + ".png", "d" * 251 + ".png"]
+    for name in names:
+        picture(tmp_path / "x.png").rename(tmp_path / name)
+    os.mkfifo(tmp_path / "b.mp4")
+    os.mkfifo(tmp_path / "e.png")
+    options = PredictOptions(
+        sources=[str(tmp_path)], weights=str(weights), output=tmp_path / "out", detector="none"
+    )  # fmt: skip
+    with pytest.raises(UserError, match="3 of 5 sources were left out: .*its name is too long for those of its result"):
+        run_predict(options)
+    assert sources_of(tmp_path / "out" / "faces.csv") == names[:2]
+    with pytest.raises(UserError, match="its name is too long"):
+        run_predict(dataclasses.replace(options, sources=[str(tmp_path / names[2])]))
 
 
 def test_a_box_outside_of_the_picture_is_no_face(weights, tmp_path):

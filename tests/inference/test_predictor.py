@@ -1,13 +1,18 @@
 import dataclasses
+import itertools
+import json
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from kd_loss.detection import Detection, HaarDetector
+from kd_loss.detection import Detection, FinderDetector, HaarDetector
 from kd_loss.imaging import geometry
 from kd_loss.inference.predict_command import PredictOptions, make_detector
 from kd_loss.inference.predictor import LandmarkPredictor
-from kd_loss.runtimes.crop_network import CropNetwork
+from kd_loss.runtimes.crop_network import CropNetwork, mirrored
 from kd_loss.system.deprecation import RenamedWarning
 from kd_loss.system.errors import UserError
 from tests.inference.conftest import POINTS
@@ -119,7 +124,100 @@ def test_the_edge_of_a_large_picture(predictor):
     np.testing.assert_allclose(large.landmarks, (POINTS + 0.5) * 1170 + [4865, 6865], atol=0.01)
 
 
-@pytest.mark.parametrize("box", [(1, 2, 3), (1, 2, np.nan, 4), (50, 50, 0, 0), (5, 5, -20, 20), [[1, 2, 3, 4]]])
+@pytest.mark.parametrize(
+    "box",
+    [
+        *((1, 2, 3), (1, 2, np.nan, 4), (50, 50, 0, 0), (5, 5, -20, 20), [[1, 2, 3, 4]]),
+        *((0, 0, 1e-300, 1e-300), (0, 0, 1e308, 1e308), (1e308, 0, 9, 9), (0, -1e7, 9, 9), (0, 0, 0.001, 0.009)),
+    ],
+)
 def test_what_is_no_box_is_refused(predictor, box):
-    with pytest.raises(UserError, match=r"is not \(x, y, width, height\) with sides above 0"):
+    with pytest.raises(UserError, match=r"is not \(x, y, width, height\) in pixels, its longer side 0.01 or more"):
         predictor.predict_crop(np.zeros((60, 60, 3), np.uint8), box)
+
+
+@pytest.mark.parametrize("box", list(itertools.product((-1e6, 0, 1e6), (0.01, 1e6))))
+def test_the_farthest_boxes_give_numbers(predictor, box):
+    corner, side = box
+    face = predictor.predict_crop(np.zeros((60, 60, 3), np.uint8), (corner, corner, side, side))
+    assert np.isfinite(face.landmarks).all()
+    json.loads(face.to_json(), parse_constant=pytest.fail)
+
+
+def test_threads_share_a_predictor():
+    """The shipped student and the shipped finder, neither of which could be asked twice at once."""
+    predictor = LandmarkPredictor.load()
+    pictures = list(np.random.default_rng(0).integers(0, 256, (4, 120, 120, 3)).astype(np.uint8))
+    expected = [predictor.predict_crop(picture).landmarks for picture in pictures]
+
+    def ask(number):
+        predictor(pictures[number % 4])
+        return predictor.predict_crop(pictures[number % 4]).landmarks
+
+    with ThreadPoolExecutor(4) as pool:
+        for number, found in enumerate(pool.map(ask, range(16))):
+            np.testing.assert_array_equal(found, expected[number % 4])
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+def test_a_predictor_is_pickled(predictor, synthetic, mirror):
+    """A file opens again by its path, a network in memory travels; detectors open their files again."""
+    picture = synthetic.split("test").crop(0)
+    of_file = LandmarkPredictor.load(mirror=mirror, detector=HaarDetector())
+    of_memory = LandmarkPredictor(mirrored(predictor.network) if mirror else predictor.network)
+    for one in (of_file, of_memory):
+        again = pickle.loads(pickle.dumps(one))
+        assert again.predict_crop(picture) == one.predict_crop(picture)
+    detector = pickle.loads(pickle.dumps(FinderDetector(min_score=0.5)))
+    assert detector.min_scores == (0.5, 0.5)
+
+
+def test_faces_are_compared_and_told_in_a_line(predictor):
+    picture = np.zeros((60, 60, 3), np.uint8)
+    one, same, other = (predictor.predict_crop(picture, box) for box in (None, None, (5, 5, 20, 20)))
+    assert one == same
+    assert one != other
+    assert one != "a face"
+    assert len({one, same, other}) == 2
+    assert repr([one]) == "[FaceLandmarks(68 landmarks of w300, crop_box=(-0.5, -0.5, 60.0, 60.0))]"
+    assert one != dataclasses.replace(one, score=0.5)
+
+
+def test_a_number_that_is_none_is_null_in_json(predictor):
+    face = predictor.predict_crop(np.zeros((60, 60, 3), np.uint8))
+    face = dataclasses.replace(face, landmarks=np.full((68, 2), np.nan), confidence=np.full(68, np.inf))
+    told = json.loads(face.to_json(), parse_constant=pytest.fail)
+    assert (told["landmarks"][0], told["confidence"][0]) == ([None, None], None)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p: p(b"jpeg"), "a photograph is a file, a picture .* not bytes"),
+        (lambda p: p([None]), "a photograph is a file, a picture .* not NoneType"),
+        (lambda p: p(3), "a photograph is a file, a picture .* not int"),
+        (lambda p: p(np.zeros((4, 4))), r"a picture of \(4, 4\) float64 is not"),
+        (lambda p: p.predict_crop("a.jpg"), r"a picture is an array \(H, W, 3\) uint8 RGB, not str"),
+        (lambda p: p.predict_crop(np.zeros((9, 9, 3), np.uint8), "1,2,3,4"), "a box of '1,2,3,4' is not"),
+        (lambda p: p.predict_crop(np.zeros((9, 9, 3), np.uint8), ["a", 2, 3, 4]), r"a box of \['a', 2, 3, 4\] is not"),
+        (lambda p: p.predict_many([np.zeros((9, 9, 3), np.uint8)], [None] * 2), "1 pictures and 2 boxes"),
+        (lambda p: p.detect(np.zeros((9, 9, 3), np.uint8), HaarDetector(), refine="1"), "refine = '1' is not"),
+        (lambda p: LandmarkPredictor(p.network, detector=None), "detector = None is no name of a detector"),
+        (lambda p: LandmarkPredictor(p.network, refine=1.5), "refine = 1.5 is not a whole number"),
+        (lambda p: LandmarkPredictor.load(3), "path = 3 is no path of a weights file"),
+    ],
+)
+def test_what_is_no_argument_is_named(predictor, call, message):
+    with pytest.raises(UserError, match=message):
+        call(predictor)
+
+
+def test_no_pictures_have_no_faces(predictor):
+    assert predictor([]) == predictor.predict_many([]) == []
+
+
+def test_a_picture_of_pil(synthetic):
+    predictor = LandmarkPredictor.load()
+    face = synthetic.split("test").crop(0)
+    assert predictor(Image.fromarray(face)) == predictor(face)
+    assert predictor([Image.fromarray(face).convert("RGBA")]) == [predictor(face)]

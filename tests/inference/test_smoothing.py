@@ -23,6 +23,17 @@ def test_one_step_by_hand():
     np.testing.assert_allclose(smooth(FACE + 10), FACE + 10 * share)
 
 
+def test_a_longer_step_by_hand():
+    """200 ms since the frame before, whatever the rate: 1 / (1 + 5 / (2 π 1))."""
+    smooth = OneEuroFilter(1.0, 25, beta=0)
+    smooth(FACE)
+    np.testing.assert_allclose(smooth(FACE + 10, 0.2), FACE + 10 / (1 + 5 / (2 * np.pi)))
+    turned = RotationFilter(1.0, 25)
+    turned(np.eye(3), np.zeros(2), 10.0)
+    rotation, middle, width = turned(np.eye(3), np.zeros(2), 10.0, 0.2)
+    np.testing.assert_allclose([*rotation.ravel(), *middle, width], [*np.eye(3).ravel(), 0, 0, 10], atol=1e-9)
+
+
 def test_noise_shrinks_and_movement_is_followed():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 1, (200, 3, 2))

@@ -106,6 +106,23 @@ def overlap(one, other):
     return overlaps(np.array(one.landmark_box()), np.array([other.landmark_box()]))[0]
 
 
+def test_smoothing_goes_by_the_time_of_the_frames(predictor):
+    """Ten times as long between two frames, the filter is nearer to the new one."""
+    quick, slow = (FaceTracker(predictor, Boxes((100, 100)), every=100, cutoff=1.0) for _ in range(2))
+    for step in range(5):
+        picture = frame((100 + 4 * step, 100))
+        [a], [b] = quick(picture, step / 25), slow(picture, step / 2.5)
+    assert centre(a)[0] < centre(b)[0] - 0.2
+
+
+def test_a_face_that_shrinks_to_nothing_is_given_up(predictor):
+    """This network's face fills three quarters of its crop: from frame to frame it is smaller, and found anew."""
+    tracker = FaceTracker(predictor, Boxes((100, 100)), every=1000)
+    sizes = [max(face.landmark_box()[2:]) for _ in range(60) for face in tracker(frame((100, 100)))]
+    assert len(sizes) == 60
+    assert min(sizes) >= 2
+
+
 def test_plausible_and_overlap_by_hand():
     square = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
     face = FaceLandmarks(square, (-1.5, -1.5, 13, 13), W300)

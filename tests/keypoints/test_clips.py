@@ -1,5 +1,10 @@
 """Clips: what belongs together, pairs, and bad input in one line."""
 
+import os
+import struct
+import zlib
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -27,6 +32,44 @@ def test_names_say_clip_and_person(tmp_path):
     assert clips.names[:2] == ["some_one0_0", "some_one0_1"]
     assert clips.persons[:3] == ["some_one0", "some_one0", "some_one1"]
     assert (clips.frames[:, 0, 0, 0] // 10 * 10 == np.repeat(np.arange(12) // 2 * 30 + np.arange(12) % 2 * 10, 3)).all()
+
+
+def declared(path, side):
+    """A PNG whose header says so many pixels on each side, and that holds none."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", b"") + chunk(b"IEND", b""))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: declared(path, 60_000), "does not decode as an image"),
+        (lambda path: path.write_bytes(b""), "does not decode as an image"),
+        (os.mkfifo, "is not a regular file"),
+        (Path.mkdir, "is not a regular file"),
+        (lambda path: path.symlink_to("nowhere"), "cannot be read"),
+    ],
+)
+def test_a_frame_that_cannot_be_read_is_one_line(tmp_path, spoil, message):
+    folder(tmp_path, persons=1)
+    spoil(tmp_path / "some_one0_19.png")
+    with pytest.raises(UserError, match=f"some_one0_19.png {message}"):
+        read_clips(tmp_path, 16)
+
+
+def test_a_name_that_is_no_text_is_a_clip_like_others(tmp_path):
+    folder(tmp_path, persons=2)
+    for number in b"01":
+        write(tmp_path / "x.png")
+        os.rename(tmp_path / "x.png", os.path.join(os.fsencode(tmp_path), b"b\xff_1%c.png" % number))
+    clips = read_clips(tmp_path, 16)
+    assert len(clips.persons) == 5
+    assert len(clips.checksum) == 64
+    assert sorted(np.concatenate(clips.split(0.3))) == list(range(5))
 
 
 def test_a_folder_of_frames_is_a_clip(tmp_path):
@@ -134,5 +177,5 @@ def test_bad_input_is_one_line(tmp_path):
     with pytest.raises(UserError, match="a_00.png has 30 × 20 pixels, a_02.png has 31 × 20"):
         read_clips(tmp_path, 16)
     (tmp_path / "a_02.png").write_bytes(b"no picture")
-    with pytest.raises(UserError, match="a_02.png is no picture"):
+    with pytest.raises(UserError, match="a_02.png does not decode as an image"):
         read_clips(tmp_path, 16)

@@ -15,7 +15,8 @@ from kd_loss.runs.state import check_declared, load_state, save_state
 from kd_loss.system.configuration import old_names, read_config, to_plain
 from kd_loss.system.deprecation import RenamedWarning
 from kd_loss.system.errors import UserError
-from kd_loss.system.files import write_json
+from kd_loss.system.files import alone_in, write_json
+from kd_loss.system.ownership import LOCK
 from kd_loss.training.method_specs import parse_methods, read_method, split_methods, with_teachers
 from kd_loss.training.options import StudentOptions, TeacherOptions, TrainingOptions
 from kd_loss.training.teachers.files import named_teachers, teacher_files
@@ -30,6 +31,15 @@ def test_an_existing_name_is_not_overwritten(tmp_path):
     open_run(tmp_path, "mine", "student", {}, False)
     with pytest.raises(UserError, match="exists; give another --name, or --resume"):
         open_run(tmp_path, "mine", "student", {}, False)
+
+
+def test_a_run_is_trained_by_one_process(tmp_path):
+    """What another one holds is neither begun nor resumed; a run that was killed while it began is."""
+    with alone_in(tmp_path / "mine"), pytest.raises(UserError, match="another kd-loss is writing"):
+        open_run(tmp_path, "mine", "student", {}, False)
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / LOCK).touch()
+    assert open_run(tmp_path, "mine", "student", {}, False) == tmp_path / "mine"
 
 
 def test_resuming_needs_the_same_options(tmp_path):

@@ -1,3 +1,4 @@
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,16 +49,16 @@ def test_the_command_line_wins_over_a_file(tmp_path, suffix, text):
     ("text", "message"),
     [
         ('{"batchsize": 4}', "unknown option 'batchsize': did you mean 'batch_size'"),
-        ('{"batch_size": "x"}', "no int"),
-        ('{"beside": 1}', "no bool"),
-        ('{"batch_size": 1.9}', "no int"),
-        ('{"batch_size": true}', "no int"),
-        ('{"batch_size": null}', "no int"),
-        ('{"folder": 3}', "no Path"),
-        ('{"batch_size": 1e400}', "no int"),
-        ("[" * 100_000, "is not json"),
+        ('{"batch_size": "x"}', "no whole number"),
+        ('{"beside": 1}', "no true or false"),
+        ('{"batch_size": 1.9}', "no whole number"),
+        ('{"batch_size": true}', "no whole number"),
+        ('{"batch_size": null}', "no whole number"),
+        ('{"folder": 3}', "no path"),
+        ('{"batch_size": 1e400}', "no whole number"),
+        ("[" * 100_000, "is not JSON"),
         ("[1]", "not a table"),
-        ("{", "is not json"),
+        ("{", "is not JSON"),
     ],
 )
 def test_a_bad_file_is_one_line(tmp_path, text, message):
@@ -79,6 +80,33 @@ def test_a_bad_file_is_one_line(tmp_path, text, message):
 def test_a_bad_command_line_is_one_line(argv, message):
     with pytest.raises(UserError, match=message):
         parse(Options, argv)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("o.yaml", "rate: 3", r"o.yaml is not JSON \(or TOML in a file named .toml\)"),
+        ("o.json", '{"rate": 1, "seed": 2, "rate": 3}', "o.json is not JSON: 'rate' stands in it twice"),
+        ("o.json", '{"rate": ' + "9" * 400 + "}", "--rate: a whole number of 400 digits is out of range|is no number"),
+    ],
+)
+def test_what_is_no_configuration_is_one_line(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        parse(Options, ["--config", str(tmp_path / name)])
+
+
+def test_a_pipe_or_a_device_is_no_configuration(tmp_path):
+    os.mkfifo(tmp_path / "o.json")
+    for path in (tmp_path / "o.json", "/dev/zero"):
+        with pytest.raises(UserError, match=f"{path} is not a regular file"):
+            parse(Options, ["--config", str(path)])
+
+
+@pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 19, str(2**63)])
+def test_whole_numbers_that_nobody_counts_with_are_one_line(number):
+    with pytest.raises(UserError, match=r"--batch-size: a whole number of \d+ digits is out of range"):
+        parse(Options, ["--batch-size", number])
 
 
 def test_plain_values_are_json():

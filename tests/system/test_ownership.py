@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from kd_loss.comparison.compare import CompareOptions, run_compare
 from kd_loss.datasets.prepared import open_dataset
@@ -17,7 +20,8 @@ from kd_loss.networks.card import Card
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.speed.benchmark_command import BenchmarkOptions, run_benchmark
 from kd_loss.system.errors import UserError
-from kd_loss.system.ownership import RECORD, claim, record_folder, recorded
+from kd_loss.system.files import alone_in, atomic_file, write_json
+from kd_loss.system.ownership import LOCK, RECORD, Claims, claim, record_folder, recorded
 from tools.speed.training import TrainingSpeedOptions, run_training_benchmark
 
 ROOT = Path(__file__).parents[2]
@@ -93,10 +97,49 @@ def test_a_record_does_not_grow_and_a_cut_one_is_mended(tmp_path):
         claim(tmp_path, ["a", "b"])
     assert (tmp_path / RECORD).read_text() == "a\nb\n"
     (tmp_path / RECORD).write_text("a\nbee")
+    assert recorded(tmp_path) == {RECORD, LOCK, "a"}
     claim(tmp_path, ["a", "beetle"])
     (tmp_path / "beetle").write_text("ours")
     claim(tmp_path, ["beetle"])
-    assert (tmp_path / RECORD).read_text() == "a\nbee\nbeetle\n"
+    assert (tmp_path / RECORD).read_text() == "a\nbeetle\n"
+
+
+@given(st.sets(st.binary(min_size=1, max_size=12).filter(lambda name: not set(b"/\0") & set(name)), max_size=4))
+@example({b"nl\nvictim.json"})
+@example({b"cr\rvictim.json", b"back\\nvictim.json", b"\\", b"\xff\n"})
+def test_a_record_names_what_was_written_and_nothing_else(names):
+    """Whatever a file's name holds: line breaks, backslashes, bytes that are no text."""
+    written = {os.fsdecode(name) for name in names if name not in (b".", b"..")}
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(2):
+            claim(Path(folder), sorted(written))
+        assert recorded(Path(folder)) - {RECORD, LOCK} == written
+
+
+def test_what_was_not_written_is_not_claimed(tmp_path):
+    """The block fails: the name stays the user's, whose file of that name is not replaced later."""
+    claims = Claims(tmp_path, ["a.json", "b.json"])
+    write_json(tmp_path / "a.json", {}, claims)
+    with pytest.raises(KeyError), atomic_file(tmp_path / "b.json", claims=claims):
+        raise KeyError
+    assert recorded(tmp_path) - {RECORD, LOCK} == {"a.json"}
+    (tmp_path / "b.json").write_text("mine")
+    with pytest.raises(UserError, match="b.json is there already, and kd-loss did not write it"):
+        Claims(tmp_path, ["a.json", "b.json"])
+    with pytest.raises(UserError, match="b.json is there already, and kd-loss did not write it"):
+        write_json(tmp_path / "b.json", {}, claims)
+    assert (tmp_path / "b.json").read_text() == "mine"
+
+
+def test_one_process_at_a_time_writes_into_a_folder(tmp_path):
+    """The second is told; afterwards nothing of the lock is left, and a folder that was made and stayed empty goes."""
+    place = tmp_path / "out"
+    with alone_in(place), pytest.raises(UserError, match="another kd-loss is writing"), alone_in(place):
+        pytest.fail("two at once")
+    assert not place.exists()
+    with alone_in(place):
+        (place / "a").touch()
+    assert [p.name for p in place.iterdir()] == ["a"]
 
 
 def demo(place):

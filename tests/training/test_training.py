@@ -17,12 +17,14 @@ import pytest
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.order import FaceOrder
+from kd_loss.datasets.seen_faces import TRAINED_ON
 from kd_loss.datasets.view import View
 from kd_loss.distillation import get_method
 from kd_loss.networks import Card, build_network, load_network
 from kd_loss.runs.history import read_history
 from kd_loss.schemes.benchmarks import COFW
 from kd_loss.system.errors import UserError
+from kd_loss.system.files import alone_in
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.fit import learning_rate
 from kd_loss.training.options import StudentOptions, TeacherOptions
@@ -58,7 +60,12 @@ def test_teachers_are_found_and_every_term_is_logged(options):
     assert {"loss", "main", "tough", "tolerant", "nme", "val_nme"} <= history[0].keys()
     row = history[0]
     assert row["loss"] == pytest.approx(2.5 * row["main"] + row["tough"] + row["tolerant"], rel=1e-4)
-    assert {p.name for p in folder.iterdir()} >= {"best.h5", "best.json", "last.h5", "config.json", "state.npz"}
+    assert {p.name for p in folder.iterdir()} >= {
+        *("best.h5", "best.json", "last.h5", "config.json", "state.npz", TRAINED_ON),
+    }
+    again = dataclasses.replace(options, name=folder.name, resume=True)
+    with alone_in(folder), pytest.raises(UserError, match=f"another kd-loss is writing {folder} at this moment"):
+        train_student(again, tell=lambda _: None)
 
 
 def test_only_the_student_is_saved_and_the_teachers_stay_as_they_are(options):

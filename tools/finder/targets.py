@@ -66,8 +66,9 @@ class FinderLoss(keras.losses.Loss):
 
         L = (Σ w · −(1 − p)^2 log p  +  Σ_face a · |answer − truth| / side) / number of answering cells
 
-    with p the probability of the right answer (Lin et al., ICCV 2017, focal loss), and the logarithm of the
-    side compared as it is. The number is that of the batch, so that the batch's mean is what is wanted.
+    with p the probability of the right answer (Lin et al., ICCV 2017, focal loss), w half as large in cells that show
+    no face, and the logarithm of the side compared as it is. The number is that of the batch, so that the batch's mean
+    is what is wanted.
 
     Call: `y_true` (B, H, W, 30) of `make_targets`, `y_pred` (B, H, W, 14) -> (B,) in training, its mean.
 

@@ -55,7 +55,9 @@ export function listen({ ready, open, camera, failed }) {
 export async function named() {
   const given = new URLSearchParams(location.search);
   if (!given.has("picture")) return undefined;
-  const answer = await fetch(given.get("picture"));
+  const address = new URL(given.get("picture"), location.href);
+  if (address.origin !== location.origin) throw new Error("?picture= takes a picture of this server alone");
+  const answer = await fetch(address);
   if (!answer.ok) throw new Error(`no picture ${given.get("picture")}`);
   return { blob: await answer.blob(), given };
 }
