@@ -68,7 +68,7 @@ def history_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
         axes = errors if key in (metric, f"val_{metric}") else loss
         values = [row[key] for row in rows]
         axes.plot(epochs, values, label={metric: "training", f"val_{metric}": "validation"}.get(key, key))
-    for axes, title in ((loss, "objective and terms"), (errors, metrics[metric])):
+    for axes, title in ((loss, "terms" if metric == "loss" else "objective and terms"), (errors, metrics[metric])):
         axes.set(xlabel="epoch", title=title)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
