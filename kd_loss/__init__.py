@@ -4,6 +4,7 @@ The names of `__all__` are imported when they are first asked for: `import kd_lo
 Keras. `docs/python.md` shows them at work.
 """
 
+import logging
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))
 
 from kd_loss.system.versions import __version__ as __version__
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # messages are for who listens; commands show them
 
 #: name -> the module that has it, or that is it
 _EXPORTS = {
@@ -34,20 +37,57 @@ _EXPORTS = {
         ),
         "kd_loss.api",
     ),
+    # the options of those commands as objects
+    **dict.fromkeys(("CompareOptions",), "kd_loss.comparison.compare"),
+    **dict.fromkeys(("CurvesOptions",), "kd_loss.comparison.draw_loss"),
+    **dict.fromkeys(("MethodsOptions",), "kd_loss.comparison.methods"),
+    **dict.fromkeys(("PrepareOptions",), "kd_loss.datasets.prepare_command"),
+    **dict.fromkeys(("ShowOptions",), "kd_loss.datasets.show"),
+    **dict.fromkeys(("DemoOptions",), "kd_loss.demo.demo_command"),
+    **dict.fromkeys(("EvaluationOptions",), "kd_loss.evaluation.test_command"),
+    **dict.fromkeys(("ExportOptions",), "kd_loss.export.export_command"),
+    **dict.fromkeys(("ImportOptions",), "kd_loss.importing.import_command"),
+    **dict.fromkeys(("PredictOptions",), "kd_loss.inference.predict_command"),
+    **dict.fromkeys(("AnimationOptions",), "kd_loss.keypoints.animate"),
+    **dict.fromkeys(("KeypointExportOptions",), "kd_loss.keypoints.export"),
+    **dict.fromkeys(
+        ("KeypointDistillationOptions", "KeypointOptions", "KeypointTestOptions"),
+        "kd_loss.keypoints.options",
+    ),
+    **dict.fromkeys(("BenchmarkOptions",), "kd_loss.speed.benchmark_command"),
+    **dict.fromkeys(("StudentOptions", "TeacherOptions"), "kd_loss.training.options"),
 }
 
 __all__ = [
     "DETECTORS",
     "METHODS",
+    "AnimationOptions",
+    "BenchmarkOptions",
     "BoxCalibration",
+    "CompareOptions",
+    "CurvesOptions",
     "DatasetSpec",
+    "DemoOptions",
     "Detection",
     "DistillationMethod",
+    "EvaluationOptions",
+    "ExportOptions",
     "FaceLandmarks",
     "FaceTracker",
     "HeadInputs",
+    "ImportOptions",
+    "KeypointDistillationOptions",
+    "KeypointExportOptions",
+    "KeypointOptions",
+    "KeypointTestOptions",
     "LandmarkPredictor",
+    "MethodsOptions",
+    "PredictOptions",
+    "PrepareOptions",
+    "ShowOptions",
+    "StudentOptions",
     "TeacherMean",
+    "TeacherOptions",
     "UserError",
     "animate_keypoints",
     "benchmark_networks",
@@ -99,16 +139,31 @@ if TYPE_CHECKING:
         train_student,
         train_teacher,
     )
+    from kd_loss.comparison.compare import CompareOptions
+    from kd_loss.comparison.draw_loss import CurvesOptions
+    from kd_loss.comparison.methods import MethodsOptions
+    from kd_loss.datasets.prepare_command import PrepareOptions
     from kd_loss.datasets.prepared import open_dataset
+    from kd_loss.datasets.show import ShowOptions
+    from kd_loss.demo.demo_command import DemoOptions
     from kd_loss.detection import DETECTORS, BoxCalibration, Detection, open_detector
     from kd_loss.distillation import METHODS, DistillationMethod, TeacherMean, get_method, register
+    from kd_loss.evaluation.test_command import EvaluationOptions
+    from kd_loss.export.export_command import ExportOptions
+    from kd_loss.importing.import_command import ImportOptions
+    from kd_loss.inference.predict_command import PredictOptions
     from kd_loss.inference.predictor import LandmarkPredictor
     from kd_loss.inference.result import FaceLandmarks
     from kd_loss.inference.tracking import FaceTracker
+    from kd_loss.keypoints.animate import AnimationOptions
+    from kd_loss.keypoints.export import KeypointExportOptions
+    from kd_loss.keypoints.options import KeypointDistillationOptions, KeypointOptions, KeypointTestOptions
     from kd_loss.networks import HeadInputs, load_network, register_head
     from kd_loss.networks.architecture_registry import register_architecture
     from kd_loss.schemes.spec import DatasetSpec
+    from kd_loss.speed.benchmark_command import BenchmarkOptions
     from kd_loss.system.errors import UserError
+    from kd_loss.training.options import StudentOptions, TeacherOptions
 
 
 def __getattr__(name: str) -> Any:

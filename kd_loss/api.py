@@ -1,8 +1,11 @@
 """Every command as a function: the options are keywords, of the names and defaults of the command line's.
 
 `--batch-size 8` is `batch_size=8`, `--method kd_loss srrl:0.1` is `method=["kd_loss", "srrl:0.1"]`. What a command
-takes without a name (pictures, weights) comes first. A keyword that there is not, or a value of another type, is a
-`UserError` of one line, as is everything else that a user can mend.
+takes without a name (pictures, weights) comes first. In place of all of them goes one object of the command's options
+class, `StudentOptions(batch_size=8)`. A keyword that there is not, or a value of another type, is a `UserError` of one
+line, as is everything else that a user can mend.
+
+Type checkers and editors read `api.pyi` in place of this module: `tools/stubs.py` makes it of the options classes.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from kd_loss.cli import COMMANDS, resolve
-from kd_loss.system.configuration import fields_of, from_keywords
+from kd_loss.system.configuration import Options, fields_of, from_keywords
 from kd_loss.system.errors import UserError
 from kd_loss.system.terminal import quiet_stderr
 
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     import keras
 
     from kd_loss.inference.result import FaceLandmarks
+    from kd_loss.system.files import Json
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,9 +34,12 @@ def _documented(command: str) -> Callable[[F], F]:
     """Decorator: the command's options as the function's signature and at the end of its docstring."""
 
     def add(function: F) -> F:
-        fields = fields_of(resolve(COMMANDS[command].options))
+        cls = resolve(COMMANDS[command].options)
+        fields = sorted(fields_of(cls), key=lambda field: not field.metadata["positional"])
         parameters, lines = [], []
-        for field in sorted(fields, key=lambda field: not field.metadata["positional"]):
+        if not fields[0].metadata["positional"]:
+            parameters.append(inspect.Parameter("options", inspect.Parameter.POSITIONAL_ONLY, default=None))
+        for field in fields:
             first = field.metadata["positional"]
             factory = field.default_factory
             default = field.default if factory is dataclasses.MISSING else factory()
@@ -41,22 +48,40 @@ def _documented(command: str) -> Callable[[F], F]:
             lines.append(f"    {field.name} = {default!r}: {field.metadata['help']}")
         own = inspect.signature(function).parameters.values()
         parameters += [one for one in own if one.kind is inspect.Parameter.KEYWORD_ONLY]
-        function.__doc__ = f"{inspect.getdoc(function)}\n\nOptions:\n" + "\n".join(lines) + "\n"
+        title = f"Options, or one {cls.__name__} first:"
+        function.__doc__ = f"{inspect.getdoc(function)}\n\n{title}\n" + "\n".join(lines) + "\n"
         function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         return function
 
     return add
 
 
-def _run(command: str, first: tuple[Any, ...], options: dict[str, Any], **more: Any) -> Any:
-    """Make the command's options of keywords, and run it; `first` is what it takes without a name."""
+def _options(command: str, first: tuple[Any, ...], keywords: dict[str, Any]) -> Options:
+    """The command's options: the one object that was given, or one made of keywords and what goes without a name."""
     cls, name = resolve(COMMANDS[command].options), command.replace("-", "_")
+    if first and isinstance(first[0], Options):
+        given = type(first[0]).__name__
+        if not isinstance(first[0], cls):
+            raise UserError(f"{name} takes {cls.__name__}, not {given}")
+        if len(first) > 1 or keywords:
+            more = ", ".join(keywords) or "more without a name"
+            raise UserError(f"{name} takes {given}(…) or keywords, not both ({more}): dataclasses.replace changes some")
+        if first[0].config:
+            raise UserError(f"{name} reads no file for {given}(config=…): give {name}(config=…) as a keyword")
+        return first[0]
     unnamed = [field.name for field in dataclasses.fields(cls) if field.metadata["positional"]]
-    if first and (not unnamed or unnamed[0] in options):
-        raise UserError(f"{name} takes its options by name, e.g. {name}({fields_of(cls)[0].name}=…)")
+    if first and (not unnamed or unnamed[0] in keywords):
+        raise UserError(
+            f"{name} takes its options by name, e.g. {name}({fields_of(cls)[0].name}=…), or one {cls.__name__}"
+        )
     if len(first) > 1:
         raise UserError(f"{name} takes several {unnamed[0]} as one list")
-    chosen = from_keywords(cls, {**options, **dict(zip(unnamed, first, strict=False))}, name)
+    return from_keywords(cls, {**keywords, **dict(zip(unnamed, first, strict=False))}, name)
+
+
+def _run(command: str, first: tuple[Any, ...], keywords: dict[str, Any], **more: Any) -> Any:
+    """Run the command with its options, given as `_options` takes them."""
+    chosen = _options(command, first, keywords)
     chosen.check()
     with quiet_stderr():
         function = resolve(COMMANDS[command].function)
@@ -64,117 +89,117 @@ def _run(command: str, first: tuple[Any, ...], options: dict[str, Any], **more: 
 
 
 @_documented("prepare")
-def prepare(**options: Any) -> dict[str, Any]:
+def prepare(*options: Any, **keywords: Any) -> Json:
     """Crop, resize and normalise an archive of annotated faces into `data/<dataset>/`; returns its manifest."""
-    return _run("prepare", (), options)
+    return _run("prepare", options, keywords)
 
 
 @_documented("show")
-def show(**options: Any) -> list[Path]:
+def show(*options: Any, **keywords: Any) -> list[Path]:
     """Draw prepared faces and augmented ones; returns the two pictures."""
-    return _run("show", (), options)
+    return _run("show", options, keywords)
 
 
 @_documented("methods")
-def list_methods(*names: Any, **options: Any) -> list[dict[str, str]]:
+def list_methods(*names: Any, **keywords: Any) -> list[dict[str, str]]:
     """Print the table of methods; returns its rows."""
-    return _run("methods", names, options)
+    return _run("methods", names, keywords)
 
 
 @_documented("train-teacher")
-def train_teacher(*, callbacks: Sequence[keras.callbacks.Callback] = (), **options: Any) -> list[Path]:
+def train_teacher(*options: Any, callbacks: Sequence[keras.callbacks.Callback] = (), **keywords: Any) -> list[Path]:
     """Train the tough and the tolerant teacher of a dataset; returns their run folders.
 
     `callbacks` of Keras take part in every training.
     """
-    return _run("train-teacher", (), options, callbacks=callbacks)
+    return _run("train-teacher", options, keywords, callbacks=callbacks)
 
 
 @_documented("train-student")
-def train_student(*, callbacks: Sequence[keras.callbacks.Callback] = (), **options: Any) -> Path:
+def train_student(*options: Any, callbacks: Sequence[keras.callbacks.Callback] = (), **keywords: Any) -> Path:
     """Train a student, distilled or alone; returns its run folder, with `best.h5` in it.
 
     `callbacks` of Keras go before those that save: early stopping, wandb, mlflow need nothing else.
     """
-    return _run("train-student", (), options, callbacks=callbacks)
+    return _run("train-student", options, keywords, callbacks=callbacks)
 
 
 @_documented("train-keypoints")
-def train_keypoints(**options: Any) -> Path:
+def train_keypoints(*options: Any, **keywords: Any) -> Path:
     """Train a detector of keypoints that nobody annotated; returns its run folder."""
-    return _run("train-keypoints", (), options)
+    return _run("train-keypoints", options, keywords)
 
 
 @_documented("distil-keypoints")
-def distil_keypoints(**options: Any) -> Path:
+def distil_keypoints(*options: Any, **keywords: Any) -> Path:
     """Train a small detector on the answers of another; returns its run folder."""
-    return _run("distil-keypoints", (), options)
+    return _run("distil-keypoints", options, keywords)
 
 
 @_documented("test-keypoints")
-def test_keypoints(*weights: Any, **options: Any) -> list[dict[str, Any]]:
+def test_keypoints(*weights: Any, **keywords: Any) -> list[Json]:
     """Judge detectors by the landmarks that can be read from their keypoints; returns a row for each."""
-    return _run("test-keypoints", weights, options)
+    return _run("test-keypoints", weights, keywords)
 
 
 @_documented("export-keypoints")
-def export_keypoints(*weights: Any, **options: Any) -> dict[Path, float]:
+def export_keypoints(*weights: Any, **keywords: Any) -> dict[Path, float]:
     """Export a detector of keypoints for other runtimes; returns each file and how far its answers are from Keras's."""
-    return _run("export-keypoints", weights, options)
+    return _run("export-keypoints", weights, keywords)
 
 
 @_documented("animate-keypoints")
-def animate_keypoints(*weights: Any, **options: Any) -> Path:
+def animate_keypoints(*weights: Any, **keywords: Any) -> Path:
     """Move a picture by the keypoints of a clip; returns the .gif's path."""
-    return _run("animate-keypoints", weights, options)
+    return _run("animate-keypoints", weights, keywords)
 
 
 @_documented("test")
-def test(**options: Any) -> dict[str, Any]:
+def test(*options: Any, **keywords: Any) -> Json:
     """Test networks on a prepared dataset, write the report; returns what is in `metrics.json`."""
-    return _run("test", (), options)
+    return _run("test", options, keywords)
 
 
 @_documented("predict")
-def predict(*sources: Any, **options: Any) -> list[FaceLandmarks]:
+def predict(*sources: Any, **keywords: Any) -> list[FaceLandmarks]:
     """Predict pictures and videos and write the results into a folder; returns the faces.
 
     To get landmarks without files: `LandmarkPredictor`.
     """
-    return _run("predict", sources, options)
+    return _run("predict", sources, keywords)
 
 
 @_documented("compare")
-def compare(**options: Any) -> dict[str, Any]:
+def compare(*options: Any, **keywords: Any) -> Json:
     """Train a student by each method on equal terms and test them; returns what is in `compare.json`."""
-    return _run("compare", (), options)
+    return _run("compare", options, keywords)
 
 
 @_documented("export")
-def export_network(*weights: Any, **options: Any) -> list[dict[str, Any]]:
+def export_network(*weights: Any, **keywords: Any) -> list[Json]:
     """Export a student for other runtimes; returns a row for the network and one for each file, as in `export.json`."""
-    return _run("export", weights, options)
+    return _run("export", weights, keywords)
 
 
 @_documented("import")
-def import_network(*old: Any, **options: Any) -> Path:
+def import_network(*old: Any, **keywords: Any) -> Path:
     """Make a network of this package of an old `.h5` of Keras 2; returns the new file."""
-    return _run("import", old, options)
+    return _run("import", old, keywords)
 
 
 @_documented("benchmark")
-def benchmark_networks(*weights: Any, **options: Any) -> dict[str, Any]:
+def benchmark_networks(*weights: Any, **keywords: Any) -> Json:
     """Measure time, memory and size of networks; returns what is in `benchmark.json`."""
-    return _run("benchmark", weights, options)
+    return _run("benchmark", weights, keywords)
 
 
 @_documented("draw-loss")
-def draw_loss(**options: Any) -> Path:
+def draw_loss(*options: Any, **keywords: Any) -> Path:
     """Draw the terms of KD-Loss; returns the picture's path."""
-    return _run("draw-loss", (), options)
+    return _run("draw-loss", options, keywords)
 
 
 @_documented("demo")
-def run_demo(**options: Any) -> dict[str, Any]:
+def run_demo(*options: Any, **keywords: Any) -> Json:
     """Do the whole job on drawn faces; returns the metrics of the test."""
-    return _run("demo", (), options)
+    return _run("demo", options, keywords)

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import importlib.util
+import itertools
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kd_loss.system.configuration import Parser, add_options, build, parse
+from kd_loss.system.configuration import Parser, add_options, build
 from kd_loss.system.deprecation import old_names_shown
 from kd_loss.system.errors import UserError, disk_error
+from kd_loss.system.messages import FLAGS, LOGGER, add_flags, shown
 from kd_loss.system.terminal import (
     WithoutTensorFlow,
     at_once,
@@ -30,6 +34,8 @@ from kd_loss.system.terminal import (
     stop,
 )
 from kd_loss.system.versions import __version__
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -155,10 +161,12 @@ def execute(argv: Sequence[str], prog: str) -> None:
     """Run a command line, without what a process needs around it: errors are raised."""
     parser = Parser(prog=prog, description="Landmark networks distilled from several teachers.")
     parser.add_argument("--version", action="version", version=__version__)
+    add_flags(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, command in COMMANDS.items():
         commands.add_parser(name, help=command.help, add_help=False)
-    if argv:
+    flags = list(itertools.takewhile(lambda word: word in FLAGS, argv))
+    if argv := argv[len(flags) :]:
         argv = [ALIASES.get(argv[0], argv[0]), *argv[1:]]
     if argv and argv[0] in MOVED:
         raise UserError(f"{argv[0]} is a tool for maintainers: {MOVED[argv[0]]} in a checkout of the project")
@@ -171,7 +179,7 @@ def execute(argv: Sequence[str], prog: str) -> None:
             parser.parse_args(argv)
             parser.print_help()
             return
-    execute_command(argv[0], argv[1:], f"{prog} {argv[0]}")
+    execute_command(argv[0], [*flags, *argv[1:]], f"{prog} {argv[0]}")
 
 
 def check_backend(command: str) -> None:
@@ -189,13 +197,27 @@ def check_backend(command: str) -> None:
 
 
 def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
-    """Parse one command's options and run it; what the command returns."""
-    command = COMMANDS[ALIASES.get(name, name)]
-    options_class = resolve(command.options)
-    parser = Parser(prog=prog, description=(options_class.__doc__ or "").strip(), allow_abbrev=False)
-    add_options(parser, options_class)
+    """Parse one command's options and run it with its messages on the screen; what the command returns."""
+    with shown():
+        return _execute_command(name, argv, prog)
+
+
+def _options(cls: type, argv: Sequence[str], prog: str) -> Any:
+    """The options of a command line, which `--quiet` and `--verbose` are none of: they set what is shown."""
+    parser = Parser(prog=prog, description=(cls.__doc__ or "").strip(), allow_abbrev=False)
+    add_options(parser, cls)
+    add_flags(parser)
     with old_names_shown():
-        options = build(options_class, vars(parser.parse_args(argv)))
+        values = vars(parser.parse_args(argv))
+        LOGGER.setLevel(values.pop("messages", logging.INFO))
+        options: Any = build(cls, values)
+    log.debug("%s", options)
+    return options
+
+
+def _execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
+    command = COMMANDS[ALIASES.get(name, name)]
+    options = _options(resolve(command.options), argv, prog)
     options.check()  # what can be said before the imports, which take seconds
     if command.light and not getattr(options, "plugin", []) and "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "numpy"
@@ -254,9 +276,8 @@ def run_tool(options: type, function: Callable[[Any], object], prog: str) -> NoR
     """A maintainers' tool as a script: its command line, with the errors and the exit codes of a command."""
 
     def run() -> None:
-        with old_names_shown():
-            chosen: Any = parse(options, sys.argv[1:], prog=prog)
-        function(chosen)
+        with shown():
+            function(_options(options, sys.argv[1:], prog))
 
     _guard(run)
 

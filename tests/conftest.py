@@ -23,15 +23,11 @@ hypothesis.settings.register_profile("patient", deadline=None)
 hypothesis.settings.load_profile("patient")
 
 
-def silent(_: str) -> None:
-    """A `tell` that says nothing."""
-
-
 @pytest.fixture(scope="session")
 def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the prepared dataset `synthetic`: 40 training and 10 test faces of 48 px."""
     data = tmp_path_factory.mktemp("data")
-    prepare(draw_archive("synthetic", 40, 48, 0.15, 0), data / "synthetic", size=48, tell=silent)
+    prepare(draw_archive("synthetic", 40, 48, 0.15, 0), data / "synthetic", size=48)
     return data
 
 

@@ -82,12 +82,30 @@ def test_every_command_is_a_function_with_its_options():
         (lambda: api.predict("a.jpg", "b.jpg"), "predict takes several sources as one list"),
         (lambda: api.predict("nowhere.jpg"), "no such picture or video: nowhere.jpg"),
         (lambda: api.export_network("a.h5", weights="b.h5"), "takes its options by name"),
+        (lambda: api.show("w300"), "show takes its options by name, e.g. show(dataset=…), or one ShowOptions"),
+        (lambda: api.show(kd_loss.StudentOptions()), "show takes ShowOptions, not StudentOptions"),
+        (lambda: api.show(kd_loss.ShowOptions(), count=3), "show takes ShowOptions(…) or keywords, not both (count)"),
+        (lambda: api.show(kd_loss.ShowOptions(config="a.toml")), "give show(config=…) as a keyword"),
+        (lambda: kd_loss.ShowOptions(cuont=3), "ShowOptions has no option 'cuont': did you mean 'count'?"),
+        (lambda: kd_loss.ShowOptions(count="3"), "ShowOptions: count = '3' is no int"),
+        (lambda: kd_loss.ShowOptions("w300"), "ShowOptions takes its options by name"),
     ],
 )
 def test_what_is_wrong_is_one_line(call, message):
     with pytest.raises(UserError) as raised:
         call()
     assert message in str(raised.value)
+
+
+def test_options_may_be_an_object(tmp_path):
+    """The same run as by keywords: paths as text and numbers of NumPy are taken by the object, too."""
+    options = kd_loss.PrepareOptions(dataset="synthetic", count=np.int64(8), size=32, data=str(tmp_path / "a"))
+    assert (options.data, type(options.count)) == (tmp_path / "a", int)
+    by_keywords = api.prepare(dataset="synthetic", count=8, size=32, data=tmp_path / "b")
+    assert api.prepare(options)["counts"] == by_keywords["counts"]
+    for name in ("images", "landmarks"):
+        one, other = (np.load(tmp_path / root / "synthetic" / "train" / f"{name}.npy") for root in "ab")
+        np.testing.assert_array_equal(one, other)
 
 
 def test_values_as_python_has_them(tmp_path):

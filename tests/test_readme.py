@@ -25,7 +25,7 @@ def test_a_method_from_outside_the_package(data_folder, tmp_path):
     (tmp_path / "agree.py").write_text(more)
     common = {"dataset": "synthetic", "epochs": 1, "batch_size": 8, "alpha": 0.35, "size": 32, "data": data_folder}
     runs = tmp_path / "runs"
-    train_teachers(TeacherOptions(arch="tiny", runs=runs, **common), tell=lambda _: None)
+    train_teachers(TeacherOptions(arch="tiny", runs=runs, **common))
     options = [f"--{name.replace('_', '-')}={value}" for name, value in {**common, "runs": runs}.items()]
     mine = ["--plugin", "mine.py", "agree.py", "--method", "halfway", "agree:0.5", "--method-arg", "halfway.share=0.3"]
     mine += ["agree.hint=0.1"]

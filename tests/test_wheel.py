@@ -37,7 +37,12 @@ def test_what_is_in_the_wheel(wheel):
     networks = {f"kd_loss/{p.relative_to(ROOT).as_posix()}" for p in (ROOT / "models").rglob("*.*") if p.is_file()}
     assert modules <= names
     assert {name for name in networks if not name.endswith(".gitkeep")} <= names
-    assert {"kd_loss/export/page/index.html", "kd_loss/evaluation/report.html", "kd_loss/py.typed"} <= names
+    assert {
+        "kd_loss/export/page/index.html",
+        "kd_loss/evaluation/report.html",
+        "kd_loss/py.typed",
+        "kd_loss/api.pyi",
+    } <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not [name for name in names if not name.startswith(("kd_loss/", "kd_loss-"))]
 

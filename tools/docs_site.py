@@ -101,12 +101,20 @@ def expand(marker: str) -> str:
 
 
 def commands_reference() -> str:
-    """The function of every command, and its options."""
+    """The function of every command, its class of options, and these; a signature of sixty lines says less."""
+    from kd_loss.cli import COMMANDS, resolve
+
     rows = COMMAND_ROW.findall((ROOT / "docs" / "python.md").read_text(encoding="utf-8"))
-    return "\n".join(
-        f"::: kd_loss.{function}\n\nThe options of `kd-loss {command}`:\n\n{options_table(command)}\n"
-        for function, command in rows
-    )
+    short = "    options:\n      show_overloads: false\n      show_signature: false\n"
+    blocks = []
+    for function, command in rows:
+        cls = resolve(COMMANDS[command].options).__name__
+        blocks += [
+            f"::: kd_loss.{function}\n{short}",
+            f"::: kd_loss.{cls}\n{short}      heading_level: 3\n      members: false\n",
+            f"The options of `kd-loss {command}`:\n\n{options_table(command)}\n",
+        ]
+    return "\n".join(blocks)
 
 
 def options_table(command: str) -> str:

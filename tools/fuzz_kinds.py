@@ -87,7 +87,7 @@ def prepared(folder: Path) -> Path:
     from kd_loss.archives.synthetic import draw_archive
     from kd_loss.datasets.prepare import prepare
 
-    prepare(draw_archive("synthetic", 12, 32, 0.15, 0), folder / "data" / "synthetic", size=32, tell=lambda _: None)
+    prepare(draw_archive("synthetic", 12, 32, 0.15, 0), folder / "data" / "synthetic", size=32)
     return folder / "data"
 
 

@@ -67,7 +67,7 @@ def one(data: Path, epochs: int = 2) -> None:
         dataset="synthetic", method=["none"], alpha=0.35, size=32, batch_size=64, epochs=epochs, validation=0.01,
         data=data, runs=data / "runs",
     )  # fmt: skip
-    folder = train_student(options, tell=lambda _: None)
+    folder = train_student(options)
     running = False
     print(json.dumps({"seconds": read_history(folder / "history.csv")[-1]["seconds"], "megabytes": round(peak[0])}))
 
@@ -108,7 +108,7 @@ def main() -> None:
     results: dict[int, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as temporary:
         source = Path(temporary) / "source"
-        prepare(draw_archive("synthetic", 1000, 48, 0.15, 0), source, size=48, tell=lambda _: None)
+        prepare(draw_archive("synthetic", 1000, 48, 0.15, 0), source, size=48)
         for count in SIZES:
             data = Path(temporary) / str(count)
             grow(source, data / "synthetic", count)

@@ -87,7 +87,7 @@ def main() -> None:
             count = len(read().samples)
 
             def work(read: Callable = read) -> None:
-                prepare(read(), folder / "prepared", size=SIZE, skip_bad=True, tell=lambda _: None)
+                prepare(read(), folder / "prepared", size=SIZE, skip_bad=True)
 
             note(f"prepared {SIZE}-px faces a second from {name}", count / median_seconds(work, options.repeats))
     if options.json:

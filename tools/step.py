@@ -52,7 +52,7 @@ GROUPS = {
 def run_step(folder: Path, size: int, batch: int, steps: int) -> tuple[Callable[[], None], Clock]:
     """An epoch of `steps` steps, and the clock that watches it."""
     archive = draw_archive("synthetic", batch * steps, size, 0.15, 0)
-    prepare(archive, folder / "synthetic", size=size, tell=lambda _: None)
+    prepare(archive, folder / "synthetic", size=size)
     split = open_dataset("synthetic", folder).split("train")
     answers = {role: Answers({"landmarks": np.array(split.landmarks)[None] + 0.01}) for role in ROLES}
     order, view = FaceOrder(split, shuffled=True), View(size, Augmentation())

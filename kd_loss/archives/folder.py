@@ -94,7 +94,7 @@ def _find(root: Path | None, folder: Path, name: str) -> Path:
 
 
 def _is_header(row: list[str], values: list[float | None]) -> bool:
-    """Whether a first row names columns: no number in it and no picture; pandas writes 0, 1, 2 …"""
+    """Whether a first row names columns: no number in it and no picture; pandas writes 0, 1, 2 and on."""
     if Path(row[0]).suffix.lower() in IMAGE_SUFFIXES:
         return False
     return all(value is None for value in values) or values == list(range(len(values)))

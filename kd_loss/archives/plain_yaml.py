@@ -36,9 +36,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str) -> Any:
-    """The values of a text; `ValueError` says which line is not of this part of YAML.
+    r"""The values of a text; `ValueError` says which line is not of this part of YAML.
 
-    >>> parse_yaml("kpt_shape: [2, 3]  # points, numbers\\nkpt_names:\\n  0:\\n    - eye\\n    - 'the nose'\\ntest:")
+    >>> parse_yaml("kpt_shape: [2, 3]  # points, numbers\nkpt_names:\n  0:\n    - eye\n    - 'the nose'\ntest:")
     {'kpt_shape': [2, 3], 'kpt_names': {0: ['eye', 'the nose']}, 'test': None}
     """
     lines = list(_lines(text))

@@ -7,6 +7,7 @@ on where it was, and a method that fails does not take the others with it.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -46,6 +47,7 @@ from kd_loss.training.same_run import check_same
 from kd_loss.training.teachers.files import teacher_files, with_start
 from kd_loss.training.train_student import plan_student, train_student
 
+log = logging.getLogger(__name__)
 #: what a comparison leaves in its folder
 FILES = ("compare.json", "report.html", "ced.png")
 
@@ -117,13 +119,13 @@ def _compare(options: CompareOptions) -> dict[str, Any]:
             try:
                 if not (run / "finished.json").is_file():
                     keras.backend.clear_session()
-                    print(f"== {method}, seed {seed} ==", flush=True)
+                    log.info(f"== {method}, seed {seed} ==")
                     train_student(student)
                 results.setdefault(method, []).append(test_network(run / "best.h5", method, dataset, split, 32))
                 seeds.setdefault(method, []).append(seed)
             except Exception as error:
                 failures[f"{method}, seed {seed}"] = f"{type(error).__name__}: {error}"
-                print(f"failed: {method}, seed {seed}: {error}", flush=True)
+                log.warning(f"failed: {method}, seed {seed}: {error}")
                 continue
             parent = options.runs / options.dataset
             histories = [read_history(parent / stage.name / "history.csv") for stage in named_stages(student)]
@@ -134,7 +136,7 @@ def _compare(options: CompareOptions) -> dict[str, Any]:
         try:
             results = {START: [test_network(Path(options.init), START, dataset, split, 32)], **results}
         except UserError as error:  # of another scheme: it has no landmarks to compare
-            print(f"the start is not in the table: {error}")
+            log.warning(f"the start is not in the table: {error}")
     results, told = _with_teacher(options, results, dataset, split)
     summary = {**summarise(results, seconds, failures, seeds), "teacher": told}
     write_comparison(options.runs / options.dataset / folder_name, options, results, summary)
@@ -170,7 +172,7 @@ def _with_teacher(
             members = [test_network(Path(text), role, dataset, split, 32) for text in texts]
             told = mean_teacher(members, "+".join(texts))
         except UserError as error:  # of another runtime, or another scheme
-            print(f"no distance to the teacher: {error}")
+            log.warning(f"no distance to the teacher: {error}")
             continue
         named = f"{role}: {' + '.join(texts)}"
         return {name: [with_teacher(run, told) for run in runs] for name, runs in results.items()}, named

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +12,7 @@ from kd_loss.schemes.mirror import FEWEST, MirrorMap, check_mirror, propose_mirr
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.terminal import counted
 
+log = logging.getLogger(__name__)
 #: faces that are looked at
 MOST = 5000
 
@@ -35,13 +36,12 @@ def pairs_line(proposed: MirrorMap) -> str:
     )
 
 
-def with_pairs(archive: Archive, made: bool, tell: Callable[[str], None]) -> Archive:
+def with_pairs(archive: Archive, made: bool) -> Archive:
     """An archive whose scheme has been checked against its training faces.
 
     Args:
         archive: its scheme may be any; only landmarks of whole faces are judged.
         made: whether the scheme was made from the source, so that pairs which nobody gave are taken from the faces.
-        tell: takes the lines about pairs that were taken, or are missing.
 
     Raises:
         UserError: the scheme's pairs scramble faces.
@@ -57,9 +57,11 @@ def with_pairs(archive: Archive, made: bool, tell: Callable[[str], None]) -> Arc
     if not proposed.pairs or not proposed.symmetric:
         return archive
     if made:
-        tell(f"{pairs_line(proposed)}; look at crops.png")
+        log.info(f"{pairs_line(proposed)}; look at crops.png")
         return replace(archive, spec=replace(spec, pairs=proposed.pairs))
     pairs = [list(pair) for pair in proposed.pairs]
-    tell(f"warning: the scheme '{spec.name}' has no pairs, so that mirrored faces scramble it; {pairs_line(proposed)}: "
-         f'"pairs": {pairs}')  # fmt: skip
+    log.warning(
+        f"the scheme '{spec.name}' has no pairs, so that mirrored faces scramble it; {pairs_line(proposed)}: "
+        f'"pairs": {pairs}'
+    )
     return archive

@@ -10,6 +10,7 @@ to the inner S × S pixels (of poses `target.npy`, (N, 2, 3)), `soft.npy` of the
 from __future__ import annotations
 
 import hashlib
+import logging
 import platform
 import shutil
 from collections import Counter
@@ -34,6 +35,7 @@ from kd_loss.system.files import atomic_folder, reserve, sha256, write_json
 from kd_loss.system.terminal import counted
 from kd_loss.system.versions import __version__
 
+log = logging.getLogger(__name__)
 SPLITS = ("train", "test")
 FORMAT = 2
 
@@ -162,7 +164,6 @@ def prepare(
     skip_bad: bool = False,
     calibrate: Callable[[Sequence[Sample]], dict[str, Any]] = lambda _: {},
     draw: Callable[[Path, dict[str, Any]], None] = lambda *_: None,
-    tell: Callable[[str], None] = print,
     progress: Callable[[Any, int], Any] = lambda items, _: items,
 ) -> dict[str, Any]:
     """Write the prepared dataset `target` and return its manifest.
@@ -175,24 +176,23 @@ def prepare(
         variance: share of the variance that the shape model of soft landmarks keeps.
         calibrate: training samples -> where a detector's boxes have their landmarks, for the manifest.
         draw: adds pictures to the folder that has just been written, given it and the manifest.
-        tell: takes the warnings and, one by one, the bad samples.
         progress: wraps an iterable of known length.
     """
     check_crop(size, margin, room)
     for warning in archive.warnings:
-        tell(f"warning: {warning}")
+        log.warning(warning)
     with atomic_folder(target) as folder:
         crop = _Crop(size, margin, round(size * room))
         splits, scheme, problems = _write_splits(archive, folder, crop, progress)
-        _judge(problems, archive, skip_bad, tell)
+        _judge(problems, archive, skip_bad)
         outside = sum(int(split.outside.sum()) for split in splits.values())
         for name in [name for name, split in splits.items() if not split.samples]:
             shutil.rmtree(splits.pop(name).folder)
-            tell(f"warning: no good {name} face is left")
+            log.warning(f"no good {name} face is left")
         if "train" not in splits:
             raise UserError(f"no training face for '{archive.spec.name}' is left")
         if outside:
-            tell(f"warning: {counted(outside, 'face')} with landmarks outside of the picture; kept")
+            log.warning(f"{counted(outside, 'face')} with landmarks outside of the picture; kept")
         model = ShapeModel.fit(splits["train"].target, variance)
         model.save(folder / "shape_model.npz")
         for split in splits.values():
@@ -254,17 +254,17 @@ def _origin(folder: Path, splits: Iterable[_Split]) -> dict[str, Any]:
     }
 
 
-def _judge(problems: list[str], archive: Archive, skip_bad: bool, tell: Callable[[str], None]) -> None:
+def _judge(problems: list[str], archive: Archive, skip_bad: bool) -> None:
     """List bad samples; refuse them unless they are to be skipped."""
     if not problems:
         return
     for problem in problems[:20]:
-        tell(f"bad: {problem}")
+        log.info(f"bad: {problem}")
     if len(problems) > 20:
-        tell(f"bad: … and {len(problems) - 20} more")
+        log.info(f"bad: … and {len(problems) - 20} more")
     if not skip_bad:
         raise UserError(
             f"{len(problems)} bad of {len(archive.samples) + len(archive.problems)} samples (first: "
             f"{problems[0]}); mend them or leave them out with --skip-bad"
         )
-    tell(f"warning: {len(problems)} bad samples are left out")
+    log.warning(f"{len(problems)} bad samples are left out")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from kd_loss.archives.sample import Archive, Sample
     from kd_loss.schemes.base import Scheme
 
+log = logging.getLogger(__name__)
 FORMATS = ("auto", "folder", "coco", "cvat", "label_studio", "yolo_pose", "labelme")
 
 
@@ -130,7 +132,7 @@ def _map_target(text: str) -> tuple[Any, str]:
     return chosen_spec("", name) if name.endswith(".json") else chosen_spec(name, ""), folder
 
 
-def _mapped(archive: Archive, options: PrepareOptions, tell: Callable[[str], None]) -> Archive:
+def _mapped(archive: Archive, options: PrepareOptions) -> Archive:
     """The archive in the scheme that `--map-points` names."""
     if not options.map_points:
         return archive
@@ -142,7 +144,7 @@ def _mapped(archive: Archive, options: PrepareOptions, tell: Callable[[str], Non
     target, folder = _map_target(options.map_points)
     request = replace(merged_request(request_of(options), folder), format="auto")
     mapping = map_scheme(source, target, annotated_pairs(read_archive(target, request), source) if folder else None)
-    tell(mapping.line)
+    log.info(mapping.line)
     return mapped_archive(archive, mapping)
 
 
@@ -235,11 +237,9 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
 
     console = Console(stderr=True)
 
-    def tell(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
     def progress(items: Iterable[Any], total: int) -> Iterable[Any]:
-        return track(items, "faces", total, console=console, transient=True, disable=not console.is_terminal)
+        shown = console.is_terminal and log.isEnabledFor(logging.INFO)
+        return track(items, "faces", total, console=console, transient=True, disable=not shown)
 
     check_crop(options.size, options.margin, options.border)
     if not options.source:
@@ -249,10 +249,10 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
     _check_target(target, options.source)
     archive = read_archive(scheme, request_of(options)) if scheme else read_made(name, request_of(options))
     if scheme is None:
-        tell(scheme_line(landmark_scheme(archive.spec, "")))
+        log.info(scheme_line(landmark_scheme(archive.spec, "")))
     if options.pairs == "check":
-        archive = with_pairs(archive, scheme is None, tell)
-    archive = _with_others(_mapped(archive, options, tell), options)
+        archive = with_pairs(archive, scheme is None)
+    archive = _with_others(_mapped(archive, options), options)
     manifest = prepare(
         archive,
         target,
@@ -263,7 +263,6 @@ def run_prepare(options: PrepareOptions) -> dict[str, Any]:
         skip_bad=options.skip_bad,
         calibrate=measure_calibration,
         draw=draw_sheets,
-        tell=tell,
         progress=progress,
     )
     counts = ", ".join(f"{sum(c.values())} {split}" for split, c in manifest["counts"].items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import shutil
 import time
@@ -29,6 +30,7 @@ from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers
 
+log = logging.getLogger(__name__)
 DATASET = "synthetic"
 MARK = ".made-by-kd-loss-demo"
 
@@ -39,7 +41,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     root = options.output
 
     def say(step: str) -> None:
-        print(f"\n== {step} ({time.perf_counter() - started:.0f} s) ==", flush=True)
+        log.info(f"== {step} ({time.perf_counter() - started:.0f} s) ==")
 
     clear(root)
     try:

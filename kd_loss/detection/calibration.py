@@ -6,9 +6,8 @@ points: eyes to mouth), which lies at a fixed place of it, as far as that is tru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike
 from kd_loss.detection.base import Detection, Detector
 from kd_loss.imaging import geometry
 from kd_loss.system.errors import UserError
+from kd_loss.system.files import Json
 
 #: faces that tell a calibration: fewer are chance, more are not needed
 FEWEST, ENOUGH = 8, 200
@@ -60,7 +60,7 @@ class BoxCalibration:
         (x, y, side), spread = rows.mean(axis=0), rows.std(axis=0)
         return cls(float(x), float(y), float(side), len(rows), (float(spread[0]), float(spread[1]), float(spread[2])))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain values, rounded to a ten-thousandth."""
         values = asdict(self)
         return {
@@ -70,7 +70,7 @@ class BoxCalibration:
         }
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str) -> BoxCalibration:
+    def from_dict(cls, values: Json, where: str) -> BoxCalibration:
         """What `to_dict` gave; empty for a scheme that was not measured. A `UserError` for anything else."""
         if not values:
             return cls()

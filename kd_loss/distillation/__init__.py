@@ -6,8 +6,8 @@ and left out: the other methods stay.
 """
 
 import importlib
+import logging
 import pkgutil
-import sys
 from importlib.metadata import entry_points
 
 from kd_loss.distillation.base import (
@@ -26,13 +26,15 @@ from kd_loss.distillation.base import (
     uses_of,
 )
 
+log = logging.getLogger(__name__)
+
 
 def _load(name: str, what: str) -> None:
     try:
         importlib.import_module(name)
     except Exception as error:  # somebody's own code
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        print(f"warning: {what} {name} is left out: {type(error).__name__}: {reason}", file=sys.stderr)
+        log.warning(f"{what} {name} is left out: {type(error).__name__}: {reason}")
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -14,6 +14,7 @@ from keras import ops
 
 from kd_loss.system.errors import UserError, choose
 
+#: a tensor of whichever backend Keras has: there is no common type
 Tensor = Any
 Taps = Mapping[str, Tensor]
 
@@ -297,7 +298,7 @@ def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) ->
             raise UserError(f"{name}.{key} = {value!r} is no {words}")
 
 
-def get_method(name: str, parameters: Mapping[str, Any] | None = None) -> DistillationMethod:
+def get_method(name: str, parameters: Mapping[str, object] | None = None) -> DistillationMethod:
     """Make a registered method; `UserError` with the valid choices for an unknown name or parameter."""
     name = choose(name, METHODS, "method")
     cls = METHODS[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from kd_loss.networks.card import Card
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.system.errors import UserError
 
+log = logging.getLogger(__name__)
+
 
 def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: bool = False) -> None:
     """Refuse weights that were trained for another scheme (unless `any_points` or it can be read) or another crop."""
@@ -27,7 +30,7 @@ def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: boo
             f"{where} finds {finds}{' points' if points else ''} ({card.dataset}), the dataset {own.name} has {has}"
         )
     if card.dataset != dataset.folder.name:
-        print(f"warning: {where} was trained on {card.dataset}, not on {dataset.folder.name}")
+        log.warning(f"{where} was trained on {card.dataset}, not on {dataset.folder.name}")
     if abs(card.margin - margin) > 1e-6:
         raise UserError(
             f"{where} was trained on crops with a margin of {card.margin:g}, these have {margin:g}; "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
 from kd_loss.system.ownership import Claims
 
+log = logging.getLogger(__name__)
 #: name in the table -> role and method on the cards of its runs
 BESIDE = {
     "tough teacher": ("tough", None),
@@ -54,7 +56,7 @@ def _history(path: Path) -> list[dict[str, float]]:
     try:
         return read_history(path)
     except UserError as error:
-        print(f"warning: left out: {error}")
+        log.warning(f"left out: {error}")
         return []
 
 
@@ -110,7 +112,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
         try:
             results.append(test_network(path, name, dataset, split, options.batch_size))
         except UserError as error:
-            print(f"warning: left out: {error}")
+            log.warning(f"left out: {error}")
     if teacher:
         results = [*(with_teacher(result, told) for result in results), teacher]
     metrics = write_results(folder, results, options.worst, claims=claims)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256, write_json
 from kd_loss.system.ownership import Claims
+
+log = logging.getLogger(__name__)
 
 
 def run_export(options: ExportOptions) -> list[dict[str, Any]]:
@@ -76,7 +79,7 @@ def _named(network: LandmarkNet, weights: Path) -> LandmarkNet:
 def _dataset(network: LandmarkNet, options: ExportOptions) -> PreparedDataset | None:
     name = options.dataset or network.card.dataset
     if not options.dataset and name not in prepared_names(options.data):
-        print(f"no prepared dataset {name} in {options.data}: compared on drawn faces, without NME")
+        log.info(f"no prepared dataset {name} in {options.data}: compared on drawn faces, without NME")
         return None
     return open_dataset(name, options.data)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,8 @@ from kd_loss.export.convert import Exportable
 from kd_loss.system.files import atomic_file, atomic_folder, write_json
 from kd_loss.system.ownership import Claims, check_replaceable
 from kd_loss.system.terminal import quiet_stderr
+
+log = logging.getLogger(__name__)
 
 SUFFIX = {"litert": ".tflite", "onnx": ".onnx"}
 FORMATS = (*SUFFIX, "saved_model", "web")
@@ -86,7 +89,7 @@ class Exporter:
         for kind in formats:
             for precision in precisions[:1] if kind == "web" else precisions:
                 if kind == "saved_model" and precision != "fp32":
-                    print(f"saved_model is a float32 format; {precision} is left out")
+                    log.warning(f"saved_model is a float32 format; {precision} is left out")
                     continue
                 path, start = self.folder / self._name(kind, precision), time.perf_counter()
                 try:
@@ -98,7 +101,7 @@ class Exporter:
                 if kind == "web":
                     print(f"{path}: a page; look at it: python -m http.server -d {path}, http://localhost:8000")
                 else:
-                    print(f"{path}: {time.perf_counter() - start:.0f} s")
+                    log.info(f"{path}: {time.perf_counter() - start:.0f} s")
         return written, refused
 
     def _name(self, kind: str, precision: str) -> str:

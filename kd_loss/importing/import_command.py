@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
 from kd_loss.system.versions import __version__, package_versions
 
+log = logging.getLogger(__name__)
 #: the largest difference of a coordinate that is accepted, in sides of the crop
 TOLERANCE = 1e-5
 #: the least standard deviation of a coordinate over the pictures, in sides of the crop; agreement is 100 times finer
@@ -58,7 +60,9 @@ def run_import(options: ImportOptions) -> Path:
             raise UserError(f"{taken} is there already; give another --output")
     parts = recognise(file)
     card = _card(options, path, file, parts, convention)
-    print(f"{file}; {parts.arch} (alpha {parts.alpha:g}), {parts.points} points from {parts.head.name}, {card.size} px")
+    log.info(
+        f"{file}; {parts.arch} (alpha {parts.alpha:g}), {parts.points} points from {parts.head.name}, {card.size} px"
+    )
     old = within_limits(path, lambda _: rebuild(file, card.size)) if file.config is not None else None
     network, difference, predicted = _converted(path, file, parts, convention, card, old, target.name)
     spread = _check_agreement(path, parts, difference, predicted)
@@ -76,7 +80,7 @@ def run_import(options: ImportOptions) -> Path:
     except UserError:
         target.unlink(missing_ok=True)  # no network without its card
         raise
-    print(
+    log.info(
         f"predictions agree: largest difference {difference:.1e} of the crop on {len(predicted)} pictures "
         f"(accepted: {TOLERANCE:g}); they span {predicted.min():.2g}…{predicted.max():.2g} and vary by "
         f"{spread:.1g} from picture to picture"

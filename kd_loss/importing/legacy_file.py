@@ -118,7 +118,7 @@ def _damage(path: Path) -> Iterator[None]:
 
 
 def _names(group: h5py.Group, key: str) -> list[str]:
-    """A list of names among a group's attributes; Keras cuts one over 64 KiB into `key0`, `key1` …"""
+    """A list of names among a group's attributes; Keras cuts one over 64 KiB into `key0`, `key1` and on."""
     parts = [group.attrs[key]] if key in group.attrs else []
     while key not in group.attrs and f"{key}{len(parts)}" in group.attrs:
         parts.append(group.attrs[f"{key}{len(parts)}"])

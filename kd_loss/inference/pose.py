@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from kd_loss.schemes.pose import MOST_YAW, PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.deprecation import renamed_keywords
 from kd_loss.system.errors import UserError
+from kd_loss.system.files import Json
 
 
 @renamed_keywords(box="crop_box")
@@ -91,7 +91,7 @@ class FacePose(Face):
         """Further cells of a table: the position in head widths; empty where there is no pose."""
         return [f"{v:.3f}" for v in self.position()] if self.pose() is not None else [""] * 3
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain values: scheme, box, score, angles in degrees, place in pixels and in head widths."""
         pose = self.pose()
         told = pose is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -33,6 +34,7 @@ from kd_loss.system.files import LONGEST_NAME, alone_in
 from kd_loss.system.ownership import Claims
 from kd_loss.system.terminal import counted, heard
 
+log = logging.getLogger(__name__)
 Predictor = LandmarkPredictor | PosePredictor
 #: bytes of the longest ending of a result's name, as `-12.json`
 _ENDINGS = 8
@@ -110,7 +112,9 @@ def run_predict(options: PredictOptions) -> list[Face]:
     weights = Path(options.weights or default_weights())
     fast = without_keras(weights)
     if fast == weights and weights.suffix in (".h5", ".keras") and weights.is_file():
-        print(f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once")
+        log.info(
+            f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once"
+        )
     predictor = load_predictor(fast, mirror=options.flip_test)
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
@@ -162,7 +166,7 @@ def _files(pairs: Sequence[tuple[Picture | Video, Path]], points: bool) -> list[
 def _leave_out(problem: UserError, problems: list[UserError], of: int) -> None:
     """Note what one source of several was left out for; of one alone it is the command's own error."""
     if of > 1:
-        print(f"left out: {problem}")
+        log.warning(f"left out: {problem}")
     problems.append(problem)
 
 
@@ -198,14 +202,16 @@ def _predict_pictures(
                 for number, face in enumerate(here, 1):
                     table.writerow(csv_row(str(picture.path), "", None, face, number))
                     if isinstance(face, FacePose) and face.pose() is None:
-                        print(f"{picture.path}: no pose of face {number}: its yaw lies outside of −99…99 degrees")
+                        log.warning(f"{picture.path}: no pose of face {number}: its yaw lies outside of −99…99 degrees")
                 faces += here
                 empty += not here
                 many = counted(len(here), "face") if here else "no face"
                 print(f"{picture.path}: {many} -> {name.with_name(name.name + '.png')}")
     if empty:
         of = counted(len(pictures), "picture")
-        print(f"no face in {empty} of {of}; try --smallest 10 or --detector haar; for cropped faces: --detector none")
+        log.info(
+            f"no face in {empty} of {of}; try --smallest 10 or --detector haar; for cropped faces: --detector none"
+        )
     return faces
 
 
@@ -235,7 +241,7 @@ def _predict_video(
     stopped = closed = False
     columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), TextColumn("{task.fields[pace]}"))
     writer = VideoWriter(name, video.rate, _header(predictor), claims, pose=options.draw_pose, pts=options.video_pts)
-    with writer, Progress(*columns, transient=True) as progress:
+    with writer, Progress(*columns, transient=True, disable=not log.isEnabledFor(logging.INFO)) as progress:
         total = min(video.count or options.frames, options.frames or video.count) or None
         task = progress.add_task(str(video.path), total=total, pace="")
         try:
@@ -258,7 +264,7 @@ def _predict_video(
         f"-> {name.with_name(name.name + '.mp4')}"
     )
     if stopped:
-        print("stopped; what was read is kept")
+        log.info("stopped; what was read is kept")
         raise KeyboardInterrupt
     if not closed and done != options.frames and video.breaks_off(done):
         raise UserError(

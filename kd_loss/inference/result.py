@@ -14,7 +14,7 @@ from kd_loss.schemes.drawing import draw_landmarks, draw_pose
 from kd_loss.schemes.head_pose import HeadPose, head_pose
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
-from kd_loss.system.files import to_json
+from kd_loss.system.files import Json, to_json
 
 
 def confidence_of(spread: np.ndarray, half: float) -> np.ndarray:
@@ -57,7 +57,7 @@ class Face(Values):
         """The box `(x, y, width, height)` of the landmarks; widened by the margin it is a crop of training."""
         raise NotImplementedError
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain values."""
         raise NotImplementedError
 
@@ -135,7 +135,7 @@ class FaceLandmarks(Face):
         sure = [] if self.confidence is None else list(self.confidence)
         return [f"{v:.3f}" for v in [*self.landmarks.reshape(-1), *sure]]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain values: scheme, box, score, pose in degrees, landmarks rounded to a thousandth of a pixel."""
         pose = self.pose()
         return {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 
 from kd_loss.detection.base import overlaps
-from kd_loss.inference.base import Detector, Predictor
+from kd_loss.inference.base import Detector, F, Predictor
 
 #: a detection that overlaps a face that is followed by more may be that face
 FOLLOWED = 0.3
@@ -27,7 +27,7 @@ class _Track:
     unseen: int = 0
 
 
-class FaceTracker:
+class FaceTracker(Generic[F]):
     """Finds the faces of a video's frames, numbers them and, if asked, smooths them.
 
     The detector looks at every `every`-th frame and whenever no face is followed. In between a face's crop is the
@@ -41,7 +41,7 @@ class FaceTracker:
 
     def __init__(
         self,
-        predictor: Predictor[Any],
+        predictor: Predictor[F],
         detector: Detector,
         *,
         refine: int = 1,
@@ -56,7 +56,7 @@ class FaceTracker:
         self._frame = self._count = 0
         self._time: float | None = None
 
-    def __call__(self, image: np.ndarray, time: float | None = None) -> list[Any]:
+    def __call__(self, image: np.ndarray, time: float | None = None) -> list[F]:
         """The faces of the next frame (H, W, 3) uint8 RGB, each with its number from 1.
 
         `time` in seconds, where frames last unequally long; by the rate if left out.

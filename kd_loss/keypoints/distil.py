@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from kd_loss.networks.keypoint_detector import (
 from kd_loss.runs.folder import start_record
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
+
+log = logging.getLogger(__name__)
 
 Tensor = Any
 
@@ -107,7 +110,7 @@ def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
         options.seed,
     )
     if options.init:
-        print(take_trunk(student, load_start(Path(options.init)).model))
+        log.info(take_trunk(student, load_start(Path(options.init)).model))
     distiller = KeypointDistiller(student, teacher, options.loss, options.as_published, options.power)
     steps = len(loader) * options.epochs
     return fit_detector(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, sha256
 from kd_loss.training.fit import compile_with_adam, fit_run, run_log
 
+log = logging.getLogger(__name__)
+
 #: the maps of a student in which pictures are compared
 FEATURE_TAPS = ("P2", "P3")
 
@@ -31,7 +34,7 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
     """Train a detector; its run folder, with `best.h5`, its card, the animator's weights and `sheet.png`."""
     clips = read_clips(Path(options.data), options.size, options.crop)
     if clips.left_out:
-        print(f"{clips.left_out} clips of one frame are left out: no pair can be made of them")
+        log.warning(f"{clips.left_out} clips of one frame are left out: no pair can be made of them")
     train, held = clips.split(options.validation)
     loader = PairLoader(clips, train, options.batch_size, options.seed, warp=options.warp)
     validation = (
@@ -99,7 +102,7 @@ def fit_detector(
     compile_with_adam(model, options.learning_rate, len(loader) * options.epochs, clip=50.0, jit_compile=xla)
     settings = {**to_plain(options), "arch": detector.card.arch, "decided_by": decided_by}
     folder = open_run(options.runs / "keypoints", options.name, default_name, settings, options.resume)
-    note = run_log(folder, print)
+    note = run_log(folder)
 
     def save_best(logs: dict[str, float]) -> None:
         metrics = {key: value for key, value in logs.items() if key.startswith("val_")}

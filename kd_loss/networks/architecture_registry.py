@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 import tempfile
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from kd_loss.networks.graft import graft
 from kd_loss.networks.stages import FEATURE_MAPS, last_maps, stage_outputs
 from kd_loss.system.errors import UserError, check_name, choose, line_in
 
+log = logging.getLogger(__name__)
 _Channels = float | tuple[float, float, float]
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Tensor = Any
@@ -39,7 +41,6 @@ def register_architecture(
     Layers of one's own want `@keras.saving.register_keras_serializable()`, so that files of the network load again.
 
     Example:
-
         @kd_loss.register_architecture("mine")
         def mine(inputs, alpha=1.0):
             x = inputs
@@ -160,10 +161,10 @@ def check_architecture(arch: str, size: int, alpha: float = 1.0) -> str:
     return f"--arch {name}: {backbone.count_params():,} parameters; {words}"
 
 
-def check_registered(arch: str, size: int, alpha: float, tell: Callable[[str], None]) -> None:
+def check_registered(arch: str, size: int, alpha: float) -> None:
     """Try an architecture before a training where it is a user's own."""
     if get_architecture(arch).registered:
-        tell(check_architecture(arch, size, alpha))
+        log.info(check_architecture(arch, size, alpha))
 
 
 def _is_map(tensor: _Tensor) -> bool:

@@ -1,16 +1,22 @@
-"""What a scheme knows of its targets, so that the rest of the package need not: losses, answers, resume and export
-speak of arrays (B, N, C)."""
+"""What a scheme knows of its targets, so that the rest of the package need not.
+
+Losses, answers, resume and export speak of arrays (B, N, C).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import to_vectors
+from kd_loss.system.files import Json
+
+#: a tensor of whichever backend Keras has: there is no common type
+Tensor: TypeAlias = Any
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,7 @@ class Scheme(Protocol):
     def move(self, targets: np.ndarray, affine: np.ndarray, mirrored: bool) -> np.ndarray:
         """Targets (…, N, C) of a crop that is seen through a similarity (2, 3) of normalised points."""
 
-    def training_error(self, truth: Any, predicted: Any) -> Any:
+    def training_error(self, truth: Tensor, predicted: Tensor) -> Tensor:
         """The error of each face, (B, N, C) twice -> (B,), in `keras.ops`; not finite where it is not known."""
 
     def agrees(self, other: Scheme | None) -> bool:
@@ -109,5 +115,5 @@ class Scheme(Protocol):
     def apart(self, first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:
         """How far apart two networks' answers (B, N, C) are, (B, …): pixels of an input of `size`, or degrees."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain values for cards and manifests."""

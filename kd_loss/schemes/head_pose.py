@@ -42,9 +42,9 @@ def camera_matrix(height: int, width: int) -> np.ndarray:
 
 
 def head_pose(landmarks: np.ndarray, spec: DatasetSpec) -> HeadPose | None:
-    """The pose of a head from its landmarks (K, 2) in pixels, as the datasets `pose_…` have it: seen by the camera of
-    a crop about them, wherever in a picture of whatever size the head is.
+    """The pose of a head from its landmarks (K, 2) in pixels, as the datasets `pose_…` have it.
 
+    It is seen by the camera of a crop about them, wherever in a picture of whatever size the head is.
     An estimate: neither the camera nor the person's own head is known. None where the scheme has not the points of
     the generic head, or where no head fits them.
     """

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.benchmarks import SPECS, chosen_spec
 from kd_loss.schemes.pose import POSES, PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError, choose
+from kd_loss.system.files import Json
 
 
-def scheme_of(values: Mapping[str, Any], where: str) -> Scheme:
+def scheme_of(values: Json, where: str) -> Scheme:
     """The scheme of a card or manifest; a `UserError` that starts with `where` for malformed values.
 
     Files that were written before there were several kinds have no `kind`: landmarks.

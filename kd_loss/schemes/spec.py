@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
 from kd_loss.imaging import geometry
 from kd_loss.schemes import nme
 from kd_loss.system.errors import UserError
-from kd_loss.system.files import read_json
+from kd_loss.system.files import Json, read_json
 
 if TYPE_CHECKING:
-    from kd_loss.schemes.base import Place, Scheme
+    from kd_loss.schemes.base import Place, Scheme, Tensor
 
 Indices = tuple[int, ...]
 
@@ -112,7 +112,7 @@ class DatasetSpec:
         return next(iter(self.normalisers), "box")
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], where: str = "dataset spec") -> DatasetSpec:
+    def from_dict(cls, values: Json, where: str = "dataset spec") -> DatasetSpec:
         """Build from plain lists and dictionaries; `UserError` names a missing or unknown field."""
         if not isinstance(values, Mapping):
             raise UserError(f"{where}: not a table of fields")
@@ -148,12 +148,14 @@ class DatasetSpec:
 
     @classmethod
     def from_json(cls, path: Path) -> DatasetSpec:
-        """Read a spec file, e.g. `{"name": "cat", "points": 9, "pairs": [[0, 1]], "normalisers":
-        {"inter_ocular": [[0], [1]]}}`; only `name` and `points` are required."""
+        """Read a spec file, of which only `name` and `points` are required.
+
+        E.g. `{"name": "cat", "points": 9, "pairs": [[0, 1]], "normalisers": {"inter_ocular": [[0], [1]]}}`.
+        """
         values = read_json(Path(path), "the spec")
         return cls.from_dict(values, f"the spec {path}")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> Json:
         """Plain values for JSON; `from_dict` reads them back."""
         values = json.loads(json.dumps(asdict(self)))
         if not self.names:  # files without names stay readable for versions that know of none
@@ -182,7 +184,7 @@ class DatasetSpec:
         moved = geometry.apply(affine, targets)
         return moved[..., self.flip_index, :] if mirrored else moved
 
-    def training_error(self, truth: Any, predicted: Any) -> Any:
+    def training_error(self, truth: Tensor, predicted: Tensor) -> Tensor:
         """NME in % of the default normaliser, (B,); not finite where that distance is not annotated."""
         from keras import ops
 
@@ -209,7 +211,7 @@ class DatasetSpec:
         """The points."""
         return points
 
-    def fitted(self, targets: np.ndarray) -> Any:
+    def fitted(self, targets: np.ndarray) -> Self:
         """Nothing is taken from the training faces."""
         return self
 

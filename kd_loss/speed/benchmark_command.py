@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
 from kd_loss.system.ownership import Claims
 
+log = logging.getLogger(__name__)
 RUNTIMES = {".h5": "Keras", ".keras": "Keras", ".onnx": "ONNX Runtime", ".tflite": "LiteRT"}
 
 
@@ -74,7 +76,7 @@ def _card(path: Path) -> Card:
 def _dataset(options: BenchmarkOptions, card: Card) -> PreparedDataset | None:
     name = options.dataset or card.dataset
     if not options.dataset and name not in prepared_names(options.data):
-        print(f"no prepared dataset {name} in {options.data}: measured on drawn faces, without NME")
+        log.info(f"no prepared dataset {name} in {options.data}: measured on drawn faces, without NME")
         return None
     return open_dataset(name, options.data)
 
@@ -114,7 +116,7 @@ def _measure(
                         **row,
                         card.scheme().metric: faces[card.size].error(predicted),
                     }
-            print(f"round {turn + 1} of {options.rounds}")
+            log.info(f"round {turn + 1} of {options.rounds}")
     return list(rows.values())
 
 

@@ -15,7 +15,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -82,11 +82,17 @@ class _TakesOldNames(type):
     if not TYPE_CHECKING:  # editors read the signature of the dataclass
 
         def __call__(cls, *arguments: Any, **values: Any) -> Any:
+            if arguments:
+                raise UserError(f"{cls.__name__} takes its options by name, e.g. {fields_of(cls)[0].name}=…")
             for old, new in old_names(cls).items():
                 if old in values:  # beside the new name, too: `dataclasses.replace` adds all that were not given
                     warn_renamed(f"{cls.__name__}({old}=…)", f"{new}=…")
                     values[new] = values.pop(old)
-            return super().__call__(*arguments, **values)
+            names = [field.name for field in dataclasses.fields(cls)]
+            for name in values:
+                if name not in names:
+                    raise UserError(f"{cls.__name__} has no option '{name}'{_nearest(name, names)}")
+            return super().__call__(**values)
 
         @property
         def __signature__(cls) -> inspect.Signature:
@@ -98,11 +104,13 @@ class _TakesOldNames(type):
 class Options(metaclass=_TakesOldNames):
     """What the options of all commands have in common.
 
-    An instance is checked when it is made: texts with choices are as declared (`Heatmap` is `heatmap`), numbers lie in
+    An instance is checked when it is made: values are of the field's type (a text is taken for a path, a tuple for a
+    list, a number of NumPy for one of Python), texts with choices as declared (`Heatmap` is `heatmap`), numbers in
     their ranges. Old names of fields are taken, as keywords and as attributes, with a `RenamedWarning`.
 
     Raises:
-        UserError: a text that is none of an option's choices, with the nearest one, or a number out of its range.
+        UserError: an option that there is not, a value of another type, a text that is none of an option's choices
+            (with the nearest one), or a number out of its range.
     """
 
     config: str = option("", "JSON or TOML file with options; those of the command line win", last=True)
@@ -242,10 +250,13 @@ def _number(value: float) -> str:
 
 
 def _declared_values(options: Options) -> dict[str, Any]:
-    """The values of fields with choices, as these are declared; raises a `UserError` for what they may not be."""
+    """The values of all fields as they are declared; raises a `UserError` for what they may not be."""
     changed: dict[str, Any] = {}
+    hints = typing.get_type_hints(type(options))
     for field in dataclasses.fields(options):
-        value, choices = getattr(options, field.name), field.metadata["choices"]
+        where = f"{type(options).__name__}: {field.name}"
+        value = _fitted(_plain(getattr(options, field.name)), hints[field.name], where)
+        changed[field.name], choices = value, field.metadata["choices"]
         words = field.name.replace("_", " ")
         if choices and isinstance(value, list):
             changed[field.name] = list(dict.fromkeys(choose(each, choices, words) for each in value))
@@ -283,11 +294,7 @@ def read_config(path: Path, cls: type) -> dict[str, Any]:
         if name in _NOT_OF_A_FILE or (name in _OF_A_RUN and name not in hints):
             continue
         if name not in hints:
-            near = difflib.get_close_matches(name, list(hints), n=1)
-            raise UserError(
-                f"the configuration {path} has an unknown option '{key}'"
-                + (f": did you mean '{near[0]}'?" if near else "")
-            )
+            raise UserError(f"the configuration {path} has an unknown option '{key}'{_nearest(name, hints)}")
         result[name] = _fitted(value, hints[name], f"the configuration {path}: {key}")
     return result
 
@@ -309,16 +316,21 @@ def from_keywords(cls: type[T], values: Mapping[str, Any], what: str) -> T:
         if key in given:
             raise UserError(f"{what}: {key} is given by two names")
         if key not in hints:
-            near = difflib.get_close_matches(key, list(hints), n=1)
-            raise UserError(f"{what} has no option '{key}'" + (f": did you mean '{near[0]}'?" if near else ""))
-        value = list(value) if isinstance(value, tuple) else value
-        plain = [_plain(one) for one in value] if isinstance(value, list) else _plain(value)
-        given[key] = _fitted(plain, hints[key], f"{what}: {key}")
+            raise UserError(f"{what} has no option '{key}'{_nearest(key, hints)}")
+        given[key] = _fitted(_plain(value), hints[key], f"{what}: {key}")
     return build(cls, given)
 
 
+def _nearest(name: str, names: Iterable[str]) -> str:
+    """What follows the complaint about an unknown option: the known one that was perhaps meant."""
+    near = difflib.get_close_matches(name, list(names), n=1)
+    return f": did you mean '{near[0]}'?" if near else ""
+
+
 def _plain(value: Any) -> Any:
-    """A path as text, a number of NumPy as one of Python, anything else as it is."""
+    """A path as text, a number of NumPy as one of Python, a sequence as a list of those; anything else as it is."""
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
@@ -377,17 +389,3 @@ def to_plain(options: Any) -> dict[str, Any]:
         value = getattr(options, field.name)
         plain[field.name] = str(value) if isinstance(value, Path) else value
     return plain
-
-
-def weighted(text: str, what: str) -> tuple[str, float]:
-    """`name:0.5` -> (name, 0.5); the weight is 1 where none is given."""
-    name, colon, weight = text.rpartition(":")
-    if not colon:
-        return text, 1.0
-    try:
-        value = float(weight)
-    except ValueError:
-        return text, 1.0  # a colon of a path, or of file.py:function
-    if not 0 < value < float("inf"):
-        raise UserError(f"{what} {text}: the weight is not positive")
-    return name, value

@@ -7,13 +7,14 @@ is a `RenamedAttribute`, keywords are `renamed_keywords`. All of them give a `Re
 from __future__ import annotations
 
 import functools
-import sys
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
+log = logging.getLogger(__name__)
 
 #: the release without the names that were renamed in this one
 REMOVED_IN = "0.3"
@@ -41,7 +42,7 @@ class RenamedAttribute:
     >>> class Face:
     ...     crop_box = (0, 0, 64, 64)
     ...     box = RenamedAttribute("crop_box")
-    >>> with old_names_shown():  # and on standard error: Face.box is now crop_box; the old name goes in 0.3
+    >>> with old_names_shown():  # and as a logged warning: Face.box is now crop_box; the old name goes in 0.3
     ...     Face().box
     (0, 0, 64, 64)
     """
@@ -103,11 +104,11 @@ def renamed_keywords(*, removed_in: str = REMOVED_IN, **names: str) -> Callable[
 
 @contextmanager
 def old_names_shown() -> Iterator[None]:
-    """Shows each old name that is used inside once, as a line on standard error: what commands do."""
+    """Logs each old name that is used inside once, as a warning: what commands do."""
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, RenamedWarning):
-            print(f"warning: {message}", file=sys.stderr)
+            log.warning("%s", message)
         else:
             before(message, category, *rest, **more)
 

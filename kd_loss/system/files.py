@@ -16,7 +16,7 @@ import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.ownership import LOCK, Claims, check_replaceable, record_folder
@@ -25,6 +25,9 @@ from kd_loss.system.ownership import LOCK, Claims, check_replaceable, record_fol
 LONGEST_NAME = 255
 #: most bytes of a file with a table of options
 MOST_OF_TABLE = 1 << 24
+
+#: an object of a JSON file: lists, objects, texts and numbers in one another, for which `Any` is meant
+Json: TypeAlias = dict[str, Any]
 
 
 def _named(error: OSError, temporary: Path, target: Path) -> UserError:
@@ -218,7 +221,7 @@ def write_json(path: Path, values: Any, claims: Claims | None = None) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def read_json(path: Path, what: str) -> dict[str, Any]:
+def read_json(path: Path, what: str) -> Json:
     """A JSON object from a file of at most 16 MiB; a `UserError` names what cannot be read and why."""
     try:
         status = path.stat()

@@ -100,6 +100,16 @@ def finish() -> None:
         stop()
 
 
+def write_error(line: str) -> None:
+    """A line on standard error that reaches the user while `quiet_stderr` mutes that for libraries, too."""
+    with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads any more
+        if _last_word:
+            sys.stderr.flush()
+            os.write(_last_word[0], f"{line}\n".encode(sys.stderr.encoding or "utf-8", "backslashreplace"))
+        else:
+            print(line, file=sys.stderr)
+
+
 def stop() -> NoReturn:
     """One line, exit code 130, and nothing of a library's own ending."""
     heard()

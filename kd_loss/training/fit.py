@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -25,7 +26,9 @@ from kd_loss.training.callbacks import (
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
 from kd_loss.training.precise_batch_norm import TrueStatistics
 
-Tell = Callable[[str], None]
+log = logging.getLogger(__name__)
+
+Note = Callable[[str], None]
 
 
 def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
@@ -53,16 +56,16 @@ def compile_with_adam(
     model.optimizer.build(model.trainable_variables)
 
 
-def run_log(folder: Path, say: Tell) -> Tell:
-    """A function that appends a line to the run's `log.txt`, with the time, and passes it to `say`."""
+def run_log(folder: Path) -> Note:
+    """A function that logs a line and appends it to the run's `log.txt`, with the time."""
 
     def note(line: str) -> None:
         try:
-            with (folder / "log.txt").open("a", encoding="utf-8") as log:
-                log.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
+            with (folder / "log.txt").open("a", encoding="utf-8") as file:
+                file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
         except OSError as error:
             raise disk_error(error, folder) from None
-        say(line)
+        log.info(line)
 
     return note
 
@@ -79,7 +82,7 @@ def fit_run(
     resume: bool,
     save_best: Callable[[dict[str, float]], None],
     save_last: Callable[[], None],
-    note: Tell,
+    note: Note,
     opening: Sequence[str],
     monitor: str,
     order: Sequence[str],
@@ -120,8 +123,10 @@ def fit_run(
     for line in (*first, last + (f"; {done} epochs done before" if done else "")):
         note(line)
     if done < epochs and not stalled(checkpoint.history, patience, checkpoint.monitor):
-        verbose = 0 if quiet else 1 if sys.stdout.isatty() else 2
-        with fused_batch_normalization(note):
+        verbose = 0 if quiet or not log.isEnabledFor(logging.INFO) else 1 if sys.stdout.isatty() else 2
+        with fused_batch_normalization() as replaced:
+            if replaced:
+                note(replaced)
             model.fit(
                 loader,
                 validation_data=validation,

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 from kd_loss.distillation import METHODS, MethodUse, get_method
 from kd_loss.distillation.plugins import OF_YOUR_OWN, load_plugins
-from kd_loss.system.configuration import weighted
 from kd_loss.system.errors import UserError, choose
 from kd_loss.training.options import StudentOptions
 
@@ -22,6 +21,20 @@ class MethodSpec(NamedTuple):
     settings: tuple[str, ...]
     teachers: tuple[str, ...]
     weight: float
+
+
+def weighted(text: str, what: str) -> tuple[str, float]:
+    """`name:0.5` -> (name, 0.5); the weight is 1 where none is given."""
+    name, colon, weight = text.rpartition(":")
+    if not colon:
+        return text, 1.0
+    try:
+        value = float(weight)
+    except ValueError:
+        return text, 1.0  # a colon of a path, or of file.py:function
+    if not 0 < value < float("inf"):
+        raise UserError(f"{what} {text}: the weight is not positive")
+    return name, value
 
 
 def read_method(text: str, what: str = "--method") -> MethodSpec:

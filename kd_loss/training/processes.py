@@ -8,6 +8,7 @@ batch normalisation, losses and gradients are over the global batch.
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import keras
 import numpy as np
 
 from kd_loss.system.errors import UserError, first_line
+from kd_loss.system.messages import LOGGER
 from kd_loss.training.options import TrainingOptions
 
 #: a process that is silent for so many seconds is given up, and the others end
@@ -88,6 +90,8 @@ _joined: Processes | None = None
 def join(options: TrainingOptions) -> Processes:
     """Meet the other processes, once in the life of this one; `UserError` for options that cannot be.
 
+    All but the first are silent from then on.
+
     `--distributed auto` takes address, number and index from Slurm, Open MPI or the cloud, as JAX finds them.
     """
     global _joined
@@ -117,4 +121,6 @@ def join(options: TrainingOptions) -> Processes:
             reason = first_line(error)
             raise UserError(f"--distributed {options.distributed}: the processes did not meet: {reason}") from None
     _joined = Processes(jax.process_index(), jax.process_count(), len(jax.devices()))
+    if _joined.index:
+        LOGGER.setLevel(logging.ERROR)
     return _joined

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,6 @@ from kd_loss.runs.folder import has_run
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import atomic_file
 from kd_loss.training.faces import Unlabelled, augmentation_of
-from kd_loss.training.fit import Tell
 from kd_loss.training.method_specs import name_of, parse_methods, parse_stages, stage_name, with_teachers
 from kd_loss.training.options import StudentOptions, checked
 from kd_loss.training.processes import join
@@ -38,6 +38,8 @@ from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teac
 from kd_loss.training.trainer import Training
 from kd_loss.training.unlabelled_faces import listing_checksum, photographs, unlabelled_split
 
+log = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True)
 class StudentPlan:
@@ -48,9 +50,7 @@ class StudentPlan:
     methods: list[MethodUse]
 
 
-def train_student(
-    options: StudentOptions, tell: Tell = print, callbacks: Sequence[keras.callbacks.Callback] = ()
-) -> Path:
+def train_student(options: StudentOptions, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Path:
     """Train a student and return its run folder; its teachers are found by role and dataset.
 
     With stages, each is a run of its own that starts from the last weights of the one before. `callbacks` of Keras
@@ -58,7 +58,7 @@ def train_student(
     """
     stages = parse_stages(options)
     if not stages:
-        return _train_stage(plan_student(options), f"student-{name_of(options.method)}", tell, callbacks)
+        return _train_stage(plan_student(options), f"student-{name_of(options.method)}", callbacks)
     dataset = open_dataset(options.dataset, options.data)
     plans = [plan_student(stage, dataset) for stage in stages]  # what is wrong with a later one is said first
     whole = "student-" + "-".join(name_of(stage.method) for stage in stages)
@@ -67,9 +67,9 @@ def train_student(
         name, default = (stage_name(one, number, len(plans)) for one in (options.name, whole))
         parent = options.runs / dataset.folder.name
         resume = options.resume and (number == 1 or has_run(parent, name, default))
-        tell(f"stage {number} of {len(plans)}: {options.stages[number - 1]}")
+        log.info(f"stage {number} of {len(plans)}: {options.stages[number - 1]}")
         own = dataclasses.replace(plan.options, name=name, init=init, resume=resume)
-        folder = _train_stage(dataclasses.replace(plan, options=own), default, tell, callbacks)
+        folder = _train_stage(dataclasses.replace(plan, options=own), default, callbacks)
         init = str(folder / "last.h5")
     return folder
 
@@ -101,27 +101,24 @@ def plan_student(options: StudentOptions, dataset: PreparedDataset | None = None
     return StudentPlan(options, dataset, methods)
 
 
-def _train_stage(
-    plan: StudentPlan, default_name: str, tell: Tell, callbacks: Sequence[keras.callbacks.Callback]
-) -> Path:
+def _train_stage(plan: StudentPlan, default_name: str, callbacks: Sequence[keras.callbacks.Callback]) -> Path:
     dataset, methods = plan.dataset, plan.methods
     processes = join(plan.options)
-    tell = tell if not processes.index else lambda _: None
-    check_registered(plan.options.arch, plan.options.size or dataset.size, plan.options.alpha, tell)
+    check_registered(plan.options.arch, plan.options.size or dataset.size, plan.options.alpha)
     options = with_start(plan.options, methods, dataset.folder.name)
     if options.init not in ("", "teacher") and not Path(options.init).is_file():
         raise UserError(f"--init: no such weights: {options.init}")
     taps = sorted({tap for use in methods for tap in use.method.teacher_taps} | {"landmarks"})
-    sources = open_sources(options, methods, dataset, tell)
+    sources = open_sources(options, methods, dataset)
     if not options.init and not options.resume and any(shares_trunk(source, options) for source in sources):
-        tell("hint: a teacher has the student's backbone; --init teacher starts from its trunk, which gains most")
+        log.info("hint: a teacher has the student's backbone; --init teacher starts from its trunk, which gains most")
     mode = choose_mode(options, sources, taps, dataset.spec) if sources else RECORDED
-    recorder = Recorder(options, dataset, taps, augmentation_of(options), tell)
+    recorder = Recorder(options, dataset, taps, augmentation_of(options))
     with processes.first_before_the_others():
         sources = recorder.with_maps(sources)
         teachers = recorder.teachers(sources, mode)
     if any(use.method.needs_errors for use in methods):
-        teachers = with_errors(teachers, dataset.split("train"), tell)
+        teachers = with_errors(teachers, dataset.split("train"))
     record: dict[str, Any] = {"teachers": _record(sources)} if sources else {}
     unlabelled = None
     if options.unlabelled:
@@ -145,7 +142,6 @@ def _train_stage(
         unlabelled=unlabelled,
         record=record,
         processes=processes,
-        tell=tell,
     ).run(callbacks)
     for source in sources if not processes.index else ():
         if source.map is not None:
@@ -169,8 +165,8 @@ def _unlabelled(
     recorder: Recorder, sources: Sequence[TeacherSource], teachers: dict[str, Teacher]
 ) -> tuple[Unlabelled, dict[str, Any]]:
     """The unlabelled faces with the teachers' answers about them, and what the run keeps of them."""
-    options, dataset, tell = recorder.options, recorder.dataset, recorder.tell
-    split, checksum = unlabelled_split(options, dataset, sources[0], tell)
+    options, dataset = recorder.options, recorder.dataset
+    split, checksum = unlabelled_split(options, dataset, sources[0])
     predictions, answers = [], {}
     for role, teacher in teachers.items():
         members = [source for source in sources if source.role == role]
@@ -181,6 +177,6 @@ def _unlabelled(
     mean = np.average(predictions, axis=0, weights=[teacher.weight for teacher in teachers.values()]).astype(np.float32)
     split = dataclasses.replace(split, target=mean, soft=mean)
     of, targets = f"the mean of {len(teachers)} teachers' predictions", dataset.spec.predicted
-    tell(f"unlabelled: {len(split)} faces, {of} as their {targets}")
+    log.info(f"unlabelled: {len(split)} faces, {of} as their {targets}")
     kept = {"faces": len(split), "images_sha256": checksum}
     return Unlabelled(split, answers, options.unlabelled_weight, options.mix_weight, options.mix_alpha), kept

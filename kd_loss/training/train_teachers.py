@@ -16,7 +16,6 @@ from kd_loss.networks.architecture_registry import check_registered
 from kd_loss.networks.backbones import arch_name
 from kd_loss.runs.folder import has_run
 from kd_loss.system.errors import choose
-from kd_loss.training.fit import Tell
 from kd_loss.training.options import TeacherOptions, checked
 from kd_loss.training.processes import join
 from kd_loss.training.trainer import Training
@@ -24,9 +23,7 @@ from kd_loss.training.trainer import Training
 ROLES = ("tough", "tolerant")
 
 
-def train_teachers(
-    options: TeacherOptions, tell: Tell = print, callbacks: Sequence[keras.callbacks.Callback] = ()
-) -> list[Path]:
+def train_teachers(options: TeacherOptions, callbacks: Sequence[keras.callbacks.Callback] = ()) -> list[Path]:
     """Train the tough teacher (hard landmarks), the tolerant one (soft landmarks), or both.
 
     `callbacks` of Keras take part in every training.
@@ -39,7 +36,7 @@ def train_teachers(
     methods = [MethodUse(get_method("none", {"loss": options.loss}))]
     dataset = open_dataset(options.dataset, options.data)
     processes = join(options)
-    check_registered(options.arch, options.size or dataset.size, options.alpha, tell)
+    check_registered(options.arch, options.size or dataset.size, options.alpha)
     folders: list[Path] = []
     parent = options.runs / dataset.folder.name
     for role in ROLES if options.role == "both" else (options.role,):
@@ -54,7 +51,6 @@ def train_teachers(
                 default_name=f"teacher-{role}",
                 methods=methods,
                 processes=processes,
-                tell=tell,
             ).run(callbacks)
         )
     return folders

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -30,10 +31,12 @@ from kd_loss.system.files import alone_in
 from kd_loss.system.versions import __version__, package_versions
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.faces import TrainingFaces, Unlabelled
-from kd_loss.training.fit import Tell, compile_with_adam, fit_run, run_log
+from kd_loss.training.fit import Note, compile_with_adam, fit_run, run_log
 from kd_loss.training.options import StudentOptions, TeacherOptions, with_head
 from kd_loss.training.processes import Processes
 from kd_loss.training.teachers.teacher import RecordedTeacher, Teacher
+
+log = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
@@ -50,7 +53,6 @@ class Training:
         record: what else decides the result, e.g. the teachers' files and checksums: kept with the run
             and in the card, and compared when the run is resumed.
         processes: those that train together.
-        tell: takes what there is to say, line by line.
     """
 
     options: StudentOptions | TeacherOptions
@@ -62,7 +64,6 @@ class Training:
     unlabelled: Unlabelled | None = None
     record: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     processes: Processes = dataclasses.field(default_factory=Processes)
-    tell: Tell = print
 
     def __post_init__(self) -> None:
         self.options = with_head(self.options, self.dataset.spec)
@@ -132,7 +133,7 @@ class Training:
             seed=options.seed,
         )
         if options.init:
-            self._say(take_weights(network, load_start(Path(options.init))))
+            log.info(take_weights(network, load_start(Path(options.init))))
         freeze = getattr(options, "freeze", "")  # a student's: the tap up to which it stays as --init has it
         for layer in network.tap_model([freeze]).layers if freeze else ():
             layer.trainable = False
@@ -154,7 +155,7 @@ class Training:
         compile_with_adam(distiller, self.options.learning_rate, len(faces.loader) * self.options.epochs)
         return distiller
 
-    def _judge_spread(self, weights: Path, faces: TrainingFaces, note: Tell) -> None:
+    def _judge_spread(self, weights: Path, faces: TrainingFaces, note: Note) -> None:
         """Write into the best network's card whether its spread tells its errors, where it has any."""
         if faces.validation is None:
             return
@@ -169,10 +170,6 @@ class Training:
             f"spread of the {what} and error: rank correlation {correlation:.2f} on the faces held out; predict "
             f"{'tells' if card.confident else 'does not tell'} a confidence"
         )
-
-    def _say(self, line: str) -> None:
-        if not self.processes.index:
-            self.tell(line)
 
     def _open(self, card: Card, scratch: Path, held: ExitStack) -> tuple[Path, Path]:
         """The run's folder, held until the end, and where this process writes: only the first one writes the run."""
@@ -192,7 +189,7 @@ class Training:
         network = self.network(card, faces)
         distiller = self.distiller(network, faces)
         place, folder = self._open(card, scratch, held)
-        note = run_log(folder, self._say)
+        note = run_log(folder)
 
         def save_best(logs: dict[str, float]) -> None:
             metrics = {f"validation_{scheme.metric}": logs[monitor]} if monitor in logs else {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,9 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_folder, one_at_a_time, sha256, write_json
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.teachers.files import TeacherSource, Tell
+from kd_loss.training.teachers.files import TeacherSource
+
+log = logging.getLogger(__name__)
 
 #: how often a crop is taken again from what the teacher sees in it
 ROUNDS = 2
@@ -46,7 +49,7 @@ def listing_checksum(folder: Path) -> str:
 
 
 def unlabelled_split(
-    options: StudentOptions, dataset: PreparedDataset, first: TeacherSource, tell: Tell
+    options: StudentOptions, dataset: PreparedDataset, first: TeacherSource
 ) -> tuple[PreparedSplit, str]:
     """The faces of `options.unlabelled` as a split, without landmarks yet, and its checksum.
 
@@ -64,7 +67,7 @@ def unlabelled_split(
         with one_at_a_time(place):
             if not (place / "manifest.json").is_file():
                 crops, names = _crops(files, folder, first, dataset, margin)
-                tell(f"unlabelled: {len(crops)} faces found in {len(files)} photographs of {folder}")
+                log.info(f"unlabelled: {len(crops)} faces found in {len(files)} photographs of {folder}")
                 with atomic_folder(place) as temporary:
                     np.save(temporary / "images.npy", crops)
                     np.save(temporary / "name.npy", np.array(names))

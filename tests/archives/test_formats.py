@@ -1,6 +1,7 @@
 """What holds for every annotation tool: the same faces come back from each."""
 
 import json
+import logging
 import tempfile
 from pathlib import Path
 
@@ -198,8 +199,9 @@ def test_a_source_that_is_a_folder_keeps_its_pictures_inside(tmp_path):
     assert "lies outside of" in archive.problems[0]
 
 
-def test_prepare_makes_a_scheme_from_the_file_and_finds_pairs_that_nobody_named(tmp_path, capsys):
+def test_prepare_makes_a_scheme_from_the_file_and_finds_pairs_that_nobody_named(tmp_path, caplog):
     """The eyes have no names here; the faces themselves say that they are each other's mirror images."""
+    caplog.set_level(logging.INFO, "kd_loss")
     rng = np.random.default_rng(0)
     five = np.array([[20.0, 10], [40, 10], [30, 20], [22, 30], [38, 30]])
     faces = {f"f{i}.png": [five + rng.normal(0, 0.4, (5, 2))] for i in range(40)}
@@ -209,7 +211,7 @@ def test_prepare_makes_a_scheme_from_the_file_and_finds_pairs_that_nobody_named(
     assert dataset.spec.names == tuple(f"p{i}" for i in range(5))
     assert dataset.spec.pairs == ((0, 1), (3, 4))
     assert dataset.spec.edges == ((0, 1),)
-    said = " ".join(capsys.readouterr().err.split())
+    said = " ".join(caplog.messages)
     assert "'pets', a scheme from the source: 5 points (p0, p1, p2, p3, p4), mirrored pairs not told, 1 line" in said
     assert "2 pairs from 36 faces, sure" in said
     manifest = dataset.manifest["spec"]

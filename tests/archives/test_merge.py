@@ -128,7 +128,7 @@ def test_a_face_to_test_is_completed_though_all_to_train_are_whole(tmp_path):
             points[2:] = np.nan
         split = "train" if index < 12 else "test"
         archive.samples.append(Sample(str(index), points, split, split, str(index), lambda: image))
-    prepare(archive, tmp_path / "dots", size=32, tell=lambda _: None)
+    prepare(archive, tmp_path / "dots", size=32)
     [affine] = open_dataset("dots", tmp_path).split("test").affine
     assert 32 / affine[0, 0] == pytest.approx(40 * 1.3, rel=0.1)  # the side of the crop; of the two points alone too
     assert affine[1, 1] * 40 + affine[1, 2] == pytest.approx(16, abs=2)  # but not its middle

@@ -22,7 +22,7 @@ def options(data_folder, tmp_path_factory):
         "dataset": "synthetic", "arch": "tiny", "epochs": 1, "batch_size": 8, "size": 32, "data": data_folder,
         "runs": tmp_path_factory.mktemp("runs"), "head": "pooled",
     }  # fmt: skip
-    train_teachers(TeacherOptions(role="tough", **common), tell=lambda _: None)
+    train_teachers(TeacherOptions(role="tough", **common))
     return CompareOptions(methods=["none", "kd", "srrl+rkd:0.5"], seeds=1, **common)
 
 

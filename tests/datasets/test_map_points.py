@@ -1,4 +1,5 @@
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -114,7 +115,8 @@ def test_pairs_of_an_archive_that_knows_the_other_s_points(tmp_path):
         annotated_pairs(Archive(W300), COFW)
 
 
-def test_prepare_writes_the_points_of_another_scheme(tmp_path, capsys):
+def test_prepare_writes_the_points_of_another_scheme(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "kd_loss")
     source = write_wflw(tmp_path / "WFLW", train=12)
     run_prepare(PrepareOptions(dataset="wflw", source=str(source), map_points="w300", size=32, data=tmp_path / "data"))
     dataset = open_dataset("wflw_w300", tmp_path / "data")
@@ -123,7 +125,7 @@ def test_prepare_writes_the_points_of_another_scheme(tmp_path, capsys):
     split = dataset.split("train")
     assert split.landmarks.shape == (12, 68, 2)
     assert "pose" in split.attributes
-    assert "98 points of 'wflw' -> 68 of 'w300'" in " ".join(capsys.readouterr().err.split())
+    assert "98 points of 'wflw' -> 68 of 'w300'" in " ".join(caplog.messages)
 
 
 @pytest.mark.parametrize(
@@ -172,15 +174,15 @@ def test_a_scheme_that_scrambles_its_faces_is_refused_unless_asked(tmp_path):
     assert open_dataset("dots", tmp_path / "data").spec.pairs == ((0, 3), (1, 2))
 
 
-def test_a_scheme_without_pairs_is_told_what_the_faces_say():
+def test_a_scheme_without_pairs_is_told_what_the_faces_say(caplog):
     from kd_loss.datasets.mirror_pairs import with_pairs
 
     rng = np.random.default_rng(0)
     faces = np.array([[10, 10], [40, 10], [10, 40], [40, 40]]) + rng.normal(0, 0.5, (30, 4, 2))
-    lines = []
-    same = with_pairs(archive_of(DatasetSpec("dots", 4), faces), False, lines.append)
+    caplog.set_level(logging.INFO, "kd_loss")
+    same = with_pairs(archive_of(DatasetSpec("dots", 4), faces), False)
     assert same.spec.pairs == ()
-    assert '"pairs": [[0, 1], [2, 3]]' in lines[0]
-    made = with_pairs(archive_of(DatasetSpec("dots", 4), faces), True, lines.append)
+    assert '"pairs": [[0, 1], [2, 3]]' in caplog.messages[0]
+    made = with_pairs(archive_of(DatasetSpec("dots", 4), faces), True)
     assert made.spec.pairs == ((0, 1), (2, 3))
-    assert len(lines) == 2
+    assert len(caplog.messages) == 2

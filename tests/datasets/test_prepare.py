@@ -1,4 +1,5 @@
 import json
+import logging
 
 import cv2
 import numpy as np
@@ -27,7 +28,7 @@ PARTS = {"afw": 4, "helen/testset": 1, "ibug": 1}
 
 @pytest.fixture
 def w300(tmp_path):
-    prepare(read_w300(write_w300(tmp_path / "300W", PARTS)), tmp_path / "data" / "w300", size=64, tell=lambda _: None)
+    prepare(read_w300(write_w300(tmp_path / "300W", PARTS)), tmp_path / "data" / "w300", size=64)
     return open_dataset("w300", tmp_path / "data")
 
 
@@ -79,45 +80,45 @@ def test_report_rows(w300, tmp_path):
     assert {name: indices.tolist() for name, indices in rows.items()} == {
         "common": [0], "challenging": [1], "full": [0, 1]
     }  # fmt: skip
-    prepare(read_wflw(write_wflw(tmp_path / "W")), tmp_path / "data" / "wflw", size=32, tell=lambda _: None)
+    prepare(read_wflw(write_wflw(tmp_path / "W")), tmp_path / "data" / "wflw", size=32)
     rows = open_dataset("wflw", tmp_path / "data").split("test").rows()
     assert rows["pose"].tolist() == [0]
     assert rows["occlusion"].tolist() == [0, 1]
     assert list(rows)[-1] == "full"
 
 
-def test_one_bad_sample_is_listed_and_refused_and_nothing_is_written(tmp_path):
+def test_one_bad_sample_is_listed_and_refused_and_nothing_is_written(tmp_path, caplog):
     root = write_w300(tmp_path / "300W", {"afw": 5})
     (root / "afw" / "1001_1.png").write_bytes(b"not an image")
     (root / "afw" / "1002_1.pts").write_text("1 1\n")
-    told: list[str] = []
+    caplog.set_level(logging.INFO, "kd_loss")
     with pytest.raises(UserError, match=r"2 bad of 5 samples .*--skip-bad"):
-        prepare(read_w300(root), tmp_path / "data" / "w300", size=32, tell=told.append)
-    assert sum(line.startswith("bad:") for line in told) == 2
+        prepare(read_w300(root), tmp_path / "data" / "w300", size=32)
+    assert sum(line.startswith("bad:") for line in caplog.messages) == 2
     assert not list((tmp_path / "data").iterdir())
 
 
 def test_bad_samples_are_skipped_on_demand(tmp_path):
     root = write_w300(tmp_path / "300W", {"afw": 6})
-    good = prepare(read_w300(root), tmp_path / "a", size=32, tell=lambda _: None)
+    good = prepare(read_w300(root), tmp_path / "a", size=32)
     (root / "afw" / "1001_1.png").write_bytes(b"not an image")
-    manifest = prepare(read_w300(root), tmp_path / "b", size=32, skip_bad=True, tell=lambda _: None)
+    manifest = prepare(read_w300(root), tmp_path / "b", size=32, skip_bad=True)
     assert (manifest["counts"], manifest["skipped"]) == ({"train": {"afw": 5}}, 1)
     assert good["skipped"] == 0
     images = [np.load(tmp_path / d / "train" / "images.npy") for d in "ab"]
     np.testing.assert_array_equal(images[1], np.delete(images[0], 1, axis=0))
 
 
-def test_landmarks_outside_of_the_picture_are_kept_counted_and_told(tmp_path):
+def test_landmarks_outside_of_the_picture_are_kept_counted_and_told(tmp_path, caplog):
     root = write_w300(tmp_path / "300W", {"afw": 4})
     pts = root / "afw" / "1000_1.pts"
     lines = pts.read_text().splitlines()
     lines[3] = "-20.0 30.0"
     pts.write_text("\n".join(lines))
-    told: list[str] = []
-    manifest = prepare(read_w300(root), tmp_path / "w300", size=32, tell=told.append)
+    caplog.set_level(logging.INFO, "kd_loss")
+    manifest = prepare(read_w300(root), tmp_path / "w300", size=32)
     assert manifest["landmarks_outside"] == 1
-    assert any("1 face with landmarks outside" in line for line in told)
+    assert any("1 face with landmarks outside" in line for line in caplog.messages)
 
 
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
@@ -127,14 +128,14 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
     archive = read_w300(write_w300(tmp_path / "300W", {"afw": 4}))
     monkeypatch.setattr(prepare_module.np, "save", full)
     with pytest.raises(UserError, match="disk is full"):
-        prepare(archive, tmp_path / "data" / "w300", size=32, tell=lambda _: None)
+        prepare(archive, tmp_path / "data" / "w300", size=32)
     assert not list((tmp_path / "data").iterdir())
 
 
 @pytest.mark.parametrize(("options", "message"), [({"size": 3}, "--size 3"), ({"margin": -1}, "--margin -1")])
 def test_senseless_options_are_refused(tmp_path, options, message):
     with pytest.raises(UserError, match=message):
-        prepare(read_w300(write_w300(tmp_path / "300W", {"afw": 4})), tmp_path / "x", tell=lambda _: None, **options)
+        prepare(read_w300(write_w300(tmp_path / "300W", {"afw": 4})), tmp_path / "x", **options)
 
 
 def test_an_unprepared_dataset_says_the_command(tmp_path):
@@ -170,13 +171,13 @@ def test_holding_out_keeps_photographs_together(synthetic):
     assert len(holdout(split, 0.0, 0)[1]) == 0
 
 
-def test_test_faces_that_are_all_bad_leave_training_faces(tmp_path):
+def test_test_faces_that_are_all_bad_leave_training_faces(tmp_path, caplog):
     root = write_w300(tmp_path / "300W", {"afw": 4, "ibug": 1})
     (root / "ibug" / "1004_1.png").write_bytes(b"x")
-    told: list[str] = []
-    manifest = prepare(read_w300(root), tmp_path / "data" / "w300", size=32, skip_bad=True, tell=told.append)
+    caplog.set_level(logging.INFO, "kd_loss")
+    manifest = prepare(read_w300(root), tmp_path / "data" / "w300", size=32, skip_bad=True)
     assert list(manifest["counts"]) == ["train"]
-    assert "warning: no good test face is left" in told
+    assert "no good test face is left" in caplog.messages
     with pytest.raises(UserError, match="has no 'test' faces"):
         open_dataset("w300", tmp_path / "data").split("test")
 

@@ -8,14 +8,13 @@ from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.seen_faces import TRAINED_ON, face_prints, read_prints, seen_before, write_prints
-from tests.conftest import silent
 
 
 @pytest.fixture(scope="module")
 def smaller(tmp_path_factory):
     """The same 40 faces drawn smaller, of which 20 are for training and the next 5 for the test."""
     data = tmp_path_factory.mktemp("data")
-    prepare(draw_archive("synthetic", 20, 32, 0.3, 0), data / "synthetic", size=32, margin=0.3, tell=silent)
+    prepare(draw_archive("synthetic", 20, 32, 0.3, 0), data / "synthetic", size=32, margin=0.3)
     return open_dataset("synthetic", data)
 
 

@@ -13,7 +13,6 @@ from kd_loss.networks import Card, build_network, save_network
 from kd_loss.runs.folder import data_record
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
-from tests.conftest import silent
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def options(data_folder, tmp_path):
 
 
 def anew(folder, count, seed=0, name="synthetic"):
-    prepare(draw_archive("synthetic", count, 48, 0.15, seed), folder / name, size=48, tell=silent)
+    prepare(draw_archive("synthetic", count, 48, 0.15, seed), folder / name, size=48)
     return folder
 
 

@@ -25,12 +25,12 @@ def options(data_folder, tmp_path_factory):
     )  # fmt: skip
 
 
-def test_foreign_files_in_the_folder_of_the_results(options, tmp_path, capsys):
+def test_foreign_files_in_the_folder_of_the_results(options, tmp_path, caplog):
     (tmp_path / "history.csv").write_text("name,age\nme,7\n")
     (tmp_path / "config.json").write_bytes(b"\xff\xfe")
     metrics = run_test(dataclasses.replace(options, output=str(tmp_path)))
     assert metrics["faces"] == 10
-    assert "history.csv is not the history of a training" in capsys.readouterr().out
+    assert "history.csv is not the history of a training" in caplog.text
     assert (tmp_path / "config.json").read_bytes() == b"\xff\xfe"
     assert run_test(dataclasses.replace(options, output=str(tmp_path)))["faces"] == 10  # its own are replaced
 

@@ -2,6 +2,7 @@ import contextlib
 import csv
 import dataclasses
 import json
+import logging
 import os
 import struct
 
@@ -66,12 +67,13 @@ def test_the_command_with_a_detector(weights, tmp_path, capsys, monkeypatch):
             run_predict(dataclasses.replace(options, **changes))
 
 
-def test_no_face_is_an_empty_list_and_a_hint(weights, tmp_path, capsys):
+def test_no_face_is_an_empty_list_and_a_hint(weights, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "kd_loss")
     cv2.imwrite(str(tmp_path / "sky.png"), np.full((64, 64, 3), 200, np.uint8))
     options = PredictOptions(sources=[str(tmp_path / "sky.png")], weights=str(weights), output=tmp_path / "out")
     assert run_predict(options) == []
     assert json.loads((tmp_path / "out" / "sky.json").read_text()) == {"faces": []}
-    assert "--detector none" in capsys.readouterr().out
+    assert "--detector none" in caplog.text
 
 
 def test_mirrored_answers_have_a_confidence(weights, tmp_path):
@@ -246,7 +248,7 @@ def test_an_uneven_video_that_breaks_off_is_said(weights, tmp_path):
         run_predict(options)
 
 
-def test_one_bad_source_does_not_stop_the_others(weights, tmp_path, capsys):
+def test_one_bad_source_does_not_stop_the_others(weights, tmp_path, capsys, caplog):
     for name in ("a.png", "d.png"):
         picture(tmp_path / name)
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((1, 1, 3), np.uint8))
@@ -256,9 +258,8 @@ def test_one_bad_source_does_not_stop_the_others(weights, tmp_path, capsys):
     with pytest.raises(UserError, match=r"2 of 4 sources were left out: .*b.png is a picture of 1 × 1 pixels"):
         run_predict(options)
     assert sources_of(out / "faces.csv") == ["a.png", "d.png"]
-    said = capsys.readouterr().out
-    assert "left out: cannot open" in said
-    assert "d.png: 1 face ->" in said
+    assert "left out: cannot open" in caplog.text
+    assert "d.png: 1 face ->" in capsys.readouterr().out
 
 
 def test_pipes_and_endless_names_do_not_stop_the_others(weights, tmp_path):

@@ -147,7 +147,7 @@ def test_other_clips_or_another_teacher_are_not_gone_on_with(run, clips, tmp_pat
 
 
 def test_a_dataset_of_poses_has_no_landmarks_to_read(run, tmp_path):
-    prepare(draw_poses(POSES["pose_synthetic"], 4, 32, 0.15, 0), tmp_path / "pose_synthetic", size=32, tell=print)
+    prepare(draw_poses(POSES["pose_synthetic"], 4, 32, 0.15, 0), tmp_path / "pose_synthetic", size=32)
     with pytest.raises(UserError, match="pose_synthetic is a dataset of a head pose"):
         run_test_keypoints(KeypointTestOptions(weights=[str(run / "best.h5")], dataset="pose_synthetic", data=tmp_path))
 

@@ -15,6 +15,7 @@ from kd_loss.system.deprecation import (
     warn_renamed,
 )
 from kd_loss.system.errors import UserError
+from kd_loss.system.messages import shown
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,6 @@ def test_both_names_at_once():
 
 
 def test_commands_show_old_names_on_standard_error(capsys):
-    with old_names_shown():
+    with shown(), old_names_shown():
         warn_renamed("--room", "--border")
     assert capsys.readouterr().err == "warning: --room is now --border; the old name goes in 0.3\n"

@@ -11,5 +11,5 @@ def options(data_folder, tmp_path_factory):
         "dataset": "synthetic", "arch": "tiny", "epochs": 1, "batch_size": 8, "size": 32, "data": data_folder,
         "runs": tmp_path_factory.mktemp("taught"), "head": "pooled",
     }  # fmt: skip
-    train_teachers(TeacherOptions(**common), tell=lambda _: None)
+    train_teachers(TeacherOptions(**common))
     return StudentOptions(validation=0.2, **common)

@@ -1,6 +1,7 @@
 """What is seen of a training while it runs: order of the terms, learning rate, curves; early stopping."""
 
 import dataclasses
+import logging
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -42,9 +43,7 @@ class Seen(keras.callbacks.Callback):
 def test_rate_columns_and_curves_of_a_training(options, monkeypatch):
     monkeypatch.setattr(progress, "SHARE", 1e9)  # however short the epochs are
     seen = Seen(options.runs / "synthetic" / "watched")
-    folder = train_student(
-        dataclasses.replace(options, name="watched", epochs=3), tell=lambda _: None, callbacks=[seen]
-    )
+    folder = train_student(dataclasses.replace(options, name="watched", epochs=3), callbacks=[seen])
     rows = read_history(folder / "history.csv")
     assert list(rows[0]) == ["epoch", "loss", "main", "nme", "val_loss", "val_nme", "learning_rate", "seconds"]
     schedule = learning_rate(options.learning_rate, 3 * 4)  # 32 faces in batches of 8
@@ -53,18 +52,18 @@ def test_rate_columns_and_curves_of_a_training(options, monkeypatch):
     assert seen.epochs == [1, 2]
 
 
-def test_early_stopping_and_what_resuming_makes_of_it(options):
+def test_early_stopping_and_what_resuming_makes_of_it(options, caplog):
     """Next to nothing is learned, so that an epoch is better or worse by chance."""
-    told = []
+    caplog.set_level(logging.INFO, "kd_loss")
     chosen = dataclasses.replace(options, name="stopped", epochs=40, learning_rate=1e-9, patience=3)
-    folder = train_student(chosen, tell=told.append)
+    folder = train_student(chosen)
     rows = read_history(folder / "history.csv")
     errors = [row["val_nme"] for row in rows]
     assert len(rows) < 40
     assert np.argmin(errors) == len(rows) - 4
-    assert f"stopped after epoch {len(rows)}: no better one in 3" in told
+    assert f"stopped after epoch {len(rows)}: no better one in 3" in caplog.messages
     before = (folder / "last.h5").stat().st_mtime_ns
-    train_student(dataclasses.replace(chosen, resume=True), tell=told.append)
+    train_student(dataclasses.replace(chosen, resume=True))
     assert read_history(folder / "history.csv") == rows
     assert (folder / "last.h5").stat().st_mtime_ns == before
 

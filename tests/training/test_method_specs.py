@@ -1,6 +1,7 @@
 """What `--stages` and the stages of `compare --methods` say, and which teachers each of them uses."""
 
 import dataclasses
+import logging
 import shutil
 
 import numpy as np
@@ -11,10 +12,6 @@ from kd_loss.system.errors import UserError
 from kd_loss.training.method_specs import Stage, parse_stages, read_stage, split_stages
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.train_student import train_student
-
-
-def silent(_):
-    pass
 
 
 def weights(folder):
@@ -72,23 +69,23 @@ def test_what_no_stage_can_mean(changes, message):
         parse_stages(StudentOptions(stages=["aht=10", "ail=20"], **changes))
 
 
-def test_stages_follow_each_other(options):
-    told: list[str] = []
+def test_stages_follow_each_other(options, caplog):
+    caplog.set_level(logging.INFO, "kd_loss")
     staged = dataclasses.replace(
         options, stages=["aht=1", "ail=1@embedding"], method_arg=["aht.alpha=0.0", "ail.alpha=0.3"], name="staged"
     )
-    folder = train_student(staged, tell=told.append)
+    folder = train_student(staged)
     assert folder.name == "staged"
     first, second = (load_network(options.runs / "synthetic" / n / "last.h5") for n in ("staged-stage1", "staged"))
     for layer in second.model.layers[:-2]:
         for x, y in zip(layer.get_weights(), first.model.get_layer(layer.name).get_weights(), strict=True):
             np.testing.assert_array_equal(x, y, err_msg=layer.name)
     assert (first.head_weights()[0] != second.head_weights()[0]).any()
-    assert any("started from student tiny" in line for line in told)
+    assert any("started from student tiny" in line for line in caplog.messages)
     # stopped after the first stage: it goes on with the second
     whole = weights(folder)
     shutil.rmtree(folder)
-    again = train_student(dataclasses.replace(staged, resume=True), tell=silent)
+    again = train_student(dataclasses.replace(staged, resume=True))
     for x, y in zip(weights(again), whole, strict=True):
         np.testing.assert_array_equal(x, y)
 
@@ -109,5 +106,5 @@ def test_stages_follow_each_other(options):
 def test_bad_stages(options, changes, message):
     before = set(options.runs.glob("*/*"))
     with pytest.raises(UserError, match=message):
-        train_student(dataclasses.replace(options, **changes), tell=silent)
+        train_student(dataclasses.replace(options, **changes))
     assert set(options.runs.glob("*/*")) == before

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import logging
 import shutil
 
 import cv2
@@ -29,17 +30,13 @@ from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers
 
 
-def silent(_):
-    pass
-
-
 @pytest.fixture(scope="module")
 def data(data_folder, tmp_path_factory):
     """`pose_synthetic` beside `synthetic`: the same 40 and 10 drawn faces of 48 px."""
     data = tmp_path_factory.mktemp("poses")
     (data / "synthetic").symlink_to(data_folder / "synthetic")
     archive = draw_poses(POSES["pose_synthetic"], 40, 48, 0.15, 0)
-    prepare(archive, data / "pose_synthetic", size=48, tell=silent)
+    prepare(archive, data / "pose_synthetic", size=48)
     return data
 
 
@@ -50,14 +47,14 @@ def options(data, tmp_path_factory):
         "dataset": "pose_synthetic", "arch": "tiny", "batch_size": 8, "alpha": 0.5, "data": data, "head": "pooled",
         "runs": tmp_path_factory.mktemp("runs"), "epochs": 1,
     }  # fmt: skip
-    train_teachers(TeacherOptions(size=48, **common), tell=silent)
+    train_teachers(TeacherOptions(size=48, **common))
     return StudentOptions(size=32, validation=0.2, **common)
 
 
 @pytest.fixture(scope="module")
 def student(options):
     """The run folder of a student by KD-Loss."""
-    return train_student(dataclasses.replace(options, epochs=2), tell=silent)
+    return train_student(dataclasses.replace(options, epochs=2))
 
 
 def test_a_prepared_pose_is_the_drawn_one(data):
@@ -113,7 +110,7 @@ def test_kd_loss_learns_poses(student):
 
 def test_methods_work_unchanged(options):
     every = ["imitation", "min", "bound", "pil", "ail", "aht", "srrl", "rkd"]
-    folder = train_student(dataclasses.replace(options, method=every, method_arg=["aht.attend=False"]), tell=silent)
+    folder = train_student(dataclasses.replace(options, method=every, method_arg=["aht.attend=False"]))
     [row] = read_history(folder / "history.csv")
     assert {"ail.imitation", "aht.imitation", "srrl.regression"} <= row.keys()
     assert all(np.isfinite(v) for v in row.values())
@@ -124,19 +121,19 @@ def test_two_stages_with_attention(options):
     staged = dataclasses.replace(
         options, stages=["aht=1", "ail=1@embedding"], method_arg=["aht.alpha=0.0"], name="staged", method=["none"]
     )
-    folder = train_student(staged, tell=silent)
+    folder = train_student(staged)
     assert folder.name == "staged"
 
 
-def test_landmarks_and_pnp_as_a_teacher(options, data):
+def test_landmarks_and_pnp_as_a_teacher(options, data, caplog):
     """A landmark student's answers are read as poses; so are the raw numbers of a Python function."""
     # with heatmaps, whose spread says nothing of a pose
     marks = dataclasses.replace(options, dataset="synthetic", method=["none"], head="heatmap")
-    landmarks = train_student(marks, tell=silent) / "best.h5"
-    told: list[str] = []
+    landmarks = train_student(marks) / "best.h5"
+    caplog.set_level(logging.INFO, "kd_loss")
     mine = dataclasses.replace(options, method=["imitation"], teacher=[f"pnp={landmarks}"])
-    folder = train_student(mine, tell=told.append)
-    assert any("recorded about" in line for line in told)
+    folder = train_student(mine)
+    assert any("recorded about" in line for line in caplog.messages)
     assert json.loads((folder / "config.json").read_text())["decided_by"]["teachers"]["pnp"]["arch"] == "tiny"
     function = options.runs / "teacher.py"
     function.write_text(
@@ -144,9 +141,9 @@ def test_landmarks_and_pnp_as_a_teacher(options, data):
         "def pose(images):\n    return np.zeros((len(images), 2, 3))\n"
         "def points(images):\n    return np.zeros((len(images), 68, 2))\n"
     )
-    train_student(dataclasses.replace(mine, teacher=[f"mine={function}:pose"]), tell=silent)
+    train_student(dataclasses.replace(mine, teacher=[f"mine={function}:pose"]))
     with pytest.raises(UserError, match=r"not landmarks \(B, M, 3\)"):
-        train_student(dataclasses.replace(mine, teacher=[f"mine={function}:points"]), tell=silent)
+        train_student(dataclasses.replace(mine, teacher=[f"mine={function}:points"]))
     metrics = run_test(
         EvaluationOptions(
             weights=[str(landmarks)], dataset="pose_synthetic", compare_with_runs=False, data=data, runs=options.runs,
@@ -156,7 +153,7 @@ def test_landmarks_and_pnp_as_a_teacher(options, data):
     assert metrics["networks"][0]["scores"]["full"]["faces"] == 10
 
 
-def test_photographs_without_poses_take_part(options, data, tmp_path, monkeypatch):
+def test_photographs_without_poses_take_part(options, data, tmp_path, monkeypatch, caplog):
     """Cropped again from a pose and from a function's raw numbers; what the teachers say is their pose."""
     for index, image in enumerate(open_dataset("synthetic", data).split("test").images[:6]):
         cv2.imwrite(str(tmp_path / f"{index}.png"), image)
@@ -170,16 +167,17 @@ def test_photographs_without_poses_take_part(options, data, tmp_path, monkeypatc
         "def pose(images):\n    return np.tile([[0.0, 0.5, 0.0], [0.0, 0.0, 0.3]], (len(images), 1, 1))\n"
     )
     for teacher in ([], [f"mine={function}:pose"]):
-        told: list[str] = []
+        caplog.clear()
+        caplog.set_level(logging.INFO, "kd_loss")
         asked = dataclasses.replace(options, method=["kd"], teacher=teacher, unlabelled=str(tmp_path))
-        folder = train_student(asked, tell=told.append)
-        assert "unlabelled: 6 faces, the mean of 1 teachers' predictions as their poses" in told
+        folder = train_student(asked)
+        assert "unlabelled: 6 faces, the mean of 1 teachers' predictions as their poses" in caplog.messages
         [row] = read_history(folder / "history.csv")
         assert row["mixed"] > 0
     kept = {}
     monkeypatch.setattr("kd_loss.training.train_student.Training", lambda *_, **given: kept.update(given) or 1 / 0)
     with pytest.raises(ZeroDivisionError):  # no need to train again
-        train_student(dataclasses.replace(asked, teacher_views=2), tell=silent)
+        train_student(dataclasses.replace(asked, teacher_views=2))
     said = kept["unlabelled"].answers["mine"].landmarks
     raw = [[0.0, 0.5, 0.0], [0.0, 0.0, 0.3]]  # also about augmented views in the dataset's own numbers
     stored = open_dataset("pose_synthetic", data).spec.stored(raw)
@@ -204,7 +202,7 @@ def test_what_is_of_points_in_a_plane_is_refused(options):
         ({"unlabelled": "nowhere", "method": ["none"]}, "whose predictions stand for the poses"),
     ):
         with pytest.raises(UserError, match=message):
-            train_student(dataclasses.replace(options, **changes), tell=silent)
+            train_student(dataclasses.replace(options, **changes))
 
 
 def test_a_report_of_poses(student, data, options):
@@ -251,7 +249,7 @@ def test_exports_give_the_same_pose(student, data, tmp_path):
     assert network.run(np.zeros((1, 32, 32, 3), np.uint8)).shape == (1, 2, 3)
 
 
-def test_predict_writes_angles_and_position(student, tmp_path, capsys, monkeypatch):
+def test_predict_writes_angles_and_position(student, tmp_path, caplog, monkeypatch):
     picture = tmp_path / "photo.png"
     cv2.imwrite(str(picture), np.full((60, 80, 3), 90, np.uint8))
     found = [Detection((10.0, 10.0, 30.0, 30.0), 2.0)]
@@ -274,7 +272,7 @@ def test_predict_writes_angles_and_position(student, tmp_path, capsys, monkeypat
     assert turned.cells() == ["", "", ""]
     monkeypatch.setattr("kd_loss.inference.pose.PosePredictor.detect", lambda *_: [turned])
     run_predict(options)
-    assert "no pose of face 1: its yaw lies outside of −99…99 degrees" in capsys.readouterr().out
+    assert "no pose of face 1: its yaw lies outside of −99…99 degrees" in caplog.text
 
 
 def test_a_head_is_cropped_where_training_saw_it(student):
@@ -296,7 +294,7 @@ def test_a_head_is_cropped_where_training_saw_it(student):
 
 def test_a_training_without_faces_held_out_and_one_that_waits_for_a_better_epoch(options):
     """No column counts, or that of poses."""
-    folder = train_student(dataclasses.replace(options, method=["none"], validation=0.0), tell=silent)
+    folder = train_student(dataclasses.replace(options, method=["none"], validation=0.0))
     assert "val_degrees" not in read_history(folder / "history.csv")[0]
     patient = dataclasses.replace(options, method=["none"], epochs=3, patience=1, learning_rate=1e-9)
-    assert 1 < len(read_history(train_student(patient, tell=silent) / "history.csv")) <= 3
+    assert 1 < len(read_history(train_student(patient) / "history.csv")) <= 3

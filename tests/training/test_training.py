@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -43,7 +44,7 @@ def options(data_folder, tmp_path_factory):
         "dataset": "synthetic", "arch": "tiny", "batch_size": 8, "alpha": 0.5, "data": data_folder, "runs": runs,
         "head": "pooled",
     }  # fmt: skip
-    train_teachers(TeacherOptions(epochs=1, size=48, **common), tell=lambda _: None)
+    train_teachers(TeacherOptions(epochs=1, size=48, **common))
     return StudentOptions(epochs=2, size=32, validation=0.2, **common)
 
 
@@ -51,10 +52,10 @@ def weights(folder):
     return load_network(folder / "last.h5").model.get_weights()
 
 
-def test_teachers_are_found_and_every_term_is_logged(options):
-    told: list[str] = []
-    folder = train_student(options, tell=told.append)
-    assert "objective: 2.5·main + 1·tough + 1·tolerant" in told
+def test_teachers_are_found_and_every_term_is_logged(options, caplog):
+    caplog.set_level(logging.INFO, "kd_loss")
+    folder = train_student(options)
+    assert "objective: 2.5·main + 1·tough + 1·tolerant" in caplog.messages
     history = read_history(folder / "history.csv")
     assert [row["epoch"] for row in history] == [1, 2]
     assert {"loss", "main", "tough", "tolerant", "nme", "val_nme"} <= history[0].keys()
@@ -65,12 +66,12 @@ def test_teachers_are_found_and_every_term_is_logged(options):
     }
     again = dataclasses.replace(options, name=folder.name, resume=True)
     with alone_in(folder), pytest.raises(UserError, match=f"another kd-loss is writing {folder} at this moment"):
-        train_student(again, tell=lambda _: None)
+        train_student(again)
 
 
 def test_only_the_student_is_saved_and_the_teachers_stay_as_they_are(options):
     before = [load_network(p).model.get_weights() for p in sorted(options.runs.glob("*/teacher-*/best.h5"))]
-    folder = train_student(dataclasses.replace(options, epochs=1), tell=lambda _: None)
+    folder = train_student(dataclasses.replace(options, epochs=1))
     after = [load_network(p).model.get_weights() for p in sorted(options.runs.glob("*/teacher-*/best.h5"))]
     for a, b in zip(before, after, strict=True):
         for x, y in zip(a, b, strict=True):
@@ -81,7 +82,7 @@ def test_only_the_student_is_saved_and_the_teachers_stay_as_they_are(options):
 
 def test_the_same_seed_gives_the_same_student(options):
     alone = dataclasses.replace(options, method=["none"], epochs=1)
-    a, b = (train_student(alone, tell=lambda _: None) for _ in "ab")
+    a, b = (train_student(alone) for _ in "ab")
     for x, y in zip(weights(a), weights(b), strict=True):
         np.testing.assert_array_equal(x, y)
 
@@ -177,7 +178,7 @@ def test_a_run_that_cannot_be_written_stops_with_one_line(options, tmp_path):
     place = tmp_path / "runs"
     place.write_text("a file where the folder should be")
     with pytest.raises(UserError, match=f"cannot write {place}"):
-        train_student(dataclasses.replace(options, method=["none"], runs=place), tell=lambda _: None)
+        train_student(dataclasses.replace(options, method=["none"], runs=place))
     assert place.read_text() == "a file where the folder should be"
 
 
@@ -243,12 +244,12 @@ def test_teachers_are_not_part_of_the_distiller(synthetic):
 def test_bad_options_are_one_line_before_anything_is_written(options, changes, message):
     before = sorted(options.runs.glob("*/*"))
     with pytest.raises(UserError, match=message):
-        train_student(dataclasses.replace(options, **changes), tell=lambda _: None)
+        train_student(dataclasses.replace(options, **changes))
     assert sorted(options.runs.glob("*/*")) == before
 
 
 def test_the_teachers_are_part_of_the_record(options):
-    folder = train_student(dataclasses.replace(options, epochs=1), tell=lambda _: None)
+    folder = train_student(dataclasses.replace(options, epochs=1))
     card = load_network(folder / "best.h5").card
     assert card.training["method"] == "kd_loss"
     assert set(card.training["teachers"]) == {"tough", "tolerant"}
@@ -256,7 +257,7 @@ def test_the_teachers_are_part_of_the_record(options):
     other = next(options.runs.glob("*/teacher-tolerant/best.h5"))
     changed = dataclasses.replace(options, epochs=1, tough=str(other), name=folder.name, resume=True)
     with pytest.raises(UserError, match="cannot resume"):
-        train_student(changed, tell=lambda _: None)
+        train_student(changed)
 
 
 def test_both_teachers_stopped_during_the_first_are_resumed(data_folder, tmp_path):
@@ -264,10 +265,10 @@ def test_both_teachers_stopped_during_the_first_are_resumed(data_folder, tmp_pat
         dataset="synthetic", arch="tiny", epochs=1, batch_size=8, alpha=0.5, size=32, data=data_folder,
         runs=tmp_path,
     )  # fmt: skip
-    [tough] = train_teachers(dataclasses.replace(options, role="tough"), tell=lambda _: None)
+    [tough] = train_teachers(dataclasses.replace(options, role="tough"))
     config = json.loads((tough / "config.json").read_text())
     for old, new in {"cut": "output_stride", "augment": "augment_strength", "teacher": "role"}.items():
         config[old] = config.pop(new) if old != "teacher" else config[new]
     (tough / "config.json").write_text(json.dumps(config))  # as version 0.1 wrote it
-    folders = train_teachers(dataclasses.replace(options, resume=True), tell=lambda _: None)
+    folders = train_teachers(dataclasses.replace(options, resume=True))
     assert [f.name for f in folders] == ["teacher-tough", "teacher-tolerant"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 from types import SimpleNamespace
 
 import cv2
@@ -25,10 +26,6 @@ from kd_loss.training.train_teachers import train_teachers
 from kd_loss.training.unlabelled_faces import DETECTOR, _read, listing_checksum
 
 
-def silent(_):
-    pass
-
-
 @pytest.fixture(scope="module")
 def options(data_folder, tmp_path_factory):
     common = {
@@ -36,7 +33,7 @@ def options(data_folder, tmp_path_factory):
         "head": "pooled",
         "runs": tmp_path_factory.mktemp("runs"),
     }  # fmt: skip
-    train_teachers(TeacherOptions(role="tough", **common), tell=silent)
+    train_teachers(TeacherOptions(role="tough", **common))
     return StudentOptions(validation=0.2, method=["kd"], **common)
 
 
@@ -64,14 +61,12 @@ def photographs(synthetic, tmp_path):
     return folder
 
 
-def test_unlabelled_faces_take_part(options, photographs, monkeypatch):
+def test_unlabelled_faces_take_part(options, photographs, monkeypatch, caplog):
     monkeypatch.setattr("kd_loss.training.unlabelled_faces.open_detector", Anywhere)
-    told: list[str] = []
-    folder = train_student(
-        dataclasses.replace(options, unlabelled=str(photographs), teachers="cached"), tell=told.append
-    )
-    assert "unlabelled: 9 faces found in 10 photographs of " + str(photographs) in told
-    assert "objective: 1·main + 1·imitation + 1·mixed" in told
+    caplog.set_level(logging.INFO, "kd_loss")
+    folder = train_student(dataclasses.replace(options, unlabelled=str(photographs), teachers="cached"))
+    assert "unlabelled: 9 faces found in 10 photographs of " + str(photographs) in caplog.messages
+    assert "objective: 1·main + 1·imitation + 1·mixed" in caplog.messages
     record = json.loads((folder / "config.json").read_text())["decided_by"]
     assert record["photographs_sha256"] == listing_checksum(photographs)
     (photographs / "8.png").unlink()
@@ -145,7 +140,7 @@ def test_bad_folders(options, tmp_path, photographs, monkeypatch):
         ({"unlabelled": str(photographs), "mix_weight": -1.0}, "--mix-weight -1 is out of range"),
     ):
         with pytest.raises(UserError, match=message):
-            train_student(dataclasses.replace(options, **changes), tell=silent)
+            train_student(dataclasses.replace(options, **changes))
 
 
 def test_the_detector_on_real_faces(real_faces):

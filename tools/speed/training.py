@@ -65,7 +65,7 @@ def loader_rate(folder: Path, faces: int = 256, rounds: int = 5) -> float:
 
     The clock is the thread's own processor time, so that what else runs on the machine counts little.
     """
-    prepare(draw_archive("synthetic", faces, STORED, 0.15, 0), folder / "loader", size=STORED, tell=lambda _: None)
+    prepare(draw_archive("synthetic", faces, STORED, 0.15, 0), folder / "loader", size=STORED)
     split = open_dataset("loader", folder).split("train")
     order = FaceOrder(split, np.arange(faces), shuffled=True)
     loader = FaceLoader(order, View(LOADED, Augmentation()), batch_size=32)
@@ -101,7 +101,7 @@ def measure_training(*, size: int, batch_size: int, faces: int, rounds: int, ref
         way = load_reference(reference) if reference else None
         loaded = loader_rate(folder)
         archive = draw_archive("synthetic", faces, size, 0.15, 0)
-        prepare(archive, folder / "synthetic", size=size, tell=lambda _: None)
+        prepare(archive, folder / "synthetic", size=size)
         split = open_dataset("synthetic", folder).split("train")
         (folder / "files").mkdir()
         times = take_turns(all_ways(split, size, batch_size, way, folder / "files", clock), rounds)

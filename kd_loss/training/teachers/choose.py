@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,10 +21,11 @@ from kd_loss.schemes.point_map import fit_point_map, held_out_error
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 from kd_loss.training.options import StudentOptions
-from kd_loss.training.teachers.files import TeacherSource, Tell
+from kd_loss.training.teachers.files import TeacherSource
 from kd_loss.training.teachers.recorded import Views, answers_key, recorded_answers
 from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teacher
 
+log = logging.getLogger(__name__)
 LIVE, RECORDED = "live", "recorded"
 
 
@@ -67,14 +69,12 @@ class Recorder:
     Attributes:
         options: of the student; dataset: whose runs keep the answers; taps: what the methods read.
         augmentation: of the student's faces, from which `--teacher-views` are drawn.
-        tell: takes what there is to say, line by line.
     """
 
     options: StudentOptions
     dataset: PreparedDataset
     taps: Sequence[str]
     augmentation: Augmentation
-    tell: Tell
 
     @property
     def views(self) -> Views:
@@ -93,7 +93,9 @@ class Recorder:
         )
         if seconds:
             times = max(1, views.count)
-            self.tell(f"{source.role} teacher: recorded about {len(split)} faces × {times} in {seconds:.1f} s")
+            log.info(f"{source.role} teacher: recorded about {len(split)} faces × {times} in {seconds:.1f} s")
+        else:
+            log.debug(f"{source.role} teacher: {folder} has its answers about {len(split)} faces")
         return answers
 
     def with_maps(self, sources: Sequence[TeacherSource]) -> list[TeacherSource]:
@@ -126,7 +128,7 @@ class Recorder:
             raise UserError("--map-points is for teachers that see the faces as they are: remove --teacher-views")
         chosen = chosen[~np.isnan(split.landmarks[chosen]).any(axis=(1, 2))]
         fitted = fit_point_map(answers.landmarks[0, chosen], split.landmarks[chosen])
-        self.tell(
+        log.info(
             f"{source.role} teacher: {found[0]} points mapped to {points[0]}, ridge {fitted.strength:.1e}, "
             f"{_cost_of_map(answers.landmarks[0, chosen], split, chosen)}"
         )
@@ -197,7 +199,7 @@ def _cost_of_map(found: np.ndarray, split: PreparedSplit, chosen: np.ndarray) ->
     return f"mean error {error:.2f} % of {split.spec.default_normaliser} on a fifth of the training faces left out"
 
 
-def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit, tell: Tell) -> dict[str, Teacher]:
+def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit) -> dict[str, Teacher]:
     """The teachers with the mean squared error of each on each training face, on the stored pictures or first view."""
     measured = {}
     for role, teacher in teachers.items():
@@ -212,5 +214,5 @@ def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit, tell: Tel
             raise UserError(f"the errors of {role}, of another runtime, are measured without --teacher-views only")
         errors = np.nanmean(np.square(predicted - split.landmarks), axis=(1, 2))
         measured[role] = teacher.with_errors(errors)
-        tell(f"{role} teacher: squared errors of {errors.min():.2e} to {errors.max():.2e} on the training faces")
+        log.info(f"{role} teacher: squared errors of {errors.min():.2e} to {errors.max():.2e} on the training faces")
     return measured

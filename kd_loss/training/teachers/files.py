@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,14 @@ from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.runs.folder import find_teacher
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.point_map import PointMap
-from kd_loss.system.configuration import weighted
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
-from kd_loss.training.method_specs import with_teachers
+from kd_loss.training.method_specs import weighted, with_teachers
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.teachers.foreign import RuntimeTeacher, in_other_runtime, open_teacher
 from kd_loss.training.teachers.recorded import Ask
 
-Tell = Callable[[str], None]
+log = logging.getLogger(__name__)
 
 
 def named_teachers(options: StudentOptions) -> dict[str, tuple[list[str], float]]:
@@ -148,7 +148,7 @@ def shares_trunk(source: TeacherSource, options: StudentOptions) -> bool:
 
 
 def open_sources(
-    options: StudentOptions, methods: Sequence[MethodUse], dataset: PreparedDataset, tell: Tell
+    options: StudentOptions, methods: Sequence[MethodUse], dataset: PreparedDataset
 ) -> list[TeacherSource]:
     """Load every teacher and check that it fits the dataset."""
     sources = []
@@ -166,6 +166,6 @@ def open_sources(
         known = dataset.spec.reads(network.card.scheme())
         check_fit(network.card, dataset, path, any_points=options.map_points or known)
         if role in ("tough", "tolerant") and network.card.role != role:
-            tell(f"warning: {path} was trained as {network.card.role}, it is used as the {role} teacher")
+            log.warning(f"{path} was trained as {network.card.role}, it is used as the {role} teacher")
         sources.append(TeacherSource(role, weight, path, sha256(path), network=network))
     return sources

@@ -1,6 +1,7 @@
 """Teachers that are recorded, live, several as one, or of another scheme."""
 
 import dataclasses
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,10 +27,6 @@ from kd_loss.training.train_student import train_student
 IDENTITY = np.array([[1.0, 0, 0], [0, 1, 0]])
 
 
-def silent(_):
-    pass
-
-
 def test_recorded_views_are_what_the_live_teacher_says(options, synthetic, tmp_path):
     split = synthetic.split("train")
     network = load_network(options.runs / "synthetic" / "teacher-tough" / "best.h5")
@@ -51,7 +48,7 @@ def test_recorded_views_are_what_the_live_teacher_says(options, synthetic, tmp_p
 
 def test_training_with_teachers_asked_once(options):
     live, cached, views = (
-        train_student(dataclasses.replace(options, augment_strength=0.1, **changes), tell=silent)
+        train_student(dataclasses.replace(options, augment_strength=0.1, **changes))
         for changes in (
             {"teachers": "live"},
             {"teachers": "cached"},
@@ -75,7 +72,7 @@ def test_ways_of_asking_that_cannot_be(options):
         ({"cache_limit": 0.0}, "--cache-limit 0"),
     ):
         with pytest.raises(UserError, match=message):
-            train_student(dataclasses.replace(options, **changes), tell=silent)
+            train_student(dataclasses.replace(options, **changes))
 
 
 @pytest.fixture
@@ -100,11 +97,11 @@ def test_views_of_a_crop_are_not_what_a_teacher_with_context_sees():
     assert choose_mode(StudentOptions(), [wide], ["landmarks"], W300) == RECORDED
 
 
-def test_a_teacher_of_another_scheme_is_read_through_a_map(options, stranger):
-    told: list[str] = []
+def test_a_teacher_of_another_scheme_is_read_through_a_map(options, stranger, caplog):
+    caplog.set_level(logging.INFO, "kd_loss")
     with_map = dataclasses.replace(options, method=["ail"], teacher=[f"stranger={stranger}"], map_points=True)
-    folder = train_student(with_map, tell=told.append)
-    assert any("70 points mapped to 68" in line for line in told)
+    folder = train_student(with_map)
+    assert any("70 points mapped to 68" in line for line in caplog.messages)
     kept = np.load(folder / "map-stranger.npz")
     assert kept["kernel"].shape == (140, 136)
     assert np.load(folder / "errors-stranger.npy").shape == (40,)
@@ -115,14 +112,14 @@ def test_a_teacher_of_another_scheme_is_read_through_a_map(options, stranger):
         ({"method": ["srrl"], "teacher_views": 1}, "no tap 'embedding'; it gives: landmarks"),
     ):
         with pytest.raises(UserError, match=message):
-            train_student(dataclasses.replace(with_map, **changes), tell=silent)
+            train_student(dataclasses.replace(with_map, **changes))
 
 
-def test_several_networks_and_their_mirror_images_are_one_teacher(options, synthetic):
+def test_several_networks_and_their_mirror_images_are_one_teacher(options, synthetic, caplog):
     tough, tolerant = (str(options.runs / "synthetic" / f"teacher-{r}" / "best.h5") for r in ("tough", "tolerant"))
-    told: list[str] = []
+    caplog.set_level(logging.INFO, "kd_loss")
     both = dataclasses.replace(options, method=["kd"], teacher=[f"both={tough}+{tolerant}"], teacher_mirror=True)
-    folder = train_student(both, tell=told.append)
+    folder = train_student(both)
     card = load_network(folder / "best.h5").card
     assert [member["arch"] for member in card.training["teachers"]["both"]] == ["tiny", "tiny"]
     # by hand: four answers about each face, the mirrored ones turned back
@@ -136,8 +133,8 @@ def test_several_networks_and_their_mirror_images_are_one_teacher(options, synth
         back = np.asarray(network.predict_on_batch(mirrored))[:, split.spec.flip_index] * [-1, 1]
         answers.append(back)
     methods = parse_methods(["kd"], [])
-    sources = open_sources(both, methods, synthetic, silent)
-    recorder = Recorder(both, synthetic, ["landmarks"], Augmentation(), silent)
+    sources = open_sources(both, methods, synthetic)
+    recorder = Recorder(both, synthetic, ["landmarks"], Augmentation())
     seen = recorder.answers(sources, split, synthetic.manifest["sha256"]["train/images.npy"], ["landmarks"])
     np.testing.assert_allclose(seen.landmarks[0, :4], np.mean(answers, axis=0), atol=1e-3)
     for changes, message in (
@@ -146,4 +143,4 @@ def test_several_networks_and_their_mirror_images_are_one_teacher(options, synth
         ({"teacher_views": 2}, "sees the faces themselves"),
     ):
         with pytest.raises(UserError, match=message):
-            train_student(dataclasses.replace(both, **changes), tell=silent)
+            train_student(dataclasses.replace(both, **changes))

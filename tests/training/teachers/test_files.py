@@ -1,6 +1,7 @@
 """The networks that teach."""
 
 import dataclasses
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,15 +14,11 @@ from kd_loss.training.teachers.files import TeacherSource, shares_trunk
 from kd_loss.training.train_student import train_student
 
 
-def silent(_):
-    pass
-
-
-def test_a_student_starts_from_its_tough_teachers_trunk(options):
-    told: list[str] = []
+def test_a_student_starts_from_its_tough_teachers_trunk(options, caplog):
+    caplog.set_level(logging.INFO, "kd_loss")
     started = dataclasses.replace(options, init="teacher", head="heatmap", name="started", learning_rate=1e-12)
-    folder = train_student(started, tell=told.append)
-    assert any("started from tough tiny" in line and "all but decoder_entry" in line for line in told)
+    folder = train_student(started)
+    assert any("started from tough tiny" in line and "all but decoder_entry" in line for line in caplog.messages)
     teacher = load_network(options.runs / "synthetic" / "teacher-tough" / "best.h5").model
     student = load_network(folder / "last.h5").model
     np.testing.assert_allclose(
