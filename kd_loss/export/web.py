@@ -14,9 +14,8 @@ import numpy as np
 
 from kd_loss.detection.finder import CONTRAST, LARGEST, SAME, shipped_finder
 from kd_loss.detection.layout import CHANNELS
-from kd_loss.export.convert import to_onnx
-from kd_loss.networks import LandmarkNet
-from kd_loss.networks.keypoint_detector import KeypointDetector
+from kd_loss.export.convert import Exportable, to_onnx
+from kd_loss.networks.keypoint_detector import KeypointCard
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_folder, read_json, write_json
 from kd_loss.system.terminal import quiet_stderr
@@ -29,43 +28,42 @@ PAGE = Path(__file__).parent / "page"
 
 
 def write_page(
-    network: LandmarkNet,
+    network: Exportable,
     folder: Path,
     runtime: str,
     precision: str,
-    calibration: np.ndarray | None,
+    calibration: np.ndarray | None = None,
     check: Callable[[Path], Any] = lambda _: None,
 ) -> Any:
     """Write the page; it needs a server (`python -m http.server`), but no other host.
 
+    The page of a landmark network finds faces; that of a keypoint detector looks at the middle of a picture.
+
     Args:
         runtime: a folder or `.tgz` of the npm package onnxruntime-web; empty: fetched by `npm pack`.
-        check: looks at the page's `.onnx` before the folder has its name, and raises what is wrong with it; what
-            it returns is returned.
+        check: looks at the page's `.onnx` before the folder has its name, and raises what is wrong with it.
+
+    Returns:
+        What `check` returns.
 
     Raises:
         UserError: the package is not there, or lacks a file that the page needs.
     """
+    card = network.card
     with atomic_folder(folder) as target:
-        _begin_page(target, runtime, "index.html", "landmarks.mjs", "finder.mjs")
+        if isinstance(card, KeypointCard):
+            _begin_page(target, runtime, "keypoints.html", "keypoints.mjs")
+            page_card: dict[str, Any] = {"size": card.size, "crop": card.crop, "points": card.points}
+        else:
+            _begin_page(target, runtime, "index.html", "landmarks.mjs", "finder.mjs")
+            copy_finder(target)
+            spec = card.dataset_spec()
+            page_card = {"size": card.size, "margin": card.margin, "points": spec.points, "edges": spec.edges}
+            page_card |= {"calibration": dict(card.calibration)}
+        write_json(target / "card.json", page_card)
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)
-        told = check(target / "model.onnx")
-        card, spec = network.card, network.card.dataset_spec()
-        page_card = {"size": card.size, "margin": card.margin, "points": spec.points, "edges": spec.edges}
-        write_json(target / "card.json", {**page_card, "calibration": dict(card.calibration)})
-        copy_finder(target)
-    return told
-
-
-def write_keypoint_page(detector: KeypointDetector, folder: Path, runtime: str, precision: str) -> None:
-    """The page of a keypoint detector, which looks at the middle of a picture; otherwise as `write_page`."""
-    with atomic_folder(folder) as target:
-        _begin_page(target, runtime, "keypoints.html", "keypoints.mjs")
-        with quiet_stderr():
-            to_onnx(detector, target / "model.onnx", precision, None)
-        card = detector.card
-        write_json(target / "card.json", {"size": card.size, "crop": card.crop, "points": card.points})
+        return check(target / "model.onnx")
 
 
 def _begin_page(target: Path, runtime: str, page: str, *modules: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,8 @@ from kd_loss.distillation.keypoints import attention_term, heatmap_term, pooled_
 from kd_loss.keypoints import losses
 from kd_loss.keypoints.clips import PictureLoader, read_pictures
 from kd_loss.keypoints.options import KeypointDistillationOptions
-from kd_loss.keypoints.train import compile_for, fit, sheet
+from kd_loss.keypoints.train import fit_detector
+from kd_loss.keypoints.trainer import TermModel
 from kd_loss.keypoints.warp import warp_images
 from kd_loss.networks.keypoint_detector import (
     KeypointCard,
@@ -22,18 +23,18 @@ from kd_loss.networks.keypoint_detector import (
     build_detector,
     load_detector,
     load_start,
-    save_detector,
     take_trunk,
 )
-from kd_loss.runs.folder import open_run, start_record
-from kd_loss.system.configuration import to_plain
+from kd_loss.runs.folder import start_record
 from kd_loss.system.errors import UserError
-from kd_loss.system.files import alone_in, sha256
+from kd_loss.system.files import sha256
+
+log = logging.getLogger(__name__)
 
 Tensor = Any
 
 
-class KeypointDistiller(keras.Model):
+class KeypointDistiller(TermModel):
     """Trains a student by `fit` on batches of `clips.PictureLoader`; the teacher sees the same warped pictures.
 
     L1 = MSE(kp) + MSE(J); L2 = L1 + the heatmaps' difference; L3 = L2 + that of the attention of both encoders'
@@ -51,21 +52,20 @@ class KeypointDistiller(keras.Model):
         letter: bool = False,
         power: float = 2.0,
     ):
-        super().__init__(name="keypoint_distiller")
+        super().__init__("keypoint_distiller")
         self.student = student.with_encoder()
         asked = teacher.with_encoder()
         asked.trainable = False
         self._ask = [lambda images: asked(images, training=False)]  # out of Keras's sight
         self.letter, self.power = letter, power
-        self.terms = ["value", *(["heatmaps"] if loss != "L1" else []), *(["attention"] if loss == "L3" else [])]
+        terms = ["value", *(["heatmaps"] if loss != "L1" else []), *(["attention"] if loss == "L3" else [])]
         mine, theirs = (model.output["encoder"].shape for model in (self.student, asked))
         if loss == "L3":
             if theirs[1] * theirs[2] == 1:
                 raise UserError("the teacher's encoder ends in one cell, where attention says nothing: --loss L2")
             self.connector = keras.layers.Conv2D(theirs[-1], 1, name="connector")
             self.connector.build((None, None, None, mine[-1]))
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in [*self.terms, "akd"]}
-        self.built = True
+        self.track(dict.fromkeys(terms, 1.0), "akd")
 
     def call(self, batch: dict[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
         """The student's outputs about the warped pictures, and these (B, S, S, 3)."""
@@ -85,13 +85,8 @@ class KeypointDistiller(keras.Model):
             mine = match_size(mine, told["encoder"])  # of a student whose encoder ends in fewer cells
             values["attention"] = attention_term(mine, told["encoder"], self.power, self.letter)
         akd = losses.average_keypoint_distance(y_pred["keypoints"], told["keypoints"])
-        for name, value in {**values, "akd": akd}.items():
-            self.trackers[name].update_state(value)
+        self.record({**values, "akd": akd})
         return ops.mean(sum(values.values()))
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The terms and AKD, as `compute_loss` recorded them."""
-        return self.get_metrics_result()
 
 
 def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
@@ -115,24 +110,21 @@ def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
         options.seed,
     )
     if options.init:
-        print(take_trunk(student, load_start(Path(options.init)).model))
+        log.info(take_trunk(student, load_start(Path(options.init)).model))
     distiller = KeypointDistiller(student, teacher, options.loss, options.as_published, options.power)
-    compile_for(distiller, options.learning_rate, len(loader) * options.epochs)
-    decided = {"clips_sha256": pictures.checksum, "teacher_sha256": training["teacher"], **start_record(options.init)}
-    settings = {**to_plain(options), "arch": student.card.arch, "decided_by": decided}
-    folder = open_run(options.runs / "keypoints", options.name, f"student-{options.loss}", settings, options.resume)
-
-    def save_best(logs: dict[str, float]) -> None:
-        metrics = {key: value for key, value in logs.items() if key.startswith("val_")}
-        best = KeypointDetector(student.model, dataclasses.replace(student.card, metrics=metrics))
-        save_detector(best, folder / "best.h5")
-        sheet(student, pictures, held if len(held) else train, folder / "sheet.png")
-
-    print(
-        f"{folder}: {student.card.arch}, {student.model.count_params():,} parameters, teacher {card.arch} with "
-        f"{teacher.model.count_params():,}, {len(loader.rows)} pictures, {len(loader) * options.epochs} steps"
+    steps = len(loader) * options.epochs
+    return fit_detector(
+        distiller,
+        student,
+        (loader, validation),
+        options,
+        default_name=f"student-{options.loss}",
+        decided_by={
+            "clips_sha256": pictures.checksum,
+            "teacher_sha256": training["teacher"],
+            **start_record(options.init),
+        },
+        monitor="val_akd",
+        about=f"teacher {card.arch} with {teacher.model.count_params():,}, {len(loader.rows)} pictures, {steps} steps",
+        shown=(pictures, held if len(held) else train),
     )
-    print("objective: " + " + ".join(distiller.terms))
-    with alone_in(folder):
-        fit(distiller, student.model, loader, validation, options, folder, save_best, "val_akd")
-    return folder

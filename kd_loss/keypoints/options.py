@@ -14,7 +14,7 @@ LOSSES = ("L1", "L2", "L3")
 
 
 @dataclass(frozen=True)
-class _TrainingOptions(Options):
+class DetectorTrainingOptions(Options):
     """What trainings of detectors and of their students have in common."""
 
     data: str = option(
@@ -34,19 +34,24 @@ class _TrainingOptions(Options):
     validation: float = option(
         0.1, "share of the persons held out to choose the best epoch; 0: the last", within=(0, 1), below=1
     )
+    patience: int = option(
+        0, "stop after that many epochs without a better one; 0: never", within=(0, math.inf), below=1e6
+    )
     seed: int = option(0, "of weights, order and warps", within=(0, 2**32 - 1))
     runs: Path = option(Path("runs"), "folder of the runs; these go to its folder keypoints")
     name: str = option("", "name of the run; a free one if left out")
     resume: bool = option(False, "continue the run of that name where it stopped")
 
     def check(self) -> None:
-        """Refuse a missing folder."""
+        """Refuse a missing folder, and to wait for what is not measured."""
         if not self.data:
             raise UserError("give --data FOLDER with clips")
+        if self.patience and not self.validation:
+            raise UserError("--patience waits for a better epoch on persons held out: give a --validation above 0")
 
 
 @dataclass(frozen=True)
-class KeypointOptions(_TrainingOptions):
+class KeypointOptions(DetectorTrainingOptions):
     """Train a keypoint detector without annotation, on clips of any object (First-Order Motion Model)."""
 
     points: int = option(10, "keypoints", within=(2, 100))
@@ -85,7 +90,7 @@ class KeypointTestOptions(DatasetOptions):
 
 
 @dataclass(frozen=True)
-class KeypointDistillationOptions(_TrainingOptions):
+class KeypointDistillationOptions(DetectorTrainingOptions):
     """Train a small detector on the answers of a large one, on pictures that nobody annotated."""
 
     teacher: str = option("", "the detector (.h5) to learn from")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +12,19 @@ import numpy as np
 
 from kd_loss.keypoints.clips import Clips, DetectorPictures, PairLoader, read_clips
 from kd_loss.keypoints.motion import Animator
-from kd_loss.keypoints.options import KeypointOptions
+from kd_loss.keypoints.options import DetectorTrainingOptions, KeypointOptions
 from kd_loss.keypoints.sheet import write_sheet
-from kd_loss.keypoints.trainer import KeypointTrainer
+from kd_loss.keypoints.trainer import KeypointTrainer, TermModel
 from kd_loss.networks import build_network, load_network
 from kd_loss.networks.keypoint_detector import KeypointCard, KeypointDetector, build_detector, save_detector
 from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runs.folder import open_run
 from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError
-from kd_loss.system.files import alone_in, atomic_file, sha256, write_json
-from kd_loss.training.callbacks import Checkpoint, EpochCounter
-from kd_loss.training.fused_batch_norm import fused_batch_normalization
-from kd_loss.training.precise_batch_norm import TrueStatistics
-from kd_loss.training.trainer import learning_rate
+from kd_loss.system.files import alone_in, sha256
+from kd_loss.training.fit import compile_with_adam, fit_run, run_log
+
+log = logging.getLogger(__name__)
 
 #: the maps of a student in which pictures are compared
 FEATURE_TAPS = ("P2", "P3")
@@ -35,7 +34,7 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
     """Train a detector; its run folder, with `best.h5`, its card, the animator's weights and `sheet.png`."""
     clips = read_clips(Path(options.data), options.size, options.crop)
     if clips.left_out:
-        print(f"{clips.left_out} clips of one frame are left out: no pair can be made of them")
+        log.warning(f"{clips.left_out} clips of one frame are left out: no pair can be made of them")
     train, held = clips.split(options.validation)
     loader = PairLoader(clips, train, options.batch_size, options.seed, warp=options.warp)
     validation = (
@@ -60,72 +59,82 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
     )
     detector = build_detector(card, options.seed)
     trainer = KeypointTrainer(detector, Animator(options.size, options.points), _features(options), options.separation)
-    steps = len(loader) * options.epochs
-    compile_for(trainer, options.learning_rate, steps)
     decided = {"clips_sha256": clips.checksum}
     if options.features:
         decided["features_sha256"] = sha256(Path(options.features))
-    settings = {**to_plain(options), "arch": detector.card.arch, "decided_by": decided}
-    folder = open_run(options.runs / "keypoints", options.name, "detector", settings, options.resume)
+    return fit_detector(
+        trainer,
+        detector,
+        (loader, validation),
+        options,
+        default_name="detector",
+        decided_by=decided,
+        monitor="val_loss",
+        about=f"{options.points} keypoints, {len(train)} clips, {len(held)} held out, {options.size} px, "
+        f"{len(loader) * options.epochs} steps",
+        shown=(clips, held if len(held) else train),
+    )
+
+
+def fit_detector(
+    model: TermModel,
+    detector: KeypointDetector,
+    loaders: tuple[Any, Any],
+    options: DetectorTrainingOptions,
+    *,
+    default_name: str,
+    decided_by: dict[str, Any],
+    monitor: str,
+    about: str,
+    shown: tuple[Clips, np.ndarray],
+) -> Path:
+    """Compile and train a model that trains a detector, and return the run folder.
+
+    Args:
+        loaders: of the training, and of what is held out or None.
+        decided_by: checksums of what decides the result, compared when the run is resumed.
+        monitor: the value of the data held out that chooses the best epoch.
+        about: what is said before the training, beside the detector's architecture and size.
+        shown: pictures, and the numbers of those clips that `sheet.png` shows.
+    """
+    loader, validation = loaders
+    xla = False if keras.backend.backend() == "tensorflow" else "auto"
+    compile_with_adam(model, options.learning_rate, len(loader) * options.epochs, clip=50.0, jit_compile=xla)
+    settings = {**to_plain(options), "arch": detector.card.arch, "decided_by": decided_by}
+    folder = open_run(options.runs / "keypoints", options.name, default_name, settings, options.resume)
+    note = run_log(folder)
 
     def save_best(logs: dict[str, float]) -> None:
         metrics = {key: value for key, value in logs.items() if key.startswith("val_")}
-        best = KeypointDetector(detector.model, dataclasses.replace(detector.card, metrics=metrics))
-        save_detector(best, folder / "best.h5")
-        save_weights(trainer.animator, folder / "animator.weights.h5")
-        sheet(detector, clips, held if len(held) else train, folder / "sheet.png")
+        card = dataclasses.replace(detector.card, metrics=metrics)
+        save_detector(KeypointDetector(detector.model, card), folder / "best.h5")
+        model.save_beside(folder)
+        sheet(detector, *shown, folder / "sheet.png")
 
-    print(
-        f"{folder}: {detector.card.arch}, {detector.model.count_params():,} parameters, {options.points} keypoints, "
-        f"{len(train)} clips, {len(held)} held out, {options.size} px, {steps} steps"
-    )
-    print("objective: " + " + ".join(f"{weight:g}·{name}" for name, weight in trainer.weights_of_terms.items()))
     with alone_in(folder):
-        fit(trainer, detector.model, loader, validation, options, folder, save_best)
-    return folder
-
-
-def compile_for(model: keras.Model, rate: float, steps: int) -> None:
-    """Adam with the schedule of all trainings here; built, so that its state can be restored."""
-    jit = False if keras.backend.backend() == "tensorflow" else "auto"
-    model.compile(keras.optimizers.Adam(learning_rate(rate, steps), global_clipnorm=50.0), jit_compile=jit)
-    model.optimizer.build(model.trainable_variables)
-
-
-def fit(
-    model: keras.Model,
-    detector: keras.Model,
-    loader: Any,
-    validation: Any,
-    options: Any,
-    folder: Path,
-    save_best: Any,
-    monitor: str = "val_loss",
-) -> None:
-    """Train with history, the best epoch by `monitor`, and the state to resume from.
-
-    The detector's batch statistics are made anew before every validation and saving.
-    """
-    pictures: Any = DetectorPictures(loader)
-    checkpoint = Checkpoint(folder, save_best, monitor if validation is not None else None)
-    done = checkpoint.restore(model) if options.resume else 0
-    with fused_batch_normalization():
-        model.fit(
+        checkpoint = fit_run(
+            model,
+            detector.model,
             loader,
-            validation_data=validation,
+            validation,
+            folder,
             epochs=options.epochs,
-            initial_epoch=done,
-            shuffle=False,
-            callbacks=[EpochCounter(loader), TrueStatistics(detector, pictures), checkpoint],
-            verbose=1 if sys.stdout.isatty() else 2,
+            patience=options.patience,
+            resume=options.resume,
+            save_best=save_best,
+            save_last=lambda: save_detector(detector, folder / "last.h5"),
+            note=note,
+            opening=[
+                f"{folder}: {detector.card.arch}, {detector.model.count_params():,} parameters, {about}",
+                f"objective: {model.objective}",
+            ],
+            monitor=monitor,
+            order=["loss", *model.trackers],
+            pictures=DetectorPictures(loader),
         )
-    write_json(folder / "finished.json", {"epochs": options.epochs, "best": checkpoint.best})
-
-
-def save_weights(model: keras.Model, path: Path) -> None:
-    """Write a model's weights, atomically."""
-    with atomic_file(path, ".weights.h5") as temporary:
-        model.save_weights(temporary)
+    if checkpoint.best is not None:
+        note(f"best {monitor} {checkpoint.best:.4f} -> {folder / 'best.h5'}")
+    return folder
 
 
 def sheet(detector: KeypointDetector, clips: Clips, chosen: np.ndarray, path: Path, most: int = 18) -> None:

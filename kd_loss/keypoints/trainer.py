@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -11,6 +13,7 @@ from kd_loss.keypoints import losses
 from kd_loss.keypoints.motion import Animator
 from kd_loss.keypoints.warp import warp_images
 from kd_loss.networks.keypoint_detector import OUTPUTS, KeypointDetector
+from kd_loss.system.files import atomic_file
 
 Tensor = Any
 
@@ -19,7 +22,39 @@ Tensor = Any
 WEIGHTS = {"pyramid": 100.0, "features": 10.0, "value": 10.0, "jacobian": 10.0}
 
 
-class KeypointTrainer(keras.Model):
+class TermModel(keras.Model):
+    """A model whose loss is the weighted sum of named terms, each of which is a metric under its name.
+
+    Attributes:
+        weights_of_terms: name -> weight.
+        terms: their names; objective: their sum in words.
+    """
+
+    def __init__(self, name: str):
+        super().__init__(name=name)
+        self.trackers: dict[str, keras.metrics.Metric] = {}
+
+    def track(self, weights: Mapping[str, float], *more: str) -> None:
+        """Make the metrics of weighted terms, and of `more` values; ends the making of the model."""
+        self.weights_of_terms, self.terms = dict(weights), list(weights)
+        self.objective = " + ".join(name if weight == 1 else f"{weight:g}·{name}" for name, weight in weights.items())
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in (*weights, *more)}
+        self.built = True
+
+    def record(self, values: Mapping[str, Tensor]) -> None:
+        """Average values (B,) into their metrics."""
+        for name, value in values.items():
+            self.trackers[name].update_state(value)
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """The terms, as `compute_loss` recorded them."""
+        return self.get_metrics_result()
+
+    def save_beside(self, folder: Path) -> None:
+        """Write what else a detector's run keeps of its best epoch: nothing."""
+
+
+class KeypointTrainer(TermModel):
     """Trains a detector and an animator by `fit` on batches of `clips.PairLoader`.
 
     Args:
@@ -37,16 +72,13 @@ class KeypointTrainer(keras.Model):
         features: keras.Model | None = None,
         separation: float = 0.0,
     ):
-        super().__init__(name="keypoint_trainer")
+        super().__init__("keypoint_trainer")
         self.detector, self.animator = detector.model, animator
         self._features = [lambda images: features(images, training=False)] if features is not None else []
         if features is not None:
             features.trainable = False
         weights = {**WEIGHTS, "features": WEIGHTS["features"] * (features is not None), "separation": separation}
-        self.weights_of_terms = {name: weight for name, weight in weights.items() if weight}
-        self.terms = list(self.weights_of_terms)
-        self.trackers = {name: keras.metrics.Mean(name=name) for name in self.terms}
-        self.built = True
+        self.track({name: weight for name, weight in weights.items() if weight})
 
     def call(self, batch: dict[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
         """Keypoints and Jacobians of source, driving and warped driving picture, and the driving picture made anew."""
@@ -80,10 +112,15 @@ class KeypointTrainer(keras.Model):
             theirs = {name: ops.stop_gradient(value) for name, value in features(wanted).items()}
             mine = features(255 * y_pred["picture"])
             values["features"] = losses.feature_l1([mine[name] for name in theirs], list(theirs.values()))
-        for name in self.terms:
-            self.trackers[name].update_state(values[name])
+        self.record({name: values[name] for name in self.terms})
         return sum(self.weights_of_terms[name] * ops.mean(values[name]) for name in self.terms)
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """The terms, as `compute_loss` recorded them."""
-        return self.get_metrics_result()
+    def save_beside(self, folder: Path) -> None:
+        """Write the weights of the animator."""
+        save_weights(self.animator, folder / "animator.weights.h5")
+
+
+def save_weights(model: keras.Model, path: Path) -> None:
+    """Write a model's weights, atomically."""
+    with atomic_file(path, ".weights.h5") as temporary:
+        model.save_weights(temporary)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.kinds import landmark_scheme, scheme_of
@@ -19,11 +19,48 @@ MEANINGFUL = 0.3
 
 
 @dataclass(frozen=True)
-class Card:
-    """What a network expects and how good it is.
+class WeightsCard:
+    """What the cards of all networks share: how they are written and read.
 
     Attributes:
         arch, alpha: backbone and width multiplier.
+        REMEDY: what ends the message about a missing card.
+    """
+
+    REMEDY: ClassVar[str] = ""
+
+    arch: str
+    alpha: float
+
+    def write(self, weights: Path) -> None:
+        """Write the card of a weights file."""
+        write_json(weights.with_suffix(".json"), asdict(self))
+
+    @classmethod
+    def read(cls, weights: Path) -> Self:
+        """Read the card of a weights file; `UserError` where it is missing, incomplete or malformed."""
+        path = weights.with_suffix(".json")
+        if not path.is_file():
+            raise UserError(f"{weights} has no card {path.name} beside it{cls.REMEDY}")
+        return cls.from_dict(read_json(path, "the card"), f"the card {path}")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> Self:
+        """A card from plain values; a `UserError` that starts with `where` for incomplete or malformed ones."""
+        raise NotImplementedError
+
+    @classmethod
+    def _of_known(cls, values: dict[str, Any]) -> Self:
+        """A card from those of the values that are its own; other versions may have written more."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+
+@dataclass(frozen=True)
+class Card(WeightsCard):
+    """What a network expects and how good it is.
+
+    Attributes:
         head: `pooled` or `heatmap`, see `networks.heads`; cut: where the backbone ends, `P5` for the whole.
         dataset: the name of the dataset; spec: its scheme, as plain values.
         size: side of the input in pixels, RGB 0…255.
@@ -37,8 +74,8 @@ class Card:
         versions: of the packages that wrote the file.
     """
 
-    arch: str
-    alpha: float
+    REMEDY: ClassVar[str] = "; a network from elsewhere gets one by kd-loss import"
+
     dataset: str
     spec: dict[str, Any]
     size: int
@@ -69,28 +106,13 @@ class Card:
         value = self.metrics.get(SPREAD_CORRELATION)
         return isinstance(value, int | float) and value >= MEANINGFUL
 
-    def write(self, weights: Path) -> None:
-        """Write the card of a weights file."""
-        write_json(weights.with_suffix(".json"), asdict(self))
-
     @classmethod
-    def read(cls, weights: Path) -> Card:
-        """Read the card of a weights file; `UserError` where it is missing, incomplete or malformed."""
-        path = weights.with_suffix(".json")
-        if not path.is_file():
-            raise UserError(
-                f"{weights} has no card {path.name} beside it; a network from elsewhere gets one by kd-loss import"
-            )
-        return cls.from_dict(read_json(path, "the card"), f"the card {path}")
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str) -> Card:
+    def from_dict(cls, values: dict[str, Any], where: str) -> Self:
         """A card from plain values; a `UserError` that starts with `where` for incomplete or malformed ones."""
-        known = {f.name for f in fields(cls)}
         missing = {"arch", "alpha", "dataset", "spec", "size", "role", "margin"} - values.keys()
         if missing:
             raise UserError(f"{where} lacks {', '.join(sorted(missing))}")
-        card = cls(**{key: value for key, value in values.items() if key in known})
+        card = cls._of_known(values)
         numbers, texts = (card.alpha, card.margin), (card.arch, card.dataset, card.role, card.head, card.cut)
         if type(card.size) is not int or not 16 <= card.size <= 1024:
             raise UserError(f"{where} names an input size of {card.size!r}")

@@ -8,21 +8,20 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import keras
 import numpy as np
 
 from kd_loss.networks.backbones import arch_name, build_backbone, get_architecture, is_known
-from kd_loss.networks.card import Card
+from kd_loss.networks.card import Card, WeightsCard
 from kd_loss.networks.heads import decoder_features
 from kd_loss.networks.landmark_net import LandmarkNet, load_network
-from kd_loss.networks.limits import check_maps, within_limits
-from kd_loss.networks.model_file import check_model_file
 from kd_loss.networks.stages import cut_backbone, operation
 from kd_loss.networks.unets import ANTI_ALIAS, ENCODER
-from kd_loss.system.errors import UserError, first_line
-from kd_loss.system.files import atomic_file, read_json, write_json
+from kd_loss.networks.weights_file import check_exists, load_plain_model, save_with_card
+from kd_loss.system.errors import UserError
+from kd_loss.system.files import read_json
 
 L = keras.layers
 
@@ -36,19 +35,16 @@ _Tensor = Any
 
 
 @dataclass(frozen=True)
-class KeypointCard:
+class KeypointCard(WeightsCard):
     """What a detector expects and how it came about; `best.h5` has `best.json` beside it.
 
     Attributes:
-        arch, alpha: of `networks.ARCHITECTURES`, and its width multiplier.
         points: K; size: side of the input in pixels.
         crop: central share of a frame that was shown.
         stride: of the two heads' convolutions; 1 as published, 2 for a quarter of their cost and heatmaps of 29².
         training, metrics: as in `networks.Card`.
     """
 
-    arch: str
-    alpha: float
     points: int
     size: int
     crop: float = 1.0
@@ -60,20 +56,16 @@ class KeypointCard:
     metrics: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, weights: Path) -> KeypointCard:
-        """The card of a weights file; a `UserError` where it is missing, malformed or of landmarks."""
-        path = weights.with_suffix(".json")
-        if not path.is_file():
-            raise UserError(f"{weights} has no card {path.name} beside it")
-        values = read_json(path, "the card")
+    def from_dict(cls, values: dict[str, Any], where: str) -> Self:
+        """A card from plain values; a `UserError` that starts with `where` for malformed ones and landmarks' cards."""
         if values.get("kind") != "keypoints":
-            raise UserError(f"{weights} is no keypoint detector of kd-loss train-keypoints")
+            raise UserError(f"{where} is no keypoint detector's; kd-loss train-keypoints trains one")
         numbers = [values.get(name) for name in ("alpha", "points", "size", "crop", "stride")]
         sound = all(isinstance(n, int | float) and not isinstance(n, bool) and 0 < n <= 1024 for n in numbers)
         sound = sound and all(isinstance(values.get(name), int) for name in ("points", "size", "stride"))
         if not sound or not is_known(values.get("arch")):
-            raise UserError(f"the card {path} is malformed")
-        return cls(**{key: values[key] for key in cls.__dataclass_fields__ if key in values})
+            raise UserError(f"{where} is malformed")
+        return cls._of_known(values)
 
 
 @dataclass(frozen=True)
@@ -200,34 +192,17 @@ def take_trunk(target: KeypointDetector, source: keras.Model) -> str:
 
 def save_detector(detector: KeypointDetector, path: Path) -> None:
     """Write `<path>.h5` and its card, each atomically."""
-    import absl.logging
-
-    level = absl.logging.get_verbosity()
-    absl.logging.set_verbosity(absl.logging.ERROR)  # Keras calls .h5 a legacy format at every saving
-    try:
-        with atomic_file(path, ".h5") as temporary:
-            detector.model.save(temporary, include_optimizer=False)
-    finally:
-        absl.logging.set_verbosity(level)
-    write_json(path.with_suffix(".json"), asdict(detector.card))
+    save_with_card(detector.model, detector.card, path)
 
 
 def load_detector(path: Path) -> KeypointDetector:
     """Read a `.h5` file with its card; a `UserError` for anything that is not such a pair."""
-    if not path.is_file():
-        raise UserError(f"no such weights: {path}")
+    check_exists(path)
     card = KeypointCard.read(path)
-    check_model_file(path)
-    try:
-        model = within_limits(path, lambda file: keras.models.load_model(file, compile=False, safe_mode=True))
-        check_maps(path, model)
-        shapes = {name: tuple(model.output[name].shape) for name in OUTPUTS}
-    except UserError:
-        raise
-    except Exception as error:
-        reason = first_line(error)
-        raise UserError(f"{path} does not load as a keypoint detector: {reason}") from None
-    if shapes["keypoints"] != (None, card.points, 2) or model.input_shape[1] != card.size:
+    model = load_plain_model(path, card)
+    outputs = model.output if isinstance(model.output, dict) else {}
+    fits = set(OUTPUTS) <= set(outputs) and tuple(outputs["keypoints"].shape) == (None, card.points, 2)
+    if not fits or model.input_shape[1:] != (card.size, card.size, 3):
         raise UserError(f"{path} does not fit its card: {card.points} keypoints, {card.size} pixels")
     return KeypointDetector(model, card)
 

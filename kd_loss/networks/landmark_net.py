@@ -5,7 +5,6 @@ It is made of Keras's own layers alone, so that its `.h5` file loads in plain Ke
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,14 +20,10 @@ from kd_loss.networks.check_head import check_head
 from kd_loss.networks.head_registry import HEADS, HeadInputs, build_head, register_head
 from kd_loss.networks.heads import spread
 from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
-from kd_loss.networks.kerashub import PREFIX, import_kerashub
-from kd_loss.networks.limits import check_maps, within_limits
-from kd_loss.networks.model_file import check_model_file
 from kd_loss.networks.stages import FEATURE_MAPS, cut_backbone, operation
 from kd_loss.networks.unets import ANTI_ALIAS
-from kd_loss.system.errors import UserError, choose, first_line
-from kd_loss.system.files import atomic_file, check_room
-from kd_loss.system.hdf5 import trust
+from kd_loss.networks.weights_file import check_exists, load_plain_model, save_with_card
+from kd_loss.system.errors import UserError, choose
 
 #: of every batch normalisation; its averages are made anew before they are used (`training.statistics`)
 MOMENTUM = 0.9
@@ -232,66 +227,12 @@ def _summary(names: list[str]) -> str:
 
 def save_network(network: LandmarkNet, path: Path) -> None:
     """Write `<path>.h5` (whole model, without the optimizer) and its card, each atomically."""
-    import absl.logging
-
-    level = absl.logging.get_verbosity()
-    absl.logging.set_verbosity(absl.logging.ERROR)  # Keras calls .h5 a legacy format at every saving
-    try:
-        with atomic_file(path, ".h5") as temporary:
-            check_room(temporary, sum(4 * int(np.prod(v.shape)) + 4096 for v in network.model.variables))
-            network.model.save(temporary, include_optimizer=False)
-    finally:
-        absl.logging.set_verbosity(level)
-    trust(path)
-    network.card.write(path)
-
-
-def _load_model(path: Path) -> keras.Model:
-    try:
-        return keras.models.load_model(path, compile=False, safe_mode=True)
-    except (TypeError, ValueError) as error:
-        if not any(name in str(error) for name in ("'FixedDropout'", "'swish'")):
-            raise
-        from kd_loss.networks.efficientnet_package import load_package_model
-
-        return load_package_model(path)
-
-
-def _missing(card: Card) -> str:
-    """What a network's layers may be missing where its architecture is not known here; empty where it is."""
-    try:
-        if arch_name(card.arch).startswith(PREFIX):
-            import_kerashub()
-    except UserError as error:
-        if card.arch.lower().startswith(PREFIX):
-            return f"; {error}"
-        return f"; its architecture {card.arch} is not known here: give the --plugin FILE that registers it"
-    return ""
-
-
-def load_plain_model(path: Path, card: Card | None = None) -> keras.Model:
-    """A `.h5` or `.keras` file, without its card; `UserError` where it does not load."""
-    if not path.is_file():
-        raise UserError(f"no such weights: {path}")
-    check_model_file(path)
-    if card and card.arch.lower().startswith(PREFIX):
-        with contextlib.suppress(UserError):  # most of its networks need nothing of it
-            import_kerashub()
-    try:
-        model = within_limits(path, _load_model)
-        check_maps(path, model)
-    except UserError:
-        raise
-    except Exception as error:
-        missing = _missing(card) if card else ""
-        raise UserError(f"{path} does not load as a Keras model: {first_line(error)}{missing}") from None
-    return model
+    save_with_card(network.model, network.card, path)
 
 
 def load_network(path: Path) -> LandmarkNet:
     """Read a `.h5` file with its card; `UserError` for anything that is not such a pair."""
-    if not path.is_file():
-        raise UserError(f"no such weights: {path}")
+    check_exists(path)
     card = Card.read(path)
     model = load_plain_model(path, card)
     scheme = card.scheme()

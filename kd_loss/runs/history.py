@@ -18,6 +18,8 @@ from matplotlib.figure import Figure
 
 #: the column of a scheme's error -> what it is
 ERRORS = {"nme": "NME in %", "degrees": "geodesic error in degrees"}
+#: likewise of trainings of keypoints, whose only error without a teacher is the objective
+OTHERS = {"akd": "keypoint distance (AKD) on the −1…1 grid", "loss": "objective"}
 
 
 def in_order(values: Mapping[str, float], order: Sequence[str]) -> dict[str, float]:
@@ -58,19 +60,20 @@ def history_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
     figure = Figure(figsize=(10, 3.2))
     epochs = [row["epoch"] for row in rows]
     loss, errors = figure.subplots(1, 2)
-    metric = next(name for name in ERRORS if name in rows[0])
+    metrics = ERRORS | OTHERS
+    metric = next(name for name in metrics if name in rows[0])
     for key in rows[0]:
-        if key in ("epoch", "seconds", "val_loss", "learning_rate"):
+        if key in ("epoch", "seconds", "learning_rate") or (key == "val_loss" and metric != "loss"):
             continue
         axes = errors if key in (metric, f"val_{metric}") else loss
         values = [row[key] for row in rows]
         axes.plot(epochs, values, label={metric: "training", f"val_{metric}": "validation"}.get(key, key))
-    for axes, title in ((loss, "objective and terms"), (errors, ERRORS[metric])):
+    for axes, title in ((loss, "terms" if metric == "loss" else "objective and terms"), (errors, metrics[metric])):
         axes.set(xlabel="epoch", title=title)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     ends = [row.get(f"val_{metric}", row[metric]) for row in rows]
-    errors.set_ylim(0, max(10.0, 3 * float(np.min(ends))))
+    errors.set_ylim(0, max(10.0 if metric in ERRORS else 0.0, 3 * float(np.min(ends))))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     return buffer.getvalue()

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,40 +26,17 @@ from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runs.folder import data_record, open_run, readable, start_record
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.system.configuration import to_plain
-from kd_loss.system.errors import choose, disk_error
-from kd_loss.system.files import alone_in, write_json
+from kd_loss.system.errors import choose
+from kd_loss.system.files import alone_in
 from kd_loss.system.versions import __version__, package_versions
-from kd_loss.training.callbacks import (
-    Checkpoint,
-    EpochCounter,
-    LiveCurves,
-    OrderedProgress,
-    Patience,
-    draw,
-    event_files,
-    stalled,
-)
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.faces import TrainingFaces, Unlabelled
-from kd_loss.training.fused_batch_norm import fused_batch_normalization
+from kd_loss.training.fit import Note, compile_with_adam, fit_run, run_log
 from kd_loss.training.options import StudentOptions, TeacherOptions, with_head
-from kd_loss.training.precise_batch_norm import TrueStatistics
 from kd_loss.training.processes import Processes
 from kd_loss.training.teachers.teacher import RecordedTeacher, Teacher
 
 log = logging.getLogger(__name__)
-
-
-def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.LearningRateSchedule:
-    """Linear warm-up over a twentieth of the steps (at most 500), then half a cosine down to 1 % of the peak.
-
-    A schedule of the optimizer, not a callback: the rate follows from the optimizer's own step count,
-    so a resumed run has it right.
-    """
-    warmup = min(500, max(1, steps // 20))
-    return keras.optimizers.schedules.CosineDecay(
-        peak * 0.01, max(1, steps - warmup), alpha=0.01, warmup_target=peak, warmup_steps=warmup
-    )
 
 
 @dataclasses.dataclass
@@ -177,12 +152,10 @@ class Training:
             kinds=1 if not more else 3 if more.mixed else 2,
             mix_weight=more.mix_weight if more and more.mixed else 0.0,
         )
-        rate = learning_rate(self.options.learning_rate, len(faces.loader) * self.options.epochs)
-        distiller.compile(keras.optimizers.Adam(rate))
-        distiller.optimizer.build(distiller.trainable_variables)
+        compile_with_adam(distiller, self.options.learning_rate, len(faces.loader) * self.options.epochs)
         return distiller
 
-    def _judge_spread(self, weights: Path, faces: TrainingFaces, note: Callable[[str], None]) -> None:
+    def _judge_spread(self, weights: Path, faces: TrainingFaces, note: Note) -> None:
         """Write into the best network's card whether its spread tells its errors, where it has any."""
         if faces.validation is None:
             return
@@ -216,14 +189,7 @@ class Training:
         network = self.network(card, faces)
         distiller = self.distiller(network, faces)
         place, folder = self._open(card, scratch, held)
-
-        def note(line: str) -> None:
-            try:
-                with (folder / "log.txt").open("a", encoding="utf-8") as file:
-                    file.write(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}\n")
-            except OSError as error:
-                raise disk_error(error, folder) from None
-            log.info(line)
+        note = run_log(folder)
 
         def save_best(logs: dict[str, float]) -> None:
             metrics = {f"validation_{scheme.metric}": logs[monitor]} if monitor in logs else {}
@@ -231,49 +197,36 @@ class Training:
                 LandmarkNet(network.model, dataclasses.replace(network.card, metrics=metrics)), folder / "best.h5"
             )
 
-        checkpoint = Checkpoint(folder, save_best, monitor if faces.validation else None)
-        done = checkpoint.restore(distiller, place) if options.resume else 0
-        steps = len(faces.loader) * options.epochs
-        note(
-            f"{folder}: {self.role} {card.arch}, {card.head} head, {network.model.count_params():,} parameters, "
-            f"{multiply_adds(network.model) / 1e6:.1f} M multiply-adds; {len(faces.chosen)} faces, "
-            f"{len(faces.held)} held out, {faces.size} px, {steps} steps"
-        )
-        for name, value in self.record.items():
-            note(f"{name}: {readable(value)}")
-        note(f"objective: {distiller.objective}" + (f"; {done} epochs done before" if done else ""))
-        order = ["loss", *distiller.terms_in_order, scheme.metric]
-        checkpoint.order = order
-        if done < options.epochs and not stalled(checkpoint.history, options.patience, checkpoint.monitor):
-            verbose = 0 if not log.isEnabledFor(logging.INFO) else 1 if sys.stdout.isatty() else 2
-            with fused_batch_normalization() as replaced:
-                if replaced:
-                    note(replaced)
-                distiller.fit(
-                    faces.loader,
-                    validation_data=faces.validation,
-                    epochs=options.epochs,
-                    initial_epoch=done,
-                    shuffle=False,
-                    callbacks=[
-                        EpochCounter(faces.loader),
-                        TrueStatistics(network.model, faces.loader),
-                        *event_files(folder),
-                        *callbacks,
-                        checkpoint,
-                        *([] if self.processes.index else [LiveCurves(checkpoint, folder / "curves.png")]),
-                        Patience(checkpoint, options.patience),
-                        *([OrderedProgress(order)] if verbose else []),
-                    ],
-                    verbose=verbose,
-                )
+        def save_last() -> None:
             save_network(network, folder / "last.h5")
             if self.processes.devices == 1:  # one of several cannot run a network that all share
                 self._judge_spread(folder / "best.h5", faces, note)
-        draw(folder / "curves.png", checkpoint.history)
-        write_json(folder / "finished.json", {"epochs": len(checkpoint.history), "best": checkpoint.best})
-        if stalled(checkpoint.history, options.patience, checkpoint.monitor):
-            note(f"stopped after epoch {len(checkpoint.history)}: no better one in {options.patience}")
+
+        size = f"{network.model.count_params():,} parameters, {multiply_adds(network.model) / 1e6:.1f} M multiply-adds"
+        checkpoint = fit_run(
+            distiller,
+            network.model,
+            faces.loader,
+            faces.validation,
+            folder,
+            epochs=options.epochs,
+            patience=options.patience,
+            resume=options.resume,
+            save_best=save_best,
+            save_last=save_last,
+            note=note,
+            opening=[
+                f"{folder}: {self.role} {card.arch}, {card.head} head, {size}; {len(faces.chosen)} faces, "
+                f"{len(faces.held)} held out, {faces.size} px, {len(faces.loader) * options.epochs} steps",
+                *(f"{name}: {readable(value)}" for name, value in self.record.items()),
+                f"objective: {distiller.objective}",
+            ],
+            monitor=monitor,
+            order=["loss", *distiller.terms_in_order, scheme.metric],
+            state_from=place,
+            callbacks=callbacks,
+            quiet=bool(self.processes.index),
+        )
         if checkpoint.best is not None:
             words = scheme.metric_words.partition(" in ")[0]
             note(f"best validation {words} {checkpoint.best:.2f} {scheme.unit} -> {folder / 'best.h5'}")

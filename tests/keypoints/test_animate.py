@@ -7,7 +7,7 @@ from PIL import Image
 
 from kd_loss.keypoints.animate import FRAMES, AnimationOptions, moved, run_animate_keypoints
 from kd_loss.keypoints.motion import Animator
-from kd_loss.keypoints.train import save_weights
+from kd_loss.keypoints.trainer import save_weights
 from kd_loss.networks.keypoint_detector import KeypointCard, build_detector, save_detector
 from kd_loss.system.errors import UserError
 

@@ -71,9 +71,16 @@ def test_the_page_finds_the_same_keypoints(page, weights, width, height):
 
 def test_a_file_that_differs_is_not_left_behind(weights, tmp_path, monkeypatch):
     monkeypatch.setitem(keypoints.TOLERANCE, "fp32", -1.0)
-    with pytest.raises(UserError, match=r"refused and not written: the keypoints of best-fp32.tflite differ"):
+    with pytest.raises(UserError, match=r"refused and not written, keypoints differ too much: best-fp32.tflite"):
         run_export_keypoints(KeypointExportOptions(weights=str(weights[0]), format=["litert"], output=str(tmp_path)))
     assert not list(tmp_path.iterdir())
+
+
+def test_what_an_export_did_not_write_is_not_replaced(weights, tmp_path):
+    (tmp_path / "best-fp32.tflite").write_text("mine")
+    with pytest.raises(UserError, match="kd-loss did not write it"):
+        run_export_keypoints(KeypointExportOptions(weights=str(weights[0]), format=["litert"], output=str(tmp_path)))
+    assert (tmp_path / "best-fp32.tflite").read_text() == "mine"
 
 
 def test_options_are_checked():

@@ -68,6 +68,15 @@ def test_a_run_holds_detector_history_and_sheet(run):
     assert (run / "animator.weights.h5").is_file()
 
 
+def test_a_run_is_kept_as_every_trainings_is(run):
+    log = (run / "log.txt").read_text()
+    assert "objective: 100·pyramid + 10·value + 10·jacobian" in log
+    assert f"-> {run / 'best.h5'}" in log
+    assert cv2.imread(str(run / "curves.png")) is not None
+    assert load_detector(run / "last.h5").card.metrics == {}
+    assert json.loads((run / "finished.json").read_text())["epochs"] == 2
+
+
 @pytest.mark.slow
 def test_a_resumed_training_ends_in_the_same_weights(run, clips, tmp_path, monkeypatch):
     epoch_end = Checkpoint.on_epoch_end
@@ -197,6 +206,7 @@ def test_options_that_cannot_be_meant_are_one_line():
         (KeypointOptions, {"data": "x", "crop": 2.0}, "--crop 2 is out of range"),
         (KeypointOptions, {"data": "x", "stride": 3}, "--stride 3 is out of range"),
         (KeypointOptions, {"data": "x", "epochs": 0}, "--epochs 0 is out of range"),
+        (KeypointOptions, {"data": "x", "validation": 0.0, "patience": 3}, "--patience waits for a better epoch"),
         (KeypointOptions, {"data": "x", "validation": 1.0}, "--validation 1 is out of range"),
         (KeypointDistillationOptions, {"data": "x"}, "give --teacher"),
         (KeypointDistillationOptions, {"data": "x", "teacher": "t", "power": 0.0}, "--power 0 is out of range"),

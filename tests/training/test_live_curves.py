@@ -15,9 +15,9 @@ from kd_loss.runs.history import read_history, write_history
 from kd_loss.system.errors import UserError
 from kd_loss.training import callbacks as progress
 from kd_loss.training.callbacks import LiveCurves, OrderedProgress
+from kd_loss.training.fit import learning_rate
 from kd_loss.training.options import StudentOptions, checked
 from kd_loss.training.train_student import train_student
-from kd_loss.training.trainer import learning_rate
 
 
 @pytest.fixture(scope="module")

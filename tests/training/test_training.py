@@ -27,11 +27,11 @@ from kd_loss.schemes.benchmarks import COFW
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in
 from kd_loss.training.distiller import Distiller
+from kd_loss.training.fit import learning_rate
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.teachers.teacher import LiveTeacher
 from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers
-from kd_loss.training.trainer import learning_rate
 
 ROOT = Path(__file__).parents[2]
 

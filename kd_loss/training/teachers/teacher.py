@@ -283,7 +283,8 @@ def scaled_pictures(images: Tensor, as_bytes: bool, image_range: tuple[float, fl
 
 
 def _from_file(text: str, size: int | None, coordinates: Coordinates | str | tuple[float, float]) -> Teacher:
-    from kd_loss.networks.landmark_net import load_network, load_plain_model
+    from kd_loss.networks.landmark_net import load_network
+    from kd_loss.networks.weights_file import load_plain_model
     from kd_loss.training.teachers.foreign import in_other_runtime, open_teacher
 
     if in_other_runtime(text):
