@@ -39,7 +39,9 @@ def test_the_demo_leaves_a_report_and_what_it_is_made_of(demo):
 def test_testing_finds_the_others_by_itself_and_agrees_with_the_demo(demo):
     weights = demo / "runs" / "synthetic" / "student-kd_loss" / "best.h5"
     metrics = run_test(
-        EvaluationOptions(weights=[str(weights)], dataset="synthetic", data=demo / "data", runs=demo / "runs")
+        EvaluationOptions(
+            weights=[str(weights)], dataset="synthetic", data=demo / "data", runs=demo / "runs", compare_with_runs=True
+        )
     )
     names = [n["name"] for n in metrics["networks"]]
     assert names[0] == "student-kd_loss"

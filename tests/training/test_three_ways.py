@@ -16,10 +16,10 @@ from kd_loss.datasets.view import View
 from kd_loss.networks import Card, build_network
 from kd_loss.runs.folder import find_teacher
 from kd_loss.training.callbacks import EpochCounter
+from kd_loss.training.fit import learning_rate
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
 from kd_loss.training.precise_batch_norm import TrueStatistics
 from kd_loss.training.train_student import train_student
-from kd_loss.training.trainer import learning_rate
 
 EPOCHS, BATCH, SIZE, SEED = 2, 8, 32, 3
 
