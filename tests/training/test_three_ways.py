@@ -51,7 +51,7 @@ def by_objects(options):
     spec, faces, student, teachers, optimizer, statistics = parts(options)
     distiller = kd_loss.Distiller(student=student, teachers=teachers, methods=[kd_loss.methods.KDLoss()], scheme=spec)
     distiller.compile(optimizer)
-    with fused_batch_normalization(lambda _: None):
+    with fused_batch_normalization():
         distiller.fit(faces, epochs=EPOCHS, shuffle=False, callbacks=[EpochCounter(faces), statistics], verbose=0)
     return student.model.get_weights()
 
@@ -76,7 +76,7 @@ def by_hand(options):
             zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables, strict=True)
         )
 
-    with fused_batch_normalization(lambda _: None):
+    with fused_batch_normalization():
         for epoch in range(EPOCHS):
             faces.epoch = epoch
             for number in range(len(faces)):
