@@ -121,7 +121,7 @@ def _card(options: ImportOptions, path: Path, file: OldFile, parts: Recognised, 
 def _converted(
     path: Path, file: OldFile, parts: Recognised, convention: Convention, card: Card, old: OldNetwork | None, name: str
 ) -> tuple[LandmarkNet, float, np.ndarray]:
-    """The new network after saving and loading, its distance from the old one, and its predictions."""
+    """The new network and, after saving and loading it, its distance from the old one and its predictions."""
     scaling = own_scaling(file, parts, old)
     network = convert(file, parts, convention, scaling, card)
     scale, offset = RANGES[convention.range]

@@ -45,7 +45,7 @@ class Clips:
     def split(self, share: float) -> tuple[np.ndarray, np.ndarray]:
         """The clips' numbers for training and for validation: about `share` of the persons, chosen by their names.
 
-        If a person has several clips, some are held out; of a single clip none.
+        If all clips are of one person, some of the clips are held out; with a single clip, none.
         """
         one = len(set(self.persons)) == 1
         of = self.names if one else self.persons

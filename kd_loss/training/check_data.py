@@ -61,7 +61,7 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
     except UserError:
         raise
     except Exception as error:
-        if told := re.search(r"\bUserError: (.+)", str(error)):  # TensorFlow's text of an error in its own threads
+        if told := re.search(r"\bUserError: (.+)", str(error)):  # TensorFlow's message for an error in its threads
             raise UserError(told[1]) from error
         if first is not None and (reason := _about_shapes(error)):
             raise UserError(

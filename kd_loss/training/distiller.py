@@ -159,7 +159,7 @@ class Distiller(keras.Model):
                 attach(method, student, self._teachers_of(method, teachers))
         finally:
             keras.mixed_precision.set_global_policy(policy)
-        if keras.distribution.distribution() is not None:  # weights spread over processes answer to no one alone
+        if keras.distribution.distribution() is not None:  # no single process can read weights spread over several
             return
         for method in self.methods:
             given = {

@@ -31,7 +31,7 @@ def weighted(text: str, what: str) -> tuple[str, float]:
     try:
         value = float(weight)
     except ValueError:
-        return text, 1.0  # a colon of a path, or of file.py:function
+        return text, 1.0  # the colon belongs to a path, or to file.py:function
     if not 0 < value < float("inf"):
         raise UserError(f"{what} {text}: the weight is not positive")
     return name, value
@@ -202,7 +202,7 @@ def parse_stages(options: StudentOptions) -> list[StudentOptions]:
             epochs=stage.epochs,
             freeze=stage.freeze,
             method_arg=settings_of(options.method_arg, stage.methods),
-            init="" if stages else options.init,  # later ones start from the one before
+            init="" if stages else options.init,  # later stages start from the previous one
         )
         stages.append(narrowed(own, own_teachers))
     words = " ".join(options.stages)

@@ -47,7 +47,7 @@ def _decided_by(before: dict[str, Any], options: StudentOptions, dataset: Prepar
     if options.unlabelled:
         decided["photographs_sha256"] = listing_checksum(Path(options.unlabelled))
     start = start_record(options.init)
-    if not start and options.init != before.get("init"):  # of the same path whose file is gone the record remains
+    if not start and options.init != before.get("init"):  # same path but missing file: the record stays
         decided.pop(START, None)
     decided |= start
     teachers: Any = decided.get("teachers")

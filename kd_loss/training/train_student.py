@@ -60,7 +60,7 @@ def train_student(options: StudentOptions, callbacks: Sequence[keras.callbacks.C
     if not stages:
         return _train_stage(plan_student(options), f"student-{name_of(options.method)}", callbacks)
     dataset = open_dataset(options.dataset, options.data)
-    plans = [plan_student(stage, dataset) for stage in stages]  # what is wrong with a later one is said first
+    plans = [plan_student(stage, dataset) for stage in stages]  # reports errors of later stages before the first runs
     whole = "student-" + "-".join(name_of(stage.method) for stage in stages)
     folder, init = Path(), options.init
     for number, plan in enumerate(plans, 1):
@@ -125,9 +125,9 @@ def _train_stage(plan: StudentPlan, default_name: str, callbacks: Sequence[keras
         with processes.first_before_the_others():
             unlabelled, record["unlabelled"] = _unlabelled(recorder, sources, teachers)
         record["photographs_sha256"] = listing_checksum(Path(options.unlabelled))
-    if mode == LIVE and processes.devices > 1:  # networks that take part in the step belong on every device
+    if mode == LIVE and processes.devices > 1:  # networks called in the step must be on every device
         with processes.data_parallel():
-            keras.utils.set_random_seed(options.seed)  # what loading replaces has to be the same everywhere, too
+            keras.utils.set_random_seed(options.seed)  # initial weights must match everywhere, too, before loading
             for source in sources:
                 again = LiveTeacher(load_network(source.file), taps, source.weight)
                 again.training_errors = teachers[source.role].training_errors

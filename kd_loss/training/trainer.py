@@ -134,7 +134,7 @@ class Training:
         )
         if options.init:
             log.info(take_weights(network, load_start(Path(options.init))))
-        freeze = getattr(options, "freeze", "")  # a student's: the tap up to which it stays as --init has it
+        freeze = getattr(options, "freeze", "")  # a student's: the tap up to which it is frozen
         for layer in network.tap_model([freeze]).layers if freeze else ():
             layer.trainable = False
         return network
@@ -199,7 +199,7 @@ class Training:
 
         def save_last() -> None:
             save_network(network, folder / "last.h5")
-            if self.processes.devices == 1:  # one of several cannot run a network that all share
+            if self.processes.devices == 1:  # one process of several cannot run a shared network
                 self._judge_spread(folder / "best.h5", faces, note)
 
         size = f"{network.model.count_params():,} parameters, {multiply_adds(network.model) / 1e6:.1f} M multiply-adds"

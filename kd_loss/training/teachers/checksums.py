@@ -87,7 +87,7 @@ def _add_function(digest: Any, value: Any) -> None:
         return
     if inspect.isfunction(value):
         digest.update(f"{value.__qualname__}\0{_source(value)}".encode())
-        # its own counters do not affect its predictions
+        # a function's own counters do not affect its predictions
         counted = {step.argval for step in dis.get_instructions(value) if step.opname == "STORE_DEREF"}
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             if name not in counted:

@@ -90,7 +90,7 @@ class LiveTeacher(Teacher):
         network: a `LandmarkNet`, or any Keras model from pictures to landmarks.
         taps: taps that the methods read; the `Distiller` adds missing ones.
         weight: see `Teacher`.
-        coordinates, names, image_size: of a Keras model, see `TappedModel` (`taps`, `size` there).
+        coordinates, names, image_size: settings of a Keras model, see `TappedModel` (`taps`, `size` there).
         point_map: the rows of its landmarks in the student's order, or a function of tensors (B, M, 2) ->
             (B, K, 2), for a network of another scheme.
     """
