@@ -1,21 +1,21 @@
 """Landmark networks for faces, distilled from several teachers (KD-Loss and its relatives).
 
-The names of `__all__` are imported when they are first asked for: `import kd_loss` alone imports neither NumPy nor
-Keras. `docs/python.md` shows them at work.
+The names of `__all__` are imported on first use: `import kd_loss` alone imports neither NumPy nor
+Keras. `docs/python.md` has examples.
 """
 
 import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-# a picture of hostile size is refused before its pixels are allocated; OpenCV reads this when it is imported
+# a picture of hostile size is rejected before its pixels are allocated; OpenCV reads this when it is imported
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))
 
 from kd_loss.system.versions import __version__ as __version__
 
-logging.getLogger(__name__).addHandler(logging.NullHandler())  # messages are for who listens; commands show them
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # callers handle the messages; commands show them
 
-#: name -> the module that has it, or that is it
+#: name -> the module that defines it, or the module itself
 _EXPORTS = {
     **{name: f"kd_loss.{name}" for name in ("losses", "methods")},  # names gathered by subject
     **dict.fromkeys(("FaceLandmarks",), "kd_loss.inference.result"),
@@ -187,7 +187,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for (PEP 562), without the start-up notes of native libraries."""
+    """Import a name on first use (PEP 562), without the start-up notes of native libraries."""
     if name not in _EXPORTS:
         raise AttributeError(f"module 'kd_loss' has no attribute '{name}'")
     import importlib

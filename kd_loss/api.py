@@ -1,11 +1,11 @@
-"""Every command as a function: the options are keywords, of the names and defaults of the command line's.
+"""Every command as a function: options are keywords, with the names and defaults of the command line.
 
-`--batch-size 8` is `batch_size=8`, `--method kd_loss srrl:0.1` is `method=["kd_loss", "srrl:0.1"]`. What a command
-takes without a name (pictures, weights) comes first. In place of all of them goes one object of the command's options
-class, `StudentOptions(batch_size=8)`. A keyword that there is not, or a value of another type, is a `UserError` of one
-line, as is everything else that a user can mend.
+`--batch-size 8` is `batch_size=8`, `--method kd_loss srrl:0.1` is `method=["kd_loss", "srrl:0.1"]`. Positional
+arguments of a command (pictures, weights) come first. One object of the command's options class,
+`StudentOptions(batch_size=8)`, may replace all of them. An unknown keyword, or a value of another type, raises a
+one-line `UserError`, as does everything else that a user can fix.
 
-Type checkers and editors read `api.pyi` in place of this module: `tools/stubs.py` makes it of the options classes.
+Type checkers and editors read `api.pyi` instead of this module: `tools/stubs.py` generates it from the options classes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _documented(command: str) -> Callable[[F], F]:
-    """Decorator: the command's options as the function's signature and at the end of its docstring."""
+    """Decorator: adds the command's options to the function's signature and to the end of its docstring."""
 
     def add(function: F) -> F:
         cls = resolve(COMMANDS[command].options)
@@ -59,7 +59,7 @@ def _documented(command: str) -> Callable[[F], F]:
 
 
 def _options(command: str, first: tuple[Any, ...], keywords: dict[str, Any]) -> Options:
-    """The command's options: the one object that was given, or one made of keywords and what goes without a name."""
+    """The command's options: the one given object, or one made from keywords and positional arguments."""
     cls, name = resolve(COMMANDS[command].options), command.replace("-", "_")
     if first and isinstance(first[0], Options):
         given = type(first[0]).__name__
@@ -94,10 +94,10 @@ def _run(command: str, first: tuple[Any, ...], keywords: dict[str, Any], **more:
 def prepare(*options: Any, coordinates: Coordinates | str | tuple[float, float] = "pixels", **keywords: Any) -> Json:
     """Crop, resize and normalise annotated faces into `data/<dataset>/`; returns its manifest.
 
-    `source` may be in memory, too: `(images, landmarks)`, an iterable of pairs (picture, points) or a
-    `tf.data.Dataset`. Pictures (H, W, 3) are RGB of 0…255, points (K, 2) count pixels of each picture, the
-    centre of the first at 0, or what `coordinates` says; NaN is a point that is not annotated. `spec` may be a
-    `DatasetSpec`; without one a scheme of K points is made.
+    `source` may also be in memory: `(images, landmarks)`, an iterable of pairs (picture, points) or a
+    `tf.data.Dataset`. Pictures (H, W, 3) are RGB of 0…255; points (K, 2) are in pixels of each picture, with the
+    centre of the first pixel at 0, or as `coordinates` states; NaN marks a point that is not annotated. `spec` may be a
+    `DatasetSpec`; without one a scheme of K points is created.
     """
     from kd_loss.datasets.prepare_command import Given
     from kd_loss.schemes.spec import DatasetSpec
@@ -133,7 +133,7 @@ def list_methods(*names: Any, **keywords: Any) -> list[dict[str, str]]:
 def train_teacher(*options: Any, callbacks: Sequence[keras.callbacks.Callback] = (), **keywords: Any) -> list[Path]:
     """Train the tough and the tolerant teacher of a dataset; returns their run folders.
 
-    `callbacks` of Keras take part in every training.
+    Keras `callbacks` take part in every training.
     """
     return _run("train-teacher", options, keywords, callbacks=callbacks)
 
@@ -142,32 +142,32 @@ def train_teacher(*options: Any, callbacks: Sequence[keras.callbacks.Callback] =
 def train_student(*options: Any, callbacks: Sequence[keras.callbacks.Callback] = (), **keywords: Any) -> Path:
     """Train a student, distilled or alone; returns its run folder, with `best.h5` in it.
 
-    `callbacks` of Keras go before those that save: early stopping, wandb, mlflow need nothing else.
+    Keras `callbacks` run before those that save: early stopping, wandb and mlflow need nothing else.
     """
     return _run("train-student", options, keywords, callbacks=callbacks)
 
 
 @_documented("train-keypoints")
 def train_keypoints(*options: Any, **keywords: Any) -> Path:
-    """Train a detector of keypoints that nobody annotated; returns its run folder."""
+    """Train a detector of unsupervised keypoints; returns its run folder."""
     return _run("train-keypoints", options, keywords)
 
 
 @_documented("distil-keypoints")
 def distil_keypoints(*options: Any, **keywords: Any) -> Path:
-    """Train a small detector on the answers of another; returns its run folder."""
+    """Train a small detector on the predictions of another; returns its run folder."""
     return _run("distil-keypoints", options, keywords)
 
 
 @_documented("test-keypoints")
 def test_keypoints(*weights: Any, **keywords: Any) -> list[Json]:
-    """Judge detectors by the landmarks that can be read from their keypoints; returns a row for each."""
+    """Evaluate detectors by the landmarks predicted from their keypoints; returns a row for each."""
     return _run("test-keypoints", weights, keywords)
 
 
 @_documented("export-keypoints")
 def export_keypoints(*weights: Any, **keywords: Any) -> dict[Path, float]:
-    """Export a detector of keypoints for other runtimes; returns each file and how far its answers are from Keras's."""
+    """Export a keypoint detector for other runtimes; returns each file and its difference from Keras's predictions."""
     return _run("export-keypoints", weights, keywords)
 
 
@@ -179,7 +179,7 @@ def animate_keypoints(*weights: Any, **keywords: Any) -> Path:
 
 @_documented("test")
 def test(*options: Any, **keywords: Any) -> Json:
-    """Test networks on a prepared dataset, write the report; returns what is in `metrics.json`."""
+    """Test networks on a prepared dataset, write the report; returns the content of `metrics.json`."""
     return _run("test", options, keywords)
 
 
@@ -187,14 +187,14 @@ def test(*options: Any, **keywords: Any) -> Json:
 def predict(*sources: Any, **keywords: Any) -> list[FaceLandmarks]:
     """Predict pictures and videos and write the results into a folder; returns the faces.
 
-    To get landmarks without files: `LandmarkPredictor`.
+    For landmarks without files, use `LandmarkPredictor`.
     """
     return _run("predict", sources, keywords)
 
 
 @_documented("compare")
 def compare(*options: Any, **keywords: Any) -> Json:
-    """Train a student by each method on equal terms and test them; returns what is in `compare.json`."""
+    """Train a student by each method under equal conditions and test them; returns the content of `compare.json`."""
     return _run("compare", options, keywords)
 
 
@@ -206,13 +206,13 @@ def export_network(*weights: Any, **keywords: Any) -> list[Json]:
 
 @_documented("import")
 def import_network(*old: Any, **keywords: Any) -> Path:
-    """Make a network of this package of an old `.h5` of Keras 2; returns the new file."""
+    """Convert an old `.h5` of Keras 2 to a network of this package; returns the new file."""
     return _run("import", old, keywords)
 
 
 @_documented("benchmark")
 def benchmark_networks(*weights: Any, **keywords: Any) -> Json:
-    """Measure time, memory and size of networks; returns what is in `benchmark.json`."""
+    """Measure time, memory and size of networks; returns the content of `benchmark.json`."""
     return _run("benchmark", weights, keywords)
 
 
@@ -224,5 +224,5 @@ def draw_loss(*options: Any, **keywords: Any) -> Path:
 
 @_documented("demo")
 def run_demo(*options: Any, **keywords: Any) -> Json:
-    """Do the whole job on drawn faces; returns the metrics of the test."""
+    """Run the whole workflow on drawn faces; returns the metrics of the test."""
     return _run("demo", options, keywords)

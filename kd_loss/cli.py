@@ -40,9 +40,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Command:
-    """Where a command's options class and function live, as `module:name`, and its one line of help.
+    """The location of a command's options class and function, as `module:name`, and its one line of help.
 
-    `light`: it builds no network; Keras computes with NumPy in it, so that TensorFlow is not imported.
+    `light`: it builds no network; Keras uses NumPy for it, so that TensorFlow is not imported.
     """
 
     options: str
@@ -147,7 +147,7 @@ COMMANDS = {
 
 #: older names of commands
 ALIASES = {"curves": "draw-loss"}
-#: commands that maintainers alone need: tools of a checkout now
+#: commands for maintainers only: now tools of a checkout
 MOVED = {"train-finder": "python -m tools.finder"}
 
 
@@ -158,7 +158,7 @@ def resolve(place: str) -> Any:
 
 
 def execute(argv: Sequence[str], prog: str) -> None:
-    """Run a command line, without what a process needs around it: errors are raised."""
+    """Run a command line without the process's error handling: errors are raised."""
     parser = Parser(prog=prog, description="Landmark networks distilled from several teachers.")
     parser.add_argument("--version", action="version", version=__version__)
     add_flags(parser)
@@ -183,7 +183,7 @@ def execute(argv: Sequence[str], prog: str) -> None:
 
 
 def check_backend(command: str) -> None:
-    """A `UserError` for a `KERAS_BACKEND` that is not installed, that Keras does not know, or that cannot train."""
+    """Raises a `UserError` for a `KERAS_BACKEND` that is not installed, unknown to Keras, or unable to train."""
     backend = os.environ.get("KERAS_BACKEND", "")
     if not backend or "keras" in sys.modules:
         return
@@ -197,13 +197,13 @@ def check_backend(command: str) -> None:
 
 
 def execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
-    """Parse one command's options and run it with its messages on the screen; what the command returns."""
+    """Parse one command's options, run it with its messages on the screen, and return its result."""
     with shown():
         return _execute_command(name, argv, prog)
 
 
 def _options(cls: type, argv: Sequence[str], prog: str) -> Any:
-    """The options of a command line, which `--quiet` and `--verbose` are none of: they set what is shown."""
+    """The options of a command line, without `--quiet` and `--verbose`, which set what is shown."""
     parser = Parser(prog=prog, description=(cls.__doc__ or "").strip(), allow_abbrev=False)
     add_options(parser, cls)
     add_flags(parser)
@@ -218,7 +218,7 @@ def _options(cls: type, argv: Sequence[str], prog: str) -> Any:
 def _execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
     command = COMMANDS[ALIASES.get(name, name)]
     options = _options(resolve(command.options), argv, prog)
-    options.check()  # what can be said before the imports, which take seconds
+    options.check()  # errors found before the imports, which take seconds
     if command.light and not getattr(options, "plugin", []) and "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "numpy"
         sys.meta_path.insert(0, WithoutTensorFlow())
@@ -232,7 +232,7 @@ def _execute_command(name: str, argv: Sequence[str], prog: str) -> Any:
 
 
 def _guard(action: Any, *arguments: Any) -> NoReturn:
-    """Run and exit: 0, or 2 and one line on stderr for an error that the user can mend."""
+    """Run and exit: 0, or 2 and one line on stderr for an error that the user can fix."""
     catch_interrupts()
     open_streams()
     try:
@@ -242,7 +242,7 @@ def _guard(action: Any, *arguments: Any) -> NoReturn:
         except KeyboardInterrupt:
             stop()
         except Exception:
-            finish()  # what an interruption made of it
+            finish()  # handles an interruption
             raise
         finish()
     except UserError as error:
@@ -273,7 +273,7 @@ def main() -> NoReturn:
 
 
 def run_tool(options: type, function: Callable[[Any], object], prog: str) -> NoReturn:
-    """A maintainers' tool as a script: its command line, with the errors and the exit codes of a command."""
+    """A maintainers' tool as a script: its command line, with a command's errors and exit codes."""
 
     def run() -> None:
         with shown():

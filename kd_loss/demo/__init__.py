@@ -1,1 +1,1 @@
-"""The whole job on drawn faces."""
+"""The whole workflow on drawn faces."""

@@ -1,4 +1,4 @@
-"""The command `demo`: every step as its own command would do it, on drawn faces, in minutes."""
+"""The command `demo`: runs every step as its own command would, on drawn faces, in minutes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ MARK = ".made-by-kd-loss-demo"
 
 
 def run_demo(options: DemoOptions) -> dict[str, Any]:
-    """Run the whole job; returns the metrics of the test."""
+    """Run the whole demo; returns the metrics of the test."""
     started = time.perf_counter()
     root = options.output
 
@@ -101,7 +101,7 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
 
 
 def clear(root: Path) -> None:
-    """Make the demo's folder anew; a folder that no demo made is not touched."""
+    """Create the demo's folder again; a folder that no demo created is not touched."""
     if root.exists() and not (root / MARK).is_file() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{root} holds something else than a demo; give another --output")
     check_replaceable(root)
@@ -115,7 +115,7 @@ def clear(root: Path) -> None:
 
 
 def _draw_crop(seed: int) -> np.ndarray:
-    """A drawn face that no training has seen, cropped as the prepared ones are, 256 px."""
+    """A drawn face outside the training set, cropped like the prepared ones, 256 px."""
     canvas = 480
     box = geometry.landmark_box(face_landmarks("w300", canvas, seed, 0))
     return crop_face(draw_face(canvas, seed, 0), geometry.square_crop(box, PrepareOptions().margin), 256)
@@ -125,11 +125,11 @@ def _draw_crop(seed: int) -> np.ndarray:
 class DemoOptions(Options):
     """Prepare, teachers, students, test and predict on drawn faces; writes runs/demo/report.html."""
 
-    faces: int = option(1200, "training faces to draw; a quarter more for testing", within=(4, math.inf))
+    faces: int = option(1200, "number of training faces to draw, plus a quarter for testing", within=(4, math.inf))
     size: int = option(64, "side of the pictures in pixels", within=(32, 1024))
     epochs: int = option(30, "epochs of each teacher", within=(1, math.inf))
     student_epochs: int = option(20, "epochs of each student", within=(1, math.inf))
     arch: str = option("mobileNetV2", "architecture of teachers and students")
     alpha: float = option(0.35, "their width multiplier", within=(0.1, 2))
-    seed: int = option(0, "of drawing and training", within=(0, 2**32 - 1))
-    output: Path = option(Path("runs/demo"), "folder of the demo; its earlier contents are replaced")
+    seed: int = option(0, "random seed of drawing and training", within=(0, 2**32 - 1))
+    output: Path = option(Path("runs/demo"), "folder of the demo; earlier contents are replaced")

@@ -1,9 +1,9 @@
-"""A Keras network as a file of another runtime.
+"""Converts a Keras network to a file of another runtime.
 
-Every file takes RGB 0…255 and gives normalised landmarks (1 or B, K, 2), as the network itself, and, where its head
-has distributions, their spread (1 or B, K) in crop sides. Integers go in and out of an int8 `.tflite` of a pooled head,
-whose scales the runtime tells. A softmax over hundreds of cells loses its resolution in 8 bits: other heads stay in
-floating point from there on, and such a file takes and gives real numbers. `runtimes.crop_network` reads all alike.
+Every file takes RGB 0…255 and returns normalised landmarks (1 or B, K, 2), like the network itself, and, if its head
+has distributions, their spread (1 or B, K) in crop sides. An int8 `.tflite` of a pooled head has integer input and
+output, whose scales the runtime reports. A softmax over hundreds of cells loses its resolution in 8 bits: other heads
+stay in floating point from there on, and such a file takes and returns floats. `runtimes.crop_network` reads them all.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ class Exportable(Protocol):
 
     @property
     def card(self) -> Any:
-        """A dataclass, which goes into the file."""
+        """A dataclass, which is stored in the file."""
 
     def export_model(self) -> keras.Model:
-        """What the file holds."""
+        """The content of the file's card."""
 
 
-#: of LiteRT, in a heatmap head and nowhere else
+#: LiteRT operations that only a heatmap head uses
 HEAD_OPERATIONS = ["SOFTMAX", "FULLY_CONNECTED", "BATCH_MATMUL", "SUB", "SUM", "SQRT", "MAXIMUM", "SQUARE", "MUL"]
-#: of ONNX, likewise
+#: the same for ONNX
 HEAD_NODES = ("Softmax", "MatMul", "Gemm", "Sub", "ReduceSum", "Sqrt", "Max", "Mul", "Transpose", "Reshape")
-#: what heads but that of heatmaps have beside these (LiteRT, ONNX); the U-Nets, which have heatmaps, join maps below
+#: further operations of non-heatmap heads (LiteRT, ONNX); the U-Nets, which have heatmap heads, join maps before
 JOINED = ("CONCATENATION", "Concat")
 
 
@@ -79,10 +79,10 @@ def to_litert(network: Exportable, path: Path, precision: str, calibration: np.n
 
 
 def _without_head(converter: Any, operations: list[str]) -> bytes:
-    """Integers everywhere but in these operations: from a head's distributions on."""
+    """Integers everywhere except in these operations: from a head's distributions on."""
     import tensorflow as tf
 
-    # a file that is all integers has no place for a head of another type
+    # an all-integer file does not support a head of another type
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
     converter.inference_output_type = tf.float32
     options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=operations)
@@ -91,11 +91,11 @@ def _without_head(converter: Any, operations: list[str]) -> bytes:
 
 
 def to_onnx(network: Exportable, path: Path, precision: str, calibration: np.ndarray | None) -> None:
-    """An `.onnx` file for any batch, with its card inside; float32 goes in and comes out at every precision."""
+    """An `.onnx` file for any batch size, with its card inside; input and output are float32 at every precision."""
     import onnx
 
     model = network.export_model()
-    model(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras wants it called once
+    model(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras requires one call before
     model.export(path, format="onnx", verbose=False)
     if precision == "fp16":
         from onnxruntime.transformers.float16 import convert_float_to_float16
@@ -108,7 +108,7 @@ def to_onnx(network: Exportable, path: Path, precision: str, calibration: np.nda
 
 
 def required(calibration: np.ndarray | None) -> np.ndarray:
-    """The crops that int8 cannot do without; a `UserError` where there are none."""
+    """The crops that int8 requires; raises a `UserError` if there are none."""
     if calibration is None or not len(calibration):
         raise UserError("int8 is calibrated on training crops: prepare the dataset, or give --dataset and --data")
     return calibration
@@ -146,14 +146,14 @@ def _quantise_onnx(path: Path, crops: np.ndarray, left_out: tuple[str, ...]) -> 
 
 
 def require_tensorflow() -> None:
-    """A `UserError` on the JAX backend: TensorFlow's converters read TensorFlow's graphs."""
+    """Raises a `UserError` on the JAX backend: TensorFlow's converters read TensorFlow graphs."""
     if keras.backend.backend() != "tensorflow":
         raise UserError("export needs the TensorFlow backend: leave KERAS_BACKEND out, or set it to tensorflow")
 
 
 @contextmanager
 def needed(kind: str) -> Iterator[None]:
-    """A package that is not installed as one line."""
+    """A missing package as one line."""
     try:
         yield
     except ImportError as error:

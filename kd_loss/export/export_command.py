@@ -33,7 +33,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     """Write the exports and `export.json`, print their table; returns its rows.
 
     Raises:
-        UserError: an export differs by more than the tolerance; it is not left behind, the others are.
+        UserError: an export differs by more than the tolerance; it is deleted, the others are kept.
     """
     options.check()
     convert.require_tensorflow()
@@ -71,7 +71,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
 
 
 def _named(network: LandmarkNet, weights: Path) -> LandmarkNet:
-    """The network with a card that says which file it is from: `predict` takes the export of exactly that file."""
+    """The network with a card that records its source file: `predict` uses only an export of exactly that file."""
     training = {**network.card.training, EXPORTED_FROM: sha256(weights)}
     return dataclasses.replace(network, card=dataclasses.replace(network.card, training=training))
 
@@ -123,34 +123,34 @@ def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, scheme: Sche
     write_json(folder / "export.json", {"faces": len(faces.crops), "on": where, "files": rows}, claims)
 
 
-#: the largest mean difference of a landmark that is accepted, in pixels of the input
+#: largest accepted mean difference of a landmark, in pixels of the input
 TOLERANCE = {"fp32": 0.01, "fp16": 0.1, "int8": 1.0}
 
 
 @dataclass(frozen=True)
 class ExportOptions(DatasetOptions):
-    """Write a student for other runtimes, run each file again on the test faces, refuse what differs."""
+    """Write a student for other runtimes, run each file on the test faces, reject files that differ."""
 
-    weights: str = option("", "weights (.h5) with their card beside them", positional=True)
+    weights: str = option("", "weights (.h5), with their card beside them", positional=True)
     format: list[str] = option(
         ["litert"], "litert (.tflite), onnx, saved_model, web (a page for browsers)", choices=FORMATS
     )
     precision: list[str] = option(
         ["fp32"], "fp32, fp16, int8 (weights and activations, calibrated)", choices=tuple(TOLERANCE)
     )
-    calibration: int = option(200, "int8: how many training crops to calibrate on", within=(1, math.inf))
+    calibration: int = option(200, "int8: number of training crops for calibration", within=(1, math.inf))
     tolerance: float = option(
         0.0,
-        "largest mean difference of a landmark, in pixels of the input, that is accepted; 0: 0.01 for fp32, "
+        "largest accepted mean difference of a landmark, in pixels of the input; 0: 0.01 for fp32, "
         "0.1 for fp16, 1 for int8",
         within=(0, math.inf),
     )
-    web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; fetched by npm if left out")
-    dataset: str = option("", "prepared dataset to calibrate and test on; the card's if left out")
-    plugin: list[str] = option([], "Python files with the architecture of the network, whose layers are your own")
-    output: str = option("", "folder of the exports; export/ beside the weights if left out")
+    web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; default: fetched by npm")
+    dataset: str = option("", "prepared dataset for calibration and testing; default: the card's")
+    plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")
+    output: str = option("", "folder of the exports; default: export/ beside the weights")
 
     def check(self) -> None:
-        """Refuse what nothing can be exported of."""
+        """Raises a `UserError` if there is nothing to export."""
         if not self.weights:
             raise UserError("give the weights, e.g. kd-loss export runs/w300/student-kd_loss/best.h5")

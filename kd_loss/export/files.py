@@ -1,4 +1,4 @@
-"""The files of an export: each is converted, run again, compared with its network, and only then given its name."""
+"""The files of an export: each is converted, run, compared with its network, and only then gets its final name."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ FORMATS = (*SUFFIX, "saved_model", "web")
 
 @dataclass(frozen=True)
 class Exported:
-    """A file (of a page its network, of a SavedModel its folder), what it predicts, and how far that is from Keras's.
+    """A file (the network of a page, the folder of a SavedModel), its predictions, and their distance from Keras's.
 
     Attributes:
         name: within the folder of the exports.
-        predicted: (N, …), about the inputs that all files are compared on.
+        predicted: (N, …), on the inputs of the comparison.
         largest, mean: differences, in the unit of the comparison.
     """
 
@@ -50,11 +50,11 @@ class Exporter:
     """Writes a network for other runtimes into a folder.
 
     Attributes:
-        weights: the network's file, after which the exports are named.
-        inputs: what the files are compared on, RGB 0…255, (N, S, S, 3).
-        run: opens a `.tflite` or `.onnx` file and returns its predictions about the inputs.
+        weights: the network's file, which gives the exports their names.
+        inputs: inputs of the comparison, RGB 0…255, (N, S, S, 3).
+        run: opens a `.tflite` or `.onnx` file and returns its predictions on the inputs.
         difference: the largest and the mean difference of predictions from the network's own, in `unit`.
-        tolerance: precision -> the largest mean difference that is accepted.
+        tolerance: precision -> largest accepted mean difference.
         calibration: crops (N, S, S, 3) uint8, for int8.
         web_runtime: see `web.write_page`.
     """
@@ -76,13 +76,13 @@ class Exporter:
         """Write every format in every precision, a page in the first one.
 
         Args:
-            claims: of the folder; the files are recorded in it as they are written.
+            claims: claims of the folder; the files are recorded in it as they are written.
 
         Returns:
-            What was written, and what was refused, because it differs too much, with the reason.
+            The files written, and those rejected because they differ too much, with the reason.
 
         Raises:
-            UserError: something that an export did not write is in the way; nothing is written then.
+            UserError: a file that no export wrote is in the way; nothing is written then.
         """
         self._check_targets(formats, precisions, claims)
         written, refused = [], []
@@ -108,7 +108,7 @@ class Exporter:
         return f"{self.weights.stem}-{kind if kind == 'web' else precision}{SUFFIX.get(kind, '')}"
 
     def _check_targets(self, formats: Sequence[str], precisions: Sequence[str], claims: Claims) -> None:
-        """Refuse to replace files and folders that an export did not write, before the first is converted."""
+        """Check, before the first conversion, that only files and folders of an export would be replaced."""
         for kind in set(formats) & {"saved_model", "web"}:
             check_replaceable(self.folder / self._name(kind, "fp32"))
         for kind in set(formats) & set(SUFFIX):

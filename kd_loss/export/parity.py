@@ -1,4 +1,4 @@
-"""An export against the network that it came from, on the same faces."""
+"""Compares an export with its source network on the same faces."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from kd_loss.synthetic.faces import draw_face
 
 @dataclass(frozen=True)
 class Faces:
-    """Crops (N, S, S, 3) uint8 to compare on, and the split that they are from, None for drawn ones."""
+    """Crops (N, S, S, 3) uint8 for the comparison, and their split, None for drawn ones."""
 
     crops: np.ndarray
     split: PreparedSplit | None
 
     def error(self, predicted: np.ndarray) -> float | None:
-        """The mean error of targets (N, …) as `test` has it: NME in %, of poses the angle in degrees."""
+        """The mean error of targets (N, …) as in `test`: NME in %, or for poses the angle in degrees."""
         if self.split is None:
             return None
         return mean_error(self.split, predicted)
@@ -39,13 +39,13 @@ def difference(scheme: Scheme, reference: np.ndarray, other: np.ndarray, size: i
 
 
 def crops_of(split: PreparedSplit, size: int, indices: np.ndarray) -> np.ndarray:
-    """Crops (N, size, size, 3) of the named faces, as a network of that size sees them."""
+    """Crops (N, size, size, 3) of the named faces, as input of a network of that size."""
     loader = FaceLoader(FaceOrder(split, indices), View(size), batch_size=64, workers=1)
     return np.concatenate([loader[i][0] for i in range(len(loader))])
 
 
 def test_faces(card: Card, dataset: PreparedDataset | None) -> Faces:
-    """The test faces of a dataset, or 32 drawn ones where there is no dataset."""
+    """The test faces of a dataset, or 32 drawn ones without a dataset."""
     if dataset is None:
         return Faces(np.stack([draw_face(card.size, 0, i) for i in range(32)]), None)
     check_fit(card, dataset, Path("the network"))

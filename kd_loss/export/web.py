@@ -22,7 +22,7 @@ from kd_loss.system.terminal import quiet_stderr
 
 #: the npm package that runs the network, in the version that the page is tested with
 PACKAGE, VERSION = "onnxruntime-web", "1.30.0"
-#: its files that a page needs: the interface, its worker and the runtime itself
+#: files of that package that a page needs: the interface, its worker and the runtime itself
 RUNTIME = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 PAGE = Path(__file__).parent / "page"
 
@@ -37,17 +37,17 @@ def write_page(
 ) -> Any:
     """Write the page; it needs a server (`python -m http.server`), but no other host.
 
-    The page of a landmark network finds faces; that of a keypoint detector looks at the middle of a picture.
+    A landmark network's page finds faces; a keypoint detector's page uses the centre of a picture.
 
     Args:
         runtime: a folder or `.tgz` of the npm package onnxruntime-web; empty: fetched by `npm pack`.
-        check: looks at the page's `.onnx` before the folder has its name, and raises what is wrong with it.
+        check: checks the page's `.onnx` before the folder gets its final name, and raises any error.
 
     Returns:
-        What `check` returns.
+        The result of `check`.
 
     Raises:
-        UserError: the package is not there, or lacks a file that the page needs.
+        UserError: the package is missing, or lacks a file that the page needs.
     """
     card = network.card
     with atomic_folder(folder) as target:
@@ -67,7 +67,7 @@ def write_page(
 
 
 def _begin_page(target: Path, runtime: str, page: str, *modules: str) -> None:
-    """What every page has: the runtime, the shared modules, `page` as its index, and modules of its own."""
+    """The content of every page: the runtime, the shared modules, `page` as its index, and its own modules."""
     with tempfile.TemporaryDirectory() as temporary:
         package = Path(runtime) if runtime else _fetch(Path(temporary))
         copy_runtime(package, target / "ort")
@@ -77,7 +77,7 @@ def _begin_page(target: Path, runtime: str, page: str, *modules: str) -> None:
 
 
 def copy_finder(target: Path) -> None:
-    """The shipped finder and what the page has to know of it; nothing where it is not at hand."""
+    """The shipped finder and its settings for the page; empty if it is not available."""
     try:
         finder = shipped_finder().with_suffix(".onnx")
     except UserError:

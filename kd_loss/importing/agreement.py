@@ -1,4 +1,4 @@
-"""Whether two networks agree: an imported one and the old one that it came from."""
+"""Checks that an imported network agrees with the old one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kd_loss.synthetic.faces import draw_face
 def trial_pictures(size: int) -> np.ndarray:
     """RGB pictures (24, size, size, 3), 0…255, to compare networks on: drawn faces and smooth random colours.
 
-    Not pure noise or one colour: so far from what it learned a network can be chaotic, and magnify the rounding of
-    float32 beyond any tolerance.
+    Not pure noise or a single colour: so far from its training data a network can be chaotic, and amplify the rounding
+    of float32 beyond any tolerance.
     """
     faces = np.stack([draw_face(size, 0, index) for index in range(12)])
     cells = np.random.default_rng(0).integers(0, 256, (12, 6, 6, 3)).astype(np.float32)
@@ -26,10 +26,10 @@ def trial_pictures(size: int) -> np.ndarray:
 def agreement(
     network: LandmarkNet, old: keras.Model, scaling: tuple[np.ndarray, np.ndarray], convention: Convention
 ) -> tuple[float, np.ndarray]:
-    """The largest difference of a coordinate between a network and the old one, and its predictions (N, K, 2).
+    """The largest coordinate difference between a network and the old one, and its predictions (N, K, 2).
 
-    The difference is in sides of the crop; where a picture's points lie further out than that, it is relative to them,
-    as the rounding of float32 is.
+    The difference is in sides of the crop; for pictures whose points lie further out than that, it is relative to
+    them, as float32 rounding is.
 
     Args:
         old: pictures `pixels · scale + offset` -> old coordinates (B, 2K).

@@ -35,17 +35,17 @@ from kd_loss.system.files import sha256
 from kd_loss.system.versions import __version__, package_versions
 
 log = logging.getLogger(__name__)
-#: the largest difference of a coordinate that is accepted, in sides of the crop
+#: largest accepted difference of a coordinate, in sides of the crop
 TOLERANCE = 1e-5
-#: the least standard deviation of a coordinate over the pictures, in sides of the crop; agreement is 100 times finer
+#: smallest standard deviation of a coordinate over the pictures, in sides of the crop; agreement is 100 times finer
 SPREAD = 100 * TOLERANCE
 
 
 def run_import(options: ImportOptions) -> Path:
-    """Write the native network and its card, both or neither; returns the path of the former.
+    """Write the native network and its card, both or neither; returns the network's path.
 
     Raises:
-        UserError: the file is something else, or the new network's predictions, read back from its file,
+        UserError: the file is something else, or the new network's predictions, after saving and loading,
             differ from the old one's.
     """
     options.check()
@@ -92,7 +92,7 @@ def run_import(options: ImportOptions) -> Path:
 
 
 def _card(options: ImportOptions, path: Path, file: OldFile, parts: Recognised, convention: Convention) -> Card:
-    """The card of the new network; a `UserError` where scheme or size do not fit the file."""
+    """The card of the new network; raises a `UserError` if scheme or size do not match the file."""
     spec = chosen_spec(options.dataset, options.spec)
     if parts.points != spec.points:
         fitting = [name for name, other in SPECS.items() if other.points == parts.points and "_" not in name]
@@ -121,7 +121,7 @@ def _card(options: ImportOptions, path: Path, file: OldFile, parts: Recognised, 
 def _converted(
     path: Path, file: OldFile, parts: Recognised, convention: Convention, card: Card, old: OldNetwork | None, name: str
 ) -> tuple[LandmarkNet, float, np.ndarray]:
-    """The new network, how far it is from the old one after a trip through its file, and its predictions."""
+    """The new network and, after saving and loading it, its distance from the old one and its predictions."""
     scaling = own_scaling(file, parts, old)
     network = convert(file, parts, convention, scaling, card)
     scale, offset = RANGES[convention.range]
@@ -137,7 +137,7 @@ def _converted(
 
 
 def _check_agreement(path: Path, parts: Recognised, difference: float, predicted: np.ndarray) -> float:
-    """Refuse networks that differ, or that agree about nothing; how much the predictions vary over pictures."""
+    """Reject networks that differ or whose agreement is trivial; returns how much predictions vary over pictures."""
     spread = float(predicted.std(axis=0).max())
     if not spread >= SPREAD:
         raise UserError(
@@ -171,9 +171,9 @@ def _convention(options: ImportOptions) -> Convention:
 class ImportOptions(Options):
     """Write a native .h5 with a card from a Keras 2 file (a whole model or weights alone); predictions stay."""
 
-    old: str = option("", "the old .h5", positional=True)
-    dataset: str = option("", "w300, cofw, wflw, …: the scheme of its landmarks, or a name for that of --spec")
-    spec: str = option("", "JSON file that describes landmarks of your own, as for prepare")
+    old: str = option("", "old .h5 file", positional=True)
+    dataset: str = option("", "w300, cofw, wflw, …: scheme of its landmarks, or a name for that of --spec")
+    spec: str = option("", "JSON file that describes your own landmarks, as for prepare")
     convention: str = option(
         "",
         "kd-loss: (112 − p)/224, RGB of 0…1; native: −0.5…0.5 across the crop, RGB of 0…255; unit: 0…1 across "
@@ -182,23 +182,24 @@ class ImportOptions(Options):
     )
     range: str = option(
         "",
-        "of the pictures: bytes (0…255), unit (0…1), signed (−1…1) or imagenet; kd-loss has unit, others bytes",
+        "range of the pictures: bytes (0…255), unit (0…1), signed (−1…1) or imagenet; default: unit for kd-loss, "
+        "otherwise bytes",
         choices=("bytes", "unit", "signed", "imagenet"),
     )
     first_pixel: float | None = option(
         None,
-        "kd-loss and pixels: the coordinate of the first pixel's centre; 0.5 for kd-loss (a crop spans 0…224), "
+        "kd-loss and pixels: coordinate of the first pixel's centre; default: 0.5 for kd-loss (a crop spans 0…224), "
         "0 for pixels",
         within=(0, 1),
     )
     role: str = option("student", "student, tough or tolerant", choices=("student", "tough", "tolerant"))
     margin: float | None = option(
-        None, "of the crops that it was trained on, see prepare; 0.05 for kd-loss, otherwise 0.15", within=(0, 2)
+        None, "margin of its training crops, see prepare; default: 0.05 for kd-loss, otherwise 0.15", within=(0, 2)
     )
-    size: int = option(0, "side of the input in pixels, where the file does not say; 224 if left out")
-    output: Path | None = option(None, "the new .h5; OLD-native.h5 beside the old one if left out")
+    size: int = option(0, "side of the input in pixels, if the file states none; default: 224")
+    output: Path | None = option(None, "new .h5 file; default: OLD-native.h5 beside the old one")
 
     def check(self) -> None:
-        """Refuse what is no file."""
+        """Raises a `UserError` if the file does not exist."""
         if not self.old:
             raise UserError("give the old file, e.g. kd-loss import old.h5 --dataset w300 --convention kd-loss")

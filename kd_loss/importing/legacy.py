@@ -1,7 +1,7 @@
-"""Networks of old `.h5` files as networks of this package: the same predictions in its conventions.
+"""Converts networks of old `.h5` files to this package's networks: same predictions, its conventions.
 
-The backbone is recognised by the shapes of its weights; they are copied layer by layer. What differs by
-convention is folded in, exactly: the range of the pictures into the scaling of the input, and the coordinates
+The backbone is recognised by the shapes of its weights, which are copied layer by layer. Differences of convention
+are folded in exactly: the range of the pictures into the scaling of the input, and the coordinates
 into the linear head. `y = out · W + b` becomes `y = out · (m W) + (m b + c)` where `m y + c` turns an old
 coordinate into −0.5…0.5 across the crop.
 """
@@ -25,7 +25,7 @@ from kd_loss.networks.landmark_net import LandmarkNet, build_network
 from kd_loss.system.errors import UserError
 
 CONVENTIONS = ("kd-loss", "native", "unit", "pixels")
-#: scale and offset, per channel, that turn 0…255 into a range
+#: scale and offset, per channel, that map 0…255 to a range
 RANGES: dict[str, tuple[np.ndarray, np.ndarray]] = {
     "bytes": (np.ones(3), np.zeros(3)),
     "unit": (np.full(3, 1 / 255), np.zeros(3)),
@@ -46,18 +46,18 @@ _EFFICIENT = {
 }
 #: MobileNetV2's blocks: output channels at alpha 1
 _MOBILE = (16, 24, 24, 32, 32, 32, 64, 64, 64, 64, 96, 96, 96, 160, 160, 160, 320)
-#: published widths first: several alphas can make the same network
+#: published widths first: several alphas can give the same network
 _ALPHAS = (1.0, 0.35, 0.5, 0.75, 1.3, 1.4, *(round(0.01 * n, 2) for n in range(10, 201)))
 
 
 @dataclass(frozen=True)
 class Convention:
-    """What an old network's numbers mean.
+    """The conventions of an old network.
 
     Attributes:
-        coordinates: `kd-loss` ((c − p) / size with c the middle: turned signs), `native` (−0.5…0.5 across the
+        coordinates: `kd-loss` ((c − p) / size with c the centre: inverted signs), `native` (−0.5…0.5 across the
             crop), `unit` (0…1 across it) or `pixels` of the input.
-        range: of the pictures, one of `RANGES`.
+        range: range of the pictures, one of `RANGES`.
         first_pixel: the coordinate p of the centre of the first pixel, in `kd-loss` and `pixels`: 0.5 where
             a crop of 224 pixels spans 0…224, 0 where pixels are counted by index.
     """
@@ -83,7 +83,7 @@ class Convention:
 
 @dataclass(frozen=True)
 class Recognised:
-    """The parts of an old file: which backbone it is, its layers in order, and the dense head on its embedding."""
+    """The parts of an old file: its backbone, its layers in order, and the dense head on its embedding."""
 
     arch: str
     alpha: float
@@ -93,7 +93,7 @@ class Recognised:
 
 
 def recognise(file: OldFile) -> Recognised:
-    """Find backbone and head by the shapes of the weights; `UserError` says what a file is that has other ones."""
+    """Identify backbone and head by the shapes of the weights; a `UserError` describes any other file."""
     kernels = [layer.arrays["kernel"] for layer in file.layers if "kernel" in layer.arrays]
     convolutions = [kernel.shape for kernel in kernels if kernel.ndim == 4]
     dense = [layer for layer in file.layers if "kernel" in layer.arrays and layer.arrays["kernel"].ndim == 2]
@@ -131,15 +131,15 @@ def _mobile_widths(alpha: float) -> tuple[list[int], int]:
 
 
 def _is_normalisation(layer: OldLayer) -> bool:
-    """Whether it is the input's `Normalization`, which Keras's own EfficientNet has."""
+    """Whether a layer is the input's `Normalization`, which Keras's own EfficientNet has."""
     return {"mean", "variance"} <= layer.arrays.keys()
 
 
 def own_scaling(file: OldFile, parts: Recognised, old: OldNetwork | None) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and offset (3,) that an old network applies to its pictures itself.
+    """Scale and offset (3,) that an old network itself applies to its pictures.
 
     Raises:
-        UserError: a file of weights alone does not tell.
+        UserError: the file has weights alone, which do not determine them.
     """
     if old is not None:
         return old.scaling
@@ -158,14 +158,14 @@ def own_scaling(file: OldFile, parts: Recognised, old: OldNetwork | None) -> tup
 def convert(
     file: OldFile, parts: Recognised, convention: Convention, scaling: tuple[np.ndarray, np.ndarray], card: Card
 ) -> LandmarkNet:
-    """A network with the old one's weights, that takes RGB 0…255 and gives −0.5…0.5.
+    """A network with the old weights that takes RGB 0…255 and returns −0.5…0.5.
 
     Args:
         scaling: see `own_scaling`.
-        card: of the new network, with `parts`'s backbone.
+        card: card of the new network, with the backbone of `parts`.
 
     Raises:
-        UserError: a weight is missing or has another shape than in the network it was recognised as.
+        UserError: a weight is missing, or its shape differs from that of the recognised network.
     """
     network = build_network(card)
     own = [layer for layer in network.model.layers if layer.weights and layer.name != "head"]
@@ -181,13 +181,13 @@ def convert(
 
 
 def _head(parts: Recognised) -> tuple[np.ndarray, np.ndarray]:
-    """Kernel (C, 2K) and bias (2K,) of the old head, float64; one without a bias has zeros."""
+    """Kernel (C, 2K) and bias (2K,) of the old head, float64; a missing bias becomes zeros."""
     kernel = parts.head.arrays["kernel"].astype(np.float64)
     return kernel, parts.head.arrays.get("bias", np.zeros(kernel.shape[1])).astype(np.float64)
 
 
 def _assign(path: Path, parts: Recognised, layers: Sequence[keras.Layer]) -> None:
-    """Copy the backbone's weights into Keras's layers, by name where all names are there, otherwise in order."""
+    """Copy the backbone's weights into Keras's layers, by name if all names match, otherwise in order."""
     layers = [layer for layer in layers if not isinstance(layer, keras.layers.Normalization)]
     named = {layer.name: layer for layer in parts.backbone}
     names = [layer.name for layer in layers]
@@ -206,9 +206,9 @@ def _assign(path: Path, parts: Recognised, layers: Sequence[keras.Layer]) -> Non
 
 
 def plain_network(path: Path, parts: Recognised, size: int) -> keras.Model:
-    """The old network of a file of weights alone, straight from `keras.applications`, to compare with.
+    """The old network of a weights-only file, directly from `keras.applications`, for comparison.
 
-    It takes what the first convolution takes, and gives the old coordinates (B, 2K).
+    It takes the input of the first convolution, and returns the old coordinates (B, 2K).
     """
     architecture = ARCHITECTURES[parts.arch]
     options = {"alpha": parts.alpha} if architecture.has_alpha else {}

@@ -1,7 +1,7 @@
-"""What is in an old `.h5` file: its layers' arrays and its architecture, read without running anything of it.
+"""Reads the contents of an old `.h5` file, its layers' arrays and its architecture, without executing any of it.
 
 Keras 2 wrote whole models (`model.save`) and weights alone (`model.save_weights`) into HDF5 files; Keras 3
-still writes the former. A file that is neither is described by what it starts with.
+still writes the former. Any other file is described by its first bytes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import numpy as np
 from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.hdf5 import open_hdf5
 
-#: more than three times the largest network there is a backbone for; a small file can claim any size
+#: more than three times the largest network of the supported backbones; a small file can claim any size
 MAX_BYTES = 1 << 30
 MAX_LAYERS = 10_000
 
@@ -42,7 +42,7 @@ _STARTS = (
 
 @dataclass(frozen=True)
 class OldLayer:
-    """A layer with weights: its name and its arrays, float32, by what they are (`kernel`, `moving_mean` …)."""
+    """A layer with weights: its name and its arrays, float32, by kind (`kernel`, `moving_mean` …)."""
 
     name: str
     arrays: Mapping[str, np.ndarray]
@@ -50,11 +50,11 @@ class OldLayer:
 
 @dataclass(frozen=True)
 class OldFile:
-    """The weights of a file in its order, and its architecture.
+    """The weights of a file in file order, and its architecture.
 
     Attributes:
-        config: `{"class_name": …, "config": …}` of a whole model, None where the file has weights alone.
-        version: of the Keras that wrote it, as far as the file says.
+        config: `{"class_name": …, "config": …}` of a whole model, None for a weights-only file.
+        version: Keras version that wrote it, if the file states one.
     """
 
     path: Path
@@ -71,8 +71,8 @@ def read_old_file(path: Path) -> OldFile:
     """Read a file of Keras.
 
     Raises:
-        UserError: it is something else (says what), damaged, larger than `MAX_BYTES`, points into other
-            files or holds numbers that are not finite.
+        UserError: it is something else (the message names it), damaged, larger than `MAX_BYTES`, refers to other
+            files or contains numbers that are not finite.
     """
     if path.is_dir():
         raise UserError(
@@ -109,7 +109,7 @@ def read_old_file(path: Path) -> OldFile:
 
 @contextmanager
 def _damage(path: Path) -> Iterator[None]:
-    """Errors of reading HDF5 as one line."""
+    """HDF5 read errors as one line."""
     try:
         yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, MemoryError) as error:
@@ -118,7 +118,7 @@ def _damage(path: Path) -> Iterator[None]:
 
 
 def _names(group: h5py.Group, key: str) -> list[str]:
-    """A list of names among a group's attributes; Keras cuts one over 64 KiB into `key0`, `key1` and on."""
+    """A list of names among a group's attributes; Keras splits one over 64 KiB into `key0`, `key1` and so on."""
     parts = [group.attrs[key]] if key in group.attrs else []
     while key not in group.attrs and f"{key}{len(parts)}" in group.attrs:
         parts.append(group.attrs[f"{key}{len(parts)}"])
@@ -144,7 +144,7 @@ def _config(path: Path, text: str) -> dict[str, Any]:
 
 
 def _layers(path: Path, group: h5py.Group) -> Iterator[OldLayer]:
-    """The layers with weights; those of a network within the network one by one."""
+    """The layers with weights, including those of nested networks, one by one."""
     left = MAX_BYTES
     for group_name in _names(group, "layer_names"):
         names = _names(group[group_name], "weight_names")
@@ -164,7 +164,7 @@ def _layers(path: Path, group: h5py.Group) -> Iterator[OldLayer]:
 
 
 def _check(path: Path, name: str, dataset: Any) -> int:
-    """The size of a dataset in bytes; refuses what is no array of numbers within the file itself."""
+    """The size of a dataset in bytes; rejects anything but a numeric array within the file itself."""
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiu" or dataset.shape is None:
         raise UserError(f"{path}: the weight {name} is no array of numbers")
     if dataset.file.filename != str(path) or dataset.external or dataset.is_virtual:
@@ -173,7 +173,7 @@ def _check(path: Path, name: str, dataset: Any) -> int:
 
 
 def describe(path: Path, start: bytes) -> str:
-    """What a file that is not HDF5 is, by its first bytes."""
+    """Describes a file that is not HDF5 by its first bytes."""
     if not start:
         return "empty"
     if start.startswith(b"PK"):

@@ -1,8 +1,8 @@
-"""A network of Keras 2 built again from the architecture in its file, to compare predictions with.
+"""Rebuilds a network of Keras 2 from the architecture in its file, to compare predictions.
 
-Keras 3 does not load such a file where it has depthwise convolutions. Here every layer is made anew from a
-list of known kinds with known settings, and its sizes are those of its weights: nothing that the file says is
-run, and a layer of any other kind is refused.
+Keras 3 does not load such a file if it has depthwise convolutions. Here every layer is rebuilt from a
+list of known kinds with known settings, and its sizes are those of its weights: nothing in the file is
+executed, and a layer of any other kind is rejected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kd_loss.importing.legacy_file import OldFile
 from kd_loss.networks.input_scaling import layer_scaling
 from kd_loss.system.errors import UserError, first_line
 
-#: kinds of layers and the settings that matter to a prediction
+#: kinds of layers and their settings that affect a prediction
 _CONVOLUTION = ("strides", "padding", "dilation_rate", "activation")
 SETTINGS: dict[str, tuple[str, ...]] = {
     "Conv2D": _CONVOLUTION,
@@ -38,7 +38,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Add": (),
     "Multiply": (),
 }
-#: these do nothing in a prediction
+#: layers without effect on a prediction
 _NOTHING = ("Dropout", "SpatialDropout2D", "FixedDropout", "InputLayer")
 _NETWORKS = ("Functional", "Model", "Sequential")
 _ACTIVATIONS = ("linear", "relu", "relu6", "swish", "silu", "sigmoid", "tanh", "softmax")
@@ -48,7 +48,7 @@ _MAX_OUTPUT = 1 << 27
 
 @dataclass(frozen=True)
 class _Value:
-    """A tensor, and the scale and offset (3,) that made it of the input's pixels while nothing else did."""
+    """A tensor, and the scale and offset (3,) from the input's pixels as long as nothing else was applied."""
 
     tensor: keras.KerasTensor
     scaling: tuple[np.ndarray, np.ndarray] | None
@@ -69,7 +69,7 @@ class OldNetwork:
 
 
 def input_size(file: OldFile) -> int | None:
-    """The side of the input in pixels, None where the file does not say; `UserError` if it is not square RGB."""
+    """The side of the input in pixels, None if the file states none; raises a `UserError` if it is not square RGB."""
     with _nonsense(file):
         shape = _input_shape(file.config)
     if shape is None or shape[1:3] == [None, None]:
@@ -91,10 +91,10 @@ def _input_shape(node: Any) -> list[Any] | None:
 
 
 def rebuild(file: OldFile, size: int) -> OldNetwork:
-    """Build a whole model's network again with its weights, for inputs (B, size, size, 3).
+    """Rebuild a whole model with its weights, for inputs (B, size, size, 3).
 
     Raises:
-        UserError: it has a layer of an unknown kind, or does not hang together.
+        UserError: it has a layer of an unknown kind, or its architecture is inconsistent.
     """
     with _nonsense(file):
         return _Builder(file).network(size)
@@ -102,12 +102,12 @@ def rebuild(file: OldFile, size: int) -> OldNetwork:
 
 @contextmanager
 def _nonsense(file: OldFile) -> Iterator[None]:
-    """Whatever an architecture that does not hang together raises, as one line with the file's name."""
+    """Any error of an inconsistent architecture as one line with the file's name."""
     try:
         yield
     except UserError as error:
         raise UserError(f"{file.path}: {error}") from None
-    except Exception as error:  # Keras raises what it likes
+    except Exception as error:  # Keras raises many types
         reason = first_line(error)
         raise UserError(f"the architecture in {file.path} cannot be built again: {reason}") from None
 
@@ -126,7 +126,7 @@ class _Builder:
         return OldNetwork(keras.Model(inputs, keras.layers.Flatten()(outputs.tensor)), self.scaling)
 
     def _model(self, node: Mapping[str, Any], value: _Value) -> _Value:
-        """The output of a network, which may stand within another."""
+        """The output of a network, which may be nested in another."""
         config = node["config"]
         layers = config if isinstance(config, list) else config["layers"]
         if node["class_name"] == "Sequential":
@@ -223,7 +223,7 @@ def _activation(value: Any, layer: str) -> str:
 
 
 def _sources(node: Mapping[str, Any]) -> list[str]:
-    """The layers that a layer hangs on."""
+    """The input layers of a layer."""
     calls = node.get("inbound_nodes", [])
     if len(calls) > 1:
         raise UserError(f"its layer {_name(node)!r} is used {len(calls)} times")

@@ -1,4 +1,4 @@
-"""What predictors of landmarks and of poses share: from a photograph to its faces, from pictures to crops and back."""
+"""What predictors of landmarks and of poses share: detection, cropping, and the way back to pixels of the picture."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from kd_loss.system.errors import UserError
 #: a photograph (H, W, 3) uint8 RGB -> its faces
 Detector = Callable[[np.ndarray], list[Detection]]
 
-#: what a predictor is called with: a file of a picture, or a picture (H, W, 3) uint8 RGB
+#: the input of a predictor: a picture file, or a picture (H, W, 3) uint8 RGB
 Source = str | os.PathLike[str] | np.ndarray
-#: photographs that are held in memory and predicted together
+#: number of photographs held in memory and predicted together
 TOGETHER = 16
-#: pixels: the shortest and the longest box of a face, and how far from the picture's origin one may lie
+#: pixels: the shortest and the longest box of a face, and its largest distance from the picture's origin
 SHORTEST, LONGEST = 0.01, 1e6
-#: one thread opens a detector, while what native libraries write is kept from the user
+#: only one thread may open a detector, while the output of native libraries is hidden
 _OPENING = threading.Lock()
 
 F = TypeVar("F", bound=Face)
 
 
 def check_picture(image: np.ndarray) -> None:
-    """Raises a `UserError` for what is no picture, an array (H, W, 3) uint8."""
+    """Raises a `UserError` for anything but a picture, an array (H, W, 3) uint8."""
     if not isinstance(image, np.ndarray):
         raise UserError(f"a picture is an array (H, W, 3) uint8 RGB, not {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
@@ -45,7 +45,7 @@ def check_picture(image: np.ndarray) -> None:
 
 
 def check_refine(refine: int) -> None:
-    """Raises a `UserError` where `refine` is no number of times to crop a face again."""
+    """Raises a `UserError` for an invalid `refine`."""
     if not isinstance(refine, int | np.integer) or isinstance(refine, bool) or not 0 <= refine <= 10:
         raise UserError(f"refine = {refine!r} is not a whole number in 0…10")
 
@@ -53,7 +53,7 @@ def check_refine(refine: int) -> None:
 def squares_of(
     images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None, margin: float
 ) -> list[np.ndarray]:
-    """The crop of each picture: around its box `(x, y, width, height)` with the margin, or all of it without a box."""
+    """The crop of each picture: around its box `(x, y, width, height)` with the margin, or the whole without a box."""
     squares = []
     given: Sequence[ArrayLike | None] = [None] * len(images) if boxes is None or not len(boxes) else boxes
     if len(given) != len(images):
@@ -80,13 +80,13 @@ def squares_of(
 
 
 class Predictor(Generic[F]):
-    """Finds the faces of photographs and predicts what a network tells of each.
+    """Finds the faces of photographs and predicts the network's targets for each.
 
     Attributes:
-        network, card: what predicts from a crop, and what it expects.
+        network, card: the network that predicts from a crop, and its card.
         calibration: from a detector's boxes to landmark boxes.
-        detector: what finds the faces; opened when the first photograph comes.
-        refine: how often a face is cropped again from where it was found.
+        detector: finds the faces; opened at the first photograph.
+        refine: how often a face is cropped again around its prediction.
     """
 
     def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
@@ -107,17 +107,17 @@ class Predictor(Generic[F]):
         refine: int = 1,
         mirror: bool = False,
     ) -> Self:
-        """Open weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; the shipped student if left out.
+        """Load weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; default: the shipped student.
 
         Args:
-            path: see `open_network`; threads: of the runtime, its own choice if left out.
-            detector: a name of `detection.DETECTORS` that needs no file, or what `open_detector` gives.
-            refine: how often a face is cropped again from where it was found, 0…10.
-            mirror: answers are the mean about a face and its mirror image, and have a confidence
+            path: see `open_network`; threads: threads of the runtime; default: its own choice.
+            detector: a name of `detection.DETECTORS` that needs no file, or the result of `open_detector`.
+            refine: how often a face is cropped again around its prediction, 0…10.
+            mirror: average the predictions on a face and its mirror image, which also gives a confidence
                 (`runtimes.crop_network.mirrored`).
 
         Raises:
-            UserError: no such file, or one that is no network of this package; a `refine` out of range.
+            UserError: the file does not exist or is no network of this package; `refine` is out of range.
         """
         if path is not None and not isinstance(path, str | os.PathLike):
             raise UserError(f"path = {path!r} is no path of a weights file")
@@ -140,13 +140,13 @@ class Predictor(Generic[F]):
     def __call__(self, source: Sequence[Source]) -> list[list[F]]: ...
 
     def __call__(self, source: Source | Sequence[Source]) -> list[F] | list[list[F]]:
-        """The faces of a photograph, the largest first; of a list of photographs, a list for each.
+        """The faces of a photograph, the largest first; for a list of photographs, a list for each.
 
-        `source` is a file, turned as its EXIF orientation says, a picture (H, W, 3) uint8 RGB, or a list of either.
-        What is told of each face is in pixels of the picture.
+        `source` is a file, rotated by its EXIF orientation, a picture (H, W, 3) uint8 RGB, or a list of either.
+        The predictions are in pixels of the picture.
 
         Raises:
-            UserError: a file that is no picture, or an array of another form.
+            UserError: a file is no picture, or an array has another form.
         """
         if isinstance(source, str | bytes | bytearray) or not isinstance(source, Sequence):
             return self.detect(_picture(source), self.detector, self.refine)  # type: ignore[arg-type]
@@ -162,7 +162,7 @@ class Predictor(Generic[F]):
         raise NotImplementedError
 
     def smoother(self, cutoff: float, rate: float) -> Any:
-        """A filter for one face of a video, for its `smoothed`; `cutoff` in Hz, `rate` in frames a second."""
+        """A filter for one face of a video, for its `smoothed`; `cutoff` in Hz, `rate` in frames per second."""
         raise NotImplementedError
 
     def predict_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[F]:
@@ -170,32 +170,32 @@ class Predictor(Generic[F]):
         raise NotImplementedError
 
     def predict_crop(self, image: np.ndarray, box: ArrayLike | None = None) -> F:
-        """One face that need not be looked for: that in `box` of a picture (H, W, 3) uint8 RGB.
+        """Predicts one face without detection: the face in `box` of a picture (H, W, 3) uint8 RGB.
 
-        `box` is the landmark box `(x, y, width, height)`, e.g. a face's `landmark_box()`, which is widened as in
-        training; without one the whole picture is taken for a face already cropped.
+        `box` is the landmark box `(x, y, width, height)`, e.g. a face's `landmark_box()`, and is widened as in
+        training; without a box the whole picture counts as a cropped face.
         """
         return self.predict_many([image], [box])[0]
 
     def predict_many(self, images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None = None) -> list[F]:
-        """One face per picture (H, W, 3) uint8 RGB, in one batch.
+        """Predicts one face per picture (H, W, 3) uint8 RGB, in one batch.
 
         `boxes` are landmark boxes `(x, y, width, height)` in pixels, or None for a picture that is one cropped face.
-        A `UserError` for a picture or a box of another form.
+        Raises a `UserError` for a picture or a box of another form.
         """
         squares = squares_of(images, boxes, self.card.margin)
         return self.predict_squares(images, squares) if squares else []
 
     def detect(self, image: np.ndarray, detector: Detector, refine: int = 1) -> list[F]:
-        """Every face that a detector finds in a photograph (H, W, 3) uint8 RGB, the largest first.
+        """Predicts every face that the detector finds in a photograph (H, W, 3) uint8 RGB, the largest first.
 
-        A detector's box is a rough one: `refine` times, each face is cropped again from where it was found, as the
+        A detector's box is rough: each face is cropped again `refine` times around its prediction, as the
         training crops were.
         """
         return self.detect_many([image], detector, refine)[0]
 
     def detect_many(self, images: Sequence[np.ndarray], detector: Detector, refine: int = 1) -> list[list[F]]:
-        """As `detect`, for several photographs, whose faces are one batch."""
+        """`detect` for several photographs, whose faces form one batch."""
         check_refine(refine)
         for image in images:
             check_picture(image)
@@ -216,7 +216,7 @@ class Predictor(Generic[F]):
         ]
 
     def crops(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> np.ndarray:
-        """The squares of pictures as the network's input (N, S, S, 3) uint8."""
+        """The squares of pictures as network input (N, S, S, 3) uint8."""
         return np.stack([crop_face(i, s, self.card.size) for i, s in zip(images, squares, strict=True)])
 
 
@@ -227,7 +227,7 @@ def box_of(square: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def check_answers(answers: np.ndarray) -> np.ndarray:
-    """A network's answers as float64; raises a `UserError` where they are not finite."""
+    """A network's predictions as float64; raises a `UserError` if they are not finite."""
     if not np.isfinite(answers).all():
         raise UserError("the network answers with numbers that are not finite; its weights are damaged")
     return np.asarray(answers, np.float64)

@@ -1,4 +1,4 @@
-"""What `predict` leaves: annotated pictures and videos, .json, .csv and .pts."""
+"""The results of `predict`: annotated pictures and videos, .json, .csv and .pts."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from kd_loss.system.files import atomic_file, to_json
 from kd_loss.system.ownership import Claims
 
 Face = FaceLandmarks | FacePose
-#: how a formula begins; a number may have a sign
+#: characters that start a formula; a number may have a sign
 _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.]+(e[+-]?\d+)?\Z)")
 
 
 def draw_faces(image: np.ndarray, faces: Iterable[Face], pose: bool) -> np.ndarray:
-    """A copy of a picture with all faces, and their head poses as axes if asked."""
+    """A copy of a picture with all faces, and optionally the axes of their head poses."""
     drawn = image
     for face in faces:
         drawn = face.draw(drawn, pose=pose)
@@ -82,9 +82,9 @@ def csv_row(source: str, frame: int | str, time: float | None, face: Face, numbe
 
 
 class CsvTable:
-    """A table that is there from the first row on and whole after every one, however the run ends.
+    """A table that exists from the first row on and is complete after each, however the run ends.
 
-    Use it as a context.
+    Use it as a context manager.
     """
 
     def __init__(self, path: Path, header: list[str], claims: Claims | None = None):
@@ -102,9 +102,9 @@ class CsvTable:
         self.writerow(header)
 
     def writerow(self, row: list[str]) -> None:
-        """Write one row with one call to the system; a name that is not UTF-8 gets escapes.
+        """Write one row in one system call; a name that is not UTF-8 is escaped.
 
-        A name that a spreadsheet would run as a formula gets a ' before it.
+        A name that a spreadsheet would run as a formula is prefixed with '.
         """
         self._rows.writerow([f"'{cell}" if _FORMULA.match(cell) else cell for cell in row])
         try:
@@ -124,9 +124,9 @@ class CsvTable:
 
 
 class VideoWriter:
-    """The results of a video, frame by frame: `base.mp4`, `base.json`, `base.csv` and, if asked, `base-pts/`.
+    """The results of a video, frame by frame: `base.mp4`, `base.json`, `base.csv` and, optionally, `base-pts/`.
 
-    Use it as a context; the files appear when it ends.
+    Use it as a context manager; the files appear on exit.
     """
 
     def __init__(self, base: Path, rate: float, header: list[str], claims: Claims, *, pose: bool, pts: bool):
@@ -152,7 +152,7 @@ class VideoWriter:
         return self.base.with_name(self.base.name + suffix)
 
     def write(self, image: np.ndarray, faces: Sequence[Face], time: float) -> np.ndarray:
-        """Add one frame (H, W, 3) RGB and its time in seconds; the annotated picture."""
+        """Add one frame (H, W, 3) RGB and its time in seconds; returns the annotated picture."""
         drawn = draw_faces(image, faces, self.pose)
         if self._writer is None:
             self._size = (image.shape[1], image.shape[0])

@@ -1,4 +1,4 @@
-"""Head poses in pictures: the predictor of networks for poses, and what it returns for one face."""
+"""Head poses in pictures: the predictor of pose networks, and its result for one face."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class FacePose(Face):
     """The pose of one head.
 
     Attributes:
-        rotation: (3, 3), head axes to camera axes, against the ray through the head's middle (`schemes.rotations`).
-        middle: (x, y) of that in pixels of the picture; width: of a head there, in pixels.
+        rotation: (3, 3), head axes to camera axes, relative to the ray through the head's centre (`schemes.rotations`).
+        middle: (x, y) of that centre in pixels of the picture; width: of a head there, in pixels.
         crop_box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
-        scheme: of the network; score, number: as `FaceLandmarks` has them; picture: its height and width.
+        scheme: scheme of the network; score, number: as in `FaceLandmarks`; picture: its height and width.
         margin: of the training crops.
     """
 
@@ -52,18 +52,18 @@ class FacePose(Face):
         return f"FacePose(yaw {yaw:.0f}°, pitch {pitch:.0f}°, roll {roll:.0f}°{about(self)})"
 
     def pose(self) -> HeadPose | None:
-        """Yaw, pitch and roll in degrees; None beyond 99 degrees of yaw, where no face is seen."""
+        """Yaw, pitch and roll in degrees; None beyond 99 degrees of yaw, where no face is visible."""
         yaw, pitch, roll = (float(v) for v in to_angles(self.rotation))
         return HeadPose(yaw, pitch, roll) if abs(yaw) <= MOST_YAW else None
 
     def position(self) -> tuple[float, float, float]:
-        """x, y and depth of the head's middle in head widths, before a camera as `head_pose.camera_matrix` has it."""
+        """x, y and depth of the head's centre in head widths, for the camera of `head_pose.camera_matrix`."""
         matrix = camera_matrix(*self.picture)
         x, y = (np.asarray(self.middle) - matrix[:2, 2]) / self.width
         return float(x), float(y), float(matrix[0, 0] / self.width)
 
     def landmark_box(self) -> tuple[float, float, float, float]:
-        """A box `(x, y, width, height)` whose crop shows the head where the training crops show it on the average."""
+        """A box `(x, y, width, height)` whose crop shows the head where training crops show it on average."""
         x, y, depth = self.scheme.mean[3:]
         side = self.width * float(np.exp(depth))
         length = side / (1 + 2 * self.margin)
@@ -71,28 +71,28 @@ class FacePose(Face):
         return left, top, length, length
 
     def plausible(self) -> bool:
-        """Whether the head lies in its crop as a head does: the network answers for a wall, too."""
+        """Whether the head lies in its crop as a head does: the network predicts one even for a wall."""
         x, y, side, _ = self.crop_box
         shift = np.abs(np.asarray(self.middle) - [x + side / 2, y + side / 2]).max()
         return bool(self.pose() is not None and 0.3 < self.width / side < 1.6 and shift < 0.35 * side)
 
     def smoothed(self, smoother: RotationFilter, seconds: float | None = None) -> FacePose:
-        """With rotation, middle and width through a filter; `seconds` since the frame before."""
+        """The pose with filtered rotation, centre and width; `seconds` since the previous frame."""
         rotation, middle, width = smoother(self.rotation, np.asarray(self.middle), self.width, seconds)
         return replace(self, rotation=rotation, middle=(float(middle[0]), float(middle[1])), width=width)
 
     def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:
-        """A copy of the picture (H, W, 3) RGB with the head's axes; without them where there is no pose."""
+        """A copy of the picture (H, W, 3) RGB with the head's axes; without them if there is no pose."""
         if self.pose() is None:
             return np.ascontiguousarray(image).copy()
         return draw_axes(image, self.rotation, np.asarray(self.middle), 0.6 * self.width)
 
     def cells(self) -> list[str]:
-        """Further cells of a table: the position in head widths; empty where there is no pose."""
+        """Further cells of a table: the position in head widths; empty if there is no pose."""
         return [f"{v:.3f}" for v in self.position()] if self.pose() is not None else [""] * 3
 
     def to_dict(self) -> Json:
-        """Plain values: scheme, box, score, angles in degrees, place in pixels and in head widths."""
+        """Plain values: scheme, box, score, angles in degrees, position in pixels and in head widths."""
         pose = self.pose()
         told = pose is not None
         return {
@@ -108,7 +108,7 @@ class FacePose(Face):
 
 
 class PosePredictor(Predictor[FacePose]):
-    """Finds faces in photographs, and the poses of their heads; for networks whose card is one of poses.
+    """Finds faces in photographs and predicts the poses of their heads; for pose networks.
 
     Attributes:
         scheme: of the poses; others: see `Predictor`.
@@ -157,7 +157,7 @@ PREDICTORS: dict[type, type[LandmarkPredictor] | type[PosePredictor]] = {
 def load_predictor(
     path: str | Path, threads: int | None = None, mirror: bool = False
 ) -> LandmarkPredictor | PosePredictor:
-    """The predictor for a weights file, by its card; `mirror`: see `runtimes.crop_network.mirrored`."""
+    """The predictor for a weights file, chosen by its card; `mirror`: see `runtimes.crop_network.mirrored`."""
     network = open_network(Path(path), threads)
     network = mirrored(network) if mirror else network
     return PREDICTORS[type(network.card.scheme())](network)

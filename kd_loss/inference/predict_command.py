@@ -36,16 +36,16 @@ from kd_loss.system.terminal import counted, heard
 
 log = logging.getLogger(__name__)
 Predictor = LandmarkPredictor | PosePredictor
-#: bytes of the longest ending of a result's name, as `-12.json`
+#: bytes of the longest suffix of a result's name, such as `-12.json`
 _ENDINGS = 8
 
 
 def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
     """A path without suffix for each source's results: its stem, or its whole name where stems collide.
 
-    Pictures of one name in several folders get the names of as many folders before theirs as tell them apart:
-    `a/x.jpg` and `b/x.jpg` are `a_x_jpg` and `b_x_jpg`. `UserError` where one is given twice, or lies in the folder of
-    the results.
+    Pictures of the same name in several folders are prefixed with as many parent folders as needed:
+    `a/x.jpg` and `b/x.jpg` become `a_x_jpg` and `b_x_jpg`. Raises a `UserError` if one is given twice, or lies in the
+    folder of the results.
     """
     results, folders = output.resolve(), {folder: folder.resolve() for folder in {path.parent for path in paths}}
     for path in paths:
@@ -67,13 +67,13 @@ def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
 
 
 def _taken(stem: str, stems: Mapping[str, int]) -> bool:
-    """Whether results of that name would meet others: `a-2.pts` is the second face of `a`, `faces.csv` the table."""
+    """Whether results of that name would collide: `a-2.pts` is the second face of `a`, `faces.csv` the table."""
     of_another = re.fullmatch(r"(.+)-\d+", stem, re.DOTALL)
     return stems[stem] > 1 or stem == "faces" or bool(of_another and of_another[1] in stems)
 
 
 def make_detector(options: PredictOptions, margin: float) -> Detector:
-    """The detector that the options ask for; `margin` is that of the training crops."""
+    """The detector that the options name; `margin` is that of the training crops."""
     if options.box:
         try:
             x, y, width, height = (float(v) for v in options.box.split(","))
@@ -98,10 +98,10 @@ def _header(predictor: Predictor) -> list[str]:
 def run_predict(options: PredictOptions) -> list[Face]:
     """Predict and write the results; returns the faces of the pictures and of each video's last frame.
 
-    A picture leaves `<name>.png` and `.json` and a `.pts` for each face, all of them together `faces.csv`; a video
-    `<name>.mp4`, `.json` and `.csv`.
+    A picture yields `<name>.png`, `.json` and a `.pts` for each face, and all pictures share `faces.csv`; a video
+    yields `<name>.mp4`, `.json` and `.csv`.
     """
-    if options.plugin:  # what is imported here waits for Keras
+    if options.plugin:  # Keras is imported only if needed
         from kd_loss.distillation.plugins import load_plugins
 
         load_plugins(options.plugin)
@@ -130,7 +130,7 @@ def _predict(
     options: PredictOptions,
     claims: Claims,
 ) -> list[Face]:
-    """The faces of all sources, whose results are written; a `UserError` at the end where some were left out."""
+    """The faces of all sources, with results written; raises a `UserError` at the end if some were skipped."""
     problems: list[UserError] = []
     of, asked = len(pairs), pairs
     pairs = [pair for pair in asked if len(os.fsencode(pair[1].name)) <= LONGEST_NAME - _ENDINGS]
@@ -154,7 +154,7 @@ def _predict(
 
 
 def _files(pairs: Sequence[tuple[Picture | Video, Path]], points: bool) -> list[str]:
-    """The files that results will certainly have."""
+    """The files that the results will certainly include."""
     files = [] if all(isinstance(source, Video) for source, _ in pairs) else ["faces.csv"]
     for source, name in pairs:
         picture = ("png", "json", "pts") if points else ("png", "json")
@@ -164,7 +164,7 @@ def _files(pairs: Sequence[tuple[Picture | Video, Path]], points: bool) -> list[
 
 
 def _leave_out(problem: UserError, problems: list[UserError], of: int) -> None:
-    """Note what one source of several was left out for; of one alone it is the command's own error."""
+    """Record why one of several sources was skipped; for a single source the error is the command's own."""
     if of > 1:
         log.warning(f"left out: {problem}")
     problems.append(problem)
@@ -189,7 +189,7 @@ def _predict_pictures(
                 _leave_out(problem, problems, len(pictures))
             if not batch:
                 continue
-            if whole:  # cropped as in training, many at a time
+            if whole:  # cropped as in training, in batches
                 found: list[Sequence[Face]] = [[face] for face in predictor.predict_many(images)]
             else:
                 try:
@@ -218,7 +218,7 @@ def _predict_pictures(
 def _read(
     batch: list[tuple[Picture, Path]],
 ) -> tuple[list[tuple[Picture, Path]], list[np.ndarray], list[UserError]]:
-    """Those of a batch that can be read, their pictures, and what was wrong with the others."""
+    """The readable ones of a batch, their pictures, and the errors of the others."""
     good, images, problems = [], [], []
     for picture, name in batch:
         try:
@@ -278,32 +278,34 @@ class PredictOptions(Options):
     """Find faces and their landmarks in pictures and videos."""
 
     sources: list[str] = option(
-        [], "pictures, videos, folders with any in them, the index of a camera, or - for a picture on standard input",
+        [], "pictures, videos, folders of these, the index of a camera, or - for a picture on standard input",
         positional=True,
     )  # fmt: skip
-    weights: str = option("", ".h5, .keras, .onnx or .tflite; models/students/student_w300.h5 if left out")
-    plugin: list[str] = option([], "Python files with the architecture of the network, whose layers are your own")
+    weights: str = option("", ".h5, .keras, .onnx or .tflite; default: models/students/student_w300.h5")
+    plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")
     detector: str = option(
         "finder",
         "finder (shipped), haar (comes with OpenCV), yunet, blazeface, or none: a picture is one cropped face",
         choices=DETECTORS,
         group="faces",
     )
-    detector_model: str = option("", "the detector's file; yunet and blazeface need theirs, and say where it is from")
-    min_score: float | None = option(None, "leave out faces with a smaller score; the detector's own if left out")
+    detector_model: str = option(
+        "", "the detector's file, required by yunet and blazeface, which name its source if it is missing"
+    )
+    min_score: float | None = option(None, "smallest score of a face; default: the detector's own")
     smallest: float = option(
         0.0,
         "finder: side in pixels of the smallest faces to look for, in tiles; 0: a 25th of the picture, half "
         "of that where faces are small",
         within=(0, math.inf),
     )
-    box: str = option("", "x,y,width,height of the landmarks of one face, in place of a detector")
+    box: str = option("", "x,y,width,height of one face's landmarks, instead of a detector")
     refine: int = option(
-        1, "how often a face that was found is cropped again from the landmarks found in it", within=(0, 10)
+        1, "number of times that a detected face is cropped again around its predicted landmarks", within=(0, 10)
     )
     flip_test: bool = option(
         False,
-        "answer with the mean about a face and its mirror image: a little better, with a confidence, twice the time",
+        "average the predictions on a face and its mirror image: slightly better, with a confidence, twice the time",
         also="--mirror",
     )
     smooth: float = option(
@@ -314,11 +316,11 @@ class PredictOptions(Options):
         below=1e3,
     )
     detect_every: int = option(
-        10, "the detector looks at every so many frames; faces are followed in between", within=(1, math.inf),
+        10, "number of frames between detections; faces are tracked in between", within=(1, math.inf),
         also="--every",
     )  # fmt: skip
-    frames: int = option(0, "stop after so many frames; 0: at the end, or with Ctrl-C", within=(0, math.inf))
-    video_pts: bool = option(False, "a .pts for each face of each frame too")
+    frames: int = option(0, "number of frames to process; 0: until the end or Ctrl-C", within=(0, math.inf))
+    video_pts: bool = option(False, "also write a .pts for each face of each frame")
     show: bool = option(False, "show the frames in a window; q closes it")
     draw_pose: bool = option(False, "draw the axes of the head", group="results")
     output: Path = option(Path("predictions"), "folder of the results")
@@ -326,7 +328,7 @@ class PredictOptions(Options):
 
 
 def check_display() -> None:
-    """A `UserError` where no window can be opened; tried in a process of its own, for Qt ends it."""
+    """Raises a `UserError` if no window can be opened; tried in a separate process, because Qt aborts it."""
     code = "import cv2; cv2.namedWindow('kd-loss'); cv2.destroyAllWindows()"
     try:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
@@ -337,6 +339,6 @@ def check_display() -> None:
 
 
 def show(title: str, image: np.ndarray) -> bool:
-    """Show a frame; whether the user closed the window."""
+    """Show a frame; returns whether the user closed the window."""
     cv2.imshow(title, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     return cv2.waitKey(1) & 0xFF in (27, ord("q"))

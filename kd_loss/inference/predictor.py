@@ -1,4 +1,4 @@
-"""From pictures to landmarks in their own pixels."""
+"""From pictures to landmarks in their pixels."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LandmarkPredictor(Predictor[FaceLandmarks]):
 
     @property
     def columns(self) -> list[str]:
-        """Columns of `FaceLandmarks.cells`: coordinates, and confidences where the network gives them."""
+        """Columns of `FaceLandmarks.cells`: coordinates, and confidences if the network has them."""
         points = range(self.spec.points)
         return [f"{axis}{i}" for i in points for axis in "xy"] + [f"confidence{i}" for i in points if self.network.half]
 

@@ -20,7 +20,7 @@ from kd_loss.system.files import Json, to_json
 def confidence_of(spread: np.ndarray, half: float) -> np.ndarray:
     """Confidence 0…1 from a network's spread in crop sides: `1 / (1 + (spread / half)²)`.
 
-    A monotone reading of how concentrated a map is, or how well two answers agree, not a probability.
+    It measures how concentrated a heatmap is, or how well two predictions agree, and is monotone; it is no probability.
 
     >>> confidence_of(np.array([0.0, 0.05]), 0.05).tolist()
     [1.0, 0.5]
@@ -44,7 +44,7 @@ class Values:
 
 
 class Face(Values):
-    """What results of landmarks and of poses have in common.
+    """The base of landmark and pose results.
 
     Attributes:
         crop_box: `(x, y, width, height)` of the square that the network saw, in pixels of the picture.
@@ -54,7 +54,7 @@ class Face(Values):
     box, around = RenamedAttribute("crop_box"), RenamedAttribute("landmark_box")
 
     def landmark_box(self) -> tuple[float, float, float, float]:
-        """The box `(x, y, width, height)` of the landmarks; widened by the margin it is a crop of training."""
+        """The box `(x, y, width, height)` of the landmarks; widened by the margin, it is a training crop."""
         raise NotImplementedError
 
     def to_dict(self) -> Json:
@@ -67,7 +67,7 @@ class Face(Values):
 
 
 def about(face: Any) -> str:
-    """What a face's `repr` says of its place, after what it is of."""
+    """The place of a face in its `repr`, after its kind."""
     box = ", ".join(f"{float(v):.1f}" for v in face.crop_box)
     score = "" if face.score is None else f", score={face.score:.3f}"
     number = "" if face.number is None else f", number={face.number}"
@@ -81,12 +81,12 @@ class FaceLandmarks(Face):
 
     Attributes:
         landmarks: (K, 2) float64, pixels of the picture, (x, y), the first pixel's centre at 0.
-        crop_box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
+        crop_box: `(x, y, width, height)` of the network's square input, in the same pixels.
         spec: the scheme of the landmarks.
-        score: of the detector that found the face, larger for surer; None without one.
-        number: of the face in a video, the same from frame to frame; None in a photograph.
-        confidence: (K,) 0…1 per landmark, see `confidence_of`; None from a network without heatmaps, and from one
-            whose heatmaps' spread says nothing about its errors (`networks.card.MEANINGFUL`), unless mirrored.
+        score: score of the detector, larger for surer; None without a detector.
+        number: number of the face in a video, the same in all frames; None in a photograph.
+        confidence: (K,) 0…1 per landmark, see `confidence_of`; None for a network without heatmaps, and for one
+            whose heatmaps' spread does not predict its errors (`networks.card.MEANINGFUL`), unless mirrored.
     """
 
     landmarks: np.ndarray
@@ -100,11 +100,11 @@ class FaceLandmarks(Face):
         return f"FaceLandmarks({len(self.landmarks)} landmarks of {self.spec.name}{about(self)})"
 
     def pose(self) -> HeadPose | None:
-        """Estimated yaw, pitch and roll in degrees; None where the scheme does not tell them."""
+        """Estimated yaw, pitch and roll in degrees; None if the scheme does not determine them."""
         return head_pose(self.landmarks, self.spec)
 
     def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:
-        """A copy of the picture (H, W, 3) RGB with the landmarks on it, and the head's axes if asked."""
+        """A copy of the picture (H, W, 3) RGB with the landmarks, and optionally the head's axes."""
         drawn = draw_landmarks(image, self.landmarks, self.spec, confidence=self.confidence)
         angles = self.pose() if pose else None
         return drawn if angles is None else draw_pose(drawn, angles, self.landmarks)
@@ -115,10 +115,10 @@ class FaceLandmarks(Face):
         return x0, y0, x1 - x0, y1 - y0
 
     def plausible(self) -> bool:
-        """Whether landmarks fill the crop that they were found in as a face does.
+        """Whether landmarks fill their crop as a face does.
 
-        The network answers for anything: on a wall it gives something like the mean face somewhere. A face's
-        landmarks take up most of a crop that was made around them, and their centre is its centre.
+        The network predicts a face for any input: on a wall, roughly the mean face at some place. A real face's
+        landmarks take up most of a crop made around them, and share its centre.
         """
         x, y, side, _ = self.crop_box
         width, height = np.ptp(self.landmarks, axis=0)
@@ -127,11 +127,11 @@ class FaceLandmarks(Face):
         return bool(0.4 < max(width, height) / side < 1.1 and shift.max() < 0.3 * side)
 
     def smoothed(self, smoother: OneEuroFilter, seconds: float | None = None) -> FaceLandmarks:
-        """With landmarks through a filter; `seconds` since the frame before."""
+        """The face with filtered landmarks; `seconds` since the previous frame."""
         return replace(self, landmarks=smoother(self.landmarks, seconds))
 
     def cells(self) -> list[str]:
-        """Further cells of a table: coordinates, and confidences where there are any, to a thousandth."""
+        """Further cells of a table: coordinates, and confidences if there are any, to a thousandth."""
         sure = [] if self.confidence is None else list(self.confidence)
         return [f"{v:.3f}" for v in [*self.landmarks.reshape(-1), *sure]]
 

@@ -1,6 +1,6 @@
 """The one-euro filter (Casiez, Roussel & Vogel, CHI 2012) for landmarks of a video.
 
-A low-pass filter whose cutoff rises with the speed: a still face is held still, a moving one is followed.
+A low-pass filter whose cutoff rises with the speed: it steadies a still face and follows a moving one.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ class OneEuroFilter:
     """Smooths the landmarks of one face, frame by frame.
 
     Args:
-        cutoff: in Hz, of a face at rest; smaller is smoother.
-        rate: frames a second.
+        cutoff: in Hz, for a face at rest; smaller is smoother.
+        rate: frames per second.
         beta: see `BETA`.
     """
 
@@ -35,7 +35,7 @@ class OneEuroFilter:
     def __call__(self, landmarks: np.ndarray, seconds: float | None = None) -> np.ndarray:
         """The smoothed landmarks (K, 2), in the same pixels; the first frame passes unchanged.
 
-        `seconds` since the frame before; by the rate if left out.
+        `seconds` since the previous frame; default: from the rate.
         """
         seconds = seconds or self.seconds
         points = np.asarray(landmarks, np.float64)
@@ -51,14 +51,14 @@ class OneEuroFilter:
         return self._value
 
 
-#: how the cutoff of a rotation rises with its speed, in Hz per radian a second
+#: rise of a rotation's cutoff with its speed, in Hz per radian per second
 TURN_BETA = 4.0
 
 
 class RotationFilter:
-    """The one-euro filter for a head: its rotation, as a quaternion on the sphere, its middle and its width.
+    """The one-euro filter for a head: its rotation, as a quaternion on the sphere, its centre and its width.
 
-    A rotation vector or three angles cannot be averaged: they jump where one of them passes its end.
+    Rotation vectors and Euler angles cannot be averaged: they jump at the ends of their ranges.
 
     Args:
         cutoff, rate: as of `OneEuroFilter`.
@@ -73,7 +73,7 @@ class RotationFilter:
     def __call__(
         self, rotation: np.ndarray, middle: np.ndarray, width: float, seconds: float | None = None
     ) -> tuple[np.ndarray, np.ndarray, float]:
-        """Smoothed rotation (3, 3), middle (2,) and width in pixels; the first frame passes unchanged.
+        """Smoothed rotation (3, 3), centre (2,) and width in pixels; the first frame passes unchanged.
 
         `seconds` as of `OneEuroFilter`.
         """

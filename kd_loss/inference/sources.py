@@ -1,4 +1,4 @@
-"""What `predict` can be given: pictures, folders, videos, a camera, standard input."""
+"""The inputs of `predict`: pictures, folders, videos, a camera, standard input."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, decode_image, re
 from kd_loss.system.errors import UserError
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv")
-#: FFmpeg's names of containers that hold their frames themselves
+#: FFmpeg's names of containers that hold their own frames
 CONTAINERS = (
     *("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "avi", "matroska", "webm", "mpeg", "mpegvideo", "mpegts"),
     *("m4v", "h264", "hevc", "asf", "ogg", "flv"),
 )
-#: most bytes of a picture on standard input
+#: largest size in bytes of a picture on standard input
 STDIN_LIMIT = 1 << 28
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture: where it comes from, and a function that reads it as (H, W, 3) uint8 RGB, upright."""
+    """One picture: its origin, and a function that reads it as (H, W, 3) uint8 RGB, upright."""
 
     path: Path
     read: Callable[[], np.ndarray]
 
 
 class Video:
-    """A video file or a camera: frames (H, W, 3) uint8 RGB, in order, read once, from `open` on.
+    """A video file or a camera: frames (H, W, 3) uint8 RGB, in order, read once, starting with `open`.
 
     Attributes:
         path: the file, or `camera-<index>`.
-        rate: frames a second; 25 where the source does not say.
-        count: number of frames, 0 where it is not known; an estimate where frames last unequally long.
-        time: of the frame that was read last, in seconds from the first one: as the file has it, a camera's by the
+        rate: frames per second; 25 if the source states none.
+        count: number of frames, 0 if unknown; an estimate for frames of unequal duration.
+        time: time of the last frame read, in seconds from the first one: from the file, for a camera from the
             clock.
     """
 
@@ -54,7 +54,7 @@ class Video:
         self.time = self._longest = 0.0
 
     def open(self) -> Video:
-        """Open it, which takes a file descriptor or the camera; a `UserError` where it is no video."""
+        """Open it, which takes a file descriptor or the camera; raises a `UserError` if it is no video."""
         if not self.camera and self.path.exists() and not self.path.is_file():
             raise UserError(f"{self.path} is not a regular file")  # a pipe would wait for ever
         try:
@@ -84,7 +84,7 @@ class Video:
                     first, self.time = told, 0.0
                 else:
                     step = told - first - self.time
-                    # a source without times, or one that goes back, has its rate
+                    # the rate replaces times that are missing or run backwards
                     step = step if np.isfinite(step) and step > 0 else 1 / self.rate
                     self._longest, self.time = max(self._longest, step), self.time + step
                 number += 1
@@ -94,7 +94,7 @@ class Video:
             self._capture = None
 
     def breaks_off(self, done: int) -> bool:
-        """Whether a file ends before it should, after so many frames: by their number and by the last one's time."""
+        """Whether a file ends early, after so many frames: by their number and by the time of the last one."""
         if self.camera or done >= self.count - max(2, self.count // 50):  # some containers only estimate their number
             return False
         left = self.count / self.rate - self.time
@@ -102,11 +102,11 @@ class Video:
 
 
 def _open_file(path: Path) -> cv2.VideoCapture:
-    """A video file by FFmpeg, which may read this file alone: no network, no lists of other files."""
+    """Opens a video file with FFmpeg, which may read this file alone: no network, no playlists."""
     name, before = "OPENCV_FFMPEG_CAPTURE_OPTIONS", os.environ.get("OPENCV_FFMPEG_CAPTURE_OPTIONS")
     os.environ[name] = f"protocol_whitelist;file|format_whitelist;{','.join(CONTAINERS)}"
     try:
-        # no other backend of OpenCV: one takes a name with % for that of many pictures; absolute: never a protocol
+        # no other backend of OpenCV: one reads a name with % as a sequence of pictures; absolute: never a protocol
         return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
     finally:
         os.environ.pop(name)
@@ -115,7 +115,7 @@ def _open_file(path: Path) -> cv2.VideoCapture:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """A picture file, turned as its EXIF orientation says; a `UserError` that names it where it is none."""
+    """Reads a picture file, rotated by its EXIF orientation; raises a `UserError` that names it if it is none."""
     try:
         image = read_image(path, upright=True)
     except BadSample as error:
@@ -145,9 +145,9 @@ def _read_stdin(stream: BinaryIO | None = None) -> np.ndarray:
 
 
 def find_sources(sources: list[str], leave_out: Path | None = None) -> list[Picture | Video]:
-    """The pictures and videos named, those of the folders named and of the folders in them, `-`, cameras by index.
+    """The named pictures and videos, those in the named folders and their subfolders, `-`, cameras by index.
 
-    `leave_out` is a folder in which none are looked for: that of the results, of an earlier run.
+    `leave_out` is a folder to skip: that of the results of an earlier run.
 
     Raises:
         UserError: nothing is named, a name is neither, or a folder has none.
@@ -174,7 +174,7 @@ def find_sources(sources: list[str], leave_out: Path | None = None) -> list[Pict
 
 
 def _files_in(folder: Path, leave_out: Path | None) -> list[Path]:
-    """Pictures and videos of a tree, without hidden folders, and links to folders, which may be circles."""
+    """Pictures and videos of a tree, skipping hidden folders and links to folders, which may form cycles."""
     nowhere = None if leave_out is None else leave_out.resolve()
     found = []
     for root, folders, files in os.walk(folder):

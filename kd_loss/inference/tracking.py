@@ -1,4 +1,4 @@
-"""Faces from frame to frame: each is cropped from its landmarks in the frame before."""
+"""Tracks faces from frame to frame: each is cropped around its landmarks in the previous frame."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import numpy as np
 from kd_loss.detection.base import overlaps
 from kd_loss.inference.base import Detector, F, Predictor
 
-#: a detection that overlaps a face that is followed by more may be that face
+#: overlap above which a detection may be a tracked face
 FOLLOWED = 0.3
-#: from here on two detections are of one face
+#: overlap from which two detections are one face
 SAME = 0.6
-#: pixels: the longer side of a face that is followed
+#: pixels: smallest and largest longer side of a tracked face
 SMALLEST, LARGEST = 2.0, 1e5
 
 
@@ -28,15 +28,15 @@ class _Track:
 
 
 class FaceTracker(Generic[F]):
-    """Finds the faces of a video's frames, numbers them and, if asked, smooths them.
+    """Finds the faces of a video's frames, numbers them and optionally smooths them.
 
-    The detector looks at every `every`-th frame and whenever no face is followed. In between a face's crop is the
-    square around its landmarks of the frame before, which is both faster and steadier than a detector's box.
-    A face is given up when its landmarks leave their crop, or when the detector has missed it `patience` times.
+    The detector runs on every `every`-th frame and whenever no face is tracked. In between, a face's crop is the
+    square around its landmarks in the previous frame, which is both faster and steadier than a detector's box.
+    A track ends when its landmarks leave their crop, or when the detector has missed it `patience` times.
 
     Args:
-        refine: how often a newly found face is cropped again from its landmarks.
-        cutoff: of the one-euro filter in Hz, 0 for none; rate: frames a second.
+        refine: how often a newly found face is cropped again around its landmarks.
+        cutoff: cutoff of the one-euro filter in Hz, 0 for none; rate: frames per second.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class FaceTracker(Generic[F]):
     def __call__(self, image: np.ndarray, time: float | None = None) -> list[F]:
         """The faces of the next frame (H, W, 3) uint8 RGB, each with its number from 1.
 
-        `time` in seconds, where frames last unequally long; by the rate if left out.
+        `time` in seconds, for frames of unequal duration; default: from the rate.
         """
         seconds = None if time is None or self._time is None or time <= self._time else time - self._time
         self._time = time
@@ -98,7 +98,7 @@ class FaceTracker(Generic[F]):
         self._tracks = [track for track in self._tracks if track.unseen < self.patience]
 
     def _overlaps(self, face: Any) -> list[float]:
-        """Intersection over union of a face's box with those of the faces that are followed."""
+        """Intersection over union of a face's box with those of the tracked faces."""
         boxes = np.array([track.face.landmark_box() for track in self._tracks]).reshape(-1, 4)
         return overlaps(np.array(face.landmark_box()), boxes).tolist()
 
@@ -108,5 +108,5 @@ class FaceTracker(Generic[F]):
 
 
 def _of_a_size(face: Any) -> bool:
-    """Whether a face that was followed is still one: a network's answers may shrink from frame to frame to nothing."""
+    """Whether a tracked face is still one: a network's predictions may shrink to nothing from frame to frame."""
     return bool(SMALLEST <= max(face.landmark_box()[2:]) <= LARGEST)

@@ -1,4 +1,4 @@
-"""Which file of a network `predict` opens: the export beside a Keras file starts ten times as fast."""
+"""Chooses the network file that `predict` opens: an export beside a Keras file starts ten times as fast."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STUDENT = Path("models", "students", "student_w300.h5")
 
 
 def default_weights() -> str:
-    """The shipped student, in the working folder, in the checkout that this package is from, or in the package."""
+    """The shipped student, from the working folder, this package's checkout, or the package."""
     found = shipped(STUDENT)
     if found is None:
         raise UserError(f"there is no {STUDENT} here; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
@@ -26,7 +26,7 @@ def default_weights() -> str:
 def without_keras(path: Path) -> Path:
     """The `.tflite` of the same network beside a `.h5` or `.keras` file, or in `export/` beside it; else `path`.
 
-    Only an export of exactly that file is taken, of 32- or 16-bit weights, and only where LiteRT is installed.
+    It must be an export of exactly that file, with 32- or 16-bit weights, and LiteRT must be installed.
     """
     if path.suffix not in (".h5", ".keras") or not path.is_file() or not importlib.util.find_spec("ai_edge_litert"):
         return path
@@ -42,7 +42,7 @@ def without_keras(path: Path) -> Path:
 
 
 def _source(export: Path) -> str | None:
-    """What an export says that it was made from; None where it does not, or is damaged."""
+    """The source file that an export records; None if it records none or is damaged."""
     try:
         training = (embedded_card(export) or {}).get("training")
     except UserError:

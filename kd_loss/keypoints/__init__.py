@@ -1,1 +1,1 @@
-"""Keypoints that nobody annotated: a detector trained on clips, and small students of it."""
+"""Unsupervised keypoints: a detector trained on clips, and small students of it."""

@@ -1,4 +1,4 @@
-"""The command `animate-keypoints`: one picture, moved by the keypoints of a clip of another."""
+"""The command `animate-keypoints`: moves one picture by the keypoints of a clip of another."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.files import atomic_file
 from kd_loss.system.hdf5 import check_tree, open_hdf5
 
-#: seed of the drawn faces, none of which a training has seen; which is moved, by which, and that one's frames
+#: seed of the drawn faces, which no training has seen; numbers of the moved face, the driving face and its frames
 SEED, SOURCE, DRIVING, FRAMES = 1, 10, 2, 16
 
 
 @dataclass(frozen=True)
 class AnimationOptions(Options):
-    """Move the face of one picture as that of a clip moves, by a detector and the animator that it was trained with."""
+    """Move the face of one picture as that of a clip moves, using a detector and the animator trained with it."""
 
     weights: str = option(
         "", "detector (.h5) of train-keypoints, with its animator.weights.h5 beside it", positional=True
     )
-    source: str = option("synthetic", "picture to be moved; synthetic: a drawn face")
+    source: str = option("synthetic", "picture to animate; synthetic: a drawn face")
     driving: str = option("synthetic", "folder with the frames of one clip; synthetic: another drawn face")
     output: str = option("animation.gif", "the .gif: source, clip with keypoints, moved, moved without Jacobians")
 
     def check(self) -> None:
-        """Refuse a missing detector and another format."""
+        """Raises a `UserError` for a missing detector or another format."""
         if not self.weights:
             raise UserError("give the weights of a detector: kd-loss animate-keypoints runs/keypoints/detector/best.h5")
         if not self.output.endswith(".gif"):
@@ -47,7 +47,7 @@ class AnimationOptions(Options):
 
 
 def load_animator(path: Path, detector: KeypointDetector) -> Animator:
-    """The animator of a run; a `UserError` where it is missing, or of another size or number of keypoints."""
+    """The animator of a run; raises a `UserError` if it is missing, or of another size or number of keypoints."""
     if not path.is_file():
         raise UserError(f"no such weights: {path}; train-keypoints writes them beside its detector")
     animator = Animator(detector.card.size, detector.card.points)
@@ -57,7 +57,7 @@ def load_animator(path: Path, detector: KeypointDetector) -> Animator:
         animator.load_weights(path)
     except UserError:
         raise
-    except Exception as error:  # HDF5 files break in many ways
+    except Exception as error:  # damaged HDF5 files raise many types
         reason = first_line(error)
         raise UserError(f"{path} is no animator of this detector: {reason}") from None
     return animator
@@ -104,7 +104,7 @@ def run_animate_keypoints(options: AnimationOptions) -> Path:
 
 
 def write_gif(path: Path, frames: list[np.ndarray]) -> None:
-    """Pictures (H, W, 3) uint8 as an endless animation, ten a second."""
+    """Save pictures (H, W, 3) uint8 as a looping animation, ten per second."""
     images = [Image.fromarray(frame).quantize(256, Image.Quantize.FASTOCTREE) for frame in frames]
     data = io.BytesIO()
     images[0].save(data, "GIF", save_all=True, append_images=images[1:], duration=100, loop=0)

@@ -1,4 +1,4 @@
-"""Clips: a few frames of one scene each, and pairs of them in batches."""
+"""Clips: a few frames of one scene each, and batches of frame pairs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from kd_loss.synthetic.clips import draw_clip
 from kd_loss.system.errors import UserError
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-#: clips of drawn faces
+#: number of clips of drawn faces
 DRAWN = 300
-#: a frame's name: what comes before the last digit is the clip's, and before the last number the person's
+#: a frame's name: the part before the last digit names the clip, the part before the last number the person
 _NAME = re.compile(r"(?P<person>.*?)_?(?P<clip>\d*)(?P<frame>\d)")
 
 
 @dataclass(frozen=True)
 class Clips:
-    """Frames (N, S, S, 3) uint8 RGB, the clip that each belongs to (N,), and the person of each clip by name."""
+    """Frames (N, S, S, 3) uint8 RGB, the clip of each (N,), and the person of each clip by name."""
 
     frames: np.ndarray
     clip: np.ndarray
@@ -37,7 +37,7 @@ class Clips:
 
     @property
     def checksum(self) -> str:
-        """SHA-256 of the frames and of whose they are."""
+        """SHA-256 of the frames and of their persons."""
         digest = hashlib.sha256(repr((self.names, self.persons, self.clip.tolist())).encode())
         digest.update(self.frames.tobytes())
         return digest.hexdigest()
@@ -45,7 +45,7 @@ class Clips:
     def split(self, share: float) -> tuple[np.ndarray, np.ndarray]:
         """The clips' numbers for training and for validation: about `share` of the persons, chosen by their names.
 
-        Of one person's clips some are held out; of a single clip none.
+        If all clips are of one person, some of the clips are held out; with a single clip, none.
         """
         one = len(set(self.persons)) == 1
         of = self.names if one else self.persons
@@ -63,7 +63,7 @@ def _grouped(folder: Path) -> dict[str, list[Path]]:
     if not folder.is_dir():
         raise UserError(f"no such folder of clips: {folder}")
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-    # archives have their pictures in a folder of that name; beside others it is a clip
+    # archives put their pictures in a folder of that name; beside others it is a clip
     inner = folder / "images" if all(path.is_relative_to(folder / "images") for path in pictures) else folder
     clips: dict[str, list[Path]] = {}
     for path in pictures:
@@ -86,13 +86,13 @@ def _person(clip: str) -> str:
 
 
 def frame_order(path: Path) -> list[tuple[int, str]]:
-    """A key that puts frame 2 before frame 10."""
+    """A sort key that puts frame 2 before frame 10."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def read_pictures(folder: Path, size: int, crop: float = 1.0) -> Clips:
-    """All pictures of a folder, whether pairs can be made of them or not; otherwise as `read_clips`."""
+    """All pictures of a folder, even if no pairs can be made of them; otherwise like `read_clips`."""
     if str(folder) == "synthetic" and not folder.exists():
         return drawn_clips(DRAWN, size, crop=crop)
     groups = _grouped(folder)
@@ -102,7 +102,7 @@ def read_pictures(folder: Path, size: int, crop: float = 1.0) -> Clips:
 
 
 def drawn_clips(count: int, size: int, frames: int = 4, crop: float = 1.0) -> Clips:
-    """Clips of drawn faces, each a person of its own; drawn so large that their middle has `size` pixels."""
+    """Clips of drawn faces, one person each; drawn so large that their centre has `size` pixels."""
     drawn = (draw_clip(round(size / crop), 0, index, frames) for index in range(count))
     pictures = np.stack([square(image, size, crop) for clip in drawn for image in clip])
     names = [f"drawn{index}" for index in range(count)]
@@ -110,7 +110,7 @@ def drawn_clips(count: int, size: int, frames: int = 4, crop: float = 1.0) -> Cl
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """A picture (H, W, 3) uint8 RGB; a `UserError` where it is none."""
+    """Reads a picture (H, W, 3) uint8 RGB; raises a `UserError` if it is none."""
     try:
         return read_image(path, upright=True)
     except BadSample as error:
@@ -118,16 +118,16 @@ def read_picture(path: Path) -> np.ndarray:
 
 
 def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:
-    """All clips of two frames or more, as squares of `size` pixels from the middle of the frames.
+    """All clips of two frames or more, as squares of `size` pixels from the centre of the frames.
 
-    `synthetic` in the place of a folder, and none of that name: drawn faces.
+    `synthetic` instead of a folder, if no folder has that name: drawn faces.
 
     Args:
-        crop: the central share of a frame's shorter side that is taken.
+        crop: the central share of a frame's shorter side to use.
 
     Raises:
-        UserError: no pictures, no clip with two frames, a picture that cannot be read, frames of a clip that differ
-            in size.
+        UserError: there are no pictures or no clip with two frames, a picture cannot be read, or the frames of a
+            clip differ in size.
     """
     if str(folder) == "synthetic" and not folder.exists():
         return drawn_clips(DRAWN, size, crop=crop)
@@ -156,7 +156,7 @@ def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:
 
 
 def square(image: np.ndarray, size: int, crop: float) -> np.ndarray:
-    """The middle of a picture (H, W, 3) as (size, size, 3), averaged where it shrinks."""
+    """The centre of a picture (H, W, 3) as (size, size, 3), averaged when downsampled."""
     height, width = image.shape[:2]
     side = max(2, round(min(height, width) * crop))
     top, left = (height - side) // 2, (width - side) // 2
@@ -167,8 +167,8 @@ def square(image: np.ndarray, size: int, crop: float) -> np.ndarray:
 class PairLoader(keras.utils.PyDataset):
     """Two different frames of each chosen clip, in random order, with a random warp each (`warp`: its strength).
 
-    Every random number comes from (seed, epoch, batch). A batch: `source`, `driving` (B, S, S, 3) uint8, `affine`
-    (B, 2, 3), `plate` (B, 25, 2), beside zeros that stand for a target.
+    All random numbers depend on (seed, epoch, batch). A batch: `source`, `driving` (B, S, S, 3) uint8, `affine`
+    (B, 2, 3), `plate` (B, 25, 2), and zeros as a placeholder target.
     """
 
     def __init__(
@@ -199,9 +199,9 @@ class PairLoader(keras.utils.PyDataset):
 
 
 class PictureLoader(keras.utils.PyDataset):
-    """Single pictures in random order, mirrored half of the time, with a random warp each; none of it in validation.
+    """Single pictures in random order, half of them mirrored, with a random warp each; no mirroring in validation.
 
-    A batch: `image` (B, S, S, 3) uint8, `affine` (B, 2, 3), `plate` (B, 25, 2), beside zeros that stand for a target.
+    A batch: `image` (B, S, S, 3) uint8, `affine` (B, 2, 3), `plate` (B, 25, 2), and zeros as a placeholder target.
     """
 
     def __init__(self, pictures: Clips, chosen: np.ndarray, batch_size: int, seed: int, train: bool = True):

@@ -1,4 +1,4 @@
-"""The command `distil-keypoints`: a small detector from the answers of a large one, and no truth anywhere."""
+"""The command `distil-keypoints`: trains a small detector on the predictions of a large one, without annotation."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class KeypointDistiller(TermModel):
         self.student = student.with_encoder()
         asked = teacher.with_encoder()
         asked.trainable = False
-        self._ask = [lambda images: asked(images, training=False)]  # out of Keras's sight
+        self._ask = [lambda images: asked(images, training=False)]  # hidden from Keras's tracking
         self.letter, self.power = letter, power
         terms = ["value", *(["heatmaps"] if loss != "L1" else []), *(["attention"] if loss == "L3" else [])]
         mine, theirs = (model.output["encoder"].shape for model in (self.student, asked))
@@ -68,7 +68,7 @@ class KeypointDistiller(TermModel):
         self.track(dict.fromkeys(terms, 1.0), "akd")
 
     def call(self, batch: dict[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
-        """The student's outputs about the warped pictures, and these (B, S, S, 3)."""
+        """The student's outputs on the warped pictures, and these pictures (B, S, S, 3)."""
         images = warp_images(batch["affine"], batch["plate"], ops.cast(batch["image"], "float32"))
         return {**self.student(images, training=training), "image": images}
 
@@ -82,7 +82,7 @@ class KeypointDistiller(TermModel):
             values["heatmaps"] = heatmap_term(y_pred["heatmaps"], told["heatmaps"], self.letter, shared_in_cells_of)
         if "attention" in self.terms:
             mine = pooled_to(self.connector(y_pred["encoder"]), told["encoder"].shape[1])
-            mine = match_size(mine, told["encoder"])  # of a student whose encoder ends in fewer cells
+            mine = match_size(mine, told["encoder"])  # for a student whose encoder ends in fewer cells
             values["attention"] = attention_term(mine, told["encoder"], self.power, self.letter)
         akd = losses.average_keypoint_distance(y_pred["keypoints"], told["keypoints"])
         self.record({**values, "akd": akd})

@@ -20,7 +20,7 @@ from kd_loss.system.files import write_json
 
 
 def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
-    """Print and return the rows of the table; `keypoints.json` and `faces.png` go beside the first weights."""
+    """Print and return the rows of the table; writes `keypoints.json` and `faces.png` beside the first weights."""
     detectors = [load_detector(Path(path)) for path in options.weights]
     teacher = load_detector(Path(options.reference)) if options.reference else None
     dataset = open_dataset(options.dataset, options.data)
@@ -64,7 +64,7 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
 def _row(
     name: str, detector: KeypointDetector, train: Faces, test: Faces, split: Any, told: np.ndarray | None
 ) -> dict[str, Any]:
-    """A detector's figures; AKD where its keypoints are as many as the teacher's."""
+    """A detector's figures; includes AKD if it has as many keypoints as the teacher."""
     found = detector.find(test.images)
     row = {
         "name": name,

@@ -1,4 +1,4 @@
-"""The command `export-keypoints`: a detector as a file of LiteRT or ONNX Runtime, or as a web page."""
+"""The command `export-keypoints`: writes a detector as a LiteRT or ONNX file, or as a web page."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.ownership import Claims
 
-#: drawn faces on which a file is compared with its network
+#: number of drawn faces for the comparison of a file with its network
 FACES = 16
-#: the largest mean difference of a keypoint that is accepted, in units of the −1…1 grid
+#: largest accepted mean difference of a keypoint, in units of the −1…1 grid
 TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2}
 
 
@@ -30,22 +30,22 @@ class KeypointExportOptions(Options):
     format: list[str] = option(
         ["litert", "onnx"], "litert (.tflite), onnx, web (a page for browsers)", choices=(*SUFFIX, "web")
     )
-    precision: str = option("fp32", "of the weights", choices=tuple(TOLERANCE))
-    web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; fetched by npm if left out")
-    output: str = option("", "folder of the files; export beside the weights if left out")
+    precision: str = option("fp32", "precision of the weights", choices=tuple(TOLERANCE))
+    web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; default: fetched by npm")
+    output: str = option("", "folder of the files; default: export beside the weights")
 
     def check(self) -> None:
-        """Refuse a missing file."""
+        """Raises a `UserError` for a missing file."""
         if not self.weights:
             raise UserError("give the weights of a detector: kd-loss export-keypoints runs/keypoints/detector/best.h5")
 
 
 def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
-    """Write the files; file -> mean difference of its keypoints. They take RGB 0…255 (B, S, S, 3), LiteRT's one at a
-    time, and give keypoints (B, K, 2) and Jacobians (B, K, 2, 2). A page is a folder, and not among them.
+    """Write the files; returns file -> mean difference of its keypoints. Files take RGB 0…255 (B, S, S, 3), LiteRT's
+    with B = 1, and return keypoints (B, K, 2) and Jacobians (B, K, 2, 2). A page is a folder, and not in the result.
 
     Raises:
-        UserError: a file's keypoints differ by more than the tolerance; it is not left behind, the others are.
+        UserError: a file's keypoints differ by more than the tolerance; it is deleted, the others are kept.
     """
     convert.require_tensorflow()
     weights = Path(options.weights)
@@ -80,6 +80,6 @@ def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
 
 
 def by_shape(outputs: dict[str, np.ndarray], points: int) -> tuple[np.ndarray, np.ndarray]:
-    """Keypoints (B, K, 2) and Jacobians (B, K, 2, 2) among a runtime's outputs, whose names it chooses itself."""
+    """Picks keypoints (B, K, 2) and Jacobians (B, K, 2, 2) from a runtime's outputs, whose names it chooses itself."""
     shaped = {value.shape[1:]: value for value in outputs.values()}
     return shaped[points, 2], shaped[points, 2, 2]

@@ -1,4 +1,4 @@
-"""The losses of keypoints that nobody annotated, and of students of their detector; pure functions.
+"""The losses of unsupervised keypoints, and of students of their detector; pure functions.
 
 Keypoints (B, K, 2) in −1…1, Jacobians (B, K, 2, 2), heatmaps (B, h, w, K) that sum to 1 over the cells.
 """
@@ -15,14 +15,14 @@ from kd_loss.keypoints.warp import warp_jacobian, warp_points
 
 Tensor = Any
 
-#: how near keypoints count as one, for `separation`
+#: distance scale below which `separation` treats keypoints as coincident
 APART = 0.15
-#: what a determinant is kept away from 0 by
+#: smallest absolute value of a determinant
 _LEAST = 1e-4
 
 
 def inverse(matrices: Tensor) -> Tensor:
-    """The inverses of 2 × 2 matrices (…, 2, 2); a determinant nearer to 0 than 1e-4 counts as that."""
+    """The inverses of 2 × 2 matrices (…, 2, 2); a determinant closer to 0 than 1e-4 is replaced by that."""
     a, b, c, d = matrices[..., 0, 0], matrices[..., 0, 1], matrices[..., 1, 0], matrices[..., 1, 1]
     determinant = a * d - b * c
     least = ops.where(determinant < 0, -_LEAST, _LEAST)
@@ -45,7 +45,7 @@ def equivariance_jacobian(affine: Tensor, plate: Tensor, jacobians: Tensor, warp
 def separation(keypoints: Tensor) -> Tensor:
     """The mean over pairs of exp(−|kp_k − kp_l|² / (2·0.15²)), (B,): 1 where all coincide, 0 where they are far apart.
 
-    After Zhang et al., "Unsupervised Discovery of Object Landmarks", CVPR 2018; no part of the published detector.
+    After Zhang et al., "Unsupervised Discovery of Object Landmarks", CVPR 2018; not part of the published detector.
     """
     count = keypoints.shape[1]
     squared = ops.sum(ops.square(keypoints[:, :, None] - keypoints[:, None]), axis=-1)

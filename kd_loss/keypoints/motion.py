@@ -1,4 +1,4 @@
-"""What turns keypoints into motion, and motion into a picture: needed while a detector is trained, and to animate.
+"""From keypoints to motion, and from motion to a picture: for training a detector, and for animation.
 
 `modules/dense_motion.py` and `modules/generator.py` of first-order-model (Siarohin et al., NeurIPS 2019; MIT), smaller.
 """
@@ -18,14 +18,14 @@ from kd_loss.networks.keypoint_detector import places
 L = keras.layers
 Tensor = Any
 
-#: of the Gaussian that is drawn at a keypoint
+#: variance of the Gaussian drawn at a keypoint
 VARIANCE = 0.01
 
 
 def sparse_motion(
     source: dict[str, Tensor], driving: dict[str, Tensor], grid: np.ndarray, with_jacobians: bool = True
 ) -> Tensor:
-    """Where each cell of the driving picture was in the source one, by each keypoint, (B, K + 1, N, 2).
+    """The source position of each cell of the driving picture, for each keypoint, (B, K + 1, N, 2).
 
     T_k(z) = kp_S + J_S J_D⁻¹ (z − kp_D) on a grid (N, 2); the first one is the background: T(z) = z.
     """
@@ -90,7 +90,7 @@ class Animator(keras.Model):
     Args:
         size: S, a multiple of 16; points: K; width: channels of the finest features.
 
-    The field of motion has S/4 cells a side, as published.
+    The motion field has S/4 cells per side, as published.
     """
 
     def __init__(self, size: int, points: int, width: int = 12):

@@ -1,7 +1,7 @@
-"""How good keypoints that nobody annotated are: the landmarks of annotated faces, read from them by a linear map.
+"""Measures unsupervised keypoints: a linear map predicts the landmarks of annotated faces from them.
 
 The usual test of unsupervised landmarks (Thewlis et al., ICCV 2017): ridge regression from the K keypoints to the
-annotated points, fitted on training faces, judged on test faces.
+annotated points, fitted on training faces, evaluated on test faces.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Faces:
 
 
 def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, seed: int) -> Faces:
-    """The completely annotated faces of a split, in crops `context` times as wide as the prepared ones.
+    """The fully annotated faces of a split, in crops `context` times as wide as the prepared ones.
 
     Args:
-        jitter: each crop is shifted by up to this share of its side on each axis: a prepared crop lies about the
-            landmarks, which gives away where they are.
+        jitter: each crop is shifted by up to this share of its side on each axis: a prepared crop is centred on the
+            landmarks, which reveals their position.
     """
     known = np.flatnonzero(np.isfinite(split.landmarks).all(axis=(1, 2)))
     if not len(known):
@@ -58,7 +58,7 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
 
 
 def landmark_spec(asked: Scheme) -> DatasetSpec:
-    """The scheme of a dataset of landmarks; a `UserError` for another kind."""
+    """The scheme of a landmark dataset; raises a `UserError` for another kind."""
     return landmark_scheme(asked, f"landmarks are read from keypoints; {asked.name} is a dataset of a {asked.noun}")
 
 
@@ -76,5 +76,5 @@ def judge(predicted: np.ndarray, split: PreparedSplit, faces: Faces) -> dict[str
 def regress(
     found: np.ndarray, train: Faces, found_in_test: np.ndarray, test: Faces, split: PreparedSplit
 ) -> dict[str, float]:
-    """`judge` of the landmarks that a ridge reads from keypoints (N, K, 2); it is fitted on the training faces."""
+    """`judge` for the landmarks that a ridge predicts from keypoints (N, K, 2); it is fitted on the training faces."""
     return judge(fit_point_map(found, train.landmarks)(found_in_test), split, test)

@@ -26,12 +26,12 @@ from kd_loss.training.fit import compile_with_adam, fit_run, run_log
 
 log = logging.getLogger(__name__)
 
-#: the maps of a student in which pictures are compared
+#: feature maps of a student in which pictures are compared
 FEATURE_TAPS = ("P2", "P3")
 
 
 def run_train_keypoints(options: KeypointOptions) -> Path:
-    """Train a detector; its run folder, with `best.h5`, its card, the animator's weights and `sheet.png`."""
+    """Train a detector; returns its run folder, with `best.h5`, its card, the animator's weights and `sheet.png`."""
     clips = read_clips(Path(options.data), options.size, options.crop)
     if clips.left_out:
         log.warning(f"{clips.left_out} clips of one frame are left out: no pair can be made of them")
@@ -91,11 +91,11 @@ def fit_detector(
     """Compile and train a model that trains a detector, and return the run folder.
 
     Args:
-        loaders: of the training, and of what is held out or None.
-        decided_by: checksums of what decides the result, compared when the run is resumed.
-        monitor: the value of the data held out that chooses the best epoch.
-        about: what is said before the training, beside the detector's architecture and size.
-        shown: pictures, and the numbers of those clips that `sheet.png` shows.
+        loaders: training loader, and validation loader or None.
+        decided_by: checksums of what determines the result, compared when the run is resumed.
+        monitor: the validation value that chooses the best epoch.
+        about: message before the training, in addition to the detector's architecture and size.
+        shown: pictures, and the numbers of their clips, for `sheet.png`.
     """
     loader, validation = loaders
     xla = False if keras.backend.backend() == "tensorflow" else "auto"
@@ -138,7 +138,7 @@ def fit_detector(
 
 
 def sheet(detector: KeypointDetector, clips: Clips, chosen: np.ndarray, path: Path, most: int = 18) -> None:
-    """`sheet.png`: up to three frames each of clips spread over the chosen ones."""
+    """Draw `sheet.png`: up to three frames each of clips spread over the chosen ones."""
     some = chosen[np.unique(np.linspace(0, len(chosen) - 1, most).astype(int))]
     rows = np.concatenate([np.flatnonzero(clips.clip == number)[:3] for number in some])
     write_sheet(path, clips.frames[rows], detector.find(clips.frames[rows]))

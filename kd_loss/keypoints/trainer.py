@@ -1,4 +1,4 @@
-"""The training of a detector without labels: equivariance, and reconstruction of one frame of a clip from another."""
+"""Trains a detector without labels: equivariance, and reconstruction of one frame of a clip from another."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from kd_loss.system.files import atomic_file
 
 Tensor = Any
 
-#: the terms and their weights. The equivariances' are the published ones; without VGG's features the reconstruction is
-#: brought to several times their size by its own.
+#: the terms and their weights. The equivariances' are the published ones; without VGG's features, the weight of the
+#: reconstruction raises it to several times their size.
 WEIGHTS = {"pyramid": 100.0, "features": 10.0, "value": 10.0, "jacobian": 10.0}
 
 
@@ -35,14 +35,14 @@ class TermModel(keras.Model):
         self.trackers: dict[str, keras.metrics.Metric] = {}
 
     def track(self, weights: Mapping[str, float], *more: str) -> None:
-        """Make the metrics of weighted terms, and of `more` values; ends the making of the model."""
+        """Create the metrics of weighted terms, and of `more` values; the last step of the constructor."""
         self.weights_of_terms, self.terms = dict(weights), list(weights)
         self.objective = " + ".join(name if weight == 1 else f"{weight:g}·{name}" for name, weight in weights.items())
         self.trackers = {name: keras.metrics.Mean(name=name) for name in (*weights, *more)}
         self.built = True
 
     def record(self, values: Mapping[str, Tensor]) -> None:
-        """Average values (B,) into their metrics."""
+        """Add values (B,) to the running means of their metrics."""
         for name, value in values.items():
             self.trackers[name].update_state(value)
 
@@ -51,17 +51,17 @@ class TermModel(keras.Model):
         return self.get_metrics_result()
 
     def save_beside(self, folder: Path) -> None:
-        """Write what else a detector's run keeps of its best epoch: nothing."""
+        """Write what else a detector's run keeps of its best epoch; here nothing."""
 
 
 class KeypointTrainer(TermModel):
     """Trains a detector and an animator by `fit` on batches of `clips.PairLoader`.
 
     Args:
-        detector: to be trained.
-        animator: to be trained with it.
-        features: pictures (B, S, S, 3) RGB 0…255 -> dictionary of feature maps in which pictures are compared as
-            well; it is not trained. None: pictures are compared as they are.
+        detector: detector to train.
+        animator: animator trained with it.
+        features: pictures (B, S, S, 3) RGB 0…255 -> dictionary of feature maps in which pictures are also compared;
+            not trained. None: pictures are compared by pixels alone.
         separation: weight of `losses.separation` of the driving picture's keypoints.
     """
 
@@ -81,7 +81,7 @@ class KeypointTrainer(TermModel):
         self.track({name: weight for name, weight in weights.items() if weight})
 
     def call(self, batch: dict[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
-        """Keypoints and Jacobians of source, driving and warped driving picture, and the driving picture made anew."""
+        """Keypoints and Jacobians of source, driving and warped driving picture, and the reconstructed driving one."""
         source, driving = (ops.cast(batch[name], "float32") for name in ("source", "driving"))
         warped = warp_images(batch["affine"], batch["plate"], driving)
         found = self.detector(ops.concatenate([source, driving, warped]), training=training)
@@ -116,11 +116,11 @@ class KeypointTrainer(TermModel):
         return sum(self.weights_of_terms[name] * ops.mean(values[name]) for name in self.terms)
 
     def save_beside(self, folder: Path) -> None:
-        """Write the weights of the animator."""
+        """Save the weights of the animator."""
         save_weights(self.animator, folder / "animator.weights.h5")
 
 
 def save_weights(model: keras.Model, path: Path) -> None:
-    """Write a model's weights, atomically."""
+    """Save a model's weights, atomically."""
     with atomic_file(path, ".weights.h5") as temporary:
         model.save_weights(temporary)

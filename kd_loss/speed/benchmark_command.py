@@ -36,10 +36,10 @@ RUNTIMES = {".h5": "Keras", ".keras": "Keras", ".onnx": "ONNX Runtime", ".tflite
 def run_benchmark(
     options: BenchmarkOptions, measure_peers: Callable[[PreparedDataset], list[dict[str, Any]]] | None = None
 ) -> dict[str, Any]:
-    """Measure, print the table, write `benchmark.json` and `benchmark.png`; returns what is in the JSON.
+    """Measure, print the table, write `benchmark.json` and `benchmark.png`; returns the content of the JSON.
 
     Args:
-        measure_peers: returns a row for each detector that is none of this package (`tools.speed.peers`).
+        measure_peers: returns a row for each detector from outside this package (`tools.speed.peers`).
     """
     options.check()
     paths = [Path(text) for text in options.weights]
@@ -84,7 +84,7 @@ def _dataset(options: BenchmarkOptions, card: Card) -> PreparedDataset | None:
 def _measure(
     paths: list[Path], cards: dict[Path, Card], dataset: PreparedDataset | None, options: BenchmarkOptions
 ) -> list[dict[str, Any]]:
-    """A row per network and number of threads; in each round all of them take turns."""
+    """A row per network and number of threads; all of them take turns in each round."""
     rows: dict[tuple[Path, int], dict[str, Any]] = {}
     once = Counter(path.name for path in paths)
     names = {path: path.name if once[path.name] == 1 else f"{path.parent.name}/{path.name}" for path in paths}
@@ -121,7 +121,7 @@ def _measure(
 
 
 def run_worker(path: Path, threads: int, crops: Path, seconds: float) -> dict[str, Any]:
-    """The figures of one network in a process of its own, with its predictions."""
+    """The figures of one network, measured in a separate process, with its predictions."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder, "predicted.npy")
         command = [sys.executable, "-m", "kd_loss.speed.worker", str(path), str(threads), str(crops), str(output)]
@@ -158,14 +158,14 @@ class BenchmarkOptions(DatasetOptions):
     """Measure networks on this machine: time, memory, size, NME."""
 
     weights: list[str] = option([], "networks: .h5, .keras, .onnx, .tflite", positional=True)
-    threads: list[int] = option([1, 2], "numbers of threads to measure with", within=(1, 1024))
-    seconds: float = option(2.0, "how long each figure is measured, per round", above=0, below=1e3)
-    rounds: int = option(3, "how often all networks take turns; the best round of each counts", within=(1, math.inf))
-    dataset: str = option("", "prepared dataset for the NME; the first card's if left out")
+    threads: list[int] = option([1, 2], "thread counts to measure", within=(1, 1024))
+    seconds: float = option(2.0, "measuring time of each figure, per round", above=0, below=1e3)
+    rounds: int = option(3, "number of rounds over all networks; the best of each counts", within=(1, math.inf))
+    dataset: str = option("", "prepared dataset for the NME; default: the first card's")
     output: Path = option(Path("benchmark"), "folder of the results: benchmark.json, benchmark.png")
 
     def check(self) -> None:
-        """Refuse what nothing can be measured of."""
+        """Raises a `UserError` if there is nothing to measure."""
         if not self.weights:
             raise UserError("give networks, e.g. kd-loss benchmark student.h5 student.tflite")
         if not self.threads:

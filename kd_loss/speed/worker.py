@@ -1,6 +1,6 @@
 """One network in one process of its own: `python -m kd_loss.speed.worker WEIGHTS THREADS CROPS OUTPUT SECONDS`.
 
-A process each, because peak memory and a runtime's threads belong to a process.
+Separate processes, because peak memory and a runtime's threads belong to a process.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 
 def milliseconds(call: Callable[[], object], seconds: float) -> np.ndarray:
-    """Times of `call` in ms, repeated for about `seconds` and at least 20 times, after five that do not count."""
+    """Times of `call` in ms, repeated for about `seconds` and at least 20 times, after five uncounted calls."""
     for _ in range(5):
         call()
     times: list[float] = []
@@ -32,7 +32,7 @@ def milliseconds(call: Callable[[], object], seconds: float) -> np.ndarray:
 def peak_memory() -> float:
     """Largest resident memory of this process so far, in MB."""
     status = Path("/proc/self/status")
-    if status.is_file():  # what getrusage says starts, on Linux, at the size of the process that started this one
+    if status.is_file():  # on Linux, getrusage starts at the size of the parent process
         peak = next((line for line in status.read_text().splitlines() if line.startswith("VmHWM")), "VmHWM: 0 kB")
         return int(peak.split()[1]) * 1024 / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
@@ -43,7 +43,7 @@ def measure(weights: Path, threads: int, crops: np.ndarray, seconds: float) -> t
     from kd_loss.inference.pose import load_predictor
     from kd_loss.runtimes.files import SUFFIXES, check_trial
 
-    if weights.suffix in SUFFIXES:  # once in a process; it is no part of what a runtime takes
+    if weights.suffix in SUFFIXES:  # once per process; not part of the runtime's own cost
         check_trial(weights)
     start = time.perf_counter()
     predictor = load_predictor(weights, threads)
@@ -71,7 +71,7 @@ def measure(weights: Path, threads: int, crops: np.ndarray, seconds: float) -> t
 def main() -> None:
     """Measure, write the landmarks to OUTPUT and print the figures as a line of JSON."""
     weights, threads, crops, output, seconds = sys.argv[1:]
-    if Path(weights).suffix in (".h5", ".keras"):  # TensorFlow takes its threads once, before it does anything
+    if Path(weights).suffix in (".h5", ".keras"):  # TensorFlow accepts a thread count only before its first operation
         os.environ["TF_NUM_INTRAOP_THREADS"] = os.environ["OMP_NUM_THREADS"] = threads
         os.environ["TF_NUM_INTEROP_THREADS"] = "1"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

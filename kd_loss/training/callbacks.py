@@ -1,4 +1,4 @@
-"""What happens between the epochs of a training."""
+"""Callbacks that run between the epochs of a training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def event_files(folder: Path) -> list[keras.callbacks.Callback]:
     place = folder / "tensorboard"
 
     class EventFiles(keras.callbacks.TensorBoard):
-        """TensorFlow has errors of its own for a full disk."""
+        """TensorBoard's callback, which handles TensorFlow's own errors for a full disk."""
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             try:
@@ -39,7 +39,7 @@ def event_files(folder: Path) -> list[keras.callbacks.Callback]:
 
 
 class EpochCounter(keras.callbacks.Callback):
-    """Tells the loader the number of the epoch before Keras asks it for the first batch."""
+    """Sets the loader's epoch number before Keras reads the first batch."""
 
     def __init__(self, loader: FaceLoader | MixedLoader):
         super().__init__()
@@ -50,19 +50,19 @@ class EpochCounter(keras.callbacks.Callback):
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps the best network, the history and the state to resume from, after every epoch.
+    """Saves the best network, the history and the state to resume from after every epoch.
 
     The best value so far is part of the state, so that a resumed run does not take a worse epoch for
     the best one. Order matters: the state is written last, so that a run killed in between repeats
     the epoch.
 
     Args:
-        folder: of the run.
-        save_best: writes the student as the best one, given the epoch's logs.
-        monitor: the value to make small; None: every epoch is the best so far.
+        folder: run folder.
+        save_best: saves the student as the best one; called with the epoch's logs.
+        monitor: the value to minimise; None: every epoch is the best so far.
 
     Attributes:
-        order: of the columns of the history.
+        order: order of the columns of the history.
     """
 
     def __init__(self, folder: Path, save_best: Callable[[dict[str, float]], None], monitor: str | None):
@@ -75,11 +75,11 @@ class Checkpoint(keras.callbacks.Callback):
 
     @property
     def state_file(self) -> Path:
-        """Where the state to resume from lies."""
+        """Path of the state to resume from."""
         return self.folder / "state.npz"
 
     def restore(self, model: keras.Model, folder: Path | None = None) -> int:
-        """Continue from the state of `folder` (this one's own by default), if there is one; the epochs done."""
+        """Resume from the state of `folder` (default: its own), if there is one; returns the number of epochs done."""
         state = (folder or self.folder) / self.state_file.name
         if not state.is_file():
             return 0
@@ -101,19 +101,19 @@ class Checkpoint(keras.callbacks.Callback):
             self.best = current
             self.save_best(values)
         rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        values = {**in_order(values, self.order), "learning_rate": rate}  # that of the next step
+        values = {**in_order(values, self.order), "learning_rate": rate}  # the rate of the next step
         row = {"epoch": epoch + 1, **values, "seconds": time.perf_counter() - self._start}
         self.history.append(row)
         write_history(self.folder / "history.csv", self.history)
         save_state(self.state_file, self.model, best=self.best, history=self.history)
 
 
-#: drawing the curves takes at most this share of a training's time
+#: largest share of a training's time that drawing the curves may take
 SHARE = 0.02
 
 
 class OrderedProgress(keras.callbacks.ProgbarLogger):
-    """Keras's progress bar, with the terms as the objective has them; Keras sorts them by name."""
+    """Keras's progress bar, with the terms in the order of the objective; Keras sorts them by name."""
 
     def __init__(self, order: Sequence[str]):
         super().__init__()
@@ -127,11 +127,11 @@ class OrderedProgress(keras.callbacks.ProgbarLogger):
 
 
 def stalled(history: Sequence[Mapping[str, float]], patience: int, monitor: str | None = "val_nme") -> bool:
-    """Whether the last `patience` epochs of a history were none better than the best before; 0: never.
+    """Whether none of the last `patience` epochs of a history improved on the best before; `patience` 0: never.
 
-    `monitor` is the column that counts; None, of a training without faces held out: never.
+    `monitor` is the column to compare; None, for a training without held-out faces: never.
 
-    It follows from the history alone, so that a resumed run stops where one that was not interrupted does.
+    It depends on the history alone, so a resumed run stops where an uninterrupted one does.
 
     >>> epochs = [{"val_nme": 9.0}, {"val_nme": 7.0}, {"val_nme": 8.0}, {"val_nme": 7.0}]
     >>> stalled(epochs, 2), stalled(epochs, 3), stalled(epochs[:3], 2)
@@ -144,7 +144,7 @@ def stalled(history: Sequence[Mapping[str, float]], patience: int, monitor: str 
 
 
 class Patience(keras.callbacks.Callback):
-    """Ends a training that has stalled; it goes behind the callback that saves."""
+    """Stops a stalled training; it must follow the callback that saves."""
 
     def __init__(self, checkpoint: Checkpoint, patience: int):
         super().__init__()
@@ -156,9 +156,9 @@ class Patience(keras.callbacks.Callback):
 
 
 class LiveCurves(keras.callbacks.Callback):
-    """Draws `curves.png` after an epoch, behind the callback that saves.
+    """Draws `curves.png` after an epoch; it must follow the callback that saves.
 
-    After every one, unless epochs are so short that drawing would take more than `SHARE` of the time.
+    It draws after every epoch, unless epochs are so short that drawing would take more than `SHARE` of the time.
     """
 
     def __init__(self, checkpoint: Checkpoint, path: Path):

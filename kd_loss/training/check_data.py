@@ -1,4 +1,4 @@
-"""A look at a dataset before a training, so that what does not fit is one line and not a stack of tensors."""
+"""Checks a dataset before training, so that a mismatch is one line instead of a stack trace of tensors."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Expected:
     """What a training expects of a batch.
 
     Attributes:
-        size: side of the pictures in pixels; None where the student takes any.
+        size: side of the pictures in pixels; None if the student takes any size.
         reads_bytes: whether student or teachers take pictures of 0…255.
-        image_range: the numbers of black and white in the dataset's pictures.
-        shape: (N, C) of the targets, (K, 2) of K landmarks.
-        coordinates: what they count.
+        image_range: values of black and white in the dataset's pictures.
+        shape: (N, C) of the targets, (K, 2) for K landmarks.
+        coordinates: their unit.
         partial: whether there may be points that are not annotated (NaN).
     """
 
@@ -41,11 +41,11 @@ class Expected:
 
 @contextlib.contextmanager
 def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """Check the first batch; yields `x` and `y` for `fit`, and says in one line what a later batch breaks.
+    """Check the first batch; yields `x` and `y` for `fit`, and reports in one line what is wrong with a later batch.
 
     Args:
-        expected: what the training can take.
-        x, y, options: of `fit`: arrays, a `tf.data.Dataset`, a `PyDataset` or a generator, and its keywords.
+        expected: what the training accepts.
+        x, y, options: arguments of `fit`: arrays, a `tf.data.Dataset`, a `PyDataset` or a generator, and its keywords.
     """
     if isinstance(x, FaceLoader | MixedLoader):  # batches of this package's own
         yield x, y
@@ -61,7 +61,7 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
     except UserError:
         raise
     except Exception as error:
-        if told := re.search(r"\bUserError: (.+)", str(error)):  # TensorFlow's text of an error in its own threads
+        if told := re.search(r"\bUserError: (.+)", str(error)):  # TensorFlow's message for an error in its threads
             raise UserError(told[1]) from error
         if first is not None and (reason := _about_shapes(error)):
             raise UserError(
@@ -79,7 +79,7 @@ def _is_endless(x: Any) -> bool:
 
 
 def _first_batch(x: Any, y: Any) -> tuple[Any, Any]:
-    """The first batch in NumPy, None where it cannot be had, and the dataset to train on."""
+    """The first batch in NumPy, None if it cannot be read, and the dataset to train on."""
     if isinstance(x, keras.utils.PyDataset):
         return None if x.num_batches == 0 else x[0], x
     if hasattr(x, "element_spec") and hasattr(x, "take"):  # tf.data
@@ -95,7 +95,7 @@ def _first_batch(x: Any, y: Any) -> tuple[Any, Any]:
 
 
 def _same_shape(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    """The batches of a generator; a `UserError` for one whose pictures have another size."""
+    """The batches of a generator; raises a `UserError` if the picture size changes."""
     size = np.shape(first[0])[1:]
     for number, batch in enumerate(itertools.chain([first], rest)):
         if np.shape(batch[0])[1:] != size:
@@ -104,9 +104,9 @@ def _same_shape(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 
 
 def _of_one_size(x: Any, shape: tuple[int, ...]) -> Any:
-    """A `tf.data.Dataset` that does not say how large its pictures are, held to the first batch's size.
+    """Fixes the picture size of a `tf.data.Dataset` without a static one to that of the first batch.
 
-    TensorFlow traces a step for pictures of any size then, and a network with pooling would take the others in silence.
+    Otherwise TensorFlow traces a step for pictures of any size, and a network with pooling silently accepts others.
     """
     spec = getattr(x, "element_spec", None)
     if not isinstance(spec, tuple) or getattr(spec[0], "shape", None) is None or spec[0].shape.is_fully_defined():
@@ -138,7 +138,7 @@ def _check(expected: Expected, batch: Any) -> None:
 
 
 def _check_range(expected: Expected, images: np.ndarray) -> None:
-    """Networks that scale 0…255 themselves would take pictures of 0…1 for black ones."""
+    """Networks that scale 0…255 themselves would read pictures of 0…1 as black."""
     low, high = expected.image_range
     if not expected.reads_bytes or images.dtype.kind != "f":
         return
@@ -170,7 +170,7 @@ def _check_landmarks(expected: Expected, landmarks: np.ndarray, count: int) -> N
 
 
 def _about_shapes(error: BaseException) -> str:
-    """The first line of an error about shapes; empty for another."""
+    """The first line of a shape error; empty for any other error."""
     seen: BaseException | None = error
     while seen is not None:
         text = str(seen)

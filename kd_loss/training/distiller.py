@@ -27,47 +27,47 @@ Methods = (
 
 
 class Distiller(keras.Model):
-    """Trains a student on annotated faces with any number of teachers and methods, by Keras's own `fit`.
+    """Trains a student on annotated faces with any number of teachers and methods, using Keras's own `fit`.
 
     Only `call`, `compute_loss` and the metrics are overridden: callbacks, mixed precision, gradient accumulation,
-    averaged weights and `steps_per_execution` work as in any Keras model, on TensorFlow, JAX and PyTorch. There is one
-    student pass a step; live teachers see the same augmented pictures, and none is called in evaluation, whose loss is
-    the mean absolute error. The student is trained in place: `student.save(…)` saves it, and nothing else.
+    averaged weights and `steps_per_execution` work as in any Keras model, on TensorFlow, JAX and PyTorch. Each step
+    makes one student pass; live teachers see the same augmented pictures. Evaluation calls no teacher, and its loss is
+    the mean absolute error. The student is trained in place: `student.save(…)` saves it alone.
 
-    Datasets give `(images, landmarks)` or `(images, landmarks, sample_weight)`: arrays, `tf.data`, `PyDataset` or
-    generators; images (B, S, S, 3), landmarks (B, K, 2) or (B, 2K) in `coordinates`. In place of landmarks there may be
-    a dictionary of `landmarks` and of what belongs to them: `role/tap`, the answers of recorded teachers
+    Datasets yield `(images, landmarks)` or `(images, landmarks, sample_weight)`: arrays, `tf.data`, `PyDataset` or
+    generators; images (B, S, S, 3), landmarks (B, K, 2) or (B, 2K) in `coordinates`. Instead of landmarks they may
+    yield a dictionary with `landmarks` and related entries: `role/tap`, the predictions of recorded teachers
     (`kd_loss.with_answers`), and `kind` (B,), see below.
 
-    Metrics: every term under its own name, and the scheme's error: `nme` in % of the default normaliser, `degrees` of
-    poses.
+    Metrics: every term under its own name, and the scheme's error: `nme` in % of the default normaliser, or `degrees`
+    for poses.
 
     Batches with faces of several kinds (`datasets.mixed_loader`) have `kind` (B,): 0 for annotated faces, 1 for faces
-    whose landmarks are the teachers' predictions, on which the distilling terms of each method count, 2 for mixtures,
-    on which the mean absolute error counts, 3 for faces that do not count.
+    whose landmarks are the teachers' predictions and which count in the distilling terms of each method, 2 for
+    mixtures, which count in the mean absolute error, 3 for faces that do not count.
 
-    A point that is not annotated (NaN) takes no part: in the terms about the truth the student's own prediction
-    stands in its place, so that it adds nothing and pulls nowhere; in the distilling terms, the teachers' mean
+    A point that is not annotated (NaN) is masked: in the terms on the truth, the student's own prediction
+    replaces it, so it adds neither loss nor gradient; in the distilling terms, the teachers' mean
     prediction does. Faces whose normalising distance is not annotated do not count in `nme`.
 
     Args:
         student: any Keras model from pictures to landmarks, see `TappedModel`, or a `LandmarkNet`.
         methods: methods, each alone or with its weight in the objective: `[KDLoss(), (Attention(), 0.1)]`.
         teachers: role -> teacher, see `as_teacher`: a Keras model, a `LandmarkNet`, a file, a function, recorded
-            answers. Every role that a method uses; KD-Loss uses `tough` and `tolerant`, most others take any: all
+            answers. Every role that a method uses; KD-Loss uses `tough` and `tolerant`, most others use any: all
             that have the taps that the method reads.
-        coordinates: what the landmarks of the dataset and of foreign models count, see `Coordinates`.
-        taps: tap -> layer of a foreign student, where the right one is not found by its size.
-        image_size: side of the pictures in pixels, for a student that says none.
-        image_range: the numbers of black and white in the dataset's pictures. Networks of this package and files are
-            given 0…255; other Keras models get the pictures as they are.
-        scheme: of the landmarks; without one NME is normalised by the box of the face's landmarks.
-        partial: whether there are faces with points that are not annotated (NaN).
-        unlabelled_weight, mix_weight: of the distilling terms on faces of kind 1, of the error on kind 2.
+        coordinates: unit of the landmarks of the dataset and of foreign models, see `Coordinates`.
+        taps: tap -> layer of a foreign student, where its size does not identify the right one.
+        image_size: side of the pictures in pixels, for a student without a fixed input size.
+        image_range: values of black and white in the dataset's pictures. Networks of this package and files
+            receive 0…255; other Keras models receive the pictures unchanged.
+        scheme: scheme of the landmarks; without one, NME is normalised by the box of the face's landmarks.
+        partial: whether faces may have points that are not annotated (NaN).
+        unlabelled_weight, mix_weight: weights of the distilling terms on faces of kind 1 and of the error on kind 2.
         kinds: how many kinds of faces share a batch, in equal parts: 1, 2 or, with mixtures, 3.
 
     Raises:
-        UserError: a method, a teacher or a tap does not fit; one line says which, and what there is.
+        UserError: a method, a teacher or a tap does not fit; one line names it and lists the alternatives.
 
     Example:
         >>> distiller = kd_loss.Distiller(student=student, teachers={"tough": a, "tolerant": b},
@@ -151,7 +151,7 @@ class Distiller(keras.Model):
         self.built = True
 
     def _attach(self, teachers: Mapping[str, Teacher], student: Any) -> None:
-        """Give every method the networks, and try it on two made-up faces."""
+        """Pass the networks to every method, and check it on two synthetic faces."""
         policy = keras.mixed_precision.global_policy()
         keras.mixed_precision.set_global_policy("float32")  # connectors too compute in float32
         try:
@@ -159,7 +159,7 @@ class Distiller(keras.Model):
                 attach(method, student, self._teachers_of(method, teachers))
         finally:
             keras.mixed_precision.set_global_policy(policy)
-        if keras.distribution.distribution() is not None:  # weights spread over processes answer to no one alone
+        if keras.distribution.distribution() is not None:  # no single process can read weights spread over several
             return
         for method in self.methods:
             given = {
@@ -170,9 +170,9 @@ class Distiller(keras.Model):
             check_terms(method, self._scheme.value.shape, shapes, given)
 
     def compile(self, optimizer: Any = "adam", *, jit_compile: Any = None, **options: Any) -> None:
-        """As of any Keras model, without a loss: the methods are it.
+        """Compile as any Keras model, but without a loss: the methods define it.
 
-        `jit_compile` left out is False under TensorFlow on a CPU, where XLA is ten times slower than none, and
+        `jit_compile` defaults to False under TensorFlow on a CPU, where XLA is ten times slower than no XLA, and to
         Keras's own choice elsewhere.
         """
         if jit_compile is None:
@@ -180,13 +180,13 @@ class Distiller(keras.Model):
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **options)
 
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
-        """Keras's `fit`, after a look at the first batch.
+        """Keras's `fit`, after a check of the first batch.
 
-        A tuple of arrays may come whole: `fit((images, landmarks))`, as `kd_loss.with_answers` gives it.
+        A tuple of arrays may be passed whole: `fit((images, landmarks))`, as `kd_loss.with_answers` returns it.
 
         Raises:
-            UserError: the pictures, the landmarks or the weights of the first batch do not fit, the dataset has no
-                end and no `steps_per_epoch` is given, or a later batch has another shape.
+            UserError: the pictures, landmarks or weights of the first batch do not fit, the dataset is endless
+                and no `steps_per_epoch` is given, or a later batch has another shape.
         """
         if isinstance(x, tuple) and y is None and len(x) in (2, 3):
             x, y, *weights = x
@@ -207,11 +207,11 @@ class Distiller(keras.Model):
         )
 
     def _teachers_of(self, method: DistillationMethod, teachers: Mapping[str, Any]) -> dict[str, Any]:
-        """Those of the teachers, or of their taps, that a method uses."""
+        """The teachers, or their taps, that a method uses."""
         return {role: teachers[role] for role in self._used[method.name_on_command_line]}
 
     def _terms(self, method: DistillationMethod, truth: Tensor, student: Taps, teachers: Any, kind: Tensor) -> Any:
-        """A method's terms; those of a relational one about each kind of faces by themselves, 0 for mixtures."""
+        """A method's terms; a relational method is computed on each kind of faces separately, 0 for mixtures."""
         used = self._teachers_of(method, teachers)
         if not (method.relational and self.kinds > 1):
             return method.terms(truth, student, used)
@@ -248,7 +248,7 @@ class Distiller(keras.Model):
 
     @property
     def terms_in_order(self) -> list[str]:
-        """The names of the terms as the objective has them."""
+        """The names of the terms as in the objective."""
         return [name for name in self.trackers if name != self.metric]
 
     def call(self, images: Tensor, training: bool | None = None) -> Taps:
@@ -259,7 +259,7 @@ class Distiller(keras.Model):
         return scaled_pictures(images, as_bytes, self._image_range)
 
     def _targets(self, y: Any) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """The truth (B, N, C), normalised, and what else travels with the batch."""
+        """The truth (B, N, C), normalised, and the other entries of the batch."""
         more = y if isinstance(y, Mapping) else {}
         truth = ops.cast(y["landmarks"] if isinstance(y, Mapping) else y, "float32")
         if len(truth.shape) == 2:
@@ -310,7 +310,7 @@ class Distiller(keras.Model):
         for method, weight in zip(self.methods, self._weights_of_methods, strict=True):
             values_by_name = dict(self._terms(method, truth, student, teachers, kind))
             if self.partial and (used := self._teachers_of(method, teachers)):
-                # in distilling terms the answers of its own teachers stand for what is not annotated
+                # in distilling terms the method's own teachers' predictions replace what is not annotated
                 whole = sum(self._shares[role] for role in used)
                 answer = sum(self._shares[role] * taps["landmarks"] for role, taps in used.items()) / whole
                 again = self._terms(method, ops.where(missing, answer, written), student, teachers, kind)
@@ -333,7 +333,7 @@ class Distiller(keras.Model):
 
 
 def _having(teachers: Mapping[str, Teacher], roles: Sequence[str], taps: Sequence[str]) -> tuple[str, ...]:
-    """The roles of those teachers that have the taps; all of them where none has, for the error that says so."""
+    """The roles of the teachers that have the taps; all of them if none has, for the error that reports it."""
 
     def has(role: str) -> bool:
         try:
@@ -347,7 +347,7 @@ def _having(teachers: Mapping[str, Teacher], roles: Sequence[str], taps: Sequenc
 def _with_taps(
     teachers: Mapping[str, Teacher], uses: Sequence[MethodUse], used: Mapping[str, Sequence[str]]
 ) -> dict[str, Teacher]:
-    """The teachers, each giving the taps of all methods that use it."""
+    """The teachers, each returning the taps of all methods that use it."""
     wanted: dict[str, list[str]] = {role: ["landmarks"] for role in teachers}
     for use in uses:
         for role in used[use.name]:
@@ -374,7 +374,7 @@ def _tensorflow_on_a_cpu() -> bool:
 
 
 class _Untracked:
-    """Holds a value out of Keras's sight."""
+    """Holds a value that Keras must not track."""
 
     def __init__(self, value: Any):
         self.value = value

@@ -1,4 +1,4 @@
-"""The faces of a training: which ones, and in what batches."""
+"""The faces of a training: their selection and their batches."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Unlabelled:
     """Faces without landmarks beside the annotated ones, see `datasets.unlabelled`.
 
     Attributes:
-        split: its landmarks are the teachers' predictions; answers: of recorded teachers about it.
-        weight, mix_weight: of the distilling terms on them, of the error on mixtures.
-        mix_alpha: of the distribution of mixtures.
+        split: its landmarks are the teachers' predictions; answers: the recorded teachers' predictions on it.
+        weight, mix_weight: weights of the distilling terms on these faces and of the error on mixtures.
+        mix_alpha: parameter of the Beta distribution of the mixtures.
     """
 
     split: PreparedSplit
@@ -49,12 +49,12 @@ def augmentation_of(options: TrainingOptions) -> Augmentation:
 
 
 class TrainingFaces:
-    """The training faces as batches, and those held out.
+    """The training faces as batches, and the faces held out.
 
     Attributes:
         chosen, held: indices into the split.
-        loader: of the training; validation: of the faces held out, None without any.
-        mean_shape: (K, 2) of the targets.
+        loader: training batches; validation: batches of the faces held out, None if there are none.
+        mean_shape: (K, 2), mean of the targets.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The fit of every training: state, best and last network, log and curves; a stopped run goes on where it was."""
+"""The fit of every training: state, best and last network, log and curves; a stopped run resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.Learnin
     """Linear warm-up over a twentieth of the steps (at most 500), then half a cosine down to 1 % of the peak.
 
     A schedule of the optimizer, not a callback: the rate follows from the optimizer's own step count,
-    so a resumed run has it right.
+    so a resumed run has the right rate.
     """
     warmup = min(500, max(1, steps // 20))
     return keras.optimizers.schedules.CosineDecay(
@@ -46,11 +46,11 @@ def learning_rate(peak: float, steps: int) -> keras.optimizers.schedules.Learnin
 def compile_with_adam(
     model: keras.Model, peak: float, steps: int, *, clip: float | None = None, **options: Any
 ) -> None:
-    """Compile with Adam and the schedule `learning_rate`; its state is built, so that it can be restored.
+    """Compile with Adam and the schedule `learning_rate`; builds the optimizer's state so that it can be restored.
 
     Args:
-        clip: largest norm of all gradients together; None: any.
-        **options: of the model's `compile`.
+        clip: largest global norm of the gradients; None: no clipping.
+        **options: further arguments of the model's `compile`.
     """
     model.compile(keras.optimizers.Adam(learning_rate(peak, steps), global_clipnorm=clip), **options)
     model.optimizer.build(model.trainable_variables)
@@ -91,30 +91,30 @@ def fit_run(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     quiet: bool = False,
 ) -> Checkpoint:
-    """Train a model in a run folder that `open_run` has opened; a run that is finished already is not trained.
+    """Train a model in a run folder that `open_run` has opened; a finished run is not trained again.
 
     Writes `history.csv`, `state.npz` to resume from, `tensorboard/`, `curves.png` and `finished.json`.
 
     Args:
         model: compiled and built; its `fit` is called.
-        network: the part of it that is saved; its batch statistics are made anew before validation and saving.
-        loader: of the training data, with an attribute `epoch`; validation: of the data held out, or None.
+        network: the part that is saved; its batch statistics are recomputed before validation and saving.
+        loader: training data, with an attribute `epoch`; validation: held-out data, or None.
         epochs: passes over the data.
-        patience: epochs without a better one after which the training ends; 0: never.
+        patience: epochs without improvement after which training stops; 0: never.
         resume: continue from the state in the run folder.
-        save_best: called with an epoch's logs whenever it is the best one.
+        save_best: called with the logs of each epoch that is the best so far.
         save_last: called once, after the training.
-        note: takes what there is to say, see `run_log`.
+        note: takes the messages, see `run_log`.
         opening: lines to say before the training; epochs done before are added to the last one.
-        monitor: the value of `validation` to make small.
-        order: of the terms and metrics in history and progress.
-        pictures: what batch statistics are made of; the loader by default.
-        state_from: the folder of the state to resume from; `folder` by default.
-        callbacks: of Keras; they go before those that save.
-        quiet: no progress and no curves while it trains, as of all processes but the first.
+        monitor: the value of `validation` to minimise.
+        order: order of the terms and metrics in history and progress.
+        pictures: data for the batch statistics; default: the loader.
+        state_from: folder of the state to resume from; default: `folder`.
+        callbacks: Keras callbacks; they run before those that save.
+        quiet: show no progress and draw no curves during training, as in all processes but the first.
 
     Returns:
-        The checkpoint, with `best`, the smallest value, and `history`.
+        The checkpoint, with `best`, the smallest monitored value, and `history`.
     """
     checkpoint = Checkpoint(folder, save_best, monitor if validation is not None else None)
     checkpoint.order = list(order)

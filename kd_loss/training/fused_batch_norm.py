@@ -1,9 +1,9 @@
 """Batch normalisation in one kernel, for training with TensorFlow.
 
-Keras 3 computes the moments, the normalisation and their gradients of a training step by a dozen
+Keras 3 computes the moments, the normalisation and their gradients in a training step with a dozen
 element-wise operations; on a CPU they take more than half of a MobileNetV2 step. TensorFlow's fused
-kernel computes the same in one: 1.6 times the speed of a whole distilling step
-of MobileNetV2 at 224 px on two cores (`python -m tools.speed.training`).
+kernel computes the same in one operation: a whole distilling step of MobileNetV2 at 224 px on two cores
+is 1.6 times as fast (`python -m tools.speed.training`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ REPLACED = "batch normalisation trains through TensorFlow's fused kernel: BatchN
 
 @contextlib.contextmanager
 def fused_batch_normalization() -> Iterator[str]:
-    """Within it, batch normalisation trains through TensorFlow's fused kernel; nothing on other backends.
+    """Context in which batch normalisation trains with TensorFlow's fused kernel; no effect on other backends.
 
-    For that time `keras.layers.BatchNormalization.call` is another function: the line that it yields says so.
+    Within it `keras.layers.BatchNormalization.call` is replaced; the line that it yields reports so.
 
-    Only layers of the usual kind take part (last axis, scale and centre, float32, no mask); saving and
+    Only standard layers are affected (last axis, scale and centre, float32, no mask); saving and
     inference are unchanged.
     """
     if keras.backend.backend() != "tensorflow":

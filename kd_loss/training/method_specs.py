@@ -15,7 +15,7 @@ from kd_loss.training.options import StudentOptions
 
 
 class MethodSpec(NamedTuple):
-    """A method in an option: its name, settings, the teachers behind the @ (none: its own choice), weight."""
+    """A method as an option names it: name, settings, teachers after the @ (none: its default choice), weight."""
 
     name: str
     settings: tuple[str, ...]
@@ -24,14 +24,14 @@ class MethodSpec(NamedTuple):
 
 
 def weighted(text: str, what: str) -> tuple[str, float]:
-    """`name:0.5` -> (name, 0.5); the weight is 1 where none is given."""
+    """`name:0.5` -> (name, 0.5); the weight defaults to 1."""
     name, colon, weight = text.rpartition(":")
     if not colon:
         return text, 1.0
     try:
         value = float(weight)
     except ValueError:
-        return text, 1.0  # a colon of a path, or of file.py:function
+        return text, 1.0  # the colon belongs to a path, or to file.py:function
     if not 0 < value < float("inf"):
         raise UserError(f"{what} {text}: the weight is not positive")
     return name, value
@@ -56,7 +56,7 @@ def read_method(text: str, what: str = "--method") -> MethodSpec:
 
 
 def split_outside(text: str, separator: str) -> list[str]:
-    """Split at a character where it stands outside of brackets.
+    """Split at a character, but not inside brackets.
 
     >>> split_outside("a(x=[1,2],y=1)/b", "/"), split_outside("x=[1,2],y=1", ",")
     (['a(x=[1,2],y=1)', 'b'], ['x=[1,2]', 'y=1'])
@@ -72,17 +72,17 @@ def split_outside(text: str, separator: str) -> list[str]:
 
 
 def split_methods(text: str) -> list[str]:
-    """`"kd_loss+srrl(beta=1e+1):0.1"` -> its methods."""
+    """Parse `"kd_loss+srrl(beta=1e+1):0.1"` into its methods."""
     return split_outside(text, "+")
 
 
 def name_of(methods: Sequence[str]) -> str:
-    """What a run of these methods is called."""
+    """The default name of a run with these methods."""
     return "+".join(read_method(text).name for text in methods)
 
 
 def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> list[MethodUse]:
-    """`["kd_loss", "srrl@tough:0.1"]` and `["srrl.beta=0.5"]` -> the methods, with weights and teachers."""
+    """Parse `["kd_loss", "srrl@tough:0.1"]` and `["srrl.beta=0.5"]` into methods with weights and teachers."""
     weights: dict[str, float] = {}
     named: dict[str, tuple[str, ...]] = {}
     own: list[str] = []
@@ -116,9 +116,9 @@ def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> list[Metho
 
 
 def with_teachers(methods: Iterable[MethodUse], names: Iterable[str]) -> list[MethodUse]:
-    """Each method with the roles of the teachers that it uses, where `--teacher` names these.
+    """Each method with the roles of its teachers, if `--teacher` names them.
 
-    In a combination too a method that takes any teacher takes those of `--teacher` alone, not its neighbours'.
+    In a combination too, a method that takes any teacher takes only those of `--teacher`, not its neighbours'.
     """
     names = tuple(names)
     return [
@@ -127,13 +127,13 @@ def with_teachers(methods: Iterable[MethodUse], names: Iterable[str]) -> list[Me
 
 
 _STAGE = re.compile(r"(?P<methods>.+)=(?P<epochs>0*[1-9]\d*)(@(?P<freeze>\w*))?")
-#: options that say how teachers are called, and nothing where there is none
+#: options for calling teachers, which have no effect without one
 _TEACHER_OPTIONS = ("unlabelled", "teachers", "teacher_views", "teacher_mirror", "map_points")
 
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """Methods, epochs, and the tap up to which the network stays as it is; empty: none."""
+    """Methods, epochs, and the tap up to which the network is frozen; empty: none."""
 
     methods: list[str]
     epochs: int
@@ -141,7 +141,7 @@ class Stage:
 
 
 def read_stage(text: str, what: str = "--stages") -> Stage:
-    """`aht(alpha=0)+pkt:0.1=20@P5` -> its parts."""
+    """Parse `aht(alpha=0)+pkt:0.1=20@P5` into its parts."""
     found = _STAGE.fullmatch(text.strip())
     if not found:
         raise UserError(f"{what} {text} is not of the form methods=epochs[@tap], e.g. aht=20 or aht+pkt:0.1=20@P5")
@@ -149,26 +149,26 @@ def read_stage(text: str, what: str = "--stages") -> Stage:
 
 
 def split_stages(text: str) -> list[str]:
-    """The stages of `aht(alpha=0)=20/ail=20@P5`; none of a method that is trained at once."""
+    """The stages of `aht(alpha=0)=20/ail=20@P5`; empty for single-stage training."""
     stages = split_outside(text, "/")
     return stages if len(stages) > 1 or len(split_outside(text, "=")) > 1 else []
 
 
 def settings_of(settings: Iterable[str], methods: Iterable[str]) -> list[str]:
-    """Those of `--method-arg` that are about the methods."""
+    """The `--method-arg` settings of these methods."""
     names = {read_method(method).name for method in methods}
     return [setting for setting in settings if setting.partition(".")[0] in names]
 
 
 def roles_used(methods: Sequence[str], settings: Iterable[str], teachers: Iterable[str]) -> set[str]:
-    """The roles of the teachers that methods use, where `--teacher` names these."""
+    """The roles of the teachers that the methods use, if `--teacher` names them."""
     given = [text.partition("=")[0] for text in teachers]
     made = with_teachers(parse_methods(methods, settings_of(settings, methods)), given)
     return {role for use in made for role in use.teachers or ()}
 
 
 def narrowed(options: StudentOptions, used: Iterable[str]) -> StudentOptions:
-    """The options without the teachers that no method uses, and without how they are called where there is none."""
+    """The options without unused teachers, and without the call settings if there is no teacher at all."""
     used = set(used)
     tough = "tough" in used or options.init == "teacher"
     changes = {
@@ -183,7 +183,7 @@ def narrowed(options: StudentOptions, used: Iterable[str]) -> StudentOptions:
 
 
 def parse_stages(options: StudentOptions) -> list[StudentOptions]:
-    """One options object per stage, each with the settings and the teachers of its own methods."""
+    """One options object per stage, each with the settings and teachers of its own methods."""
     if options.stages and options.freeze:
         raise UserError(f"--freeze {options.freeze}: with --stages each says its own, e.g. ail=20@{options.freeze}")
     load_plugins(options.plugin if options.stages else ())
@@ -202,7 +202,7 @@ def parse_stages(options: StudentOptions) -> list[StudentOptions]:
             epochs=stage.epochs,
             freeze=stage.freeze,
             method_arg=settings_of(options.method_arg, stage.methods),
-            init="" if stages else options.init,  # later ones start from the one before
+            init="" if stages else options.init,  # later stages start from the previous one
         )
         stages.append(narrowed(own, own_teachers))
     words = " ".join(options.stages)
@@ -219,12 +219,12 @@ def parse_stages(options: StudentOptions) -> list[StudentOptions]:
 
 
 def stage_name(name: str, number: int, count: int) -> str:
-    """What the run of a stage is called: the last one as the whole; empty, to be chosen, where that has no name."""
+    """The run name of a stage: the last stage has the name of the whole; empty, to be chosen, if that has none."""
     return name if number == count or not name else f"{name}-stage{number}"
 
 
 def named_stages(options: StudentOptions) -> list[StudentOptions]:
-    """The trainings of a run that has a name, each with its own name and the weights that it starts from."""
+    """The trainings of a named run, each with its own name and the weights that it starts from."""
     stages, init = [], options.init
     for number, stage in enumerate(parse_stages(options), 1):
         name = stage_name(options.name, number, len(options.stages))

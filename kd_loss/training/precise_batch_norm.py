@@ -1,10 +1,10 @@
-"""Batch-norm statistics that are true for the weights that are validated and saved.
+"""Batch-norm statistics that match the weights that are validated and saved.
 
-Moving averages remember weights of long ago. In MobileNetV2 the depthwise kernels start so small that batch
-variances lie at 0.01 while moving variances start at 1: for the first third of a training the signal dies layer
-by layer in inference, and validation sees the head's bias instead of the network. So the averages are made anew,
-from a few batches of the epoch that just ended, before every validation and every saving (Wu & Johnson,
-"Rethinking 'Batch' in BatchNorm", arXiv 2105.07576: precise BN).
+Moving averages lag behind the weights. In MobileNetV2 the depthwise kernels start so small that batch
+variances are about 0.01 while moving variances start at 1: for the first third of a training the signal fades
+layer by layer in inference, and validation sees the head's bias instead of the network. The averages are
+therefore recomputed, from a few batches of the epoch that just ended, before every validation and every save
+(Wu & Johnson, "Rethinking 'Batch' in BatchNorm", arXiv 2105.07576: precise BN).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.mixed_loader import MixedLoader
 from kd_loss.networks.landmark_net import MOMENTUM
 
-#: batches that the statistics are made of, at the most; a forward pass each
+#: largest number of batches used to compute the statistics; one forward pass each
 MOST = 8
 
 
 class _Few(keras.utils.PyDataset):
-    """The first pictures of an epoch, without mixtures, which no network meets later."""
+    """The first pictures of an epoch, without mixtures, which no network sees at inference."""
 
     def __init__(self, loader: FaceLoader | MixedLoader, count: int):
         super().__init__(workers=1)
@@ -37,27 +37,27 @@ class _Few(keras.utils.PyDataset):
         images, targets = self.loader[batch]
         kept = images[targets["kind"] < 2] if "kind" in targets else images
         rows = np.ones(len(kept), np.float32)
-        # an average that starts at zero has in the end this share of what it should have
+        # an average that starts at zero ends with this share of its value
         share = 1 - MOMENTUM**self.count if batch == self.count - 1 else 1.0
         return {"images": kept, "keep": rows * (batch > 0), "share": rows * np.float32(share)}, rows
 
 
 class _TrainingPass(keras.Model):
-    """Runs a network as in training, without learning from it: only the moving averages change.
+    """Runs a network in training mode without updating its weights: only the moving averages change.
 
-    They are emptied and made whole within the steps: a variable that several processes share is dear to set from
-    outside.
+    They are reset and corrected inside the steps: setting a variable that several processes share from outside is
+    expensive.
     """
 
     def __init__(self, network: keras.Model, layers: list[keras.layers.BatchNormalization]):
         super().__init__(name="statistics")
         self.network, self.layers_to_renew = network, layers
         self.built = True
-        # XLA would compile the pass anew under TensorFlow, and slowly
+        # XLA would compile this pass again under TensorFlow, slowly
         self.compile(jit_compile=False if keras.backend.backend() == "tensorflow" else "auto")
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        """The network's outputs, by batch statistics."""
+        """The network's outputs with batch statistics."""
         averages = [v for layer in self.layers_to_renew for v in (layer.moving_mean, layer.moving_variance)]
         for variable in averages:
             variable.assign(variable * ops.max(inputs["keep"]))
@@ -67,15 +67,15 @@ class _TrainingPass(keras.Model):
         return outputs
 
     def compute_loss(self, *_: Any, **__: Any) -> Any:
-        """Nothing to make small."""
+        """Returns zero: there is nothing to minimise."""
         return ops.zeros(())
 
 
 class TrueStatistics(keras.callbacks.Callback):
-    """Before each validation, or at the end of an epoch without one, makes the moving averages anew.
+    """Recomputes the moving averages before each validation, or at the end of an epoch without one.
 
-    It goes before the callback that saves. `network` is the model whose layers are trained; frozen layers keep
-    their statistics. The result follows from weights, seed and epoch alone, so that a resumed run has the same.
+    Place it before the callback that saves. `network` is the model whose layers are trained; frozen layers keep
+    their statistics. The result depends on weights, seed and epoch alone, so a resumed run computes the same.
     """
 
     def __init__(self, network: keras.Model, loader: FaceLoader | MixedLoader):
@@ -99,6 +99,6 @@ class TrueStatistics(keras.callbacks.Callback):
             self.update()
 
     def update(self) -> None:
-        """Average the batch statistics of a few batches, later ones a little more."""
+        """Average the batch statistics of a few batches, weighting later ones slightly more."""
         if self.layers:
             self._pass.evaluate(self.batches, verbose=0)

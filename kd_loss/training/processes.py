@@ -22,7 +22,7 @@ from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.messages import LOGGER
 from kd_loss.training.options import TrainingOptions
 
-#: a process that is silent for so many seconds is given up, and the others end
+#: seconds of silence after which a process is given up and the others end
 HEARTBEAT = 30
 
 
@@ -45,7 +45,7 @@ class Processes:
 
     @contextlib.contextmanager
     def data_parallel(self) -> Iterator[None]:
-        """Within it, new networks have the same weights on all devices and `fit` shares each batch among them."""
+        """Context in which new networks have the same weights on all devices and `fit` splits each batch among them."""
         if self.devices == 1:
             yield
             return
@@ -58,7 +58,7 @@ class Processes:
 
     @contextlib.contextmanager
     def first_before_the_others(self) -> Iterator[None]:
-        """The first process runs the block, then the others, which find on disk what it wrote."""
+        """The first process runs the block, then the others, which find its output on disk."""
         if self.index:
             self._meet("first")
         yield
@@ -66,7 +66,7 @@ class Processes:
             self._meet("first")
 
     def agree_on(self, folder: Path) -> Path:
-        """The first process's folder, in all of them."""
+        """The first process's folder, in every process."""
         if self.count == 1:
             return folder
         from jax.experimental import multihost_utils
@@ -88,11 +88,11 @@ _joined: Processes | None = None
 
 
 def join(options: TrainingOptions) -> Processes:
-    """Meet the other processes, once in the life of this one; `UserError` for options that cannot be.
+    """Join the other processes, once per process; raises a `UserError` for impossible options.
 
     All but the first are silent from then on.
 
-    `--distributed auto` takes address, number and index from Slurm, Open MPI or the cloud, as JAX finds them.
+    `--distributed auto` takes address, number and index from Slurm, Open MPI or the cloud, as JAX detects them.
     """
     global _joined
     if not options.distributed and options.devices == "one":

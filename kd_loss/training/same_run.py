@@ -1,4 +1,4 @@
-"""Whether the run that is there under a name is the one that the options ask for."""
+"""Checks that an existing run of a name matches the requested options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kd_loss.training.unlabelled_faces import listing_checksum
 
 
 def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:
-    """A `UserError` where a run of that name, finished or not, has other options, data or teachers."""
+    """Raises a `UserError` if a run of that name, finished or not, has other options, data or teachers."""
     folder = options.runs / options.dataset / options.name
     if not (folder / "config.json").is_file():
         return
@@ -40,14 +40,14 @@ def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:
 
 
 def _decided_by(before: dict[str, Any], options: StudentOptions, dataset: PreparedDataset) -> dict[str, Any]:
-    """What a run recorded, with the checksums that data and teachers have today."""
+    """What a run recorded, with today's checksums of data and teachers."""
     recorded = before.get("decided_by")
     decided = dict(recorded) if isinstance(recorded, dict) else {}
     decided |= data_record(dataset)
     if options.unlabelled:
         decided["photographs_sha256"] = listing_checksum(Path(options.unlabelled))
     start = start_record(options.init)
-    if not start and options.init != before.get("init"):  # of the same path whose file is gone the record remains
+    if not start and options.init != before.get("init"):  # same path but missing file: the record stays
         decided.pop(START, None)
     decided |= start
     teachers: Any = decided.get("teachers")
@@ -67,6 +67,6 @@ def _decided_by(before: dict[str, Any], options: StudentOptions, dataset: Prepar
 
 
 def _checksum(teacher: str) -> str:
-    """That of a teacher's file; what else belongs to it (a card, a function's name) follows it in a run's record."""
+    """The checksum of a teacher's file; its other properties (card, function name) follow it in a run's record."""
     path = Path(teacher) if Path(teacher).is_file() else Path(teacher.partition(":")[0])
     return sha256(path)

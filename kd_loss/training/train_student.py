@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True)
 class StudentPlan:
-    """A training of a student whose options were checked: its dataset, open, and its methods with their teachers."""
+    """A student training with checked options: its open dataset, and its methods with their teachers."""
 
     options: StudentOptions
     dataset: PreparedDataset
@@ -53,14 +53,14 @@ class StudentPlan:
 def train_student(options: StudentOptions, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Path:
     """Train a student and return its run folder; its teachers are found by role and dataset.
 
-    With stages, each is a run of its own that starts from the last weights of the one before. `callbacks` of Keras
-    take part in every one.
+    With stages, each stage is a run of its own that starts from the last weights of the previous one. Keras
+    `callbacks` take part in every stage.
     """
     stages = parse_stages(options)
     if not stages:
         return _train_stage(plan_student(options), f"student-{name_of(options.method)}", callbacks)
     dataset = open_dataset(options.dataset, options.data)
-    plans = [plan_student(stage, dataset) for stage in stages]  # what is wrong with a later one is said first
+    plans = [plan_student(stage, dataset) for stage in stages]  # reports errors of later stages before the first runs
     whole = "student-" + "-".join(name_of(stage.method) for stage in stages)
     folder, init = Path(), options.init
     for number, plan in enumerate(plans, 1):
@@ -75,7 +75,7 @@ def train_student(options: StudentOptions, callbacks: Sequence[keras.callbacks.C
 
 
 def plan_student(options: StudentOptions, dataset: PreparedDataset | None = None) -> StudentPlan:
-    """Refuse what can be refused without loading a network; opens the dataset where none is given."""
+    """Check everything that can be checked without loading a network; opens the dataset if none is given."""
     options = checked(options)
     load_plugins(options.plugin)
     arch_name(options.arch)
@@ -125,9 +125,9 @@ def _train_stage(plan: StudentPlan, default_name: str, callbacks: Sequence[keras
         with processes.first_before_the_others():
             unlabelled, record["unlabelled"] = _unlabelled(recorder, sources, teachers)
         record["photographs_sha256"] = listing_checksum(Path(options.unlabelled))
-    if mode == LIVE and processes.devices > 1:  # networks that take part in the step belong on every device
+    if mode == LIVE and processes.devices > 1:  # networks called in the step must be on every device
         with processes.data_parallel():
-            keras.utils.set_random_seed(options.seed)  # what loading replaces has to be the same everywhere, too
+            keras.utils.set_random_seed(options.seed)  # initial weights must match everywhere, too, before loading
             for source in sources:
                 again = LiveTeacher(load_network(source.file), taps, source.weight)
                 again.training_errors = teachers[source.role].training_errors
@@ -154,7 +154,7 @@ def _train_stage(plan: StudentPlan, default_name: str, callbacks: Sequence[keras
 
 
 def _record(sources: Sequence[TeacherSource]) -> dict[str, Any]:
-    """What the run keeps of its teachers, by role; of one that is several networks a list."""
+    """The record of the teachers that the run keeps, by role; a list for a teacher of several networks."""
     kept: dict[str, list[dict[str, Any]]] = {}
     for source in sources:
         kept.setdefault(source.role, []).append(source.record())
@@ -164,7 +164,7 @@ def _record(sources: Sequence[TeacherSource]) -> dict[str, Any]:
 def _unlabelled(
     recorder: Recorder, sources: Sequence[TeacherSource], teachers: dict[str, Teacher]
 ) -> tuple[Unlabelled, dict[str, Any]]:
-    """The unlabelled faces with the teachers' answers about them, and what the run keeps of them."""
+    """The unlabelled faces with the teachers' predictions on them, and the run's record of them."""
     options, dataset = recorder.options, recorder.dataset
     split, checksum = unlabelled_split(options, dataset, sources[0])
     predictions, answers = [], {}

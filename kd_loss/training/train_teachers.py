@@ -26,7 +26,7 @@ ROLES = ("tough", "tolerant")
 def train_teachers(options: TeacherOptions, callbacks: Sequence[keras.callbacks.Callback] = ()) -> list[Path]:
     """Train the tough teacher (hard landmarks), the tolerant one (soft landmarks), or both.
 
-    `callbacks` of Keras take part in every training.
+    Keras `callbacks` take part in every training.
     """
     options = checked(options)
     load_plugins(options.plugin)

@@ -41,18 +41,18 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass
 class Training:
-    """One network, what it learns from, and the run that comes of it.
+    """One network, its training data, and the run that results.
 
     Attributes:
-        options: of the command.
-        dataset: prepared.
+        options: options of the command.
+        dataset: prepared dataset.
         role: `student`, `tough` or `tolerant`, for the card; a tolerant teacher learns the soft landmarks.
-        default_name: of the run, where the options give none.
+        default_name: run name if the options set none.
         methods, teachers: see `Distiller`.
-        unlabelled: faces without landmarks to train on as well.
-        record: what else decides the result, e.g. the teachers' files and checksums: kept with the run
+        unlabelled: additional training faces without landmarks.
+        record: what else determines the result, e.g. the teachers' files and checksums: stored with the run
             and in the card, and compared when the run is resumed.
-        processes: those that train together.
+        processes: the processes that train together.
     """
 
     options: StudentOptions | TeacherOptions
@@ -71,7 +71,7 @@ class Training:
     def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Path:
         """Train and return the run folder, with `best.h5` in it.
 
-        `callbacks` of Keras go before those that save.
+        Keras `callbacks` run before those that save.
         """
         self.processes.check_batch(self.options.batch_size)
         keras.mixed_precision.set_global_policy(self.options.precision)
@@ -82,7 +82,7 @@ class Training:
             keras.mixed_precision.set_global_policy("float32")
 
     def loaders(self) -> TrainingFaces:
-        """The faces in their batches."""
+        """The faces in batches."""
         answers = {role: t.answers for role, t in self.teachers.items() if isinstance(t, RecordedTeacher)}
         return TrainingFaces(
             self.options,
@@ -94,7 +94,7 @@ class Training:
         )
 
     def card(self, faces: TrainingFaces) -> Card:
-        """What the network will be and how it came about."""
+        """The card of the network: what it is and how it was trained."""
         options = self.options
         head = choose(options.head, HEADS, "head", OF_YOUR_OWN)
         return Card(
@@ -123,7 +123,7 @@ class Training:
         )
 
     def network(self, card: Card, faces: TrainingFaces) -> LandmarkNet:
-        """The network to train: new, or with what `--init` has in common with it, frozen where asked."""
+        """The network to train: new, or with the weights it shares with `--init`, partly frozen on request."""
         options = self.options
         network = build_network(
             card,
@@ -134,13 +134,13 @@ class Training:
         )
         if options.init:
             log.info(take_weights(network, load_start(Path(options.init))))
-        freeze = getattr(options, "freeze", "")  # a student's: the tap up to which it stays as --init has it
+        freeze = getattr(options, "freeze", "")  # a student's: the tap up to which it is frozen
         for layer in network.tap_model([freeze]).layers if freeze else ():
             layer.trainable = False
         return network
 
     def distiller(self, network: LandmarkNet, faces: TrainingFaces) -> Distiller:
-        """The compiled model that `fit` trains."""
+        """The compiled model to fit."""
         more = self.unlabelled
         distiller = Distiller(
             student=network,
@@ -156,7 +156,7 @@ class Training:
         return distiller
 
     def _judge_spread(self, weights: Path, faces: TrainingFaces, note: Note) -> None:
-        """Write into the best network's card whether its spread tells its errors, where it has any."""
+        """Record in the best network's card whether its spread predicts its errors, if it has one."""
         if faces.validation is None:
             return
         best = load_network(weights)
@@ -172,7 +172,7 @@ class Training:
         )
 
     def _open(self, card: Card, scratch: Path, held: ExitStack) -> tuple[Path, Path]:
-        """The run's folder, held until the end, and where this process writes: only the first one writes the run."""
+        """Open and lock the run's folder; returns it and where this process writes: only the first writes the run."""
         options, place = self.options, scratch
         if not self.processes.index:
             settings = {**to_plain(options), "arch": card.arch, "role": self.role, "decided_by": card.training}
@@ -199,7 +199,7 @@ class Training:
 
         def save_last() -> None:
             save_network(network, folder / "last.h5")
-            if self.processes.devices == 1:  # one of several cannot run a network that all share
+            if self.processes.devices == 1:  # one process of several cannot run a shared network
                 self._judge_spread(folder / "best.h5", faces, note)
 
         size = f"{network.model.count_params():,} parameters, {multiply_adds(network.model) / 1e6:.1f} M multiply-adds"

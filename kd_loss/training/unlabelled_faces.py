@@ -1,4 +1,4 @@
-"""Making a split of a folder of photographs without landmarks: faces found, cropped, and read by the teachers."""
+"""Makes a split from a folder of photographs without landmarks: faces found, cropped and predicted by the teachers."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from kd_loss.training.teachers.files import TeacherSource
 
 log = logging.getLogger(__name__)
 
-#: how often a crop is taken again from what the teacher sees in it
+#: how often a face is cropped again around the teacher's prediction
 ROUNDS = 2
-#: surroundings stored on each side of a crop, as a share of its side
+#: margin stored on each side of a crop, as a share of its side
 ROOM = 0.25
-#: which detector finds the faces
+#: the detector that finds the faces
 DETECTOR = "finder"
 #: photographs held in memory at a time
 CHUNK = 32
 
 
 def photographs(folder: Path) -> list[Path]:
-    """The picture files under a folder; a `UserError` where there is none."""
+    """The picture files under a folder; raises a `UserError` if there are none."""
     if not folder.is_dir():
         raise UserError(f"--unlabelled {folder}: no such folder")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
@@ -51,11 +51,11 @@ def listing_checksum(folder: Path) -> str:
 def unlabelled_split(
     options: StudentOptions, dataset: PreparedDataset, first: TeacherSource
 ) -> tuple[PreparedSplit, str]:
-    """The faces of `options.unlabelled` as a split, without landmarks yet, and its checksum.
+    """The faces of `options.unlabelled` as a split, still without landmarks, and its checksum.
 
-    The largest face of each photograph is found by a detector, cropped with the dataset's margin, and
-    cropped again from what the first teacher says about it. The crops are kept under the runs of the
-    dataset and taken from there the next time.
+    A detector finds the largest face of each photograph; the face is cropped with the dataset's margin, and
+    cropped again around the first teacher's prediction. The crops are stored under the runs of the
+    dataset and reused the next time.
     """
     folder = Path(options.unlabelled)
     files = photographs(folder)
@@ -131,7 +131,7 @@ def _crops(
 
 
 def _read(answers: np.ndarray, teacher: TeacherSource, spec: Scheme) -> tuple[Scheme, np.ndarray]:
-    """A teacher's answers as the dataset's targets, or as they are, and the scheme that knows what they mean."""
+    """A teacher's predictions as the dataset's targets, or unchanged, and the scheme that interprets them."""
     if teacher.map is not None:
         return spec, teacher.map(answers)
     read = spec.read(answers, teacher.scheme)

@@ -1,7 +1,7 @@
-"""A teacher's answers on disk: a folder with a `.npy` per tap and a manifest, made once for a key, memory-mapped.
+"""A teacher's predictions on disk: a folder with a `.npy` per tap and a manifest, one per key, memory-mapped.
 
-The key says everything that decides the answers, so that other weights or other pictures never meet old answers; a
-file that does not fit its checksum is made again. Feature maps and heatmaps are kept in half precision.
+The key covers everything that determines the predictions, so other weights or other pictures never reuse them; a
+file with a wrong checksum is made again. Feature maps and heatmaps are stored in half precision.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from kd_loss.system.files import atomic_folder, one_at_a_time, read_json, reserv
 def kept_answers(
     folder: Path, key: Mapping[str, Any], write: Callable[[Path], None]
 ) -> tuple[dict[str, np.ndarray], float]:
-    """Tap -> answers (V, N, …) from disk, written first where there are none; and the seconds that writing took.
+    """Tap -> predictions (V, N, …) from disk, written first if absent; and the seconds that writing took.
 
     Args:
-        folder: where records lie, each in a folder that is named by its key.
-        key: whatever decides the answers, as JSON has it; `taps` are those that have to be there.
-        write: writes the `.npy` files into the folder that it is given; nothing is left of it where it raises.
+        folder: folder of the records, each in a subfolder named by its key.
+        key: everything that determines the predictions, as JSON values; `taps` are the required taps.
+        write: writes the `.npy` files into the folder that it receives; if it raises, no files remain.
     """
     place = folder / hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]
     found = _open(place, key)
@@ -49,13 +49,13 @@ def kept_answers(
 
 
 class AnswerArrays:
-    """The `.npy` files of a record on their way to disk; made when the first answer shows the taps' shapes.
+    """Writes the `.npy` files of a record; creates them when the first predictions show the taps' shapes.
 
     Args:
-        folder: where to write; views, faces: how many of each there will be.
-        taps: that have to be among the answers.
-        limit: the most that they may take on disk, in GB.
-        advice: what to do where they want more, e.g. `raise limit_gb`.
+        folder: where to write; views, faces: number of each.
+        taps: the required taps.
+        limit: largest size on disk, in GB.
+        advice: what to do if the record exceeds it, e.g. `raise limit_gb`.
     """
 
     def __init__(self, folder: Path, views: int, faces: int, taps: Sequence[str], limit: float, advice: str):
@@ -64,10 +64,10 @@ class AnswerArrays:
         self._arrays: dict[str, np.ndarray] = {}
 
     def write(self, view: int, start: int, answer: Mapping[str, np.ndarray]) -> None:
-        """Keep the taps (B, …) of the faces from `start` on.
+        """Store the taps (B, …) of the faces from `start` on.
 
         Raises:
-            UserError: a tap is missing, or all answers would take more than the limit.
+            UserError: a tap is missing, or the record would exceed the limit.
         """
         if not self._arrays:
             self._make(answer)
@@ -90,13 +90,13 @@ class AnswerArrays:
             reserve(file)
 
     def flush(self) -> None:
-        """Write what is still in memory."""
+        """Write buffered data to disk."""
         for array in self._arrays.values():
             array.flush()  # type: ignore[attr-defined]
 
 
 def _open(place: Path, key: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
-    """Tap -> answers, or None where there are none, or none that fit key and checksums."""
+    """Tap -> predictions, or None if there are none, or none that match key and checksums."""
     try:
         manifest = read_json(place / "manifest.json", "the manifest")
         if manifest["key"] != key or {p.stem for p in place.glob("*.npy")} < set(key["taps"]):

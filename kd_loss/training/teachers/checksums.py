@@ -1,4 +1,4 @@
-"""The checksum of a teacher: of its weights, its file or its source code; whatever decides what it answers."""
+"""The checksum of a teacher: of its weights, file or source code; everything that determines its predictions."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from kd_loss.training.teachers.teacher import FunctionTeacher, LiveTeacher, Teac
 def teacher_checksum(teacher: Teacher) -> str:
     """SHA-256 of a teacher, the same in every process.
 
-    Of a Keras network it reads the architecture and the weights; of a file the file and its card; of a function
-    its name, its source code and what it is bound to: arrays, Keras models, functions, numbers and texts. It cannot
-    see what a function reads elsewhere, in files or global variables.
+    For a Keras network it covers the architecture and the weights; for a file, the file and its card; for a function,
+    its name, its source code and what it is bound to: arrays, Keras models, functions, numbers and strings. It cannot
+    cover what a function reads elsewhere, from files or global variables.
     """
     digest = hashlib.sha256()
     if isinstance(teacher, LiveTeacher):
@@ -39,7 +39,7 @@ def teacher_checksum(teacher: Teacher) -> str:
 
 
 def _add(digest: Any, *values: Any) -> None:
-    """Add values to a checksum, each after the name of its type; those of other types by that name alone."""
+    """Add values to a checksum, each after its type's name; values of other types add their type's name only."""
     for value in values:
         digest.update(f"\0{type(value).__qualname__}\0".encode())
         if isinstance(value, np.ndarray):
@@ -63,7 +63,7 @@ def _add(digest: Any, *values: Any) -> None:
 
 
 def _add_model(digest: Any, model: keras.Model) -> None:
-    """Its architecture, whatever number Keras gave its layers in this process, and its weights in order."""
+    """The architecture, regardless of the numbers in Keras's layer names in this process, and the weights in order."""
     try:
         config = json.dumps(model.get_config(), default=repr)
     except (NotImplementedError, TypeError, ValueError):
@@ -87,7 +87,7 @@ def _add_function(digest: Any, value: Any) -> None:
         return
     if inspect.isfunction(value):
         digest.update(f"{value.__qualname__}\0{_source(value)}".encode())
-        # what it counts itself is not what it answers from
+        # a function's own counters do not affect its predictions
         counted = {step.argval for step in dis.get_instructions(value) if step.opname == "STORE_DEREF"}
         for name, cell in zip(value.__code__.co_freevars, value.__closure__ or (), strict=True):
             if name not in counted:
@@ -103,12 +103,12 @@ def _add_function(digest: Any, value: Any) -> None:
 
 def _add_part(digest: Any, name: str, part: Any) -> None:
     digest.update(name.encode())
-    if not isinstance(part, list):  # lists are what functions write down what they did in
+    if not isinstance(part, list):  # functions use lists to record their own calls
         _add(digest, part)
 
 
 def _source(value: Any) -> str:
-    """The source code of a function or class; the compiled code where there is no file of it."""
+    """The source code of a function or class; the compiled code if there is no source file."""
     try:
         return inspect.getsource(value)
     except (OSError, TypeError):

@@ -1,4 +1,4 @@
-"""From the networks that teach to the teachers of a training: live, or called once before it and recorded."""
+"""Turns the loaded networks into the teachers of a training: live, or recorded before it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LIVE, RECORDED = "live", "recorded"
 
 
 def choose_mode(options: StudentOptions, sources: Sequence[TeacherSource], taps: Sequence[str], scheme: Scheme) -> str:
-    """`RECORDED` or `LIVE`; `UserError` where that cannot be.
+    """Returns `RECORDED` or `LIVE`; raises a `UserError` if the requested mode is impossible.
 
     `auto` records unless a method needs taps that do not travel with the picture (docs/experiments/live-cached.md).
     """
@@ -64,11 +64,11 @@ def choose_mode(options: StudentOptions, sources: Sequence[TeacherSource], taps:
 
 @dataclass(frozen=True)
 class Recorder:
-    """Calls teachers about the faces of a dataset, in its scheme.
+    """Calls teachers on the faces of a dataset and returns predictions in its scheme.
 
     Attributes:
-        options: of the student; dataset: whose runs keep the answers; taps: what the methods read.
-        augmentation: of the student's faces, from which `--teacher-views` are drawn.
+        options: options of the student; dataset: its runs store the predictions; taps: taps that the methods read.
+        augmentation: augmentation of the student's faces, from which `--teacher-views` are drawn.
     """
 
     options: StudentOptions
@@ -78,13 +78,13 @@ class Recorder:
 
     @property
     def views(self) -> Views:
-        """The fixed augmentations that teachers see."""
+        """The fixed augmentations that the teachers see."""
         return Views(self.options.teacher_views, self.augmentation, self.options.seed)
 
     def call(
         self, source: TeacherSource, split: PreparedSplit, data: str, views: Views, taps: Sequence[str]
     ) -> Answers:
-        """A teacher's own answers about a split, from disk where they are there; `data` is the pictures' checksum."""
+        """A teacher's own predictions on a split, from disk if present; `data` is the pictures' checksum."""
         folder = self.options.runs / self.dataset.folder.name / "teacher-answers"
         size = source.size or split.size
         key = answers_key(source.checksum, data, list(taps), size, views)
@@ -99,7 +99,7 @@ class Recorder:
         return answers
 
     def with_maps(self, sources: Sequence[TeacherSource]) -> list[TeacherSource]:
-        """The sources, each of another number of landmarks with a linear map, fitted on the training faces."""
+        """The sources; each with another number of landmarks gets a linear map, fitted on the training faces."""
         split = self.dataset.split("train")
         chosen, _ = holdout(split, self.options.validation, self.options.seed)
         data = self.dataset.manifest["sha256"]["train/images.npy"]
@@ -137,9 +137,9 @@ class Recorder:
     def answers(
         self, members: Sequence[TeacherSource], split: PreparedSplit, data: str, taps: Sequence[str]
     ) -> Answers:
-        """What a teacher of one or several networks says about the faces as they are stored, in the dataset's scheme.
+        """The predictions of a teacher of one or several networks on the stored faces, in the dataset's scheme.
 
-        With `--teacher-mirror` each sees the mirrored face too. The landmarks are the mean of all answers.
+        With `--teacher-mirror` each also sees the mirrored face. The landmarks are the mean of all predictions.
         """
         found = []
         for source in members:
@@ -156,11 +156,11 @@ class Recorder:
         return Answers({"landmarks": np.asarray(np.mean([one.landmarks for one in found], axis=0), np.float32)})
 
     def seen(self, source: TeacherSource, split: PreparedSplit, data: str) -> Answers:
-        """A teacher's answers about the fixed augmentations of `--teacher-views`."""
+        """A teacher's predictions on the fixed augmentations of `--teacher-views`."""
         return in_scheme(source, self.call(source, split, data, self.views, self.taps), split.spec)
 
     def teachers(self, sources: Sequence[TeacherSource], mode: str) -> dict[str, Teacher]:
-        """Role -> teacher, live or recorded, as `choose_mode` chose."""
+        """Role -> teacher, live or recorded, as chosen by `choose_mode`."""
         split = self.dataset.split("train")
         data = self.dataset.manifest["sha256"]["train/images.npy"]
         teachers: dict[str, Teacher] = {}
@@ -178,7 +178,7 @@ class Recorder:
 
 
 def in_scheme(source: TeacherSource, answers: Answers, scheme: Scheme) -> Answers:
-    """Answers in a dataset's scheme: as that reads others, or through the source's map."""
+    """Predictions in a dataset's scheme: by the scheme's own conversion, or through the source's map."""
     if scheme.agrees(source.scheme):
         return answers
     read = scheme.read(np.asarray(answers.landmarks), source.scheme)
@@ -191,7 +191,7 @@ def in_scheme(source: TeacherSource, answers: Answers, scheme: Scheme) -> Answer
 
 
 def _cost_of_map(found: np.ndarray, split: PreparedSplit, chosen: np.ndarray) -> str:
-    """The error of a teacher's points, mapped, on a fifth of the training faces that a map is not fitted on."""
+    """The error of a teacher's mapped points on a fifth of the training faces, held out of the map's fit."""
     if len(chosen) < 20 or len(np.unique(split.group[chosen])) < 5 or not isinstance(split.spec, DatasetSpec):
         return "too few training faces to say what that costs"
     truth = np.asarray(split.landmarks[chosen])
@@ -200,7 +200,7 @@ def _cost_of_map(found: np.ndarray, split: PreparedSplit, chosen: np.ndarray) ->
 
 
 def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit) -> dict[str, Teacher]:
-    """The teachers with the mean squared error of each on each training face, on the stored pictures or first view."""
+    """The teachers with their mean squared error on each training face, on the stored pictures or the first view."""
     measured = {}
     for role, teacher in teachers.items():
         if isinstance(teacher, RecordedTeacher) and not teacher.answers.views:

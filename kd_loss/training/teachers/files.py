@@ -1,4 +1,4 @@
-"""The networks that teach, as the options name them: files, loaded and checked, before they are called."""
+"""The teaching networks that the options name: files, loaded and checked before they are called."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 def named_teachers(options: StudentOptions) -> dict[str, tuple[list[str], float]]:
     """Role -> files (each `file` or `file.py:function`) and weight of the teachers that `--teacher` names.
 
-    Several files, joined by `+`, are one teacher: the mean of their answers.
+    Several files, joined by `+`, are one teacher: the mean of their predictions.
     """
     files: dict[str, tuple[list[str], float]] = {}
     for text in options.teacher:
@@ -50,7 +50,7 @@ def teacher_files(
     """Role -> files and weight of every teacher that the methods use, see `named_teachers`.
 
     Raises:
-        UserError: a method wants a teacher that is not there, or a teacher is given that no method uses.
+        UserError: a method needs a teacher that does not exist, or a given teacher is used by no method.
     """
     files = named_teachers(options)
     given = {"tough": options.tough, "tolerant": options.tolerant}
@@ -76,7 +76,7 @@ def teacher_files(
 
 
 def with_start(options: StudentOptions, methods: Sequence[MethodUse], dataset: str) -> StudentOptions:
-    """The options with the file that `--init teacher` means: the tough teacher, or the only one that is named."""
+    """The options with the file that `--init teacher` means: the tough teacher, or the only named one."""
     if options.init != "teacher":
         return options
     files = teacher_files(options, methods, dataset)
@@ -90,12 +90,12 @@ def with_start(options: StudentOptions, methods: Sequence[MethodUse], dataset: s
 
 @dataclasses.dataclass(frozen=True)
 class TeacherSource:
-    """A network that teaches, before it is decided how it is called; several of one role are one teacher.
+    """A teaching network, before the choice of how to call it; several of one role are one teacher.
 
     Attributes:
-        network: of a Keras file; other: one of another runtime; one of the two is there.
-        file: the weights; checksum: what decides its answers.
-        map: from its landmarks to those of the dataset, where its scheme is another.
+        network: from a Keras file; other: from another runtime; exactly one of the two is set.
+        file: weights file; checksum: covers all that determines its predictions.
+        map: from its landmarks to the dataset's, if its scheme differs.
     """
 
     role: str
@@ -108,17 +108,17 @@ class TeacherSource:
 
     @property
     def size(self) -> int | None:
-        """The side of its input; None where it takes any."""
+        """The side of its input; None if it takes any."""
         return self.network.card.size if self.network else self.other.size if self.other else None
 
     @property
     def context(self) -> float:
-        """How many times wider than a crop it wants to see a face."""
+        """The width of the picture that it expects, in units of the crop's."""
         return self.other.context if self.other else 1.0
 
     @property
     def scheme(self) -> Scheme | None:
-        """What it gives; None where it does not say before it is called."""
+        """Shape of its output; None if unknown before the first call."""
         return self.network.card.scheme() if self.network else None
 
     def predictor(self, taps: Sequence[str]) -> Ask:
@@ -130,10 +130,10 @@ class TeacherSource:
         return lambda images: {name: np.asarray(v) for name, v in model.predict_on_batch(images).items()}
 
     def record(self) -> dict[str, Any]:
-        """What the run and the student's card keep of it."""
+        """The record that the run and the student's card keep of it."""
         network = self.network.card if self.network else None
         return {
-            "weights": "/".join(self.file.parts[-2:]),  # the card travels: no folder of somebody's home
+            "weights": "/".join(self.file.parts[-2:]),  # cards are shared: no full paths with home folders
             "sha256": self.checksum,
             "arch": network.arch if network else self.file.suffix[1:],
             "size": self.size,
@@ -142,7 +142,7 @@ class TeacherSource:
 
 
 def shares_trunk(source: TeacherSource, options: StudentOptions) -> bool:
-    """Whether a teacher has the backbone of the student that the options ask for, in its width."""
+    """Whether a teacher has the backbone and width that the options request for the student."""
     card = source.network.card if source.network else None
     return card is not None and (card.arch.lower(), card.alpha) == (options.arch.lower(), options.alpha)
 

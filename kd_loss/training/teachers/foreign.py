@@ -4,16 +4,16 @@ A file has a card of the same name beside it (`mesh.tflite`, `mesh.json`):
 
     {"points": 468, "size": 192, "range": [0, 1], "unit": "pixels", "context": 1.15}
 
-`range` is what black and white become; `layout` is `nhwc` or `nchw` (default of PyTorch's files); `unit` says what the
-coordinates count: `pixels` of the input, `unit` (0…1 across it) or `centred` (−0.5…0.5, the default);
-`dimensions` is 2 or, with a depth that is dropped, 3 (found by itself where it can be); `context` shows it that
-many times more than the crop, for a network that was trained on wider ones; `output` names the output with the
-landmarks, where the first that fits is not it; `taps` names outputs that are more, `{"embedding": "pool"}`.
+`range` gives the values of black and white; `layout` is `nhwc` or `nchw` (default of PyTorch's files); `unit` is the
+unit of the coordinates: `pixels` of the input, `unit` (0…1 across it) or `centred` (−0.5…0.5, the default);
+`dimensions` is 2 or, with a depth that is dropped, 3 (detected if possible); `context` widens the network's view
+by that factor beyond the crop, for a network trained on wider crops; `output` names the output with the
+landmarks, if it is not the first that fits; `taps` names further outputs, `{"embedding": "pool"}`.
 
 A Python function is given as `file.py:function` and maps (B, S, S, 3) uint8 RGB crops to normalised
-landmarks (B, M, 2), −0.5…0.5 across the crop, in NumPy, or to a dictionary of `landmarks` and other taps; where the
-dataset is one of poses, to (B, 2, 3): rotation vector in radians, and x, y and log depth (`schemes.pose`). What it
-answered is recorded under the checksum of the file: where weights that it loads change, so has the file to.
+landmarks (B, M, 2), −0.5…0.5 across the crop, in NumPy, or to a dictionary of `landmarks` and other taps; for a
+dataset of poses, to (B, 2, 3): rotation vector in radians, and x, y and log depth (`schemes.pose`). Its predictions
+are recorded under the checksum of the file: if the weights that it loads change, the file must change too.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Taps = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class RuntimeCard:
-    """What a network of another runtime expects and gives; see the module."""
+    """Input and output of a network of another runtime; see the module."""
 
     points: int
     size: int
@@ -52,7 +52,7 @@ class RuntimeCard:
 
     @classmethod
     def read(cls, weights: Path) -> RuntimeCard:
-        """Read the card beside a file; a `UserError` says what is missing or wrong."""
+        """Read the card beside a file; a `UserError` states what is missing or wrong."""
         path = weights.with_suffix(".json")
         if not path.is_file():
             raise UserError(f"{weights} has no card {path.name} beside it (with at least points and size)")
@@ -78,7 +78,7 @@ class RuntimeCard:
 
 
 class RuntimeTeacher:
-    """Asks a network of another runtime, or a function, about faces `context` times wider than a crop."""
+    """Calls a network of another runtime, or a function, on faces `context` times wider than a crop."""
 
     def __init__(
         self, ask: Callable[[np.ndarray], Any], size: int | None, source: Path, context: float = 1.0, width: int = 2
@@ -86,12 +86,12 @@ class RuntimeTeacher:
         self.ask, self.size, self.source, self.context, self.width = ask, size, source, context, width
 
     def __call__(self, images: np.ndarray) -> Taps:
-        """Taps for pictures (B, S, S, 3) uint8 RGB, among them landmarks (B, M, 2) normalised to these, all float32.
+        """Returns taps for pictures (B, S, S, 3) uint8 RGB, with landmarks (B, M, 2) normalised to these, all float32.
 
-        Of another target than landmarks they are (B, M, `width`).
+        For a target other than landmarks their shape is (B, M, `width`).
 
         Raises:
-            UserError: it gives something else.
+            UserError: the output has another form.
         """
         with _in_one_line(self.source, "fails on faces"):
             answer = self.ask(images)
@@ -107,7 +107,7 @@ class RuntimeTeacher:
 
 @contextlib.contextmanager
 def _in_one_line(source: Path, what: str) -> Iterator[None]:
-    """What a user's file, or another runtime, raises, as one line that names the file and, of Python's, its line."""
+    """One line for an error of a user's file or another runtime: it names the file and, for Python, the line."""
     try:
         yield
     except (UserError, MemoryError):
@@ -120,12 +120,12 @@ def _in_one_line(source: Path, what: str) -> Iterator[None]:
 
 
 def in_other_runtime(text: str) -> bool:
-    """Whether a teacher's file is not a Keras one."""
+    """Whether a teacher's file is not a Keras file."""
     return text.partition(":")[0].endswith((*SUFFIXES, *torch_files.SUFFIXES, ".py"))
 
 
 def open_teacher(text: str, width: int = 2) -> RuntimeTeacher:
-    """A `.onnx`, `.tflite`, `.pt` or `.pt2` file, or `file.py:function`, which may give targets (B, M, width)."""
+    """Open a `.onnx`, `.tflite`, `.pt` or `.pt2` file, or a `file.py:function`, which may return (B, M, width)."""
     name, _, function = text.partition(":")
     path = Path(name)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Asking any teacher once about any dataset: `record`."""
+"""Records the predictions of any teacher on any dataset: `record`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kd_loss.training.teachers.answer_files import AnswerArrays, kept_answers
 from kd_loss.training.teachers.checksums import teacher_checksum
 from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teacher, as_teacher, scaled_pictures
 
-#: changes when old answers are to be forgotten
+#: increase it to invalidate old records
 FORMAT = 1
 #: the file of the pictures' checksums beside those of the taps
 _PICTURES = "picture-checksums"
@@ -36,34 +36,34 @@ def record(
     batch_size: int = 32,
     limit_gb: float = 4.0,
 ) -> Answers:
-    """The answers of a teacher about all pictures of a dataset, in order: from disk, or asked for once and kept there.
+    """The predictions of a teacher on all pictures of a dataset, in order: from disk, or computed once and stored.
 
-    They lie in `folder`, each record in a folder of its own: a `.npy` per tap, which is memory-mapped, and a
-    `manifest.json`. Its key is made of the checksums of teacher and pictures, so that one `folder` may serve
-    any number of teachers and datasets, and other weights or pictures are asked about anew. The dataset is gone
-    through once for the checksum, and once more to ask. An interrupted record leaves nothing.
+    Each record has its own folder within `folder`: a `.npy` per tap, which is memory-mapped, and a
+    `manifest.json`. Its key is made of the checksums of teacher and pictures, so one `folder` may serve
+    any number of teachers and datasets, and other weights or pictures make a new record. The dataset is read
+    once for the checksum, and once more for the predictions. An interrupted record leaves no files.
 
     Args:
-        teacher: a Keras model, a `LandmarkNet`, a file or a function, see `Distiller`. Of a function the source code
-            is checksummed, and the arrays, models and numbers that it is bound to, but not what it reads from
+        teacher: a Keras model, a `LandmarkNet`, a file or a function, see `Distiller`. A function's checksum covers
+            its source code and the arrays, models and numbers that it is bound to, but not what it reads from
             files or global variables.
-        dataset: arrays (the pictures alone, or a tuple that they begin), a `tf.data.Dataset`, batched or
-            not, a `PyDataset`, or a list of batches; pictures (B, S, S, 3). It must give the same pictures in
+        dataset: arrays (the pictures alone, or a tuple that starts with them), a `tf.data.Dataset`, batched or
+            not, a `PyDataset`, or a list of batches; pictures (B, S, S, 3). It must yield the same pictures in
             the same order each time: shuffle and augment afterwards.
-        folder: where records lie.
-        taps: what to record; feature maps (B, h, w, C) are kept in half precision.
-        coordinates: what the landmarks of a foreign teacher count; recorded ones are normalised.
-        image_size: side of the pictures that the teacher is asked about, where it says none; the dataset's by default.
-        image_range: the numbers of black and white in the dataset's pictures, see `Distiller`.
-        batch_size: of arrays and unbatched datasets.
-        limit_gb: the most that the record may take on disk.
+        folder: folder of the records.
+        taps: taps to record; feature maps (B, h, w, C) are stored in half precision.
+        coordinates: unit of the landmarks of a foreign teacher; recorded ones are normalised.
+        image_size: side of the teacher's input pictures, if it does not state one; default: that of the dataset.
+        image_range: values of black and white in the dataset's pictures, see `Distiller`.
+        batch_size: batch size for arrays and unbatched datasets.
+        limit_gb: largest size of the record on disk, in GB.
 
     Returns:
         `Answers`, for `kd_loss.with_answers` and as a teacher of the `Distiller`.
 
     Raises:
-        UserError: a generator, an endless dataset or one whose pictures change; a tap that is not there; or more
-            than `limit_gb`.
+        UserError: the dataset is a generator, endless, or its pictures change; a tap does not exist; or the record
+            exceeds `limit_gb`.
 
     Example:
         >>> answers = kd_loss.record(teacher, (images, landmarks), "answers")     # doctest: +SKIP
@@ -110,11 +110,11 @@ def record(
 
 
 def _look(dataset: Any, batch_size: int) -> tuple[np.ndarray, str, int]:
-    """The checksum of each picture (N,), that of all of them, and the side of the first."""
+    """The checksum of each picture (N,), the checksum of all of them, and the side of the first."""
     digest, each, size = hashlib.sha256(), [], 0
     for images in picture_batches(dataset, batch_size):
         size = size or images.shape[1]
-        for image in images:  # each by itself, so that the size of batches does not count
+        for image in images:  # one by one, so that the batch size does not matter
             digest.update(f"{image.shape}".encode() + np.ascontiguousarray(image, np.float32).tobytes())
         each.append(picture_checksums(images))
     if not each or not sum(map(len, each)):
@@ -123,7 +123,7 @@ def _look(dataset: Any, batch_size: int) -> tuple[np.ndarray, str, int]:
 
 
 def _asker(teacher: Teacher, image_range: tuple[float, float]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Pictures as the dataset has them -> taps in NumPy; of Keras networks compiled."""
+    """A function from the dataset's pictures to taps in NumPy; compiled for Keras networks."""
 
     def ask(images: Any) -> Any:
         return teacher(scaled_pictures(images, teacher.reads_bytes, image_range), {})

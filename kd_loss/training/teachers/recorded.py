@@ -1,7 +1,7 @@
-"""Asking a teacher once: its answers about all faces of a split, kept on disk and memory-mapped.
+"""Records a teacher's predictions on all faces of a split, on disk and memory-mapped.
 
-They lie in `runs/<dataset>/teacher-answers/<key>/`, see `answer_files`. The key is made from the checksums of weights
-and pictures and of the augmentation.
+They are stored in `runs/<dataset>/teacher-answers/<key>/`, see `answer_files`. The key covers the checksums of
+weights and pictures, and the augmentation.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from kd_loss.training.teachers.answer_files import AnswerArrays, kept_answers
 
 #: pictures (B, S, S, 3) uint8 -> tap name -> (B, …)
 Ask = Callable[[np.ndarray], Mapping[str, np.ndarray]]
-#: changes when old answers are to be forgotten
+#: increase it to invalidate old records
 FORMAT = 2
 BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Views:
-    """The fixed augmentations that a teacher is asked about: `count` of each face; 0: as it is stored.
+    """The fixed augmentations that a teacher sees: `count` of each face; 0: the face as stored.
 
     Attributes:
-        context: of faces as they are stored: how many times wider than the crop the teacher sees them.
+        context: for stored faces: width of the teacher's view in units of the crop's.
         mirror: whether it sees them mirrored.
     """
 
@@ -44,14 +44,14 @@ class Views:
     mirror: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """What decides the pictures, for the key."""
+        """The part of the key that determines the pictures."""
         if not self.count:
             return {"count": 0, "context": self.context, "mirror": self.mirror}
         return {"count": self.count, "seed": self.seed, "augmentation": dataclasses.asdict(self.augmentation)}  # type: ignore[arg-type]
 
 
 def answers_key(weights: str, data: str, taps: list[str], size: int, views: Views) -> dict[str, Any]:
-    """Everything that decides the answers; `weights` and `data` are checksums."""
+    """Everything that determines the predictions; `weights` and `data` are checksums."""
     return {
         "format": FORMAT,
         "weights": weights,
@@ -65,12 +65,12 @@ def answers_key(weights: str, data: str, taps: list[str], size: int, views: View
 def recorded_answers(
     ask: Ask, split: PreparedSplit, folder: Path, key: Mapping[str, Any], *, size: int, views: Views, limit: float
 ) -> tuple[Answers, float]:
-    """The answers from disk, or the teacher's own, written there; and the seconds that asking took, 0 from disk.
+    """The predictions from disk, or computed and written there; and the seconds that this took, 0 from disk.
 
     Args:
-        folder: where the answers of a dataset lie; key: see `answers_key`.
-        size: side of the pictures that the teacher is asked about.
-        limit: the most that one teacher's answers may take on disk, in GB; a `UserError` where they want more.
+        folder: folder of a dataset's predictions; key: see `answers_key`.
+        size: side of the teacher's input pictures in pixels.
+        limit: largest size of one teacher's predictions on disk, in GB; a larger record raises a `UserError`.
     """
     found, seconds = kept_answers(
         folder, key, lambda place: _record(ask, split, place, key["taps"], size, views, limit)

@@ -1,4 +1,4 @@
-"""Teachers as a method sees them. All are called alike, `teacher(images, answers)`, in every training step."""
+"""Teachers as a method uses them. All have one interface, `teacher(images, answers)`, called in every training step."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class TapNetwork(Protocol):
 
 
 class Teacher:
-    """What is common to all teachers; a plain object, so that Keras does not track it.
+    """Base class of all teachers; a plain object, so that Keras does not track it.
 
     Attributes:
-        shape: of its target, (N, C): (K, 2) of K landmarks.
-        weight: of its terms, where a method takes the mean over teachers.
+        shape: shape of its target, (N, C): (K, 2) for K landmarks.
+        weight: weight of its terms, where a method averages over teachers.
         training_errors: (N,) mean squared error on each training face, for methods that need it.
-        reads_bytes: whether it takes RGB of 0…255; otherwise it takes pictures as the dataset has them.
+        reads_bytes: whether it takes RGB of 0…255; otherwise it takes pictures unchanged.
     """
 
     reads_bytes = True
@@ -53,13 +53,13 @@ class Teacher:
         """Taps for a batch, without gradients, in float32; landmarks (B, K, 2) are normalised.
 
         Args:
-            images: (B, S, S, 3), what the student sees.
-            answers: tap -> (B, …), what of a recorded teacher travels with the batch; a live one needs none.
+            images: (B, S, S, 3), the student's input.
+            answers: tap -> (B, …), the predictions of a recorded teacher in the batch; a live teacher needs none.
         """
         raise NotImplementedError
 
     def with_taps(self, taps: Sequence[str]) -> Teacher:
-        """This teacher, giving these taps; a `UserError` where it has one of them not."""
+        """This teacher, returning these taps; raises a `UserError` if it lacks one."""
         for tap in taps:
             self.tap_shape(tap)
         return self
@@ -79,19 +79,19 @@ class Teacher:
         return int(self.tap_shape(tap)[-1])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Kernel (C, 2K) and bias (2K,) of its linear head on the embedding; a `UserError` without one."""
+        """Kernel (C, 2K) and bias (2K,) of its linear head on the embedding; raises a `UserError` without one."""
         raise UserError("a teacher that is a function or of another runtime has no head that is known")
 
 
 class LiveTeacher(Teacher):
-    """A frozen Keras network that is called in every step, about the very picture that the student sees.
+    """A frozen Keras network, called in every step on exactly the picture that the student sees.
 
     Args:
         network: a `LandmarkNet`, or any Keras model from pictures to landmarks.
-        taps: which of its taps the methods read; the `Distiller` asks for those that are missing.
+        taps: taps that the methods read; the `Distiller` adds missing ones.
         weight: see `Teacher`.
-        coordinates, names, image_size: of a Keras model, see `TappedModel` (`taps`, `size` there).
-        point_map: the rows of its landmarks in the order of the student's, or a function of tensors (B, M, 2) ->
+        coordinates, names, image_size: settings of a Keras model, see `TappedModel` (`taps`, `size` there).
+        point_map: the rows of its landmarks in the student's order, or a function of tensors (B, M, 2) ->
             (B, K, 2), for a network of another scheme.
     """
 
@@ -128,7 +128,7 @@ class LiveTeacher(Teacher):
         return found
 
     def with_taps(self, taps: Sequence[str]) -> LiveTeacher:
-        """This teacher, giving these taps too."""
+        """This teacher with these taps added."""
         if set(taps) <= set(self.taps):
             return self
         other = copy.copy(self)
@@ -138,28 +138,28 @@ class LiveTeacher(Teacher):
         return other
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
-        """Of the network's tap."""
+        """Shape of the network's tap."""
         if tap == "landmarks":
             return self.shape
         return tuple(self.network.tap_model([tap]).output[tap].shape[1:])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of the network."""
+        """Head of the network."""
         return self.network.head_weights()
 
 
 class FunctionTeacher(Teacher):
-    """A function of NumPy arrays, or a network of another runtime, that is called in every step.
+    """A function of NumPy arrays, or a network of another runtime, called in every step.
 
     Args:
-        function: pictures (B, S, S, 3) uint8 RGB -> landmarks (B, M, 2), or a dictionary of them and of other taps.
-        size: side of the pictures that it is called with, in pixels.
+        function: pictures (B, S, S, 3) uint8 RGB -> landmarks (B, M, 2), or a dictionary with landmarks and other taps.
+        size: side of its input pictures in pixels.
         weight: see `Teacher`.
-        coordinates: what its landmarks count.
+        coordinates: unit of its landmarks.
         point_map: see `LiveTeacher`.
 
     Raises:
-        UserError: two black pictures show that it gives something else.
+        UserError: its output for two black pictures has another form.
     """
 
     def __init__(
@@ -200,18 +200,18 @@ class FunctionTeacher(Teacher):
         return taps
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
-        """Of what the function gave for two pictures."""
+        """Shape of the output for two pictures."""
         if tap not in self._shapes:
             raise UserError(f"a teacher that is a function gives {', '.join(self._shapes)}, not '{tap}'")
         return self.shape if tap == "landmarks" else self._shapes[tap]
 
 
 class RecordedTeacher(Teacher):
-    """A teacher that was called once, about all faces; its answers come with each batch.
+    """A teacher that was called once, on all faces; its predictions travel with each batch.
 
     Args:
-        answers: of the training faces, see `datasets.view.Answers`.
-        network: the one that gave them; None for one of another runtime.
+        answers: predictions on the training faces, see `datasets.view.Answers`.
+        network: the network that made them; None for another runtime.
         weight: see `Teacher`.
     """
 
@@ -229,28 +229,28 @@ class RecordedTeacher(Teacher):
         return {tap: ops.cast(answers[tap], "float32") for tap in self.answers.taps}
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
-        """Of the recorded tap."""
+        """Shape of the recorded tap."""
         if tap not in self.answers.taps:
             recorded = ", ".join(self.answers.taps)
             raise UserError(f"a recorded teacher has {recorded}, not '{tap}' (teacher_taps of a method)")
         return tuple(self.answers.taps[tap].shape[2:])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of its network; a `UserError` for one of another runtime, whose head is not known."""
+        """Head of its network; raises a `UserError` for another runtime, whose head is unknown."""
         return super().head_weights() if self.network is None else self.network.head_weights()
 
 
 def as_teacher(
     value: Any, *, size: int | None, coordinates: Coordinates | str | tuple[float, float] = "normalised"
 ) -> Teacher:
-    """Whatever may teach as a `Teacher`.
+    """Convert any supported value to a `Teacher`.
 
     Args:
         value: a `Teacher`; a `LandmarkNet`; a Keras model; the path of a network (`.h5` and `.keras`, with a card or
-            without, `.onnx`, `.tflite`, `.pt`, `file.py:function`); a function, see `FunctionTeacher`; recorded
-            `Answers`.
-        size: side of the student's pictures in pixels, for functions and models that take any.
-        coordinates: of Keras models and functions; what has a card says its own.
+                without, `.onnx`, `.tflite`, `.pt`, `file.py:function`); a function, see `FunctionTeacher`; recorded
+                `Answers`.
+            size: side of the student's pictures in pixels, for functions and models that take any size.
+            coordinates: unit of the landmarks of Keras models and functions; a card states its own.
 
     Raises:
         UserError: it is none of these, or its file does not load.
@@ -273,10 +273,10 @@ def as_teacher(
 
 
 def scaled_pictures(images: Tensor, as_bytes: bool, image_range: tuple[float, float]) -> Tensor:
-    """Pictures (B, S, S, 3) as a network takes them, float32: of 0…255, or as the dataset has them.
+    """Pictures (B, S, S, 3) as a network takes them, float32: of 0…255, or unchanged.
 
     Args:
-        as_bytes: whether it takes 0…255; image_range: the numbers of black and white in the dataset's pictures.
+        as_bytes: whether it takes 0…255; image_range: values of black and white in the dataset's pictures.
     """
     images, (low, high) = ops.cast(images, "float32"), image_range
     return images if not as_bytes or (low, high) == (0.0, 255.0) else (images - low) * (255 / (high - low))
