@@ -20,7 +20,7 @@ L = keras.layers
 
 #: channels of the last map at width 1: the decoder's 32 and, in the hourglass, the picture's 3
 MAPS = 35
-#: the name of the last layer of the encoder; the attention loss of L3 compares its output
+#: the name of the last layer of the encoder; the attention of L3 compares its output
 ENCODER = "encoder"
 #: the name of the layer that subsamples pictures; its fixed weights differ by size
 ANTI_ALIAS = "anti_alias"
