@@ -1,8 +1,8 @@
 """Finding faces in photographs.
 
-The embedded finder, the Haar cascade of OpenCV 4, and YuNet and BlazeFace where their files are at hand. A
-detector's box is not the box of the landmarks, from which training crops are made; each detector here is calibrated
-to it on faces of 300W.
+The detectors are the embedded finder, the Haar cascade of OpenCV 4, and YuNet and BlazeFace if the user has their
+files. A detector's box is not the landmark box, from which training crops are made; each detector here is calibrated
+to the landmark box on faces of 300W.
 """
 
 from kd_loss.detection.base import Detection, Detector

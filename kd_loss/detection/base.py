@@ -1,4 +1,4 @@
-"""What every detector gives: a face, and where its landmarks would be."""
+"""The interface of detectors: a detected face with its estimated landmark box."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ SEARCHED = 640
 
 @dataclass(frozen=True)
 class Detection:
-    """A face: `box` is the estimated landmark box `(x, y, width, height)` in pixels, `score` is larger for surer.
+    """A face: `box` is the estimated landmark box `(x, y, width, height)` in pixels; a higher `score` is surer.
 
-    The box is that of the 68 landmarks of 300W, whatever the detector calls its own box; another scheme's
-    follows from it (`calibration.BoxCalibration`). `exact` for the box of the scheme's own landmarks, where it is
-    known.
+    The box is that of the 68 landmarks of 300W, however the detector defines its own; another scheme's box is
+    derived from it (`calibration.BoxCalibration`). `exact` marks a known box of the scheme's own landmarks.
     """
 
     box: tuple[float, float, float, float]
@@ -32,18 +31,18 @@ Detector = Callable[[np.ndarray], list[Detection]]
 
 
 class Reopened:
-    """A detector that is pickled as what it was made with, and opens its file again in the other process."""
+    """A detector that pickles its constructor arguments and reopens its file in the other process."""
 
     _made_with: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
-        """Keep what `__init__` is given."""
+        """Record the arguments of `__init__`."""
         self = super().__new__(cls)
         self._made_with = arguments, options
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """The class and what it was made with."""
+        """Return the class and its constructor arguments."""
         return _make, (type(self), *self._made_with)
 
 
@@ -58,7 +57,7 @@ def square_at(centre: np.ndarray, side: float, score: float) -> Detection:
 
 
 def shrink(image: np.ndarray, longest: int = SEARCHED) -> tuple[np.ndarray, float]:
-    """A picture of at most `longest` pixels on its longer side, and its scale, 1 for one that is small enough."""
+    """Shrink a picture to at most `longest` pixels on its longer side; also returns the scale, 1 if unchanged."""
     scale = min(1.0, longest / max(image.shape[:2]))
     if scale == 1:
         return image, scale
@@ -67,7 +66,7 @@ def shrink(image: np.ndarray, longest: int = SEARCHED) -> tuple[np.ndarray, floa
 
 
 def largest_first(found: list[Detection]) -> list[Detection]:
-    """Faces by the width of their boxes."""
+    """Sort faces by the width of their boxes, widest first."""
     return sorted(found, key=lambda face: -face.box[2])
 
 
@@ -81,13 +80,13 @@ def overlaps(first: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def merge_boxes(values: np.ndarray, scores: np.ndarray, limit: float) -> list[tuple[np.ndarray, float]]:
-    """Answers about one face become one: their mean weighted by score, and the best score.
+    """Merge the boxes of one face into their mean weighted by score, with the best score.
 
     As in BlazeFace (Bazarevsky et al., 2019): blending instead of suppression, which jitters less.
 
     Args:
-        values: (N, 4 or more), `(x, y, width, height)` and what else belongs to a face.
-        limit: answers that overlap the best one by more (intersection over union) are about its face.
+        values: (N, 4 or more), `(x, y, width, height)` and any further values of a face.
+        limit: boxes that overlap the best one by more (intersection over union) belong to its face.
     """
     left = np.argsort(-scores, kind="stable")
     merged = []

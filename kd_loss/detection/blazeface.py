@@ -1,4 +1,4 @@
-"""BlazeFace (Bazarevsky et al., 2019): the detector of MediaPipe, whose file is the user's."""
+"""BlazeFace (Bazarevsky et al., 2019): the detector of MediaPipe; the user supplies its file."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from kd_loss.detection.base import Detection, Reopened, largest_first, merge_boxes, square_at
 from kd_loss.system.errors import UserError
 
-#: strides of the anchors' maps, one entry for each anchor of a cell, by the side of the input
+#: input side -> strides of the anchors' maps, one entry per anchor of a cell
 STRIDES = {128: (8, 8, 16, 16, 16, 16, 16, 16), 192: (4,)}
-#: from BlazeFace's box to the landmark box, by the side of the input: how far down its centre lies, and its side, in
-#: sides of BlazeFace's box. Means of 260 training faces of 300W (standard deviations 0.04 and 0.07, 0.03 and 0.08).
+#: input side -> downward shift of the landmark box's centre, and its side, both in sides of BlazeFace's box. Means of
+#: 260 training faces of 300W (standard deviations 0.04 and 0.07, 0.03 and 0.08).
 CALIBRATION = {128: (0.048, 0.976), 192: (0.087, 0.923)}
 
 
 def anchors(size: int) -> np.ndarray:
-    """Centres (N, 2) of the anchors, in parts of the input's side."""
+    """Centres (N, 2) of the anchors, as fractions of the input's side."""
     rows = []
     for stride in sorted(set(STRIDES[size])):
         cells = size // stride
@@ -32,7 +32,7 @@ class BlazeFaceDetector(Reopened):
 
     Args:
         model: `face_detection_short_range.tflite` or `face_detection_full_range_sparse.tflite`.
-        threshold: faces with a smaller score, 0…1, are left out.
+        threshold: minimum score of a face, 0…1.
     """
 
     def __init__(self, model: Path, threshold: float = 0.5):
@@ -64,13 +64,13 @@ class BlazeFaceDetector(Reopened):
 
 
 def read_answers(boxes: np.ndarray, logits: np.ndarray, size: int, threshold: float, scale: float) -> list[Detection]:
-    """Faces from what BlazeFace gives.
+    """Decode the outputs of BlazeFace to faces.
 
     Args:
         boxes: (N, 16), centre relative to the anchor, width and height in pixels of the input, then points.
         logits: (N,).
         size: side of the input in pixels.
-        scale: pixels of the picture for one of the input.
+        scale: pixels of the picture per pixel of the input.
     """
     scores = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
     sure = scores >= threshold

@@ -1,7 +1,7 @@
-"""From a detector's box to the landmark box of a scheme.
+"""Conversion from a detector's box to the landmark box of a scheme.
 
-Every detector here gives the box of the 68 landmarks of 300W. The landmarks of another scheme have another box (five
-points: eyes to mouth), which lies at a fixed place of it, as far as that is true of faces at all.
+Every detector here returns the box of the 68 landmarks of 300W. The landmarks of another scheme have another box (five
+points: eyes to mouth), at an approximately fixed position relative to it.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from kd_loss.imaging import geometry
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import Json
 
-#: faces that tell a calibration: fewer are chance, more are not needed
+#: fewest faces for a calibration, and as many as it needs
 FEWEST, ENOUGH = 8, 200
-#: the least share of the faces looked at that a detector has to find: on others' objects (cats) it finds some by chance
+#: smallest fraction of the faces that a detector must find: on other objects (cats) it finds some by chance
 SHARE = 1 / 3
-#: side of what is looked at around a face that was not found in its whole photograph, in sides of its landmarks' box
+#: side of the area searched around a face not found in the whole photograph, in sides of its landmark box
 SURROUNDINGS = 5.0
 
 
@@ -30,9 +30,9 @@ class BoxCalibration:
     """The longer side and the centre of the landmark box, in sides of a detector's box.
 
     Attributes:
-        x, y: from the centre of the detector's box to that of the landmarks' box.
-        side: the longer side of the landmarks' box.
-        faces: number of faces that it was measured on, 0 for one that was not.
+        x, y: from the centre of the detector's box to that of the landmark box.
+        side: the longer side of the landmark box.
+        faces: number of faces measured; 0 if the calibration was not measured.
         spread: standard deviations of x, y and side over these faces.
     """
 
@@ -43,7 +43,7 @@ class BoxCalibration:
     spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
     def __call__(self, box: ArrayLike) -> tuple[float, float, float, float]:
-        """A detector's box `(x, y, width, height)` as the landmarks' box."""
+        """Convert a detector's box `(x, y, width, height)` to the landmark box."""
         left, top, width, height = (float(v) for v in np.asarray(box, np.float64))
         longer = max(width, height)
         centre_x, centre_y = left + width / 2 + self.x * longer, top + height / 2 + self.y * longer
@@ -71,7 +71,7 @@ class BoxCalibration:
 
     @classmethod
     def from_dict(cls, values: Json, where: str) -> BoxCalibration:
-        """What `to_dict` gave; empty for a scheme that was not measured. A `UserError` for anything else."""
+        """Restore from `to_dict`; empty values mean a scheme that was not measured, malformed ones a `UserError`."""
         if not values:
             return cls()
         try:
@@ -88,18 +88,17 @@ class BoxCalibration:
 def measure(
     faces: Iterable[tuple[Callable[[], np.ndarray], np.ndarray]], detector: Detector
 ) -> tuple[BoxCalibration | None, int]:
-    """A scheme's calibration, and how many faces were looked at.
+    """Measure a scheme's calibration; also returns the number of faces searched.
 
-    A detector's answer belongs to an annotated face whose landmarks' mean lies in its box, if no other answer's does.
-    A face that is too small for the detector in a photograph of a crowd is looked for again in its surroundings alone:
-    the question is where the box lies, not how small a face may be.
+    A detection matches an annotated face if the landmarks' mean lies in its box and in no other detection's. A face
+    too small for the detector in a photograph of a crowd is searched again in its surroundings alone: this measures
+    the position of the box, not the smallest detectable face.
 
     Args:
-        faces: functions that return a picture (H, W, 3) uint8 RGB, and its landmarks (K, 2), NaN where nobody
-            annotated.
+        faces: functions that return a picture (H, W, 3) uint8 RGB, and its landmarks (K, 2), NaN where not annotated.
 
     Returns:
-        None where too few faces were found, or too small a share of them.
+        The calibration, None if too few faces or too small a fraction of them were found; and the number searched.
     """
     found: list[tuple[float, float, float, float]] = []
     boxes: list[np.ndarray] = []
@@ -124,7 +123,7 @@ def measure(
 def _closer(
     image: np.ndarray, middle: np.ndarray, box: np.ndarray, detector: Detector
 ) -> list[tuple[float, float, float, float]]:
-    """The boxes about a face that a detector finds in its surroundings, in pixels of the whole photograph."""
+    """The boxes that a detector finds in a face's surroundings, in pixels of the whole photograph."""
     half = SURROUNDINGS * float((box[2:] - box[:2]).max()) / 2
     low = np.maximum(np.floor(middle - half), 0).astype(int)
     high = np.minimum(np.ceil(middle + half) + 1, image.shape[1::-1]).astype(int)

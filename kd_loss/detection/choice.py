@@ -1,4 +1,4 @@
-"""A detector by its name."""
+"""Opens a detector by its name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kd_loss.detection.yunet import YuNetDetector
 from kd_loss.system.errors import UserError, choose
 
 DETECTORS = ("finder", "haar", "yunet", "blazeface", "none")
-#: where the files of others come from
+#: sources of the files that are not shipped
 SOURCES = {
     "yunet": "face_detection_yunet_2023mar.onnx of github.com/opencv/opencv_zoo",
     "blazeface": "mediapipe/modules/face_detection/face_detection_short_range.tflite of the wheel of mediapipe 0.10",
@@ -23,16 +23,16 @@ SOURCES = {
 def open_detector(
     name: str, model: str = "", *, min_score: float | None = None, smallest: float = 0, margin: float = 0.15
 ) -> Detector:
-    """A detector by its name, one of `DETECTORS`.
+    """Open a detector by its name, one of `DETECTORS`.
 
     Args:
-        model: its file, for `yunet` and `blazeface`, which are not shipped, and in place of the shipped finder.
-        min_score: faces with a smaller score are left out; None for the detector's own.
-        smallest: of the finder: side of the smallest faces to look for in pixels; 0: those seen in the whole picture.
-        margin: of the training crops, where a picture is one.
+        model: its file, for `yunet` and `blazeface`, which are not shipped, or to replace the shipped finder.
+        min_score: minimum score of a face; None for the detector's default.
+        smallest: for the finder: side of the smallest faces to find, in pixels; 0: those visible in the whole picture.
+        margin: margin of the training crops, for pictures that are crops.
 
     Raises:
-        UserError: another name, a file that is missing or that is no such detector.
+        UserError: an unknown name, or a file that is missing or is not such a detector.
     """
     kind = choose(name, DETECTORS, "detector")
     if min_score is not None and not 0 < min_score < 1 and kind != "haar":

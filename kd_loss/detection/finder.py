@@ -1,7 +1,8 @@
 """The embedded finder: a small network that was distilled for this package, run without Keras.
 
-It sees the whole picture at its input's size, and finds faces of about a twenty-fifth of the picture's longer side
-and more. Smaller ones are looked for in tiles of the picture, if asked, and of half that size where a face is small.
+It searches the whole picture at its input's size, and finds faces from about a twenty-fifth of the picture's longer
+side. On request it searches tiles of the picture for smaller ones; by default it does so only if it found a small face,
+and then down to half that size.
 """
 
 from __future__ import annotations
@@ -23,26 +24,26 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json
 
 FINDER = Path("models", "detectors", "finder.tflite")
-#: sides of faces in pixels of the input: the least that is found, and the largest that tiles answer for, which overlap
-#: by as much; the whole picture, or larger tiles, answer for larger ones
+#: sides of faces in pixels of the input: the smallest found, and the largest taken from tiles, which overlap by as
+#: much; larger ones are taken from the whole picture, or from larger tiles
 LEAST, OF_TILES = 10, 64
-#: no face is larger than so many of the picture's shorter side; on textures the finder answers with larger boxes
+#: largest face in units of the picture's shorter side; on textures the finder predicts larger boxes
 LARGEST = 1.1
-#: grey levels by which the pixels of a face differ at least (standard deviation); those of 705 real faces: 23 and more.
-#: On walls and skies, where nothing says how large anything is, the finder answers with boxes like the picture
+#: smallest standard deviation of the grey levels in a face; that of 705 real faces is 23 and more. On walls and skies,
+#: which give no clue to scale, the finder predicts boxes as large as the picture
 CONTRAST = 8.0
-#: answers whose boxes overlap by more (intersection over union) are about one face
+#: boxes that overlap by more (intersection over union) belong to one face
 SAME = 0.35
-#: a face of less than this share of the picture's longer side is seldom alone: where the whole picture shows one, faces
-#: half as large as it shows are looked for too
+#: a face below this fraction of the picture's longer side is seldom alone: if the whole picture shows one, the finder
+#: also searches for faces half the size visible in it
 OF_GROUPS = 0.15
-#: no more tiles than this; a photograph of 100 megapixels has as many at its full size
+#: most tiles; a photograph of 100 megapixels has this many at full size
 MOST_TILES = 4000
 _View = tuple[np.ndarray, np.ndarray, float, bool]
 
 
 def shipped_finder() -> Path:
-    """The finder's file in the working folder, in the checkout that this package is from, or in the package."""
+    """The finder's file in the working folder, in this package's checkout, or in the installed package."""
     found = shipped(FINDER)
     if found is None:
         raise UserError(f"there is no {FINDER} here; give --detector-model, or --detector haar")
@@ -50,14 +51,14 @@ def shipped_finder() -> Path:
 
 
 class FinderDetector(Reopened):
-    """The embedded finder, through LiteRT where it is installed, otherwise through OpenCV.
+    """The embedded finder, run by LiteRT if it is installed, otherwise by OpenCV.
 
     Args:
-        model: `.tflite` or `.onnx` with its card (`.json`) beside it; the shipped one if left out.
-        min_score: faces with a smaller score, 0…1, are left out; two numbers are those of the map of small faces and
-            of the map of large ones; the card's two if left out.
-        smallest: side in pixels of the smallest faces to look for, whatever the size of the picture; 0 leaves it at
-            what is seen in the whole picture at once.
+        model: `.tflite` or `.onnx` with its card (`.json`) beside it; by default the shipped one.
+        min_score: minimum score of a face, 0…1; two numbers apply to the map of small faces and to the map of large
+            ones; by default the card's two.
+        smallest: side in pixels of the smallest faces to find, whatever the size of the picture; 0 finds those
+            visible in the whole picture at once.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class FinderDetector(Reopened):
         longest = max(image.shape[:2])
         if not self.smallest and any(face.box[2] < OF_GROUPS * longest for face in faces):
             tiles = self._views(image, LEAST * longest / (2 * self.size))
-            next(tiles)  # the whole, which has been seen
+            next(tiles)  # the whole picture, already searched
             new = [
                 face for face in self._faces(image, tiles) if not any(_shares_a_centre(face, known) for known in faces)
             ]
@@ -134,10 +135,10 @@ class FinderDetector(Reopened):
         return np.concatenate([boxes for boxes, _ in found]), np.concatenate([scores for _, scores in found])
 
     def _maps(self, canvas: np.ndarray, path: Path | None = None) -> list[np.ndarray]:
-        """The two maps, the finer first; with `path`, a `UserError` where the file gives others."""
+        """The two maps, the finer first; with `path`, raises a `UserError` if the file has other outputs."""
         try:
             outputs = [value[0] for value in self._run(canvas[None]).values()]
-        except Exception:  # the runtimes raise what they like
+        except Exception:  # the runtimes raise errors of any type
             outputs = []
         maps = sorted(outputs, key=lambda value: -value.shape[0])
         cells = [self.size // level.stride for level in LEVELS]
@@ -147,7 +148,7 @@ class FinderDetector(Reopened):
 
 
 def _open(path: Path) -> Run:
-    """LiteRT for a `.tflite`; OpenCV for a `.onnx`, and for a `.tflite` with one beside it where LiteRT is absent."""
+    """Open a `.tflite` in LiteRT, a `.onnx` in OpenCV; without LiteRT, the `.onnx` beside a `.tflite`."""
     other = path.with_suffix(".onnx")
     if path.suffix != ".onnx" and (importlib.util.find_spec("ai_edge_litert") or not other.is_file()):
         return open_runtime(path, min(2, os.cpu_count() or 1))
@@ -168,7 +169,7 @@ def _open(path: Path) -> Run:
 
 
 def _shares_a_centre(one: Detection, other: Detection) -> bool:
-    """Whether the centre of either box lies in the other."""
+    """Whether the centre of either box lies inside the other."""
     apart = max(abs(one.box[i] + one.box[i + 2] / 2 - other.box[i] - other.box[i + 2] / 2) for i in (0, 1))
     return apart < max(one.box[2], other.box[2]) / 2
 
@@ -182,16 +183,16 @@ def _contrast(image: np.ndarray, face: Detection) -> float:
 
 
 def _resized(image: np.ndarray, scale: float) -> np.ndarray:
-    """Halved as often as that goes, then interpolated: as good as areas here, in less than half of their time."""
+    """Halve repeatedly, then interpolate: as good as area averaging here, in less than half the time."""
     width, height = max(1, round(scale * image.shape[1])), max(1, round(scale * image.shape[0]))
-    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:  # the mean of each 2 × 2 pixels
+    while image.shape[1] >= 2 * width and image.shape[0] >= 2 * height:  # the mean of each block of 2 × 2 pixels
         half = image.shape[1] // 2, image.shape[0] // 2
         image = cv2.resize(image, half, interpolation=cv2.INTER_LINEAR)
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def _starts(length: int, tile: int) -> list[int]:
-    """Where tiles begin that cover `length` pixels and overlap by at least `OF_TILES`."""
+    """Start positions of tiles that cover `length` pixels and overlap by at least `OF_TILES`."""
     if length <= tile:
         return [0]
     count = int(np.ceil((length - tile) / (tile - OF_TILES))) + 1

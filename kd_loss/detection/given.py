@@ -1,4 +1,4 @@
-"""Faces whose place is given, not found."""
+"""Detectors that return a known position instead of searching."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from kd_loss.system.errors import UserError
 
 
 class FixedBox:
-    """One face at a place that the user gives: the box of its landmarks `(x, y, width, height)`."""
+    """One face at a position set by the user: its landmark box `(x, y, width, height)`."""
 
     def __init__(self, box: tuple[float, float, float, float]):
         self._box = box
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """That box, in every picture; a `UserError` where it lies outside of one."""
+        """Return that box for every picture; raises a `UserError` if it lies outside the picture."""
         x, y, width, height = self._box
         if x + width < 0 or y + height < 0 or x > image.shape[1] or y > image.shape[0]:
             where = ",".join(f"{value:g}" for value in self._box)
@@ -24,7 +24,7 @@ class FixedBox:
 
 
 class WholePicture:
-    """A picture is one cropped face, cut as in training: with `margin` on each end of the landmarks' box."""
+    """Treats a picture as one face, cropped as in training: with `margin` at each end of the landmark box."""
 
     def __init__(self, margin: float):
         self._margin = margin

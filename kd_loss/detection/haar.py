@@ -10,16 +10,16 @@ import numpy as np
 
 from kd_loss.detection.base import Detection, Reopened, shrink
 
-#: of a cascade's box: how far down the landmarks' centre lies, and the longer side of the landmarks' box.
+#: downward shift of the landmark box's centre, and its longer side, in sides of the cascade's box.
 #: Measured on faces of 300W (means of 299 faces; standard deviations 0.09 and 0.13).
 SHIFT, SIDE = 0.14, 0.90
 
 
 class HaarDetector(Reopened):
-    """Frontal faces, the largest first; turned heads are often missed.
+    """Detects frontal faces, the largest first; often misses turned heads.
 
     Args:
-        min_score: the least sum of stage weights, about 0 to 10, of a face; None keeps all.
+        min_score: minimum sum of stage weights of a face, about 0 to 10; None keeps all.
     """
 
     def __init__(self, min_score: float | None = None) -> None:

@@ -1,6 +1,6 @@
-"""How the finder writes its answers: shared by its training and by the reading of them.
+"""The output layout of the finder, shared by its training and its decoding.
 
-The finder gives two maps, one for small faces and one for large ones, of `CHANNELS` numbers a cell:
+The finder returns two maps, one for small faces and one for large ones, with `CHANNELS` numbers per cell:
 
 * 0: the logit of "the centre of a face's landmark box is here";
 * 1, 2: from the cell's centre to the box's centre, 3: the logarithm of the box's longer side;
@@ -24,8 +24,8 @@ class Level:
     """One map.
 
     Attributes:
-        stride: pixels of the input a cell.
-        smallest, largest: sides in pixels of the landmark boxes that the map answers for.
+        stride: pixels of the input per cell.
+        smallest, largest: range of sides, in pixels, of the landmark boxes that the map detects.
     """
 
     stride: int
@@ -44,12 +44,12 @@ class Level:
         return np.stack(np.meshgrid(line, line), axis=-1)
 
 
-#: a face of a size between the two is answered for by both
+#: both maps detect faces of sizes in the overlap
 LEVELS = (Level(8, 8.0, 48.0), Level(16, 32.0, 1e6))
 
 
 def decode(values: np.ndarray, level: Level, logit: float) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (N, 4) `(x, y, side, side)` in pixels and scores (N,) of the cells of a map (H, W, 14) above `logit`."""
+    """Decode boxes (N, 4) `(x, y, side, side)` in pixels and scores (N,) of a map's (H, W, 14) cells above `logit`."""
     rows, columns = np.nonzero(values[..., 0] >= logit)
     cells = values[rows, columns].astype(np.float64)
     centres = level.centres(level.stride * max(values.shape[:2]))[rows, columns] + cells[:, 1:3] * level.unit

@@ -1,4 +1,4 @@
-"""YuNet (Wu, Peng & Yu, 2023) through OpenCV; its model file is the user's."""
+"""YuNet (Wu, Peng & Yu, 2023) through OpenCV; the user supplies its model file."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from kd_loss.detection.base import Detection, Reopened, shrink
 from kd_loss.runtimes.files import check_trial
 from kd_loss.system.errors import UserError
 
-#: of five points (eyes, nose tip, mouth corners): the longer side of the landmarks' box over their spread (root mean
-#: square distance from their mean), and how far towards the mouth its centre lies, in distances from eyes to
+#: for five points (eyes, nose tip, mouth corners): the ratio of the landmark box's longer side to their spread (root
+#: mean square distance from their mean), and the shift of its centre towards the mouth, in distances from eyes to
 #: mouth. From the annotations of 1,040 faces of 300W (standard deviations 0.24 and 0.09).
 SPREAD, LOWER = 3.72, 0.15
 
 
 class YuNetDetector(Reopened):
-    """YuNet (Wu, Peng & Yu, 2023) through OpenCV: finds turned heads too; its model file is the user's.
+    """YuNet (Wu, Peng & Yu, 2023) through OpenCV: also finds turned heads; the user supplies its model file.
 
-    The landmark box is estimated from YuNet's five points, not from its box. Tested with a stand-in file of the
-    same inputs and outputs: the calibration is that of annotated points.
+    The landmark box is estimated from YuNet's five points, not from its box. Tested with a stand-in file with the
+    same inputs and outputs; the calibration comes from annotated points.
     """
 
     def __init__(self, model: Path, threshold: float = 0.6):
@@ -49,7 +49,7 @@ class YuNetDetector(Reopened):
 
 
 def _from_five_points(points: np.ndarray, score: float) -> Detection:
-    """From eyes, nose tip and mouth corners (5, 2) in pixels."""
+    """Estimate the landmark box from eyes, nose tip and mouth corners (5, 2) in pixels."""
     middle = points.mean(axis=0)
     side = SPREAD * float(np.sqrt(np.square(points - middle).sum(axis=1).mean()))
     centre = middle + LOWER * (points[3:].mean(axis=0) - points[:2].mean(axis=0))

@@ -7,14 +7,14 @@ import numpy as np
 
 from kd_loss.imaging import geometry
 
-#: OpenCV warps no longer pictures
+#: largest side in pixels that OpenCV can warp
 MAX_SIDE = (1 << 15) - 2
 
 
 def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
-    """The square of a picture as (size, size, 3), outside of the picture black.
+    """Crop a square of a picture and resize it to (size, size, 3); black outside the picture.
 
-    Shrinking by two or more averages pixels first, so that nothing aliases.
+    Shrinking by two or more averages pixels first to avoid aliasing.
     """
     affine = geometry.crop_affine(square, size)
     factor = max(1, min(int(1 / affine[0, 0] + 1e-6), *image.shape[:2]))
@@ -29,9 +29,9 @@ def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
 
 
 def _blocks(image: np.ndarray, square: np.ndarray, factor: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """The part of a picture that a square needs, in whole blocks of `factor` pixels, and where it starts.
+    """The part of a picture that a square covers, in whole blocks of `factor` pixels, and its corner.
 
-    A face in a photograph of 8,000 pixels does not need all of it.
+    Avoids processing a whole photograph of 8,000 pixels for one face.
     """
     starts, ends = [], []
     for first, length in ((square[0], image.shape[1]), (square[1], image.shape[0])):

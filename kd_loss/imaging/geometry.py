@@ -48,16 +48,16 @@ def invert(affine: ArrayLike) -> Array:
 
 
 def landmark_box(points: ArrayLike) -> Array:
-    """The tight box `(x0, y0, x1, y1)` around landmarks (K, 2); points that are NaN do not count."""
+    """The tight box `(x0, y0, x1, y1)` around landmarks (K, 2); NaN points are ignored."""
     array = np.asarray(points, np.float64)
     return np.concatenate([np.nanmin(array, axis=0), np.nanmax(array, axis=0)])
 
 
 def square_crop(box: ArrayLike, margin: float) -> Array:
-    """The square `(x0, y0, side)` around a box, its longer side widened by `margin` on each end.
+    """The square `(x0, y0, side)` around a box, its longer side extended by `margin` at each end.
 
-    `margin` is a fraction of the longer side: 0.15 gives a square 1.3 times as long. The corner is
-    in the continuous pixel plane, where the first pixel covers −0.5…0.5.
+    `margin` is a fraction of the longer side: 0.15 makes the square 1.3 times as long. The corner is in
+    the continuous pixel plane, where the first pixel covers −0.5…0.5.
     """
     x0, y0, x1, y1 = np.asarray(box, np.float64)
     side = max(x1 - x0, y1 - y0) * (1 + 2 * margin)
@@ -65,7 +65,7 @@ def square_crop(box: ArrayLike, margin: float) -> Array:
 
 
 def widen(square: ArrayLike, factor: float) -> Array:
-    """The square `(x0, y0, side)` made `factor` times as long about its centre."""
+    """The square `(x0, y0, side)` scaled by `factor` about its centre."""
     x0, y0, side = np.asarray(square, np.float64)
     more = side * (factor - 1)
     return np.array([x0 - more / 2, y0 - more / 2, side + more])
@@ -96,7 +96,7 @@ def similarity(angle: float, scale: float, shift: ArrayLike, flip: bool) -> Arra
 
 
 def pixel_affine(affine: ArrayLike, size_in: int, size_out: int) -> Array:
-    """A map of normalised points as a map from pixels of `size_in` to pixels of `size_out`."""
+    """Convert a map of normalised points to a map from pixels of `size_in` to pixels of `size_out`."""
     into = np.array([[1 / size_in, 0, 0.5 / size_in - 0.5], [0, 1 / size_in, 0.5 / size_in - 0.5]])
     out = np.array([[size_out, 0, size_out / 2 - 0.5], [0, size_out, size_out / 2 - 0.5]])
     return compose(out, compose(affine, into))

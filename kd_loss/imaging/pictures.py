@@ -9,19 +9,19 @@ import cv2
 import numpy as np
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-#: most bytes of a picture, and of a file with the annotation of one face
+#: largest picture, and largest annotation file of one face, in bytes
 MOST_OF_PICTURE, MOST_OF_NOTE = 1 << 30, 1 << 23
 
 
 class BadSample(Exception):
-    """A single sample that cannot be used; its text says what is wrong with it."""
+    """A single unusable sample; the message gives the reason."""
 
 
 def read_file(path: Path, most: int) -> bytes:
-    """The bytes of a file of an archive; `BadSample` for one of more than `most`, and for what is no regular file."""
+    """Read a file of an archive; raises `BadSample` if it has more than `most` bytes or is not a regular file."""
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block forever
             raise BadSample("is not a regular file")
         if status.st_size > most:
             raise BadSample(f"is larger than {most >> 10:,} KiB")
@@ -31,15 +31,15 @@ def read_file(path: Path, most: int) -> bytes:
 
 
 def read_image(path: Path, upright: bool = False) -> np.ndarray:
-    """An image file as (H, W, 3) uint8 RGB, grey and alpha converted; `BadSample` if it does not decode.
+    """Read an image file as (H, W, 3) uint8 RGB, converting grey and alpha; `BadSample` if it cannot be decoded.
 
-    `upright` turns it as its EXIF orientation says; annotations are in the pixels as stored.
+    `upright` applies the EXIF orientation; annotations refer to the pixels as stored.
     """
     return decode_image(np.frombuffer(read_file(path, MOST_OF_PICTURE), np.uint8), upright)
 
 
 def decode_image(data: np.ndarray, upright: bool = False) -> np.ndarray:
-    """The bytes (uint8) of an image file as (H, W, 3) uint8 RGB; see `read_image`."""
+    """Decode the bytes (uint8) of an image file to (H, W, 3) uint8 RGB; see `read_image`."""
     flags = cv2.IMREAD_COLOR | (0 if upright else cv2.IMREAD_IGNORE_ORIENTATION)
     try:
         image = cv2.imdecode(data, flags) if data.size else None

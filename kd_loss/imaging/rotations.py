@@ -1,13 +1,14 @@
-"""Rotations of heads: matrices, rotation vectors, angles, and how far apart two are.
+"""Rotations of heads: matrices, rotation vectors, angles, and distances between rotations.
 
 Camera axes: x to the right of the picture, y down, z away from the camera. A head's axes are the same for a face that
 looks into the camera: x to the picture's right (the subject's left), y to the chin, z to the back of the head.
 
 The package's angles: yaw is positive when the face looks to the right of the picture, pitch when it looks up, roll
 when the head leans clockwise; `R = R_y(−yaw) R_x(−pitch) R_z(roll)`. The 300W-LP files, and with them the tables of
-HopeNet, 6DRepNet and WHENet, have other ones: axes x right, y up, z to the viewer, `R = R_x(p)ᵀ R_y(y)ᵀ R_z(r)ᵀ`, so
-that their yaw is positive to the *left* of the picture, and the order of turns is another one: the two conventions
-agree but for the sign of yaw where only one angle is not 0, and differ by degrees where two are large.
+HopeNet, 6DRepNet and WHENet, use another convention: axes x right, y up, z to the viewer,
+`R = R_x(p)ᵀ R_y(y)ᵀ R_z(r)ᵀ`, so that their yaw is positive to the *left* of the picture and the order of rotations
+differs. Apart from the sign of yaw, the two conventions agree where only one angle is nonzero, and differ by degrees
+where two are large.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def to_matrices(vectors: ArrayLike) -> Array:
 
 
 def to_vectors(matrices: ArrayLike) -> Array:
-    """Matrices (…, 3, 3) as rotation vectors (…, 3), in radians, of at most π; by way of quaternions."""
+    """Matrices (…, 3, 3) as rotation vectors (…, 3), in radians, of length at most π; computed via quaternions."""
     q = quaternions(matrices)
     q = np.where(q[..., :1] < 0, -q, q)
     sine = np.linalg.norm(q[..., 1:], axis=-1, keepdims=True)
@@ -48,7 +49,7 @@ def to_vectors(matrices: ArrayLike) -> Array:
 def quaternions(matrices: ArrayLike) -> Array:
     """Matrices (…, 3, 3) as unit quaternions (…, 4), w first; the sign is arbitrary.
 
-    The largest of the four numbers is found first and divided by (Shepperd 1978).
+    Divides by the largest of the four components, for stability (Shepperd 1978).
     """
     m = np.asarray(matrices, np.float64)
     a, b, c = m[..., 0, 0], m[..., 1, 1], m[..., 2, 2]
@@ -70,7 +71,7 @@ def quaternions(matrices: ArrayLike) -> Array:
 
 
 def geodesic(first: ArrayLike, second: ArrayLike) -> Array:
-    """The angle of the rotation between two, (…, 3, 3) twice -> (…,), in degrees, 0…180."""
+    """The angle between two rotations, (…, 3, 3) each -> (…,), in degrees, 0…180."""
     between = np.swapaxes(np.asarray(first, np.float64), -1, -2) @ np.asarray(second, np.float64)
     return np.degrees(np.linalg.norm(to_vectors(between), axis=-1))
 
@@ -96,7 +97,7 @@ def to_angles(matrices: ArrayLike) -> Array:
 
 
 def from_theirs(yaw: ArrayLike, pitch: ArrayLike, roll: ArrayLike) -> Array:
-    """Angles (…,) in degrees as 300W-LP has them, as matrices (…, 3, 3) in the package's axes."""
+    """Angles (…,) in degrees, in the convention of 300W-LP, as matrices (…, 3, 3) in the package's axes."""
     y, p, r = (np.radians(np.asarray(angle, np.float64)) for angle in (yaw, pitch, roll))
     return _TURNED @ (_about(0, -p) @ _about(1, -y) @ _about(2, -r)) @ _TURNED
 
@@ -110,14 +111,14 @@ def to_theirs(matrices: ArrayLike) -> Array:
 
 
 def against_ray(matrices: ArrayLike, places: ArrayLike) -> Array:
-    """Rotations (…, 3, 3) of heads at places (…, 3) in the camera, measured against the rays to them.
+    """Rotations (…, 3, 3) of heads at positions (…, 3) in camera coordinates, relative to the rays to them.
 
-    A head that is moved about the camera, always turning it the same side, looks the same in its crop: it is this
-    rotation that a crop shows. On the camera's axis the two are one.
+    A head that moves around the camera, always showing it the same side, looks the same in its crop: a crop shows this
+    rotation. On the camera's axis the two rotations are equal.
     """
     ray = np.asarray(places, np.float64)
     ray = ray / np.linalg.norm(ray, axis=-1, keepdims=True)
-    # the shortest turn from the axis to the ray
+    # the shortest rotation from the axis to the ray
     axis = np.stack([-ray[..., 1], ray[..., 0], np.zeros_like(ray[..., 0])], axis=-1)
     sine = np.linalg.norm(axis, axis=-1, keepdims=True)
     angle = np.arctan2(sine, ray[..., 2:])

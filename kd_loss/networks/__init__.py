@@ -1,6 +1,6 @@
 """Backbones, heads and `LandmarkNet`, the network with named taps; its `.h5` file and card.
 
-The names are imported when they are first used: what reads exports of other runtimes does without Keras.
+The names are imported on first use, so that code that reads exports of other runtimes does not need Keras.
 """
 
 from __future__ import annotations

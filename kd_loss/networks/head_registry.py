@@ -1,4 +1,4 @@
-"""The heads by name, and how somebody adds one of his own: `@register_head("mine")` in a `--plugin`."""
+"""The heads by name, and the registration of custom ones: `@register_head("mine")` in a `--plugin`."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CUTS = ("P3", "P4", "P5")
 
 @dataclass(frozen=True)
 class HeadInputs:
-    """What a head is made from.
+    """The inputs from which a head is built.
 
     Attributes:
-        features: the map (B, h, w, C) in which the backbone ends, 16 times smaller than the input with a `cut` of P4.
-        maps: the last maps of each resolution by name, `P2` … as far as the backbone goes.
+        features: the backbone's final map (B, h, w, C), 16 times smaller than the input with a `cut` of P4.
+        maps: the last map of each resolution by name, from `P2` to the end of the backbone.
         shape: (N, C) of the target, (K, 2) for K landmarks.
         size: side of the input in pixels.
         width: width multiplier of the backbone.
-        dropout: share of an embedding to drop in training.
-        seed: of dropout.
-        mean_shape: (N, C), the mean target of the training faces; None where there are none.
-        own_maps: whether `features` are as fine as heatmaps have to be already (U-Nets).
+        dropout: dropout rate of an embedding in training.
+        seed: seed of dropout.
+        mean_shape: (N, C), the mean target of the training faces; None without training faces.
+        own_maps: whether `features` are already fine enough for heatmaps (U-Nets).
     """
 
     features: _Tensor
@@ -48,15 +48,15 @@ Build = Callable[[HeadInputs], Any]
 
 @dataclass(frozen=True)
 class Head:
-    """A head's constructor and what it wants.
+    """A head's constructor and its requirements.
 
     Attributes:
         build: `HeadInputs` -> landmarks (B, N, C), or tap -> tensor with `landmarks` among them.
-        cut: where the backbone ends unless the user says otherwise.
-        points_only: whether its targets have to be points in a plane.
+        cut: default end of the backbone.
+        points_only: whether its targets must be points in a plane.
         second_moment: network -> E (x² + y²) under its layer `probabilities`, (B, K, 1), for the tap `spread`; None for
             a head without distributions.
-        own: whether it is the user's: it is checked before a training.
+        own: whether it is the user's own, which is checked before training.
     """
 
     build: Build
@@ -70,11 +70,11 @@ HEADS: dict[str, Head] = {}
 
 
 def register_head(name: str, *, cut: str = "P4", points_only: bool = True) -> Callable[[Build], Build]:
-    """Function decorator: make a head known as `--head name`.
+    """Function decorator: register a head as `--head name`.
 
     The function gets `HeadInputs` and returns landmarks (B, K, 2) in normalised coordinates, −0.5…0.5 across the crop,
-    made of Keras's own layers; or a dictionary of `landmarks` and further taps, which methods of one's own may ask for.
-    `check_head` tries it on one picture before a training begins.
+    built from Keras's own layers; or a dictionary of `landmarks` and further taps, which custom methods may use.
+    `check_head` checks it on one picture before training.
 
         @kd_loss.register_head("flat")
         def flat(inputs):
@@ -83,12 +83,12 @@ def register_head(name: str, *, cut: str = "P4", points_only: bool = True) -> Ca
             return keras.layers.Reshape(inputs.shape, name="landmarks")(x)
 
     Args:
-        name: on the command line and in the card.
-        cut: where the backbone ends by default: `P3`, `P4` or `P5`, the whole.
-        points_only: refuse targets that are no points, such as head poses.
+        name: the name on the command line and in the card.
+        cut: default end of the backbone: `P3`, `P4` or `P5`, the whole.
+        points_only: reject targets that are not points, such as head poses.
 
     Raises:
-        UserError: another head has that name, or the cut is none.
+        UserError: another head has that name, or the cut is invalid.
     """
     if cut not in CUTS:
         raise UserError(f"the head {name} cannot be cut at '{cut}': {', '.join(CUTS)}")
@@ -107,7 +107,7 @@ def register_head(name: str, *, cut: str = "P4", points_only: bool = True) -> Ca
 def register_built_in(
     name: str, *, cut: str = "P4", points_only: bool = True, second_moment: Callable[[Any], _Tensor] | None = None
 ) -> Callable[[Build], Build]:
-    """The same for the heads of this package, which its tests check."""
+    """Like `register_head`, for the heads of this package, which its tests check."""
 
     def add(build: Build) -> Build:
         HEADS[name] = Head(build, cut, points_only, second_moment, own=False)
@@ -124,7 +124,7 @@ def build_head(name: str, inputs: HeadInputs) -> dict[str, _Tensor]:
     """The taps of a head, `landmarks` first.
 
     Raises:
-        UserError: a head of the user's own raises, or returns something else than tensors.
+        UserError: a user's own head raises, or returns something other than tensors.
     """
     import keras
 
@@ -135,7 +135,7 @@ def build_head(name: str, inputs: HeadInputs) -> dict[str, _Tensor]:
         made = head.build(inputs)
     except UserError:
         raise
-    except Exception as error:  # somebody's own code
+    except Exception as error:  # user code
         raise UserError(f"the head {name} fails when it is built{_where(head.build, error)}") from error
     taps = dict(made) if isinstance(made, Mapping) else {"landmarks": made}
     wrong = [tap for tap, tensor in taps.items() if not isinstance(tensor, keras.KerasTensor)]
@@ -146,7 +146,7 @@ def build_head(name: str, inputs: HeadInputs) -> dict[str, _Tensor]:
         given = f"({', '.join(map(str, ('B', *taps['landmarks'].shape[1:])))})"
         wanted = f"(B, {inputs.shape[0]}, {inputs.shape[1]})"
         raise UserError(f"the head {name} returns {given}; landmarks {wanted} are wanted")
-    if taps["landmarks"].dtype != "float32":  # of mixed precision
+    if taps["landmarks"].dtype != "float32":  # mixed precision
         taps["landmarks"] = keras.layers.Activation("linear", dtype="float32")(taps["landmarks"])
     return taps
 

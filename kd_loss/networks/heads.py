@@ -1,16 +1,16 @@
-"""What turns a backbone's feature maps into landmarks: a pooled head, or heatmaps with a soft-argmax.
+"""Heads that map a backbone's features to landmarks: a pooled head, and heatmaps with a soft-argmax.
 
-Two more are in modules of their own: `simcc`, `pixel_in_pixel`.
+Two more are in separate modules: `simcc`, `pixel_in_pixel`.
 
 `pooled`: global average pooling, dropout, a linear layer to 2K numbers, or to those of any other target. Small and
-quick, but pooling throws away where things are, and a linear layer has to learn it back.
+fast, but pooling discards positions, which the linear layer must recover.
 
 `heatmap`: a light decoder from the backbone's last map to stride 4, a map per landmark, a softmax over its
 cells and the expectation of the cells' places (soft-argmax; Sun et al., "Integral Human Pose Regression", ECCV
 2018; at this size Yu & Tao, H3R, arXiv 2009.00225). An expectation cannot reach the border of its own grid, so
 the grid is stretched by a quarter beyond the crop.
 
-Both are made of Keras's own layers, so that their files load in plain Keras.
+Both are built from Keras's own layers, so that their files load in plain Keras.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from keras import ops
 
 from kd_loss.networks.head_registry import HEADS, HeadInputs, register_built_in
 
-#: the soft-argmax reaches this much further than the crop
+#: the side of the soft-argmax's grid, in crop sides
 STRETCH = 1.25
-#: of a decoder at width 1
+#: channels of a decoder at width 1
 DECODER_CHANNELS = 96
 
 _Tensor = Any
@@ -35,10 +35,10 @@ _Tensor = Any
 
 @register_built_in("pooled", cut="P5", points_only=False)
 def pooled_head(inputs: HeadInputs) -> dict[str, _Tensor]:
-    """Targets (B, N, C), (B, K, 2) for landmarks, and the embedding (B, c), from the last feature map (B, h, w, c).
+    """Compute targets (B, N, C), (B, K, 2) for landmarks, and the embedding (B, c), from the last map (B, h, w, c).
 
-    With a mean shape the layer starts with it as its bias and with small weights, so that the first prediction is a
-    face and not noise.
+    With a mean shape, the layer starts with it as its bias and with small weights, so that the first prediction is a
+    face, not noise.
     """
     shape, mean_shape = inputs.shape, inputs.mean_shape
     embedding = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(inputs.features)
@@ -64,7 +64,7 @@ def grid(height: int, width: int, stretch: float = STRETCH) -> np.ndarray:
 
 
 def fixed(values: np.ndarray, name: str, x: _Tensor) -> _Tensor:
-    """A linear layer (C, N) that is not trained, on the last axis of x."""
+    """Apply a fixed linear layer (C, N) to the last axis of x."""
     layer = keras.layers.Dense(values.shape[1], use_bias=False, trainable=False, name=name, dtype="float32")
     y = layer(x)
     layer.set_weights([values])
@@ -72,11 +72,11 @@ def fixed(values: np.ndarray, name: str, x: _Tensor) -> _Tensor:
 
 
 def decoder_features(maps: Mapping[str, _Tensor], width: float = 1.0, prefix: str = "decoder") -> _Tensor:
-    """What heatmaps are made of, (B, h, w, C), at the resolution of P2 (or of the finest map given).
+    """Decode features for heatmaps, (B, h, w, C), at the resolution of P2 (or of the finest map given).
 
     Args:
-        maps: feature maps by name, `P2` … `P5`; the coarsest is decoded, the finer ones are added on the way up.
-        width: multiplier of the decoder's channels, as a backbone's alpha.
+        maps: feature maps by name, `P2` … `P5`; the coarsest is decoded, and the finer ones are added in turn.
+        width: multiplier of the decoder's channels, like a backbone's alpha.
     """
     channels = max(16, round(DECODER_CHANNELS * width / 8) * 8)
     names = iter(range(100))
@@ -101,7 +101,7 @@ def decoder_features(maps: Mapping[str, _Tensor], width: float = 1.0, prefix: st
     x = separable(separable(x))
     for before, level in pairwise(levels):
         name = f"{prefix}_{level}"
-        # a network of one's own may leave a resolution out
+        # a custom network may skip a resolution
         times = 2 ** (int(before[1:]) - int(level[1:]))
         x = keras.layers.UpSampling2D(times, interpolation="bilinear", name=f"{name}_up")(x)
         x = _as_large_as(maps[level], x, name)
@@ -111,10 +111,10 @@ def decoder_features(maps: Mapping[str, _Tensor], width: float = 1.0, prefix: st
 
 
 def _as_large_as(wanted: _Tensor, x: _Tensor, name: str) -> _Tensor:
-    """A map cropped or padded to the sides of another one.
+    """Crop or pad a map to the sides of another one.
 
-    An odd side was halved upwards: what is more is at its end. Convolutions without padding (Inception) lose the rim
-    on both sides: it is padded on both.
+    Halving an odd side rounds up, so the excess is at its end. Convolutions without padding (Inception) lose the rim
+    on both sides, so both are padded.
     """
     extra = [side - other for side, other in zip(x.shape[1:3], wanted.shape[1:3], strict=True)]
     if any(e > 0 for e in extra):
@@ -126,13 +126,13 @@ def _as_large_as(wanted: _Tensor, x: _Tensor, name: str) -> _Tensor:
 
 
 def decoder(maps: Mapping[str, _Tensor], points: int, width: float = 1.0, prefix: str = "decoder") -> _Tensor:
-    """Heatmaps (B, h, w, K) before their softmax, see `decoder_features`."""
+    """Compute heatmaps (B, h, w, K) before their softmax, see `decoder_features`."""
     x = decoder_features(maps, width, prefix)
     return keras.layers.Conv2D(points, 1, name=f"{prefix}_heatmaps", dtype="float32")(x)
 
 
 def soft_argmax(heatmaps: _Tensor, prefix: str = "", name: str = "landmarks") -> _Tensor:
-    """Landmarks (B, K, 2) from heatmaps (B, h, w, K): softmax over the cells, expectation of their places."""
+    """Compute landmarks (B, K, 2) from heatmaps (B, h, w, K): softmax over the cells, expectation of positions."""
     _, height, width, points = heatmaps.shape
     x = keras.layers.Reshape((height * width, points), name=f"{prefix}cells", dtype="float32")(heatmaps)
     x = keras.layers.Permute((2, 1), name=f"{prefix}maps", dtype="float32")(x)
@@ -141,7 +141,7 @@ def soft_argmax(heatmaps: _Tensor, prefix: str = "", name: str = "landmarks") ->
 
 
 def heatmap_head(maps: Mapping[str, _Tensor], points: int, width: float) -> _Tensor:
-    """Landmarks (B, K, 2) through heatmaps, from feature maps by name (see `decoder`)."""
+    """Compute landmarks (B, K, 2) through heatmaps, from feature maps by name (see `decoder`)."""
     return soft_argmax(decoder(maps, points, width))
 
 
@@ -157,7 +157,7 @@ def _heatmap(inputs: HeadInputs) -> dict[str, _Tensor]:
     """Landmarks (B, K, 2) and the heatmaps (B, h, w, K) before their softmax."""
     points = inputs.shape[0]
     if inputs.own_maps:
-        # 3 × 3: a pointwise convolution of 35 maps could not make 68 independent ones
+        # 3 × 3, as a pointwise convolution of 35 maps cannot yield 68 independent ones
         layer = keras.layers.Conv2D(points, 3, padding="same", name="decoder_heatmaps", dtype="float32")
         heatmaps = layer(inputs.features)
     else:
@@ -166,10 +166,10 @@ def _heatmap(inputs: HeadInputs) -> dict[str, _Tensor]:
 
 
 def spread(model: keras.Model, head: str = "heatmap") -> _Tensor:
-    """The root of the mean squared distance of a landmark's mass to its expectation, (B, K), in crop sides.
+    """The root mean squared distance of a landmark's distribution from its expectation, (B, K), in crop sides.
 
-    An output of a model whose head has distributions, computed beside its landmarks from the same probabilities; the
-    second moment is taken about the crop's centre, which float32 holds to 1.8e-4 of the crop.
+    Models with distributions in their heads compute it from the same probabilities as the landmarks; the second moment
+    is taken about the crop's centre, which in float32 is accurate to 1.8e-4 of the crop.
     """
     second_moment = HEADS[head].second_moment
     assert second_moment is not None

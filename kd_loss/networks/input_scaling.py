@@ -1,7 +1,7 @@
-"""The scaling of the pixels at the input of a network: read and set, whichever layers do it.
+"""Reads and sets the scaling of the pixels at the input of a network, whichever layers apply it.
 
 MobileNetV2 has one `Rescaling` here; Keras's EfficientNet has a `Rescaling` and a `Normalization`, and
-another `Rescaling` where it started from ImageNet's weights; its ConvNeXt has a `Normalization` of fixed numbers.
+another `Rescaling` if it started from ImageNet's weights; its ConvNeXt has a `Normalization` with fixed numbers.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from kd_loss.system.errors import UserError
 
 
 def _layers(model: keras.Model) -> list[keras.Layer]:
-    """Those at the input: what rescales deeper in a network is none of the pixels' business."""
+    """The scaling layers at the input; rescaling deeper in the network does not concern the pixels."""
     found = []
     for layer in model.layers:
         if isinstance(layer, keras.layers.Rescaling | keras.layers.Normalization):
@@ -36,7 +36,7 @@ def layer_scaling(layer: keras.Layer) -> tuple[np.ndarray, np.ndarray]:
 
 
 def input_scaling(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and offset (3,) that the layers at the input apply to RGB pixels together."""
+    """The combined scale and offset (3,) that the layers at the input apply to RGB pixels."""
     scale, offset = np.ones(3), np.zeros(3)
     for layer in _layers(model):
         a, b = layer_scaling(layer)
@@ -45,12 +45,12 @@ def input_scaling(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
 
 
 def set_input_scaling(model: keras.Model, scale: np.ndarray, offset: np.ndarray) -> None:
-    """Let the layers at the input of a network compute `pixels · scale + offset`, (3,) each, `scale` positive.
+    """Make the layers at the input of a network compute `pixels · scale + offset`, (3,) each, `scale` positive.
 
-    What is set is saved with the network: a `Normalization` gets it as its weights, or as its fixed numbers.
+    The values are saved with the network: a `Normalization` stores them as weights, or as fixed numbers.
 
     Raises:
-        UserError: the network has no such layer and would have to compute something else than it does.
+        UserError: the network has no such layer and its present scaling differs.
     """
     scale, offset = scale * np.ones(3), offset * np.ones(3)
     layers = _layers(model)
@@ -80,7 +80,7 @@ def set_input_scaling(model: keras.Model, scale: np.ndarray, offset: np.ndarray)
 def _normalise(layer: keras.layers.Normalization, mean: np.ndarray, variance: np.ndarray) -> None:
     if weights := layer.get_weights():
         layer.set_weights([mean.astype(np.float32), variance.astype(np.float32), weights[2]])
-        layer.finalize_state()  # what it computes with is derived from its weights
+        layer.finalize_state()  # derives the values it computes with from its weights
     else:
         layer.input_mean, layer.input_variance = mean.tolist(), variance.tolist()
         layer.build(layer.input.shape)

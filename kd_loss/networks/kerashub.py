@@ -1,7 +1,7 @@
-"""Backbones from presets of KerasHub, where that is installed: `kerashub:resnet_18_imagenet`.
+"""Backbones from presets of KerasHub, if it is installed: `kerashub:resnet_18_imagenet`.
 
-A preset is a name of KerasHub's, which it downloads, or a folder written by `save_to_preset`. How it wants its pixels
-is part of it, and goes into the network. KerasHub is imported when a preset is asked for, or a file of one is loaded.
+A preset is a KerasHub name, which KerasHub downloads, or a folder written by `save_to_preset`. It includes its input
+scaling, which becomes part of the network. KerasHub is imported when a preset, or a file of one, is loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _Tensor = Any
 
 
 def import_kerashub() -> Any:
-    """The module `keras_hub`, whose layers files of its networks need; a `UserError` where it is not installed."""
+    """Import `keras_hub`, which files of its networks need; raises a `UserError` if it is not installed."""
     try:
         import keras_hub
     except ImportError as error:
@@ -32,20 +32,20 @@ def import_kerashub() -> Any:
 
 
 def preset_architecture(preset: str) -> Architecture:
-    """The architecture of a preset: a name of KerasHub's or a folder."""
+    """The architecture of a preset: a KerasHub name or a folder."""
     if not preset:
         raise UserError(f"--arch {PREFIX} wants a preset: {PREFIX}resnet_18_imagenet, or a folder of one")
     return Architecture(partial(_build, preset), None, has_alpha=False, dropout=0.0, pretrained=("preset",))
 
 
 def _build(preset: str, input_tensor: _Tensor, weights: str | None = None, **_: Any) -> keras.Model:
-    """The backbone of a preset on RGB 0…255 (B, S, S, 3), with its scaling of the pixels in front."""
+    """Build the backbone of a preset on RGB 0…255 (B, S, S, 3), with its input scaling in front."""
     hub = import_kerashub()
     shape = tuple(input_tensor.shape[1:])
     try:
         backbone = hub.models.Backbone.from_preset(preset, load_weights=weights is not None, image_shape=shape)
         converter = hub.layers.ImageConverter.from_preset(preset)
-    except Exception as error:  # whatever a hub, a network or a file makes of it
+    except Exception as error:  # hub, network and file errors have many types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise UserError(f"--arch {PREFIX}{preset}: KerasHub has no such backbone of pictures here: {reason}") from None
     scale = 1.0 if converter.scale is None else converter.scale

@@ -1,7 +1,7 @@
-"""A keypoint detector: any network with maps, a heatmap and four maps of a Jacobian per keypoint.
+"""A keypoint detector: any network with feature maps, plus a heatmap and four Jacobian maps per keypoint.
 
-As in `modules/keypoint_detector.py` of first-order-model (Siarohin et al., NeurIPS 2019; MIT). Made of Keras's own
-layers alone, so that its `.h5` file loads in plain Keras.
+As in `modules/keypoint_detector.py` of first-order-model (Siarohin et al., NeurIPS 2019; MIT). Built from Keras's own
+layers only, so that its `.h5` file loads in plain Keras.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from kd_loss.system.files import read_json
 
 L = keras.layers
 
-#: the logits of a heatmap are divided by it before the softmax: it sharpens
+#: divisor of a heatmap's logits before the softmax, which it sharpens
 TEMPERATURE = 0.1
-#: side of the kernels of the two heads, which are not padded
+#: side of the kernels of the two heads, without padding
 KERNEL = 7
 OUTPUTS = ("keypoints", "jacobians", "heatmaps")
 
@@ -36,11 +36,11 @@ _Tensor = Any
 
 @dataclass(frozen=True)
 class KeypointCard(WeightsCard):
-    """What a detector expects and how it came about; `best.h5` has `best.json` beside it.
+    """The inputs and training of a detector: `best.json` beside `best.h5`.
 
     Attributes:
         points: K; size: side of the input in pixels.
-        crop: central share of a frame that was shown.
+        crop: the central fraction of a frame that it was trained on.
         stride: of the two heads' convolutions; 1 as published, 2 for a quarter of their cost and heatmaps of 29².
         training, metrics: as in `networks.Card`.
     """
@@ -57,7 +57,7 @@ class KeypointCard(WeightsCard):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> Self:
-        """A card from plain values; a `UserError` that starts with `where` for malformed ones and landmarks' cards."""
+        """A card from plain values; malformed ones and landmark cards raise a `UserError` that starts with `where`."""
         if values.get("kind") != "keypoints":
             raise UserError(f"{where} is no keypoint detector's; kd-loss train-keypoints trains one")
         numbers = [values.get(name) for name in ("alpha", "points", "size", "crop", "stride")]
@@ -76,7 +76,7 @@ class KeypointDetector:
     card: KeypointCard
 
     def find(self, images: np.ndarray) -> np.ndarray:
-        """Keypoints (N, K, 2) of pictures (N, S, S, 3), RGB 0…255."""
+        """Predict keypoints (N, K, 2) of pictures (N, S, S, 3), RGB 0…255."""
         parts = [images[i : i + 64].astype(np.float32) for i in range(0, len(images), 64)]
         return np.concatenate([keras.ops.convert_to_numpy(self.model(p, training=False)["keypoints"]) for p in parts])
 
@@ -85,7 +85,7 @@ class KeypointDetector:
         return keras.Model(self.model.input, self.model.get_layer("keypoint_maps").input, name="trunk")
 
     def export_model(self) -> keras.Model:
-        """What exports hold: keypoints (B, K, 2) and Jacobians (B, K, 2, 2)."""
+        """The model to export: keypoints (B, K, 2) and Jacobians (B, K, 2, 2)."""
         return keras.Model(self.model.input, [self.model.output[name] for name in OUTPUTS[:2]], name="detector")
 
     def with_encoder(self) -> keras.Model:
@@ -94,7 +94,7 @@ class KeypointDetector:
         return keras.Model(self.model.input, {**outputs, "encoder": self._encoder().output}, name="with_encoder")
 
     def _encoder(self) -> keras.Layer:
-        if "encoder" not in self.card.training:  # of an architecture whose output is fine enough
+        if "encoder" not in self.card.training:  # an architecture with a fine enough output
             return self.model.get_layer(ENCODER)
         return operation(self.model, self.card.training["encoder"])
 
@@ -146,8 +146,8 @@ def keypoint_heads(maps: _Tensor, points: int, stride: int = 1) -> dict[str, _Te
 def build_detector(card: KeypointCard, seed: int = 0) -> KeypointDetector:
     """A detector with random weights.
 
-    `hourglass` and `squeezeUNet` as published; another architecture is cut at stride 16 and gets the light decoder
-    of `networks.heads`, its maps padded so that its heatmaps are as large as they (16 × 16 for 64 px).
+    `hourglass` and `squeezeUNet` are as published; another architecture is cut at stride 16 and gets the light decoder
+    of `networks.heads`, with maps padded so that the heatmaps keep their size (16 × 16 for 64 px).
     """
     keras.utils.set_random_seed(seed)
     arch = arch_name(card.arch)
@@ -170,10 +170,10 @@ def build_detector(card: KeypointCard, seed: int = 0) -> KeypointDetector:
 
 
 def take_trunk(target: KeypointDetector, source: keras.Model) -> str:
-    """Copy what another network of the same architecture has in common with a detector, all but the heads.
+    """Copy the weights that a detector shares with another network of the same architecture, except the heads.
 
-    Layers are matched by their names, of landmarks or of keypoints alike; a line that says what was taken. `UserError`
-    where a layer of that name has another shape, or no layer is common.
+    Layers are matched by name, whether the network predicts landmarks or keypoints. Returns a line that describes what
+    was copied. Raises a `UserError` if a layer of that name has another shape, or no layer is shared.
     """
     apart = ("keypoint_maps", "jacobian_maps", "keypoints", "decoder_heatmaps", "landmarks", ANTI_ALIAS)
     theirs = {layer.name: layer for layer in source.layers if layer.weights and layer.name not in apart}
@@ -196,7 +196,7 @@ def save_detector(detector: KeypointDetector, path: Path) -> None:
 
 
 def load_detector(path: Path) -> KeypointDetector:
-    """Read a `.h5` file with its card; a `UserError` for anything that is not such a pair."""
+    """Load a `.h5` file with its card; raises a `UserError` for anything else."""
     check_exists(path)
     card = KeypointCard.read(path)
     model = load_plain_model(path, card)
@@ -208,7 +208,7 @@ def load_detector(path: Path) -> KeypointDetector:
 
 
 def load_start(path: Path) -> LandmarkNet:
-    """What `--init` names: a landmark network, or a detector's trunk in the place of one."""
+    """Load the network of `--init`: a landmark network, or a detector's trunk as one."""
     card = path.with_suffix(".json")
     if not card.is_file() or read_json(card, "the card").get("kind") != "keypoints":
         return load_network(path)

@@ -1,6 +1,6 @@
-"""A landmark network: a backbone, whole or cut, and a head; with named taps.
+"""A landmark network: a backbone, whole or cut, and a head, with named taps.
 
-It is made of Keras's own layers alone, so that its `.h5` file loads in plain Keras without this package.
+It is built from Keras's own layers only, so that its `.h5` file loads in plain Keras without this package.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from kd_loss.networks.unets import ANTI_ALIAS
 from kd_loss.networks.weights_file import check_exists, load_plain_model, save_with_card
 from kd_loss.system.errors import UserError, choose
 
-#: of every batch normalisation; its averages are made anew before they are used (`training.statistics`)
+#: momentum of every batch normalisation; its averages are recomputed before use (`training.statistics`)
 MOMENTUM = 0.9
-#: the taps of the package's own networks; `spread` and, unless the head is pooled, `embedding` are made when they are
-#: asked for; a head of somebody's own may have others
+#: the taps of the package's own networks; `spread` and, unless the head is pooled, `embedding` are built on demand;
+#: a custom head may have others
 TAPS = (
     *("landmarks", "embedding", "heatmaps", "bins_x", "bins_y", "scores", "offsets_x", "offsets_y", "spread"),
     *FEATURE_MAPS,
@@ -40,7 +40,7 @@ __all__ = ["HEADS", "LandmarkNet", "build_network", "load_network", "register_he
 class LandmarkNet:
     """A Keras model from pictures (B, S, S, 3), RGB 0…255, to targets (B, N, C), with its card.
 
-    The tap and the layer of the target are called `landmarks`, whatever it is.
+    The tap and the layer of the target are called `landmarks`, whatever the target is.
     """
 
     model: keras.Model
@@ -53,12 +53,12 @@ class LandmarkNet:
 
     @property
     def target_shape(self) -> tuple[int, int]:
-        """(N, C) of its target: (K, 2) of K landmarks."""
+        """(N, C) of its target: (K, 2) for K landmarks."""
         return self.card.scheme().shape
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Names of the outputs that can be asked for."""
+        """Names of the available outputs."""
         return tuple(self.card.taps)
 
     def channels(self, tap: str) -> int:
@@ -66,7 +66,7 @@ class LandmarkNet:
         return int(self.tap_model([tap]).output[tap].shape[-1])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Kernel (C, 2K) and bias (2K,) of the linear head on the embedding; a `UserError` without such a head."""
+        """Kernel (C, 2K) and bias (2K,) of the linear head on the embedding; raises a `UserError` without one."""
         if self.card.head != "pooled":
             raise UserError(
                 f"a {self.card.head} head of {self.card.arch} is no linear layer on the embedding, which srrl needs"
@@ -76,19 +76,19 @@ class LandmarkNet:
 
     @property
     def has_spread(self) -> bool:
-        """Whether its head has a distribution for each landmark, whose width `spread` is."""
+        """Whether its head predicts a distribution for each landmark, with `spread` as its width."""
         head = HEADS.get(self.card.head)
         return head is not None and head.second_moment is not None
 
     def export_model(self) -> keras.Model:
-        """What exports hold: landmarks (B, K, 2) and, where the head has distributions, their spread (B, K)."""
+        """The model to export: landmarks (B, K, 2) and, if the head has distributions, their spread (B, K)."""
         if not self.has_spread:
             return self.model
         wide = spread(self.model, self.card.head)
         return keras.Model(self.model.input, [self.model.output, wide], name="landmark_net")
 
     def tap_model(self, names: Iterable[str] = ("landmarks",)) -> keras.Model:
-        """A model on the same weights whose output is a dictionary of the named taps."""
+        """A model with shared weights that returns a dictionary of the named taps."""
         outputs = {}
         for name in dict.fromkeys(names):
             if name not in self.card.taps:
@@ -100,7 +100,7 @@ class LandmarkNet:
                 outputs[name] = spread(self.model, self.card.head)
                 continue
             output = operation(self.model, self.card.taps[name]).output
-            if name == "embedding" and len(output.shape) == 4:  # what a pooled head would see
+            if name == "embedding" and len(output.shape) == 4:  # the input of a pooled head
                 output = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(output)
             outputs[name] = output
         return keras.Model(self.model.input, outputs, name="taps")
@@ -118,10 +118,10 @@ def build_network(
 
     Args:
         pretrained: see `backbones.build_backbone`.
-        dropout: share of the embedding of a pooled head dropped in training; None takes the architecture's own
-            (0.5 for EfficientNet, as in the paper's teachers).
+        dropout: dropout rate of a pooled head's embedding in training; None uses the architecture's default (0.5
+            for EfficientNet, as in the paper's teachers).
         mean_shape: (N, C), the mean target, from which a pooled head starts, see `heads.pooled_head`.
-        seed: of the initial weights and of dropout.
+        seed: seed of the initial weights and of dropout.
     """
     card = replace(card, head=choose(card.head, HEADS, "head", "; one of your own is known by --plugin FILE"))
     keras.utils.set_random_seed(seed)
@@ -137,7 +137,7 @@ def build_network(
     own_maps = architecture.own_maps
     if own_maps and card.head != "heatmap":
         raise UserError(f"{card.arch} makes maps, which a {card.head} head would throw away; give --head heatmap")
-    # from stride 4 upwards: finer heatmaps cost more than they give
+    # from stride 4 upwards: finer heatmaps cost more than they gain
     end, maps = cut_backbone(backbone, "P5" if own_maps else card.cut)
     if own_maps:
         card = replace(card, cut="P5")
@@ -182,11 +182,11 @@ def _layers_of(head: str, model: keras.Model, outputs: dict[str, Any]) -> dict[s
 
 
 def take_weights(target: LandmarkNet, source: LandmarkNet) -> str:
-    """Copy what another network of the same backbone has in common with it; a line that says what was taken.
+    """Copy the weights shared with another network of the same backbone; returns a line that describes them.
 
-    Layers are matched by their names. The size of the input may differ, one trunk may be longer than the other, and
-    the heads may be of two kinds; a head for another number of points is left as it is. `UserError` where a layer
-    of the backbone has another shape, or none is there.
+    Layers are matched by name. The networks may differ in input size, trunk length and kind of head; a head for
+    another number of points is unchanged. Raises a `UserError` if a layer of the backbone has another shape, or no
+    layer matches.
     """
     own = {layer.name: layer for layer in target.model.layers if layer.weights}
     trunk = set(_backbone_layers(target))
@@ -196,7 +196,7 @@ def take_weights(target: LandmarkNet, source: LandmarkNet) -> str:
         if not layer.weights or mine is None or isinstance(layer, keras.layers.Normalization):
             continue  # the scaling of the pixels follows below
         if layer.name == ANTI_ALIAS or not mine.trainable_weights:
-            continue  # follows from the size or from the head, as the places of its cells do
+            continue  # determined by the size or by the head, like the positions of its cells
         if [tuple(w.shape) for w in layer.weights] == [tuple(w.shape) for w in mine.weights]:
             mine.set_weights(layer.get_weights())
             taken.append(layer.name)
@@ -208,7 +208,7 @@ def take_weights(target: LandmarkNet, source: LandmarkNet) -> str:
             f"--init: {source.card.arch} (alpha {source.card.alpha:g}) is not the backbone "
             f"{target.card.arch} (alpha {target.card.alpha:g})"
         )
-    # a network from elsewhere may scale its pictures otherwise, which is no weight of MobileNetV2's
+    # a third-party network may scale its input differently, which in MobileNetV2 is not a weight
     set_input_scaling(target.model, *input_scaling(source.model))
     rest = [name for name in own if name not in taken and own[name].trainable]
     what = f"all {len(taken)} layers" if not rest else f"{len(taken)} layers, all but {_summary(rest)}"
@@ -231,7 +231,7 @@ def save_network(network: LandmarkNet, path: Path) -> None:
 
 
 def load_network(path: Path) -> LandmarkNet:
-    """Read a `.h5` file with its card; `UserError` for anything that is not such a pair."""
+    """Load a `.h5` file with its card; raises a `UserError` for anything else."""
     check_exists(path)
     card = Card.read(path)
     model = load_plain_model(path, card)

@@ -1,10 +1,10 @@
-"""Reads the tensors of a `.pth` file of PyTorch before 1.6, without PyTorch and without running anything of the file.
+"""Reads the tensors of a `.pth` file of PyTorch before 1.6, without PyTorch and without running code from the file.
 
-Such a file is five pickles one after the other (a magic number, the protocol, the machine, the objects, the keys of
-the storages) and then the storages, each a 64-bit count and its numbers. A pickle may call whatever it names; here it
-may name a dictionary, the types of storages and the function that lays a tensor over one, and nothing else.
+Such a file is a sequence of five pickles (a magic number, the protocol, the machine, the objects, the keys of the
+storages), then the storages, each a 64-bit count and its numbers. A pickle can call anything that it names; here it
+may name only a dictionary, the storage types and the function that builds a tensor on a storage.
 
-A tensor has strides of its own (kernels may lie channels-last): reshaped as if it were contiguous it is noise.
+A tensor has its own strides (kernels may be channels-last): reshaped as if contiguous, it would be noise.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ _TYPES = {
 }
 
 
-# tuples all three: nothing of the file can change one after it was checked
+# all three are tuples, so that the file cannot change one after the check
 
 
 class _Kind(NamedTuple):
-    """A type of storage in `torch`: what its numbers are."""
+    """A storage type of `torch`, which determines the type of its numbers."""
 
     dtype: np.dtype[Any]
 
 
 class _Storage(NamedTuple):
-    """Where a tensor's numbers lie: the key and length of a storage, and what its numbers are."""
+    """The storage of a tensor's numbers: its key, its length and the type of its numbers."""
 
     key: str
     length: int
@@ -53,7 +53,7 @@ class _Storage(NamedTuple):
 
 
 class _Laid(NamedTuple):
-    """A tensor as it is described: a window on a storage, in numbers."""
+    """The description of a tensor: a window on a storage, in elements."""
 
     storage: _Storage
     offset: int
@@ -62,7 +62,7 @@ class _Laid(NamedTuple):
 
 
 def _lay(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Laid:
-    """In the place of `torch._utils._rebuild_tensor_v2`."""
+    """Replaces `torch._utils._rebuild_tensor_v2`."""
     numbers = [offset, *shape, *strides]
     if not isinstance(storage, _Storage) or any(type(n) is not int or n < 0 for n in numbers):
         raise pickle.UnpicklingError("a tensor without a storage")
@@ -70,7 +70,7 @@ def _lay(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> _Laid:
 
 
 class _Reader(pickle.Unpickler):
-    """An unpickler that knows what a dictionary of tensors is made of."""
+    """An unpickler that accepts only the parts of a dictionary of tensors."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("collections", "OrderedDict"):
@@ -91,14 +91,14 @@ class _Reader(pickle.Unpickler):
 
 
 def read_legacy_pth(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a state dictionary by name, each a contiguous array of its own.
+    """Read the tensors of a state dictionary by name, each as a separate contiguous array.
 
     Args:
-        path: a `.pth` file written by `torch.save(model.state_dict(), …)` before PyTorch 1.6, or since with
+        path: a `.pth` file written by `torch.save(model.state_dict(), …)` before PyTorch 1.6, or later with
             `_use_new_zipfile_serialization=False`.
 
     Raises:
-        UserError: the file is missing, of another kind, damaged, or holds anything but tensors.
+        UserError: the file is missing, of another type, damaged, or contains anything but tensors.
     """
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
@@ -109,7 +109,7 @@ def read_legacy_pth(path: Path) -> dict[str, np.ndarray]:
             return _read(file, path.stat().st_size)
     except UserError:
         raise
-    except Exception as error:  # a damaged pickle raises whatever there is
+    except Exception as error:  # a damaged pickle raises errors of any type
         if path.read_bytes()[:2] == b"PK":
             reason = "it was written by PyTorch 1.6 or later; save it with _use_new_zipfile_serialization=False"
         else:
@@ -137,7 +137,7 @@ def _read(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
 
 
 def _laid_out(tensor: _Laid, numbers: np.ndarray) -> np.ndarray:
-    """The window of a tensor on its storage's numbers, copied."""
+    """Copy a tensor's window of its storage's numbers."""
     count = math.prod(tensor.shape)
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True))
     if count and (last >= len(numbers) or count > len(numbers)):

@@ -1,4 +1,4 @@
-"""How large a Keras network may become, counted while it is built and before its weights are allocated."""
+"""Limits on the size of Keras networks, checked during construction, before weights are allocated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _TooLarge(Exception):
 
 @contextmanager
 def _counted(most: int) -> Iterator[None]:
-    """Inside, layers may add `most` bytes of weights together."""
+    """Inside, layers may add at most `most` bytes of weights in all."""
     add, left = keras.layers.Layer.add_weight, [most]
 
     def counting(layer: keras.Layer, shape: Any = None, *arguments: Any, **options: Any) -> Any:
@@ -36,7 +36,7 @@ def _counted(most: int) -> Iterator[None]:
     try:
         yield
     except Exception:
-        if left[0] < 0:  # Keras makes errors of its own from ours
+        if left[0] < 0:  # Keras replaces this error by its own
             raise _TooLarge from None
         raise
     finally:
@@ -44,7 +44,7 @@ def _counted(most: int) -> Iterator[None]:
 
 
 def within_limits(path: Path, build: Callable[[Path], T]) -> T:
-    """What `build` makes of a file; a `UserError` as soon as it has more weights than any network here."""
+    """Return `build(path)`; raises a `UserError` as soon as it has more weights than any network here."""
     try:
         with _counted(MOST_BYTES):
             return build(path)
@@ -55,7 +55,7 @@ def within_limits(path: Path, build: Callable[[Path], T]) -> T:
 
 
 def check_maps(path: Path, model: keras.Model) -> None:
-    """A `UserError` where a layer's output for one picture is larger than any network's weights here."""
+    """Raise a `UserError` if a layer's output for one picture is larger than any network's weights here."""
     for layer in model.layers:
         outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
         for output in outputs:
@@ -67,7 +67,7 @@ def check_maps(path: Path, model: keras.Model) -> None:
 
 
 def check_count(name: str, model: keras.Model) -> None:
-    """A `UserError` where a network has more weights than `within_limits` would load again."""
+    """Raise a `UserError` if a network has more weights than `within_limits` can load."""
     size = 4 * model.count_params()
     if size > MOST_BYTES:
         raise UserError(f"{name} has {size >> 20} MiB of weights; networks here have at most {MOST_BYTES >> 20} MiB")

@@ -1,8 +1,8 @@
-"""What a model file says about itself, checked before Keras builds anything from it.
+"""Checks the description in a model file before Keras builds the model.
 
-A `.h5` or `.keras` file is a description of layers and their weights. A small file can describe layers of any
-size, whose weights would be allocated before the file turns out not to hold them; and a `Lambda` layer is Python
-code. Files of networks for landmarks need neither.
+A `.h5` or `.keras` file contains a description of layers, and their weights. A small file can describe layers of any
+size, with weights that Keras allocates before it finds them missing; and a `Lambda` layer is Python code. Files of
+landmark networks need neither.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from kd_loss.system.hdf5 import check_tree, open_hdf5
 
 #: more than three times the largest backbone's weights
 MOST_BYTES = 1 << 30
-#: of any number in a layer's description: a width, a size, a count
+#: largest number in a layer's description: a width, a size, a count
 LARGEST = 100_000
 MOST_LAYERS = 5_000
-#: entries with large numbers that size nothing
+#: entries whose numbers may be large because they are not sizes
 SIZELESS = ("seed", "shared_object_id", "compile_config", "build_config")
 
 
 def check_model_file(path: Path) -> None:
-    """Refuse a `.h5` or `.keras` file that is damaged, holds code, or claims to be larger than any network here.
+    """Reject a `.h5` or `.keras` file that is damaged, contains code, or describes a network larger than any here.
 
     Raises:
         UserError: with the reason.
@@ -36,7 +36,7 @@ def check_model_file(path: Path) -> None:
         config = json.loads(text)
     except UserError:
         raise
-    except Exception as error:  # HDF5 and zip files break in many ways
+    except Exception as error:  # damaged HDF5 and zip files raise many types of errors
         reason = first_line(error)
         raise UserError(f"{path} does not load as a Keras model: {reason}") from None
     for count, part in enumerate(_parts(path, config)):
@@ -70,7 +70,7 @@ def _keras_config(path: Path) -> str:
 
 
 def _parts(path: Path, config: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a description; refuses numbers that no layer has."""
+    """Yield every object in a description; rejects numbers too large for any layer."""
     waiting = [config]
     while waiting:
         part = waiting.pop()

@@ -1,10 +1,10 @@
-"""Pixel-in-pixel offsets: which cell of a coarse grid, and where in it, per landmark (the head `pip`).
+"""Pixel-in-pixel offsets: a cell of a coarse grid and an offset within it, per landmark (the head `pip`).
 
 Jin, Liao & Shao, "Pixel-in-Pixel Net: Towards Efficient Facial Landmark Detection in the Wild", IJCV 2021: scores and
-offsets are made side by side on the backbone's last map, without a decoder. PIPNet takes the offset of the best cell;
-here it is the sum over the cells weighted by the softmax of their scores, in training and in exports, which has a
-gradient everywhere and needs no argmax. The scores' own cross-entropy is the method `likelihood(of=scores)`. Not taken
-over: offsets of neighbouring landmarks, whose votes PIPNet averages.
+offsets are computed side by side on the backbone's last map, without a decoder. PIPNet uses the offset of the best
+cell; this head uses the sum over the cells weighted by the softmax of their scores, in training and in exports, which
+has a gradient everywhere and needs no argmax. The scores' own cross-entropy is the method `likelihood(of=scores)`. Not
+included: offsets of neighbouring landmarks, whose votes PIPNet averages.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def second_moment(model: keras.Model) -> _Tensor:
 
 @register_built_in("pip", second_moment=second_moment)
 def pip_head(inputs: HeadInputs) -> dict[str, _Tensor]:
-    """Landmarks (B, K, 2) from the cells (h, w) of the map in which the backbone ends.
+    """Compute landmarks (B, K, 2) from the cells (h, w) of the backbone's final map.
 
     Returns:
         `landmarks`; `scores` (B, h, w, K) before their softmax; `offsets_x` and `offsets_y` (B, h, w, K) from a cell's
@@ -61,7 +61,7 @@ def pip_head(inputs: HeadInputs) -> dict[str, _Tensor]:
         keras.layers.Multiply(name=f"weighted_{axis}", dtype="float32")([shares, by_landmark(f"offsets_{axis}")])
         for axis in "xy"
     ]
-    # Σ p · (place + offset / side) as one product with a fixed matrix: the runtimes keep it in floating point whole
+    # Σ p · (position + offset / side) as one product with a fixed matrix, which the runtimes keep wholly in float
     parts = keras.layers.Concatenate(name="shares_and_offsets", dtype="float32")([shares, *moved])
     cells = np.ones(height * width, np.float32)
     zeros = 0 * cells

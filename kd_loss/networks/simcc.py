@@ -2,8 +2,8 @@
 
 Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation", ECCV 2022, as in RTMPose
 (Jiang et al., arXiv 2303.07399): two bins a pixel, a large kernel before the maps, a hidden layer that all landmarks
-share. There is no decoder to a fine resolution, and a softmax has hundreds of bins where a heatmap has thousands of
-cells. Not taken over: RTMPose's gated attention between the landmarks, and its argmax. The coordinates are the
+share. It needs no decoder to a fine resolution, and a softmax has hundreds of bins where a heatmap has thousands of
+cells. Not included: RTMPose's gated attention between the landmarks, and its argmax. The coordinates are the
 expectation of the bins (soft-argmax), so that the toolkit's losses on landmarks train the head; the cross-entropy on
 the bins is the method `likelihood(of=bins)`.
 """
@@ -19,11 +19,11 @@ from kd_loss.networks.head_registry import HeadInputs, register_built_in
 from kd_loss.networks.heads import STRETCH, decoder_features, fixed
 
 _Tensor = Any
-#: of a pixel of the input, as in RTMPose
+#: bins per pixel of the input, as in RTMPose
 BINS_PER_PIXEL = 2
-#: maps per landmark: a student of 64 pixels has only 16 cells to tell a hundred bins from
+#: maps per landmark: a student of 64 pixels has only 16 cells from which to predict a hundred bins
 MAPS = 4
-#: of the hidden layer at width 1, as in RTMPose
+#: channels of the hidden layer at width 1, as in RTMPose
 HIDDEN = 256
 
 
@@ -52,7 +52,7 @@ def second_moment(model: keras.Model) -> _Tensor:
 
 @register_built_in("simcc", second_moment=second_moment)
 def simcc_head(inputs: HeadInputs) -> dict[str, _Tensor]:
-    """Landmarks (B, K, 2) by classification of their coordinates.
+    """Compute landmarks (B, K, 2) by classification of their coordinates.
 
     Returns:
         `landmarks`; `bins_x` and `bins_y` (B, K, 2·size), before their softmax.

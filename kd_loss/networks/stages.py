@@ -1,4 +1,4 @@
-"""Where the stages of a backbone end: found by the sizes of its maps in the functional graph, not by layers' names."""
+"""Finds where a backbone's stages end by the sizes of its maps in the functional graph, not by layer names."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _Tensor = Any
 
 
 def operation(model: keras.Model, name: str) -> Operation:
-    """The layer or operation of a functional model with that name, which `get_layer` finds for layers alone.
+    """The layer or operation of a functional model with that name; `get_layer` finds layers only.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the model has none.
     """
     for op in model.operations:
         if op.name == name:
@@ -40,8 +40,8 @@ def operation(model: keras.Model, name: str) -> Operation:
 def last_maps(backbone: keras.Model) -> dict[str, Operation]:
     """`P2` … `P5` -> the layer with the last, richest map of that resolution.
 
-    It is the last one that everything passes through; where a network has none (each cell of NASNet sees the two
-    before it), the end of the stage, see `stage_outputs`. A backbone whose output is a dictionary names its own maps.
+    It is the last one on every path; if a network has none (each cell of NASNet uses the two before it), the end of
+    the stage, see `stage_outputs`. A backbone that returns a dictionary names its own maps.
     """
     if isinstance(backbone.output, Mapping):
         return _named(backbone)
@@ -50,12 +50,12 @@ def last_maps(backbone: keras.Model) -> dict[str, Operation]:
 
 
 def stage_outputs(backbone: keras.Model) -> dict[str, Operation]:
-    """`P2` … `P5` -> the layer that ends the stage of that resolution, where a network can be cut.
+    """`P2` … `P5` -> the layer that ends the stage of that resolution, at which a network can be cut.
 
-    These are the sums of the residual blocks (`block_12_add`), or what dense blocks and inception modules join, with
-    the activation that follows; they are narrower than the maps of `last_maps`, which belong to the expansion of the
-    next stage already. A backbone without such blocks is cut at its last maps. `P5` is the backbone's own output,
-    however large.
+    These are the sums of the residual blocks (`block_12_add`), or the concatenations of dense blocks and inception
+    modules, with the activation that follows; they are narrower than the maps of `last_maps`, which already belong to
+    the expansion of the next stage. A backbone without such blocks is cut at its last maps. `P5` is the backbone's own
+    output, whatever its size.
     """
     if isinstance(backbone.output, Mapping):
         named = _named(backbone)
@@ -66,7 +66,7 @@ def stage_outputs(backbone: keras.Model) -> dict[str, Operation]:
 
 
 def cut_backbone(backbone: keras.Model, cut: str) -> tuple[Operation, dict[str, Operation]]:
-    """The layer that ends a backbone cut at `P3`, `P4` or `P5` (the whole), and the maps of what is left by name.
+    """The last layer of a backbone cut at `P3`, `P4` or `P5` (the whole), and its remaining maps by name.
 
     Raises:
         UserError: the backbone has no stage of that resolution, or no map at all.
@@ -85,7 +85,7 @@ def cut_backbone(backbone: keras.Model, cut: str) -> tuple[Operation, dict[str, 
 
 
 def _named(backbone: keras.Model) -> dict[str, Operation]:
-    """The maps of a model whose output is a dictionary of them."""
+    """The maps of a model that returns a dictionary of them."""
     producer = {id(tensor): op for op in backbone.operations for tensor in _tensors(op.output)}
     return {name: producer[id(backbone.output[name])] for name in sorted(backbone.output)}
 
@@ -99,8 +99,8 @@ class _Graph:
 
     Attributes:
         producer: id of a symbolic tensor -> the operation that made it.
-        stride: id of a symbolic tensor -> how many times smaller than the picture it is; absent for what is no map.
-        through: names of the operations that every path from the picture to the output passes through.
+        stride: id of a symbolic tensor -> how many times smaller than the picture it is; absent if it is not a map.
+        through: names of the operations on every path from the picture to the output.
         rises: whether the output is finer than some map, as in a U-Net.
     """
 
@@ -119,13 +119,13 @@ class _Graph:
         self.rises = self.stride.get(id(_tensors(backbone.output)[-1]), 1.0) < max(self.stride.values())
 
     def last(self, name: str) -> Operation | None:
-        """The last operation of that resolution that every path passes through; in a U-Net the last one of all."""
+        """The last operation of that resolution on every path; in a U-Net the last one of all."""
         there = self._at(name)
         found = [op for op in there if op.name in self.through] or (there if self.rises else [])
         return found[-1] if found else None
 
     def end(self, name: str) -> Operation | None:
-        """The last sum or join of that resolution, with normalisation and activation where nothing else follows it."""
+        """The last sum or join of that resolution, with normalisation and activation if only these follow it."""
         joins = [op for op in self._at(name) if type(op).__name__ in _JOINS]
         whole = [op for op in joins if op.name in self.through] or joins
         if not whole:
@@ -146,14 +146,14 @@ class _Graph:
         return [tensor for tensor in _tensors(op.input) if id(tensor) in self.producer]
 
     def _stride(self, op: Operation) -> float | None:
-        """That of an operation's output; None where it is no map: a vector, tokens, several tensors, a global mean."""
+        """The stride of an operation's output; None for a vector, tokens, several tensors or a global mean."""
         if isinstance(op, L.InputLayer):
             return 1.0
         shape = getattr(op.output, "shape", ())
         if len(shape) != 4 or not shape[1] or isinstance(op, _GLOBAL):
             return None
         sources = [t for t in self._inputs(op) if id(t) in self.stride]
-        if not sources:  # made of tokens, or of a vector
+        if not sources:  # computed from tokens, or from a vector
             return None if shape[1] == 1 else 2.0 ** round(math.log2(self._size / shape[1]))
         source = max(sources, key=lambda t: self.stride[id(t)])
         before = self.stride[id(source)]
@@ -169,7 +169,7 @@ class _Graph:
         return before * 2.0 ** round(math.log2(ratio)) if ratio >= 1.5 or ratio <= 0.5 else before
 
     def _through(self) -> set[str]:
-        """Names of the operations that every path from the picture to the output passes through.
+        """Names of the operations on every path from the picture to the output.
 
         In topological order they are those that no edge jumps over.
         """

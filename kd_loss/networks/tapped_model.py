@@ -1,8 +1,8 @@
 """Any Keras model from pictures to landmarks as a network with taps, its named intermediate outputs.
 
-Functional and Sequential models have every tap that can be found: `landmarks`, the output; `embedding`, what the last
-dense layer sees; `P2` to `P5`, for each n the last feature map that is 2ⁿ smaller than the input, also inside a
-backbone that is a layer of the model. A subclassed model has no graph to look into: it has `landmarks` alone.
+Functional and Sequential models have all taps that can be found: `landmarks`, the output; `embedding`, the input of the
+last dense layer; `P2` to `P5`, for each n the last feature map 2ⁿ times smaller than the input, even inside a backbone
+that is a layer of the model. A subclassed model has no graph to inspect: its only tap is `landmarks`.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ import numpy as np
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.system.errors import UserError
 
-#: tap -> by what power of two its maps are smaller than the input
+#: tap -> the power of two by which its maps are smaller than the input
 LEVELS = {"P2": 2, "P3": 3, "P4": 4, "P5": 5}
 
 
 class TappedModel:
-    """A Keras model as the toolkit's methods see it; the weights stay the model's own.
+    """Adapts a Keras model to the toolkit's methods; the weights are shared with the model.
 
     Args:
         model: pictures (B, S, S, 3) -> landmarks (B, K, 2) or (B, 2K) as x₀, y₀, x₁, y₁, …; or a dictionary or list
-            of outputs, whose landmarks are named by `taps`.
-        coordinates: what its landmarks count, see `Coordinates`.
-        taps: tap -> the name of a layer, `backbone/block_12_add` for one inside of a layer that is a model; they win
-            over those that are found. Any name may be given to a tap that a method asks for.
-        size: side of the pictures in pixels, for a model that says none.
+            of outputs, with the landmarks named by `taps`.
+        coordinates: the unit of its landmarks, see `Coordinates`.
+        taps: tap -> the name of a layer, `backbone/block_12_add` for one inside a layer that is a model; they override
+            the taps found. A tap may have any name that a method uses.
+        size: side of the pictures in pixels, for a model that does not specify it.
 
     Raises:
-        UserError: the model does not give points, a layer is not there, or the size of the pictures is needed.
+        UserError: the model does not return points, a layer does not exist, or the size of the pictures is needed.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class TappedModel:
 
     @cached_property
     def places(self) -> dict[str, str]:
-        """Tap -> the layer whose output it is, of all taps that there are."""
+        """Tap -> the layer that outputs it, for all taps."""
         found = {}
         if self.size:
             for tap, power in LEVELS.items():
@@ -78,11 +78,11 @@ class TappedModel:
 
     @property
     def taps(self) -> tuple[str, ...]:
-        """Names of the taps that can be asked for."""
+        """Names of the available taps."""
         return tuple(dict.fromkeys(["landmarks", *self.places]))
 
     def tap_model(self, names: Iterable[str] = ("landmarks",)) -> keras.Model:
-        """A model on the same weights whose output is a dictionary of taps; landmarks (B, K, 2), normalised."""
+        """A model with shared weights that returns a dictionary of taps; landmarks (B, K, 2), normalised."""
         names = list(dict.fromkeys(names))
         for name in names:
             if name not in self.taps:
@@ -109,10 +109,10 @@ class TappedModel:
         return int(self.tap_shape(tap)[-1])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
-        """Kernel (C, 2K) and bias (2K,) of the last dense layer, as it would give normalised landmarks.
+        """Kernel (C, 2K) and bias (2K,) of the last dense layer, converted to normalised landmarks.
 
         Raises:
-            UserError: the landmarks do not come straight from a dense layer.
+            UserError: the landmarks are not the direct output of a dense layer.
         """
         if self._head is None:
             raise UserError(
@@ -124,7 +124,7 @@ class TappedModel:
 
     @property
     def _head(self) -> keras.layers.Dense | None:
-        """The linear layer that gives the landmarks, with nothing but a change of shape behind it."""
+        """The linear layer that computes the landmarks, followed at most by a reshape."""
         if self._graph is None or "landmarks" in self.named or isinstance(self._graph.output, dict | list):
             return None
         tensor = self._graph.output
@@ -182,7 +182,7 @@ class TappedModel:
         return f"taps: {self.model.name} has no layer '{place}' for '{tap}'{hint or ' (or it is a subclassed model)'}"
 
 
-#: the key of a graph's own output beside those of its layers
+#: the key of a graph's own output, besides those of its layers
 _OUTPUT = "=output"
 
 
@@ -227,7 +227,7 @@ def _made_by(tensor: Any) -> str:
 
 
 def _with_outputs(graph: keras.Model, wanted: set[str]) -> keras.Model:
-    """The graph with a dictionary of outputs: its own and those of the layers at the wanted paths."""
+    """The graph with a dictionary of outputs: its own and those of the layers at the `wanted` paths."""
     inside: dict[str, set[str]] = {}
     direct = set()
     for path in wanted:

@@ -1,7 +1,7 @@
 """Networks that end in maps as fine as their input: the hourglass of the First-Order Motion Model and Squeeze U-Net.
 
 Both see the picture at an *inner* resolution: it is smoothed and subsampled until its side is below 128 pixels
-(256 px by 4, to 64), and both give `MAPS` maps of that resolution. They are made of Keras's own layers.
+(256 px by 4, to 64), and both return `MAPS` maps of that resolution. They are built from Keras's own layers.
 
 Sources: `modules/util.py` and `modules/keypoint_detector.py` of first-order-model (Siarohin et al., NeurIPS 2019; MIT);
 Beheshti & Johnsson, "Squeeze U-Net", CVPR workshops 2020; the fires of SqueezeNet 1.1 (Iandola et al., 2016).
@@ -20,9 +20,9 @@ L = keras.layers
 
 #: channels of the last map at width 1: the decoder's 32 and, in the hourglass, the picture's 3
 MAPS = 35
-#: the name of the layer that ends the encoder, whose output the attention of L3 compares
+#: the name of the last layer of the encoder; the attention of L3 compares its output
 ENCODER = "encoder"
-#: the name of the layer of fixed weights that subsamples pictures: another one for each size
+#: the name of the layer that subsamples pictures; its fixed weights differ by size
 ANTI_ALIAS = "anti_alias"
 _HALVINGS = {"hourglass": 5, "squeeze_unet": 4}
 
@@ -30,7 +30,7 @@ _Tensor = Any
 
 
 def subsampling(size: int) -> int:
-    """By how much a picture's side is subsampled before these networks: 4 for 256 px, 1 below 128.
+    """The factor by which a picture's side is subsampled before these networks: 4 for 256 px, 1 below 128.
 
     >>> subsampling(256), subsampling(128), subsampling(112), subsampling(64)
     (4, 2, 1, 1)
@@ -39,7 +39,7 @@ def subsampling(size: int) -> int:
 
 
 def anti_alias(pixels: _Tensor, factor: int) -> _Tensor:
-    """Pictures (B, S, S, 3) smoothed by a Gaussian and subsampled, (B, S/factor, S/factor, 3).
+    """Smooth pictures (B, S, S, 3) by a Gaussian and subsample them to (B, S/factor, S/factor, 3).
 
     σ = (factor − 1) / 2 and 2·round(4σ) + 1 taps (1.5 and 13 for 4), zeros beyond the border, every factor-th pixel
     from the first one: as published.
@@ -58,7 +58,7 @@ def anti_alias(pixels: _Tensor, factor: int) -> _Tensor:
 
 
 def _inner(name: str, pixels: _Tensor) -> _Tensor:
-    """The picture at its inner resolution; a `UserError` where it cannot be halved often enough."""
+    """The picture at its inner resolution; raises a `UserError` if it cannot be halved often enough."""
     size = int(pixels.shape[1])
     factor = subsampling(size)
     step = factor * 2 ** _HALVINGS[name]

@@ -1,4 +1,4 @@
-"""The `.h5` file of a network, of landmarks and keypoints alike: written with its card, and read with care."""
+"""Writes the `.h5` file of a landmark or keypoint network with its card, and reads it safely."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def save_with_card(model: keras.Model, card: WeightsCard, path: Path) -> None:
     import absl.logging
 
     level = absl.logging.get_verbosity()
-    absl.logging.set_verbosity(absl.logging.ERROR)  # Keras calls .h5 a legacy format at every saving
+    absl.logging.set_verbosity(absl.logging.ERROR)  # Keras warns at each save that .h5 is a legacy format
     try:
         with atomic_file(path, ".h5") as temporary:
             check_room(temporary, sum(4 * int(np.prod(v.shape)) + 4096 for v in model.variables))
@@ -35,7 +35,7 @@ def save_with_card(model: keras.Model, card: WeightsCard, path: Path) -> None:
 
 
 def check_exists(path: Path) -> None:
-    """A `UserError` where there is no such file."""
+    """Raise a `UserError` if the file does not exist."""
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
 
@@ -44,15 +44,15 @@ def load_plain_model(path: Path, card: WeightsCard | None = None) -> keras.Model
     """Load a `.h5` or `.keras` file without its card.
 
     Args:
-        card: if known; its architecture says which layers from elsewhere are needed, and what may be missing.
+        card: if known; its architecture determines the third-party layers needed, and the hint if some are missing.
 
     Raises:
-        UserError: there is no such file, or it does not load.
+        UserError: the file does not exist, or does not load.
     """
     check_exists(path)
     check_model_file(path)
     if card and card.arch.lower().startswith(PREFIX):
-        with contextlib.suppress(UserError):  # most of its networks need nothing of it
+        with contextlib.suppress(UserError):  # most of its networks load without it
             import_kerashub()
     try:
         model = within_limits(path, _load_model)
@@ -77,7 +77,7 @@ def _load_model(path: Path) -> keras.Model:
 
 
 def _missing(card: WeightsCard) -> str:
-    """What a network's layers may be missing where its architecture is not known here; empty where it is."""
+    """A hint at the layers a network may lack if its architecture is unknown here; empty if it is known."""
     try:
         if arch_name(card.arch).startswith(PREFIX):
             import_kerashub()

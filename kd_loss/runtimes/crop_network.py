@@ -1,4 +1,4 @@
-"""A network as a function of crops, whatever file and runtime it came in."""
+"""A network as a function of crops, independent of its file format and runtime."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from kd_loss.system.terminal import at_once, quiet_stderr
 if TYPE_CHECKING:
     from kd_loss.networks.landmark_net import LandmarkNet
 
-#: the spread of a heatmap, and that of two answers, in crop sides, at which a landmark's confidence is one half
+#: the spread, of a heatmap and of two predictions, in crop sides, at which a landmark's confidence is one half
 HALF_OF_MAPS, HALF_OF_ANSWERS = 0.05, 0.03
 
 
 @dataclass(frozen=True)
 class CropNetwork:
-    """Landmarks from crops.
+    """Predicts landmarks from crops.
 
     Attributes:
         card: what the network expects.
         runtime: `keras`, `onnxruntime` or `litert`.
         ask: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2), or the targets of
             the card's scheme, float32, and their spread (N, K) in crop sides: that of heatmaps, or see `mirrored`;
-            None without.
-        parameters: their number, None where the file does not tell.
-        half: the spread at which a landmark's confidence is one half; None where its card says that the
-            spread of its heatmaps does not tell how sure it is.
-        again: a function and arguments that make the same network in another process, for pickling; None: `ask` is
-            pickled itself.
+            None if the network has none.
+        parameters: number of parameters, None if the file does not record it.
+        half: the spread at which a landmark's confidence is one half; None if, by its card, the spread of its
+            heatmaps does not indicate confidence.
+        again: a function and arguments that recreate the network in another process, for pickling; None: `ask`
+            itself is pickled.
     """
 
     card: Card
@@ -48,7 +48,7 @@ class CropNetwork:
     again: tuple[Callable[..., CropNetwork], tuple[Any, ...]] | None = field(default=None, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as how it was made: a file by its path, a Keras network as itself."""
+        """Pickle the recipe: a file by its path, a Keras network as itself."""
         if self.again is None:
             values = tuple(getattr(self, f.name) for f in fields(self))
             return type(self), values
@@ -56,9 +56,9 @@ class CropNetwork:
 
     @classmethod
     def of(cls, network: LandmarkNet) -> CropNetwork:
-        """A Keras network that is in memory."""
+        """Wrap a Keras network in memory."""
         model, several = network.export_model(), network.has_spread
-        alone = threading.Lock()  # Keras makes its function at the first call
+        alone = threading.Lock()  # Keras builds its function at the first call
 
         def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
             with alone:
@@ -83,13 +83,13 @@ def half_of(card: Card) -> float | None:
 
 
 def mirrored(network: CropNetwork) -> CropNetwork:
-    """The network that answers with the mean about a crop and its mirror image, at twice the cost.
+    """A network that predicts the mean over a crop and its mirror image, at twice the cost.
 
-    The spread (N, K) of landmarks is how far the two answers lie apart, the point's own distance and the mean one of
-    its face added up: where they disagree the network errs more, also where the spread of its heatmaps says nothing.
+    The spread (N, K) of landmarks is the distance between the two predictions: the point's own plus the mean over its
+    face. Where they disagree the network's error is larger, even if the spread of its heatmaps is uninformative.
 
     Raises:
-        UserError: a mirrored face is none of the network's scheme.
+        UserError: a mirrored face is not a valid face of the network's scheme.
     """
     scheme = network.card.scheme()
     if not scheme.mirrors:
@@ -109,7 +109,7 @@ def mirrored(network: CropNetwork) -> CropNetwork:
 
 
 def read_card(path: Path) -> Card:
-    """The card inside an export, or beside any other weights file."""
+    """Read the card inside an export, or beside any other weights file."""
     inside = embedded_card(path) if path.suffix in SUFFIXES and path.is_file() else None
     return Card.read(path) if inside is None else Card.from_dict(inside, f"the card inside {path}")
 
@@ -118,10 +118,10 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
     """Open weights by their suffix: `.h5` and `.keras` in Keras, `.onnx` in ONNX Runtime, `.tflite` in LiteRT.
 
     Args:
-        threads: of ONNX Runtime and LiteRT for one call; None leaves it to them.
+        threads: number per call in ONNX Runtime and LiteRT; None uses their defaults.
 
     Raises:
-        UserError: no such file, no card, a file that does not load or that does not fit its card.
+        UserError: the file is missing, has no card, does not load or does not match its card.
     """
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
@@ -136,7 +136,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
     def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         try:
             outputs = sorted(session(crops).values(), key=lambda output: -output.ndim)
-        except Exception as error:  # the runtimes raise what they like
+        except Exception as error:  # the runtimes raise errors of any type
             reason = first_line(error)
             raise UserError(f"{path} does not run on crops of {card.size} pixels: {reason}") from None
         landmarks, spread = outputs[0], outputs[1] if len(outputs) > 1 else None

@@ -1,8 +1,7 @@
-"""Files of other runtimes as functions: ONNX Runtime for `.onnx`, LiteRT for `.tflite`, PyTorch for `.pt` and `.pt2`.
+"""Opens files of other runtimes: ONNX Runtime for `.onnx`, LiteRT for `.tflite`, PyTorch for `.pt` and `.pt2`.
 
-An export of this package carries its card inside: in the metadata of an `.onnx` file, in a metadata buffer of a
-`.tflite` one. Neither of these can hold code: both runtimes run a fixed set of operations. PyTorch's files are
-opened by `torch_files`.
+An export of this package contains its card: in the metadata of an `.onnx` file, in a metadata buffer of a `.tflite`
+file. Neither format can hold code: both runtimes run a fixed set of operations. `torch_files` opens PyTorch's files.
 """
 
 from __future__ import annotations
@@ -28,20 +27,20 @@ from kd_loss.system.terminal import quiet_stderr
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 #: the name of the card in a file's metadata
 CARD = "kd_loss_card"
-#: of files that exports are written to
+#: suffixes of exports
 SUFFIXES = (".onnx", ".tflite")
-#: suffix -> the package that opens it, where that is no part of the installation
+#: suffix -> the optional package that opens it
 _PACKAGES = {".onnx": "onnxruntime", **dict.fromkeys(torch_files.SUFFIXES, "torch")}
 
 
 def open_runtime(path: Path, threads: int | None = None) -> Run:
-    """A `.onnx`, `.tflite`, `.pt` or `.pt2` file as a function of one batch; its outputs by name, real numbers.
+    """Open a `.onnx`, `.tflite`, `.pt` or `.pt2` file as a function from one batch to outputs by name, real numbers.
 
     Args:
-        threads: of one call; None leaves the choice to ONNX Runtime and takes one for LiteRT's. PyTorch keeps its own.
+        threads: number per call; None means ONNX Runtime's default and one for LiteRT. PyTorch ignores it.
 
     Raises:
-        UserError: the runtime is not installed, or does not take the file.
+        UserError: the runtime is not installed, or cannot open the file.
     """
     package = _PACKAGES.get(path.suffix)
     if package and importlib.util.find_spec(package) is None:
@@ -51,13 +50,13 @@ def open_runtime(path: Path, threads: int | None = None) -> Run:
         return open_untried(path, threads)[0]
     except ImportError as error:
         raise UserError(f"{path} needs the package {error.name}: pip install {error.name}") from None
-    except Exception as error:  # the runtimes raise what they like
+    except Exception as error:  # the runtimes raise errors of any type
         reason = first_line(error)
         raise UserError(f"{path} does not load: {reason}") from None
 
 
 def open_untried(path: Path, threads: int | None) -> tuple[Run, list[Any]]:
-    """What `open_runtime` gives, and the shape of the input; raises what the runtime does."""
+    """Like `open_runtime`, without the trial; also returns the input shape, and raises the runtime's own errors."""
     if path.suffix in torch_files.SUFFIXES:
         return torch_files.open_torch(path)
     return _onnx(path, threads) if path.suffix == ".onnx" else _litert(path, threads)
@@ -90,7 +89,7 @@ def _interpreter(path: Path, threads: int | None) -> Any:
         except ImportError:
             raise ImportError(name="ai-edge-litert") from None
         Interpreter = tensorflow.lite.Interpreter
-    with quiet_stderr():  # XNNPACK announces itself
+    with quiet_stderr():  # XNNPACK prints a start-up message
         interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads or 1)
         interpreter.allocate_tensors()
     return interpreter
@@ -104,7 +103,7 @@ def _litert(path: Path, threads: int | None) -> tuple[Run, list[Any]]:
 
     def run(batch: np.ndarray) -> dict[str, np.ndarray]:
         rows: dict[str, list[np.ndarray]] = {detail["name"]: [] for detail in details}
-        for image in batch:  # a file's batch is nearly always fixed at one
+        for image in batch:  # the batch size of a file is nearly always fixed at one
             with alone:
                 interpreter.set_tensor(entry["index"], _quantise(image, entry)[None])
                 interpreter.invoke()
@@ -135,7 +134,7 @@ def _restore(values: np.ndarray, detail: dict[str, Any]) -> np.ndarray:
 
 
 def embed_card(path: Path, card: dict[str, Any]) -> None:
-    """Write a card into the metadata of a `.onnx` or `.tflite` file, in place of one that is there."""
+    """Write a card into the metadata of a `.onnx` or `.tflite` file, replacing any existing one."""
     text = json.dumps(card, ensure_ascii=False)
     if path.suffix == ".onnx":
         import onnx
@@ -160,10 +159,10 @@ def embed_card(path: Path, card: dict[str, Any]) -> None:
 
 
 def embedded_card(path: Path) -> dict[str, Any] | None:
-    """The card in the metadata of a `.onnx` or `.tflite` file, None where there is none.
+    """Return the card in the metadata of a `.onnx` or `.tflite` file, None if it has none.
 
     Raises:
-        UserError: what is there is not a JSON object, or the file does not load.
+        UserError: the metadata are not a JSON object, or the file does not load.
     """
     check_trial(path)
     try:
@@ -195,7 +194,7 @@ def _onnx_text(path: Path) -> str | None:
 
 
 def _litert_text(path: Path) -> str | None:
-    # the interpreter checks the whole file before anything is read from it
+    # the interpreter validates the whole file before its metadata are read
     _interpreter(path, 1)
     from ai_edge_litert import schema_py_generated as schema
 
@@ -208,7 +207,7 @@ def _litert_text(path: Path) -> str | None:
 
 
 def check_trial(path: Path, kind: str = "network") -> None:
-    """See `kd_loss.system.sandbox.check_trial`; files that came with this package are not tried.
+    """See `kd_loss.system.sandbox.check_trial`; files shipped with this package are not tried.
 
     Args:
         kind: `network`, or `yunet` for a model of OpenCV's face detector.
@@ -218,7 +217,7 @@ def check_trial(path: Path, kind: str = "network") -> None:
 
 
 def _try(kind: str, path: Path) -> None:
-    """Open and run a file; whatever is raised is the answer."""
+    """Open and run a file; the trial reports any exception."""
     import numpy as np
 
     if kind == "yunet":
@@ -227,25 +226,25 @@ def _try(kind: str, path: Path) -> None:
         sandbox.limit_memory()
         try:
             cv2.FaceDetectorYN.create(str(path), "", (320, 320)).detect(np.zeros((320, 320, 3), np.uint8))
-        except cv2.error as error:  # that it is another network, or none, is said where it is used
+        except cv2.error as error:  # the caller reports that it is another network, or none
             if sandbox.out_of_memory(error):
                 raise
         return
 
-    with contextlib.suppress(ImportError):  # before the limit: a library is no part of the file
+    with contextlib.suppress(ImportError):  # before the limit, which excludes the library
         if path.suffix in torch_files.SUFFIXES:
             import torch  # noqa: F401
         else:
             import onnxruntime  # noqa: F401
     sandbox.limit_memory()
     run, shape = open_untried(path, 1)
-    if not shape:  # TorchScript does not say it; that a picture of the card's size goes through is found by the teacher
+    if not shape:  # TorchScript does not record it; the teacher checks that a picture of the card's size passes
         return
     shape = [1, *(side if isinstance(side, int) and side > 0 else 64 for side in shape[1:])]
     for batch in (np.zeros(shape, np.float32), np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)):
         try:
             run(batch)
-        except Exception as error:  # a size that does not fit is found where the right one is known
+        except Exception as error:  # a wrong size is detected where the right one is known
             if sandbox.out_of_memory(error):
                 raise
 

@@ -1,8 +1,8 @@
-"""Networks of PyTorch as functions: TorchScript (`.pt`) and programs of `torch.export` (`.pt2`).
+"""Opens PyTorch networks as functions: TorchScript (`.pt`) and programs of `torch.export` (`.pt2`).
 
-TorchScript is a language of its own, which PyTorch interprets; a `.pt` file that is a pickle (`torch.save`) is not one,
-and is refused. A `.pt2` file may have pickles inside, of which only tensors are read (`weights_only`). Both are run on
-the CPU, whatever they were made on.
+PyTorch interprets TorchScript, a language of its own; a `.pt` file that is a pickle (`torch.save`) is not TorchScript
+and is rejected. A `.pt2` file may contain pickles, from which only tensors are read (`weights_only`). Both run on the
+CPU, whatever device they were made on.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ SUFFIXES = (".pt", ".pt2")
 
 
 def open_torch(path: Path) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]], list[Any]]:
-    """A file of PyTorch as a function of one batch, and the shape of its input, empty where the file has none.
+    """Open a PyTorch file as a function of one batch; also returns its input shape, empty if the file has none.
 
     Returns:
         A function, batch float32 -> outputs by name: the keys of a dictionary, otherwise `output_0`, `output_1`, …;
-        and the shape of the input, with None where the program takes any number.
+        and the shape of the input, with None for dimensions of any size.
     """
-    with warnings.catch_warnings():  # that TorchScript is to give way to torch.export
+    with warnings.catch_warnings():  # TorchScript is deprecated in favour of torch.export
         warnings.simplefilter("ignore")
         import torch
 
@@ -46,7 +46,7 @@ def open_torch(path: Path) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]
         with torch.inference_mode():
             try:
                 answer = module(torch.from_numpy(np.ascontiguousarray(batch, np.float32)))
-            except Exception as error:  # pages of an interpreter's stack, the reason last
+            except Exception as error:  # pages of the interpreter's stack, then the reason
                 raise RuntimeError(_reason(error)) from None
         return {name: value.detach().cpu().numpy() for name, value in _named(answer).items()}
 
@@ -54,7 +54,7 @@ def open_torch(path: Path) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]
         if fixed is None:
             return call(batch)
         parts = []
-        for start in range(0, len(batch), fixed):  # a program of a fixed number of pictures
+        for start in range(0, len(batch), fixed):  # a program with a fixed batch size
             rows = batch[start : start + fixed]
             whole = np.concatenate([rows, np.zeros((fixed - len(rows), *rows.shape[1:]), rows.dtype)])
             parts.append({name: values[: len(rows)] for name, values in call(whole).items()})
@@ -65,7 +65,7 @@ def open_torch(path: Path) -> tuple[Callable[[np.ndarray], dict[str, np.ndarray]
 
 @contextlib.contextmanager
 def _tensors_alone() -> Iterator[None]:
-    """Pickles that PyTorch reads meanwhile may hold tensors and nothing else: no code of a file is run."""
+    """Inside, PyTorch unpickles tensors only: no code from a file is run."""
     name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
     before = os.environ.get(name)
     os.environ[name] = "1"

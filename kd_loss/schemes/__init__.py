@@ -1,1 +1,1 @@
-"""What is predicted: a scheme of landmarks as data, how it is drawn, the head pose that it tells."""
+"""Prediction targets: landmark schemes as data, their drawing, and head pose from landmarks."""

@@ -1,4 +1,4 @@
-"""The schemes of the benchmarks: 300W, COFW, WFLW, CFP and the drawn faces of each."""
+"""The schemes of the benchmarks: 300W, COFW, WFLW, CFP, and the drawn faces for each."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ WFLW = DatasetSpec(
 )
 
 
-#: Celebrities in Frontal-Profile (Sengupta et al., WACV 2016): the half of the face that is seen
+#: Celebrities in Frontal-Profile (Sengupta et al., WACV 2016): the visible half of the face
 CFP30 = DatasetSpec(
     name="cfp30",
     points=30,
@@ -126,8 +126,8 @@ CFP30 = DatasetSpec(
     },
     edges=(_run(0, 8), _run(9, 11), (*_run(12, 17), 12), _run(18, 21), _run(22, 24), (25, 26), (25, 27), (25, 28)),
     same={
-        # left out: the ends of the brow, the wing of the nose and the corner of the mouth, which lie 1 to 2 % of the
-        # crop beside those of the 68 on 5,000 frontal faces (docs/experiments/students-heatmap.md)
+        # omitted: the ends of the brow, the wing of the nose and the corner of the mouth, which lie 1 to 2 % of the
+        # crop away from those of the 68 on 5,000 frontal faces (docs/experiments/students-heatmap.md)
         "w300": (
             *(*range(9), None, 19, None, *range(36, 42), *range(27, 31), 33, None, None),
             *(None, 51, 62, 57, 66),
@@ -151,8 +151,8 @@ AFLW21 = DatasetSpec(
     test_subsets={name: (name,) for name in ("yaw 0–30", "yaw 30–60", "yaw 60–90")},
     same={
         # corners of the eyes (within 1 % of the crop on 780 frontal faces) and of the mouth (1.2 % inside 48, 54).
-        # Left out: brows, wings and tip of the nose and chin, which lie 1.8 to 3.6 % of the crop beside those of the
-        # 68; the middles of eyes and mouth, which lie between several; the ears, which are none of them
+        # Omitted: brows, wings and tip of the nose and chin, which lie 1.8 to 3.6 % of the crop away from those of the
+        # 68; the middles of eyes and mouth, which lie between several; the ears, which the 68 lack
         "w300": (*[None] * 6, 36, None, 39, 42, None, 45, *[None] * 5, 48, None, 54, None),
     },
 )
@@ -171,14 +171,14 @@ SPECS: dict[str, DatasetSpec] = {
 
 
 def get_spec(name: str) -> DatasetSpec:
-    """The spec of a built-in dataset; an unknown name is a `UserError` with the nearest one."""
+    """The spec of a built-in dataset; an unknown name raises a `UserError` with the nearest one."""
     return SPECS[choose(name, SPECS, "dataset")]
 
 
 def chosen_spec(name: str, file: str) -> DatasetSpec:
-    """The spec that `--dataset NAME` and `--spec FILE` ask for: the file's under that name, or a built-in one.
+    """The spec selected by `--dataset NAME` and `--spec FILE`: the file's under that name, or a built-in one.
 
-    `UserError` for neither, an unknown name, a bad file, and a file's spec under the name of a benchmark.
+    Raises a `UserError` for neither, an unknown name, a bad file, or a file's spec under the name of a benchmark.
     """
     if file:
         spec = DatasetSpec.from_json(Path(file))

@@ -1,4 +1,4 @@
-"""What the numbers of a landmark count: the toolkit's own unit is the side of the crop, from −0.5 to 0.5."""
+"""The units of landmark coordinates: the toolkit's own unit is the side of the crop, from −0.5 to 0.5."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from kd_loss.system.errors import UserError, choose
 
-#: name -> the numbers at the left and at the right edge of the picture
+#: name -> the values at the left and right edges of the picture
 RANGES = {"normalised": (-0.5, 0.5), "unit": (0.0, 1.0), "signed": (-1.0, 1.0)}
 
 
@@ -24,14 +24,14 @@ class Coordinates:
 
     @classmethod
     def of(cls, what: Coordinates | str | tuple[float, float], size: int | None = None) -> Coordinates:
-        """A scale by its name or its two ends.
+        """Create a scale from its name or its two ends.
 
         Args:
             what: `normalised` (−0.5…0.5), `unit` (0…1), `signed` (−1…1), `pixels` (of a picture of `size`; the
-                first pixel's centre is 0), or the two numbers at the edges, e.g. (0, 255).
+                first pixel's centre is 0), or the two values at the edges, e.g. (0, 255).
 
         Raises:
-            UserError: no such name, equal or unordered ends, or pixels of an unknown size.
+            UserError: an unknown name, equal or unordered ends, or pixels of an unknown size.
         """
         if isinstance(what, Coordinates):
             return what
@@ -51,14 +51,14 @@ class Coordinates:
         return cls(low, high - low)
 
     def normalised(self, values: Any) -> Any:
-        """Numbers of this scale as the toolkit's own, −0.5…0.5 across the picture; of any array library."""
+        """Convert values of this scale to the toolkit's own, −0.5…0.5 across the picture; for any array library."""
         return (values - self.low) / self.span - 0.5
 
     def from_normalised(self, values: Any) -> Any:
-        """The toolkit's own numbers in this scale."""
+        """Convert the toolkit's own values to this scale."""
         return (values + 0.5) * self.span + self.low
 
     @property
     def is_normalised(self) -> bool:
-        """Whether nothing has to be converted."""
+        """Whether the scale is the toolkit's own, so that no conversion is needed."""
         return (self.low, self.span) == (-0.5, 1.0)

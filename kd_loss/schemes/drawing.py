@@ -13,7 +13,7 @@ from kd_loss.schemes.head_pose import HeadPose, rotation
 from kd_loss.schemes.spec import DatasetSpec
 
 TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)
-#: the colour of a landmark that a network is not sure of
+#: the colour of a landmark with confidence 0
 UNSURE = (255, 230, 0)
 _SHIFT = 4
 
@@ -30,10 +30,10 @@ def draw_landmarks(
     radius: float | None = None,
     confidence: np.ndarray | None = None,
 ) -> np.ndarray:
-    """A copy of a picture (H, W, 3) with points (K, 2), in pixels, and the spec's edges on it.
+    """Draw points (K, 2), in pixels, and the spec's edges on a copy of a picture (H, W, 3).
 
-    Points that are NaN are left out. `radius` in pixels; by default a hundredth of the extent of the points.
-    `confidence` (K,) 0…1 turns the points from `UNSURE` (0) to `colour` (1).
+    NaN points are skipped. `radius` is in pixels; by default a hundredth of the extent of the points.
+    `confidence` (K,) 0…1 blends the points from `UNSURE` (0) to `colour` (1).
     """
     picture = np.ascontiguousarray(image).copy()
     points = np.asarray(landmarks, np.float64)
@@ -54,7 +54,7 @@ def draw_landmarks(
 
 
 def draw_pose(image: np.ndarray, pose: HeadPose, landmarks: np.ndarray) -> np.ndarray:
-    """A copy with the head's axes from the middle of its landmarks: red its left, green up, blue where it looks."""
+    """Draw the head's axes at the middle of its landmarks on a copy: red its left, green up, blue where it looks."""
     points = np.asarray(landmarks, np.float64)
     return draw_axes(image, rotation(pose), points.mean(axis=0), float(np.ptp(points, axis=0).max()) / 2)
 
@@ -62,9 +62,9 @@ def draw_pose(image: np.ndarray, pose: HeadPose, landmarks: np.ndarray) -> np.nd
 def draw_axes(
     image: np.ndarray, turn: np.ndarray, middle: np.ndarray, length: float, width: int | None = None
 ) -> np.ndarray:
-    """A copy with the axes of a head of rotation (3, 3) from its middle (x, y): red its left, green up, blue its view.
+    """Draw the axes of a head with rotation (3, 3) at its middle (x, y): red its left, green up, blue where it looks.
 
-    `length` of an axis and `width` of the lines in pixels; a fortieth of the length by default.
+    `length` of an axis and `width` of the lines are in pixels; the width is a fortieth of the length by default.
     """
     picture = np.ascontiguousarray(image).copy()
     width = max(1, round(length / 40)) if width is None else width
@@ -76,26 +76,26 @@ def draw_axes(
 
 
 def draw_head(image: np.ndarray, raw: np.ndarray, width: int = 3) -> np.ndarray:
-    """A copy of a crop with the axes of the head whose rotation vector, x, y and log depth are `raw` (2, 3)."""
+    """Draw a head's axes on a copy of a crop; `raw` (2, 3) is its rotation vector, and x, y and log depth."""
     side = image.shape[0]
     middle = (raw[1, :2] + 0.5) * side - 0.5
     return draw_axes(image, to_matrices(raw[0]), middle, 0.6 * side * float(np.exp(-raw[1, 2])), width=width)
 
 
 def enlarge(image: np.ndarray, landmarks: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """A square picture at `side` pixels, and its landmarks there."""
+    """Resize a square picture to `side` pixels, and scale its landmarks."""
     factor = side / image.shape[0]
     big = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR if factor > 1 else cv2.INTER_AREA)
     return big, (np.asarray(landmarks, np.float64) + 0.5) * factor - 0.5
 
 
 def label(image: np.ndarray, text: str, strip: int = 0) -> np.ndarray:
-    """A copy with a line of text on a dark strip at its lower edge, `strip` pixels high; 0: a twelfth."""
+    """Draw a line of text on a dark strip at the lower edge of a copy, `strip` pixels high; 0: a twelfth."""
     picture = np.ascontiguousarray(image).copy()
     height, width = picture.shape[:2]
     strip = strip or max(14, height // 12)
     picture[height - strip :] = picture[height - strip :] // 4
-    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts have no other; half a character ends the process
+    plain = text.encode("ascii", "replace").decode()  # OpenCV's fonts are ASCII only; half a character ends the process
     cv2.putText(
         picture, plain, (4, height - strip // 4), cv2.FONT_HERSHEY_SIMPLEX, strip / 34, (255, 255, 255), 1, cv2.LINE_AA
     )
@@ -103,7 +103,7 @@ def label(image: np.ndarray, text: str, strip: int = 0) -> np.ndarray:
 
 
 def sheet(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Pictures of one size in a grid; a last row is filled with black."""
+    """Arrange pictures of one size in a grid; the last row is padded with black."""
     blank = np.zeros_like(pictures[0])
     padded = [*pictures, *[blank] * (-len(pictures) % columns)]
     rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
@@ -111,5 +111,5 @@ def sheet(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """A RGB picture as the bytes of a PNG file."""
+    """Encode an RGB picture as the bytes of a PNG file."""
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()

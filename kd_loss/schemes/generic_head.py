@@ -1,9 +1,9 @@
-"""A generic head with more than six points, and the pose that landmarks tell by it.
+"""A generic head with more than six points, and head pose from landmarks by fitting it.
 
-The six points that most programs take for this (nose tip, chin, outer corners of eyes and mouth; here in fifths of a
-millimetre) with inner eye corners, the ridge and the base of the nose added from mean adult distances between such
-points (inner corners 32 mm apart, wings of the nose 34 mm, root of the nose to its base 52 mm; anthropometric tables
-after Farkas). No person's head, and none of a data set's.
+The six points that most programs use (nose tip, chin, outer corners of eyes and mouth; here in fifths of a
+millimetre), plus inner eye corners, ridge and base of the nose from mean adult distances between such points (inner
+corners 32 mm apart, wings of the nose 34 mm, root of the nose to its base 52 mm; anthropometric tables after Farkas).
+It is not the head of a real person and comes from no dataset.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from kd_loss.schemes.benchmarks import COFW, W300, WFLW
 if TYPE_CHECKING:
     from kd_loss.schemes.base import Scheme
 
-#: focal length of the camera that looks at a crop, in crop sides: a photograph from about two metres
+#: focal length of a crop's camera, in crop sides: a photograph from about two metres
 FOCAL = 4.0
-#: width of the head, between the ears, in fifths of a millimetre, as the places below
+#: width of the head, between the ears, in fifths of a millimetre, like the points below
 WIDTH = 720.0
-#: index of the 68 -> place, x right, y down, z away from the camera, of a face that looks into it
+#: index of the 68 -> position, x right, y down, z away from the camera, for a face that looks into it
 POINTS = {
     **{36: (-225, -170, 135), 39: (-80, -165, 115), 42: (80, -165, 115), 45: (225, -170, 135)},
     **{27: (0, -200, 85), 28: (0, -135, 60), 29: (0, -70, 30), 30: (0, 0, 0)},
@@ -35,15 +35,15 @@ POINTS = {
 MIDDLE = np.array([0.0, -170 + 0.15 * WIDTH, 135 + 0.1 * WIDTH])
 #: point of COFW -> the same point of the 68
 _OF_COFW = {8: 36, 10: 39, 11: 42, 9: 45, 20: 30, 18: 31, 21: 33, 19: 35, 22: 48, 23: 54, 28: 8}
-#: points that a pose is told from, at the least
+#: fewest points that determine a pose
 FEWEST = 6
-#: the largest distance between points and the head that was fitted to them, root mean square over the points' extent:
-#: annotated faces have 0.04, at the most 0.09, points on a line 0.2, and points anywhere 0.3 and more
+#: largest distance between points and the fitted head, root mean square over the points' extent: annotated faces have
+#: 0.04, at most 0.09, points on a line 0.2, and random points 0.3 and more
 WORST_FIT = 0.15
 
 
 def _indices(scheme: Scheme) -> dict[int, int]:
-    """Point of a scheme -> point of the 68; empty for a scheme that is none of the benchmarks'."""
+    """Point of a scheme -> point of the 68; empty for a scheme that is not a benchmark's."""
     of_wflw = {own: other for own, other in enumerate(WFLW.same["w300"]) if other in POINTS}
     for spec, indices in ((W300, {i: i for i in POINTS}), (COFW, _OF_COFW), (WFLW, of_wflw)):
         if scheme.shape == spec.shape and getattr(scheme, "pairs", None) == spec.pairs:
@@ -52,15 +52,15 @@ def _indices(scheme: Scheme) -> dict[int, int]:
 
 
 def knows_head(scheme: Scheme) -> bool:
-    """Whether the head's points are among those of a scheme."""
+    """Whether a scheme contains the points of the generic head."""
     return bool(_indices(scheme))
 
 
 def place_of(points: np.ndarray, scheme: Scheme, turn: np.ndarray) -> Place | None:
-    """Where a head of known rotation (3, 3) lies, from its landmarks (K, 2) in pixels, seen from far away.
+    """Locate a head of known rotation (3, 3) from its landmarks (K, 2) in pixels, under a distant camera.
 
-    The least squares scale and shift of the turned generic head; its axes are taken as those against the ray. None
-    where the points are those of no head that is turned so.
+    Fits scale and shift of the rotated generic head by least squares; its axes are taken as relative to the ray.
+    Returns None if no head with this rotation fits the points.
     """
     indices = _indices(scheme)
     head = (np.array([POINTS[other] for other in indices.values()], np.float64) - MIDDLE) / WIDTH
@@ -74,7 +74,7 @@ def place_of(points: np.ndarray, scheme: Scheme, turn: np.ndarray) -> Place | No
 def pose_in_crop(points: np.ndarray, scheme: Scheme, focal: float = FOCAL) -> np.ndarray | None:
     """Rotation vector, and x, y and log depth (2, 3) of a head from its normalised landmarks (K, 2) in a crop.
 
-    The camera looks at the middle of the crop. None where fewer than six points are there, or no head fits them.
+    The camera looks at the middle of the crop. Returns None if there are fewer than six points or no head fits them.
     """
     indices = {own: other for own, other in _indices(scheme).items() if np.isfinite(points[own]).all()}
     if len(indices) < FEWEST:
@@ -100,10 +100,10 @@ def pose_in_crop(points: np.ndarray, scheme: Scheme, focal: float = FOCAL) -> np
 def _fit(
     head: np.ndarray, seen: np.ndarray, camera: np.ndarray, distance: float
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Rotation vector and place, (3, 1) each, of the head (n, 3) before the camera that sees its points (n, 2).
+    """Rotation vector and position, (3, 1) each, of the head (n, 3) in front of a camera with image points (n, 2).
 
-    The search begins with a face that looks into the camera from a distance, leaning as the points do: from an upright
-    one it ends behind the camera where a head stands on its own.
+    The search starts from a distant face that looks into the camera and leans as the points do: from an upright start
+    it ends behind the camera if the head is upside down.
     """
     flat, centred = head[:, :2] - head[:, :2].mean(axis=0), seen - seen.mean(axis=0)
     roll = np.arctan2((flat[:, 0] * centred[:, 1] - flat[:, 1] * centred[:, 0]).sum(), (flat * centred).sum())

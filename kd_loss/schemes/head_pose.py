@@ -1,4 +1,4 @@
-"""Head pose in angles, and from landmarks by a generic head."""
+"""Head pose as angles, and its estimate from landmarks with a generic head."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from kd_loss.imaging.rotations import from_angles, to_angles, to_matrices
 from kd_loss.schemes.generic_head import knows_head, pose_in_crop
 from kd_loss.schemes.spec import DatasetSpec
 
-#: of the crop about the landmarks whose camera sees them, as `prepare` has it
+#: margin of the crop around the landmarks that defines the camera, as in `prepare`
 MARGIN = 0.15
 
 
 @dataclass(frozen=True)
 class HeadPose:
-    """Angles in degrees, against the ray through the head: 0 for a face that looks into the camera (`rotations`).
+    """Angles in degrees, relative to the ray through the head: 0 for a face that looks into the camera (`rotations`).
 
     Attributes:
         yaw: positive when the face looks to the right of the picture.
@@ -36,17 +36,17 @@ def rotation(pose: HeadPose) -> np.ndarray:
 
 
 def camera_matrix(height: int, width: int) -> np.ndarray:
-    """(3, 3) of a camera whose focal length is the picture's longer side, about 53 degrees wide."""
+    """Matrix (3, 3) of a camera whose focal length is the picture's longer side, about 53 degrees wide."""
     focal = float(max(height, width))
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
 def head_pose(landmarks: np.ndarray, spec: DatasetSpec) -> HeadPose | None:
-    """The pose of a head from its landmarks (K, 2) in pixels, as the datasets `pose_…` have it.
+    """Estimate the pose of a head from its landmarks (K, 2) in pixels, in the convention of the datasets `pose_…`.
 
-    It is seen by the camera of a crop about them, wherever in a picture of whatever size the head is.
-    An estimate: neither the camera nor the person's own head is known. None where the scheme has not the points of
-    the generic head, or where no head fits them.
+    The camera is that of a crop around them, wherever the head is and whatever the size of the picture.
+    It is an estimate: neither the camera nor the person's own head is known. Returns None if the scheme lacks the
+    points of the generic head, or if no head fits them.
     """
     points = np.asarray(landmarks, np.float64)
     if not knows_head(spec) or not np.isfinite(points).any():

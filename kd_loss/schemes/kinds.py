@@ -1,4 +1,4 @@
-"""The kinds of schemes: from plain values, and from names."""
+"""Creates schemes of any kind from plain values and from names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from kd_loss.system.files import Json
 
 
 def scheme_of(values: Json, where: str) -> Scheme:
-    """The scheme of a card or manifest; a `UserError` that starts with `where` for malformed values.
+    """The scheme of a card or manifest; raises a `UserError` that starts with `where` for malformed values.
 
-    Files that were written before there were several kinds have no `kind`: landmarks.
+    Files from before several kinds existed have no `kind` and are for landmarks.
     """
     if isinstance(values, Mapping) and values.get("kind") == "pose":
         return PoseScheme.from_dict(values, where)
@@ -23,14 +23,14 @@ def scheme_of(values: Json, where: str) -> Scheme:
 
 
 def landmark_scheme(scheme: Scheme, refusal: str) -> DatasetSpec:
-    """The scheme where it is one of landmarks, a `UserError` with the refusal where it is not."""
+    """Return the scheme if it is a landmark scheme; otherwise raise a `UserError` with the text `refusal`."""
     if not isinstance(scheme, DatasetSpec):
         raise UserError(refusal)
     return scheme
 
 
 def chosen_scheme(name: str, file: str) -> Scheme:
-    """The scheme that `--dataset NAME` and `--spec FILE` ask for."""
+    """The scheme selected by `--dataset NAME` and `--spec FILE`."""
     if name and not file:
         name = choose(name, {**SPECS, **POSES}, "dataset")
     return POSES[name] if name in POSES and not file else chosen_spec(name, file)

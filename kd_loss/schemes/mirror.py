@@ -1,8 +1,8 @@
-"""Which points change places when a face is mirrored, read from faces and held against what a scheme says.
+"""Infers from faces which points swap when a face is mirrored, and checks a scheme's `pairs` against them.
 
 The mean shape of many faces is nearly its own mirror image: point i lies where its partner lies after mirroring. A
-linear assignment finds all partners at once. A wrong pair in a scheme teaches a network wrong places in every mirrored
-picture, and nothing but a slightly larger error shows it.
+linear assignment finds all partners at once. A wrong pair in a scheme gives a network wrong targets in every mirrored
+picture, and the only symptom is a slightly larger error.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ import numpy as np
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
-#: a point is misplaced where it lies this much farther from its partner's mirror image than need be: as a share of
-#: the mean shape's longer side, in standard errors of the mean shape, and in medians of what is left between partners,
-#: which grows where more faces look to one side: there the chin moves along the jaw
+#: a point is misplaced if it lies this much farther from its partner's mirror image than necessary: as a fraction of
+#: the mean shape's longer side, in standard errors of the mean shape, and in medians of the residuals between
+#: partners, which grow if more faces look to one side: the chin then moves along the jaw
 EXCESS, ERRORS, LEFT = 0.015, 5.0, 4.0
-#: a shape whose mirror image lies farther from it, in the median over its points, is no symmetric one
+#: a shape is not symmetric if its mirror image lies farther from it, in the median over its points
 SYMMETRIC = 0.04
-#: faces that say something
+#: fewest faces for a meaningful result
 FEWEST = 10
 
 
 @dataclass(frozen=True)
 class MirrorMap:
-    """The mirror map that faces propose. Distances are shares of the mean shape's longer side.
+    """The mirror map inferred from faces. Distances are fractions of the mean shape's longer side.
 
     Attributes:
-        partner: (K,) the point whose mirror image each is; itself for one in the middle.
-        apart: (K, K) distance of point i from the mirror image of point j; NaN where one is never annotated.
+        partner: (K,) the mirror partner of each point; the point itself on the midline.
+        apart: (K, K) distance of point i from the mirror image of point j; NaN if either is never annotated.
         error: (K,) standard error of the mean shape's points.
-        faces: from how many.
+        faces: number of faces used.
     """
 
     partner: np.ndarray
@@ -42,12 +42,12 @@ class MirrorMap:
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:
-        """Index pairs, the smaller first."""
+        """Index pairs, the smaller index first."""
         return tuple((i, int(j)) for i, j in enumerate(self.partner) if i < j)
 
     @property
     def margins(self) -> np.ndarray:
-        """(K,) how much farther the next likely partner of each point is than the proposed one; large is sure."""
+        """(K,) how much farther the second-best partner of each point is than the proposed one; larger is surer."""
         rows = np.arange(len(self.partner))
         others = self.apart.copy()
         others[rows, self.partner] = np.inf
@@ -61,18 +61,18 @@ class MirrorMap:
 
     @property
     def symmetric(self) -> bool:
-        """Whether the shape is nearly its own mirror image at all."""
+        """Whether the shape is nearly its own mirror image."""
         own = self.apart[np.arange(len(self.partner)), self.partner]
         return bool(np.nanmedian(own) <= SYMMETRIC)
 
     @property
     def sure(self) -> bool:
-        """Whether the shape is symmetric and each partner clearer than the noise of the mean shape."""
+        """Whether the shape is symmetric and each partner stands out from the noise of the mean shape."""
         wanted = np.maximum(EXCESS / 3, ERRORS * self.error)
         return self.symmetric and bool((self.margins[~np.isnan(self.margins)] > wanted[~np.isnan(self.margins)]).all())
 
     def misplaced(self, flip_index: np.ndarray) -> np.ndarray:
-        """The points that a given map (K,) puts clearly beside where the mirror image of their partners lies."""
+        """The points that clearly miss the mirror image of their partners under a given map (K,)."""
         if not self.symmetric:
             return np.zeros(0, int)
         rows = np.arange(len(self.partner))
@@ -82,9 +82,9 @@ class MirrorMap:
 
 
 def mean_shape(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The mean (K, 2) of shapes (N, K, 2) moved, turned and scaled onto it, longer side 1, and its error (K,).
+    """The mean (K, 2) of shapes (N, K, 2) aligned to it by similarities, longer side 1, and its error (K,).
 
-    Points may be NaN where they are not annotated; NaN in the mean where that is so on every face.
+    Unannotated points are NaN; the mean is NaN for points that no face annotates.
     """
     shapes = np.asarray(landmarks, np.float64)
     seen = ~np.isnan(shapes[..., 0])
@@ -113,7 +113,7 @@ def mean_shape(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             axis=-1,
         )
         moved = (turned + middle) * weight
-        # least squares shrinks shapes a little at each turn
+        # least squares shrinks shapes a little in each iteration
         moved /= np.sqrt((mean[known] ** 2).sum(axis=1).mean())
     mean = moved.sum(axis=0) / np.maximum(weight.sum(axis=0), 1)
     side = max(np.ptp(mean[known], axis=0).max(), 1e-12)
@@ -124,9 +124,9 @@ def mean_shape(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def propose_mirror(landmarks: np.ndarray) -> MirrorMap:
-    """The mirror map that faces (N, K, 2) propose; NaN where a point is not annotated.
+    """Infer the mirror map from faces (N, K, 2); unannotated points are NaN.
 
-    Faces are upright on the whole, as `prepare` wants them; a turned face counts as its upright self.
+    Most faces must be upright, as `prepare` requires; a rotated face is aligned to upright first.
 
     Raises:
         UserError: fewer than ten faces.
@@ -147,7 +147,7 @@ def propose_mirror(landmarks: np.ndarray) -> MirrorMap:
     partner = np.arange(len(known))
     for _ in range(20):
         distance = np.linalg.norm(shape[:, None] - image[None], axis=-1)
-        # squares: many small misses rather than a large one; the sum with its transpose, as partners are mutual
+        # squares prefer many small misses to one large one; the transpose is added because partners are mutual
         _, found = linear_sum_assignment(distance**2 + distance.T**2)
         if (found == partner).all():
             break
@@ -163,7 +163,7 @@ def propose_mirror(landmarks: np.ndarray) -> MirrorMap:
 
 
 def _onto(source: np.ndarray, target: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points through the rotation and shift that lay `source` best on `target`."""
+    """Transform points by the rotation and shift that best align `source` with `target`."""
     a, b = source - source.mean(axis=0), target - target.mean(axis=0)
     angle = np.arctan2((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum(), (a * b).sum())
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -171,7 +171,7 @@ def _onto(source: np.ndarray, target: np.ndarray, points: np.ndarray) -> np.ndar
 
 
 def _mutual(partner: np.ndarray, cost: np.ndarray) -> np.ndarray:
-    """The assignment as pairs and fixed points: rings of three and more are cut where that costs least."""
+    """The assignment as pairs and fixed points: cycles of three and more are cut where that costs least."""
     result = np.full(len(partner), -1)
     mutual = partner[partner] == np.arange(len(partner))
     result[mutual] = partner[mutual]
@@ -186,7 +186,7 @@ def _mutual(partner: np.ndarray, cost: np.ndarray) -> np.ndarray:
 
 
 def check_mirror(spec: DatasetSpec, proposed: MirrorMap) -> None:
-    """Refuse a scheme whose `pairs` scramble faces; schemes without pairs, or of half a face, are not judged.
+    """Reject a scheme whose `pairs` scramble faces; schemes without pairs, or of half a face, are not checked.
 
     Raises:
         UserError: names the points and where their mirror images lie.

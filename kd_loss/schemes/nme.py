@@ -1,7 +1,7 @@
-"""The normalised mean error of landmarks, for arrays of NumPy and tensors of Keras alike.
+"""The normalised mean error of landmarks, for NumPy arrays and Keras tensors.
 
 NME = 100 · 1/K Σ ‖p_k − y_k‖ / d in %, over the K annotated points of a face; d is its normalising distance. A
-point that is not annotated is NaN in the truth and takes no part.
+point that is not annotated is NaN in the truth and is ignored.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 
 
 def length(vectors: Any, ops: ModuleType = np) -> Any:
-    """Euclidean lengths (…,) of vectors (…, D); `ops` is what computes, `numpy` or `keras.ops`."""
+    """Euclidean lengths (…,) of vectors (…, D); `ops` is `numpy` or `keras.ops`."""
     return ops.sqrt(ops.sum(ops.square(vectors), axis=-1))
 
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import RidgeCV
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file
 
-#: strengths of the ridge to choose from, for coordinates in crop sides
+#: candidate ridge strengths, for coordinates in crop sides
 STRENGTHS = np.logspace(-5, 1, 13)
 
 
@@ -21,7 +21,7 @@ class PointMap:
     """`y = x · kernel + bias` on flattened normalised landmarks.
 
     Attributes:
-        kernel: (2M, 2K); bias: (2K,); strength: of the ridge that was chosen.
+        kernel: (2M, 2K); bias: (2K,); strength: the chosen ridge strength.
     """
 
     kernel: np.ndarray
@@ -34,7 +34,7 @@ class PointMap:
         return flat.reshape(len(points), -1, 2).astype(np.float32)
 
     def save(self, path: Path) -> None:
-        """Write it as `.npz`."""
+        """Write the map as `.npz`."""
         with atomic_file(path) as temporary, temporary.open("wb") as file:
             np.savez(file, kernel=self.kernel, bias=self.bias, strength=self.strength)
 
@@ -47,14 +47,15 @@ def held_out_error(
     folds: int = 5,
     rounds: int = 5,
 ) -> np.ndarray:
-    """What a map from points to truth costs: errors of faces that it was not fitted on.
+    """Cross-validated errors of a map from points to truth.
 
     Args:
         points: (N, M, 2); truth: (N, K, 2).
-        distance: (N,) that errors are divided by, e.g. the inter-ocular one.
-        groups: (N,) photographs, of which none stands on both sides; each face is its own where left out.
-        folds: parts of which one is left out at a time, fewer where there are fewer photographs.
-        rounds: how many of them are; a fit each.
+        distance: (N,) normalising distance, e.g. the inter-ocular one.
+        groups: (N,) photograph of each face; no photograph is split between fitting and testing. By default each face
+            is its own group.
+        folds: number of parts, one held out at a time; fewer if there are fewer photographs.
+        rounds: number of parts to hold out; one fit each.
 
     Returns:
         Mean error (K,) of each point in % of the distance.
@@ -76,9 +77,9 @@ def held_out_error(
 
 
 def fit_point_map(points: np.ndarray, truth: np.ndarray) -> PointMap:
-    """Ridge regression from a teacher's points (N, M, 2) to the truth (N, K, 2).
+    """Fit a ridge regression from a teacher's points (N, M, 2) to the truth (N, K, 2).
 
-    The strength of the ridge is chosen by leave-one-out errors. `UserError` for fewer than ten faces.
+    The ridge strength is chosen by leave-one-out errors. Raises a `UserError` for fewer than ten faces.
     """
     if len(points) < 10:
         raise UserError(f"a map between point schemes wants at least 10 training faces, there are {len(points)}")

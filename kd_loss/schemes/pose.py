@@ -1,10 +1,10 @@
 """Head poses as targets: (2, 3), a rotation vector, and x, y and log depth of the head's middle.
 
-What a crop shows of a head: its rotation against the ray through its middle, where its middle lies (x, y, normalised
-to the crop), and how wide a head is there, as log depth = −log(width in crop sides). A head of width w crop sides
-stands 1/w focal lengths (in crop sides) away, in head widths. Under a turn, shift, scale and mirror of the crop all
-six follow in closed form. They are learnt standardised: less the mean of the training faces, over their deviation,
-number by number; both stand in the scheme, and so in manifest and card.
+A crop shows a head's rotation relative to the ray through its middle, the position of its middle (x, y, normalised
+to the crop), and its width there, as log depth = −log(width in crop sides). The distance of a head of width w crop
+sides is 1/w focal lengths (in crop sides), in head widths. Under rotation, shift, scaling and mirroring of the crop
+all six transform in closed form. Networks learn them standardised: minus the mean of the training faces, divided by
+their deviation, number by number; the scheme stores both, and so do manifest and card.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from kd_loss.schemes.benchmarks import SPECS
 from kd_loss.schemes.generic_head import FOCAL, knows_head, pose_in_crop
 from kd_loss.system.errors import UserError
 
-#: no head pose is told beyond this yaw, in degrees: there is no face to see
+#: largest yaw of a head pose in degrees: beyond it no face is visible
 MOST_YAW = 99.0
 #: ranges of |yaw| in degrees, as rows of a report
 YAW_RANGES = ((0, 30), (30, 60), (60, 99))
-#: the smallest deviation that numbers are divided by: what hardly varies is not blown up
+#: smallest divisor in standardisation, so that nearly constant numbers are not amplified
 LEAST_DEVIATION = 0.01
 _MIRROR = np.array([[1.0, -1.0, -1.0], [1.0, 1.0, 1.0]])
 
@@ -38,10 +38,10 @@ class PoseScheme:
 
     Attributes:
         name: of the dataset.
-        points: name of the landmark scheme that places the crop and, where the archive says no pose, tells it by PnP;
-            empty: the archive says both.
-        source: where the poses are from, in words.
-        focal: of the camera that looks at the middle of a crop, in crop sides; depth in head widths is counted by it.
+        points: name of the landmark scheme that places the crop and, if the archive has no pose, yields it by PnP;
+            empty if the archive has both.
+        source: the origin of the poses, in words.
+        focal: focal length of the crop's camera in crop sides; it determines depth in head widths.
         mean, deviation: of the six numbers over the training faces: rotation vector in radians, x, y, log depth.
     """
 
@@ -75,24 +75,24 @@ class PoseScheme:
             raise UserError(f"pose scheme '{self.name}': mean and deviation are six finite numbers, deviation > 0")
 
     def raw(self, targets: np.ndarray) -> np.ndarray:
-        """Standardised (…, 2, 3) as rotation vector in radians, and x, y in crop sides and log depth."""
+        """Convert standardised (…, 2, 3) to rotation vector in radians, and x, y in crop sides and log depth."""
         return np.asarray(targets, np.float64) * np.reshape(self.deviation, (2, 3)) + np.reshape(self.mean, (2, 3))
 
     def stored(self, targets: np.ndarray) -> np.ndarray:
-        """The other way."""
+        """Standardise raw targets (…, 2, 3); the inverse of `raw`."""
         return (np.asarray(targets, np.float64) - np.reshape(self.mean, (2, 3))) / np.reshape(self.deviation, (2, 3))
 
     def fitted(self, targets: np.ndarray) -> PoseScheme:
-        """With the mean and deviation of raw targets (B, 2, 3)."""
+        """The scheme with the mean and deviation of raw targets (B, 2, 3)."""
         flat = np.asarray(targets, np.float64).reshape(len(targets), 6)
         deviation = np.maximum(flat.std(axis=0), LEAST_DEVIATION)
         return replace(self, mean=tuple(flat.mean(axis=0).tolist()), deviation=tuple(deviation.tolist()))
 
     def move(self, targets: np.ndarray, affine: np.ndarray, mirrored: bool) -> np.ndarray:
-        """(…, 2, 3) through a similarity: mirrored, turned by a about the line of sight, moved, scaled by s.
+        """Transform (…, 2, 3) by a similarity: mirror, rotate by a about the line of sight, shift, scale by s.
 
-        R becomes R_z(a) R (mirrored before: the rotation vector's y and z change sign), the middle moves as a point
-        does, log depth falls by log s.
+        R becomes R_z(a) R (mirroring first flips the sign of the rotation vector's y and z), the middle transforms as
+        a point, and log depth decreases by log s.
         """
         raw = self.raw(targets)
         matrix = np.asarray(affine, np.float64)
@@ -106,7 +106,7 @@ class PoseScheme:
         return self.stored(np.stack([vectors, place], axis=-2))
 
     def training_error(self, truth: Any, predicted: Any) -> Any:
-        """The geodesic angle between the rotations, in degrees, (B, 2, 3) twice -> (B,)."""
+        """The geodesic angle between the rotations, in degrees, (B, 2, 3) each -> (B,)."""
         from keras import ops
 
         mean, deviation = (ops.convert_to_tensor(values[:3], "float32") for values in (self.mean, self.deviation))
@@ -118,32 +118,32 @@ class PoseScheme:
 
         a, b = quaternion(truth), quaternion(predicted)
         apart, together = ops.norm(a - b, axis=-1), ops.norm(a + b, axis=-1)
-        # a quaternion and its negative are one rotation; the arc tangent is exact where the cosine is flat
+        # a quaternion and its negative are the same rotation; the arc tangent is exact where the cosine is flat
         small, large = ops.minimum(apart, together), ops.maximum(apart, together)
         return ops.arctan2(small, large) * (4 * 180 / np.pi)
 
     def agrees(self, other: Scheme | None) -> bool:
-        """A pose, standardised by the same numbers."""
+        """Whether the other is a pose scheme with the same standardisation."""
         return isinstance(other, PoseScheme) and (self.mean, self.deviation) == (other.mean, other.deviation)
 
     def reads(self, other: Scheme) -> bool:
-        """From other poses, and from landmarks among which the generic head's are."""
+        """Whether the other is a pose scheme, or a landmark scheme that contains the generic head's points."""
         return isinstance(other, PoseScheme) or knows_head(other)
 
     def read(self, values: np.ndarray, other: Scheme | None) -> np.ndarray | None:
-        """Poses of another standardisation, landmarks of a benchmark's scheme by PnP, raw numbers of a function."""
+        """Convert poses of another standardisation, a benchmark's landmarks by PnP, or raw outputs of a function."""
         if isinstance(other, PoseScheme) or (other is None and values.shape[-2:] == self.shape):
             return self.stored(values if other is None else other.raw(values)).astype(np.float32)
         if other is None or not knows_head(other) or values.shape[-2:] != other.shape:
             return None
         flat = values.reshape(-1, *other.shape)
-        # where no head fits the points, a teacher says the mean of the training faces
+        # if no head fits the points, a teacher predicts the mean of the training faces
         found = [pose_in_crop(points, other, self.focal) for points in flat]
         raw = [np.reshape(self.mean, (2, 3)) if one is None else one for one in found]
         return self.stored(np.stack(raw).reshape(*values.shape[:-2], 2, 3)).astype(np.float32)
 
     def target(self, points: np.ndarray, place: Place | None, affine: np.ndarray) -> np.ndarray:
-        """Raw (2, 3), from the archive's word or by PnP; a `UserError` for a head that shows no face."""
+        """Raw (2, 3), from the archive or by PnP; raises a `UserError` for a head without a visible face."""
         raw = pose_in_crop(points, SPECS[self.points], self.focal) if place is None else place.through(affine)
         if raw is None:
             raise UserError("no head fits its eye, nose and mouth points")
@@ -153,9 +153,9 @@ class PoseScheme:
         return raw
 
     def crop_again(self, square: np.ndarray, seen: np.ndarray, margin: float) -> np.ndarray:
-        """The one in which the head stands where, and is as large as, those of the training faces on the average.
+        """The crop in which the head has the mean position and size of those of the training faces.
 
-        The margin is theirs.
+        It keeps the margin of the training crops.
         """
         x0, y0, side = np.asarray(square, np.float64)
         place, usual = self.raw(seen)[1], np.asarray(self.mean[3:])
@@ -164,9 +164,9 @@ class PoseScheme:
         return np.array([*corner, again])
 
     def rows(self, targets: np.ndarray) -> dict[str, np.ndarray]:
-        """Faces per range of |yaw|, those without any left out."""
+        """Faces per range of |yaw|, without empty ranges."""
         yaw = np.abs(to_angles(to_matrices(self.raw(targets)[:, 0]))[:, 0])
-        # the last range has its end
+        # the last range includes its end
         rows = {f"yaw {a}–{b}": np.flatnonzero((yaw >= a) & ((yaw < b) | (b == 99))) for a, b in YAW_RANGES}
         return {name: indices for name, indices in rows.items() if len(indices)}
 
@@ -175,7 +175,7 @@ class PoseScheme:
         return geodesic(*(to_matrices(self.raw(values)[:, 0]) for values in (first, second)))[:, None]
 
     def in_camera(self, raw: np.ndarray) -> np.ndarray:
-        """Raw (…, 2, 3) -> places (…, 3) in head widths before the camera of a crop: x, y, depth."""
+        """Raw (…, 2, 3) -> positions (…, 3) in head widths in front of a crop's camera: x, y, depth."""
         place = np.asarray(raw, np.float64)[..., 1, :]
         distance = np.exp(place[..., 2:])
         return np.concatenate([place[..., :2] * distance, self.focal * distance], axis=-1)
@@ -189,7 +189,7 @@ class PoseScheme:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], where: str) -> PoseScheme:
-        """What `to_dict` wrote; `UserError` for something else."""
+        """Restore a scheme from `to_dict`; raises a `UserError` for malformed values."""
         known = {f.name for f in fields(cls)}
         given = {key: value for key, value in values.items() if key in known}
         try:

@@ -1,4 +1,4 @@
-"""Which points of one scheme are points of another: a table of indices, from what schemes say in `same`."""
+"""Correspondence between the points of two schemes: a table of indices, from the schemes' `same`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from kd_loss.schemes.spec import DatasetSpec
 
 
 def same_points(source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
-    """For each point of the target the index of the same point in the source, −1 where there is none.
+    """For each point of the target the index of the same point in the source, −1 if it has none.
 
-    Read from the source's `same`, or from the target's the other way round; schemes of half a face know no others.
+    Uses the source's `same`, or the inverse of the target's; schemes of half a face match no others.
 
     Returns:
-        (K,) of K target points; all are there where the target's points are a subset of the source's.
+        (K,) for K target points; all are matched if the target's points are a subset of the source's.
 
     >>> from kd_loss.schemes.benchmarks import COFW, W300, WFLW
     >>> same_points(WFLW, W300)[[0, 8, 16, 36, 45]].tolist()     # chin 16, outer corners of the eyes 60, 72

@@ -1,6 +1,6 @@
-"""What there is to know about a landmark scheme, as data.
+"""The description of a landmark scheme, as data.
 
-The benchmarks' own are in `benchmarks`; anybody's own scheme is a JSON file of the same fields (see
+The benchmarks' schemes are in `benchmarks`; a custom scheme is a JSON file with the same fields (see
 `DatasetSpec.from_json`). Left and right are the subject's: the right eye of a person who
 looks at the camera is on the left of the picture.
 """
@@ -34,20 +34,20 @@ class DatasetSpec:
     Attributes:
         name: the dataset's name on the command line.
         points: number of landmarks K.
-        pairs: index pairs that change places when the face is mirrored; all others stay.
+        pairs: index pairs that swap when the face is mirrored; all others stay.
         parts: facial part -> its indices (for error tables and colours).
-        edges: polylines to draw, a closed one repeats its first index at the end.
+        edges: polylines to draw; a closed one repeats its first index at the end.
         normalisers: name -> two groups of indices; the normalising distance is the distance between
             the means of the groups. The first entry is the one that NME uses by default.
         official: subset -> number of faces in the official release.
         test_subsets: report row -> the subsets that it joins.
-        same: name of another scheme -> for each own point the index of the same point there, or None; so that
-            faces of this scheme can be partly annotated faces of the other (`datasets.combine`).
-        half: of a scheme for the half of a face that is seen, whichever it is: an outer point (at the ear) and
-            an inner one (on the nose). Where the outer one lies left of the inner one in the picture, it is the
-            subject's right half, which `same` describes; otherwise the mirrored points are meant.
-        names: what each point is called, all different; empty where they have none. Files of annotation tools are
-            read by these names, whatever their order.
+        same: name of another scheme -> for each own point the index of the same point there, or None; lets faces of
+            this scheme serve as partly annotated faces of the other (`datasets.combine`).
+        half: for a scheme of the visible half of a face, whichever it is: an outer point (at the ear) and an inner
+            one (on the nose). If the outer one lies left of the inner one in the picture, it is the subject's right
+            half, which `same` describes; otherwise `same` describes the mirrored points.
+        names: a unique name for each point; empty if they have none. Files of annotation tools are read by these
+            names, in any order.
     """
 
     array: ClassVar[str] = "landmarks"
@@ -57,7 +57,7 @@ class DatasetSpec:
     unit: ClassVar[str] = "%"
     predicted: ClassVar[str] = "landmarks"
     apart_unit: ClassVar[str] = "px"
-    #: normalised landmarks lie within half a crop of its centre, those of other faces a little further out
+    #: normalised landmarks lie within half a crop of its centre, or a little further out for other faces
     furthest: ClassVar[float] = 10.0
 
     name: str
@@ -108,12 +108,12 @@ class DatasetSpec:
 
     @property
     def default_normaliser(self) -> str:
-        """The normaliser of the headline NME: the first one, or the landmark box where none is given."""
+        """The normaliser of the headline NME: the first one, or the landmark box if none is given."""
         return next(iter(self.normalisers), "box")
 
     @classmethod
     def from_dict(cls, values: Json, where: str = "dataset spec") -> DatasetSpec:
-        """Build from plain lists and dictionaries; `UserError` names a missing or unknown field."""
+        """Build from plain lists and dictionaries; raises a `UserError` that names a missing or unknown field."""
         if not isinstance(values, Mapping):
             raise UserError(f"{where}: not a table of fields")
         try:
@@ -148,7 +148,7 @@ class DatasetSpec:
 
     @classmethod
     def from_json(cls, path: Path) -> DatasetSpec:
-        """Read a spec file, of which only `name` and `points` are required.
+        """Read a spec file; only `name` and `points` are required.
 
         E.g. `{"name": "cat", "points": 9, "pairs": [[0, 1]], "normalisers": {"inter_ocular": [[0], [1]]}}`.
         """
@@ -158,11 +158,11 @@ class DatasetSpec:
     def to_dict(self) -> Json:
         """Plain values for JSON; `from_dict` reads them back."""
         values = json.loads(json.dumps(asdict(self)))
-        if not self.names:  # files without names stay readable for versions that know of none
+        if not self.names:  # older versions do not know the key
             del values["names"]
         return values
 
-    # what is asked through `Scheme`
+    # the `Scheme` interface
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -176,11 +176,11 @@ class DatasetSpec:
 
     @property
     def mirrors(self) -> bool:
-        """Not of half a face: mirrored it would show the other half, for which there are no points."""
+        """False for half a face: its mirror image shows the other half, for which the scheme has no points."""
         return self.half is None
 
     def move(self, targets: np.ndarray, affine: np.ndarray, mirrored: bool) -> np.ndarray:
-        """Points (…, K, 2) through the map; where it mirrors, left and right change places, so that left stays left."""
+        """Transform points (…, K, 2) by the map; if it mirrors, left and right are swapped, so that left stays left."""
         moved = geometry.apply(affine, targets)
         return moved[..., self.flip_index, :] if mirrored else moved
 
@@ -196,36 +196,36 @@ class DatasetSpec:
         return nme.face_means(nme.point_errors(predicted, truth, distance, ops), ops)
 
     def agrees(self, other: Scheme | None) -> bool:
-        """Equally many landmarks."""
+        """Whether the other is a landmark scheme with the same number of points."""
         return other is not None and other.shape == self.shape
 
     def reads(self, other: Scheme) -> bool:
-        """From equally many points alone."""
+        """Whether the other is a scheme with the same number of points."""
         return other.shape == self.shape
 
     def read(self, values: np.ndarray, other: Scheme | None) -> np.ndarray | None:
-        """Equally many points as they are; there is no fixed way from others (`networks.point_map` fits one)."""
+        """Values with the same number of points, unchanged; None for others (`schemes.point_map` fits a map)."""
         return values if values.shape[-2:] == self.shape else None
 
     def target(self, points: np.ndarray, place: Place | None, affine: np.ndarray) -> np.ndarray:
-        """The points."""
+        """Return the points unchanged."""
         return points
 
     def fitted(self, targets: np.ndarray) -> Self:
-        """Nothing is taken from the training faces."""
+        """Return the scheme unchanged: it has no statistics to fit."""
         return self
 
     def stored(self, targets: np.ndarray) -> np.ndarray:
-        """As they are."""
+        """Return the targets unchanged."""
         return targets
 
     def crop_again(self, square: np.ndarray, seen: np.ndarray, margin: float) -> np.ndarray:
-        """About the box of the landmarks."""
+        """The square around the box of the landmarks."""
         points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), seen)
         return geometry.square_crop(geometry.landmark_box(points), margin)
 
     def rows(self, targets: np.ndarray) -> dict[str, np.ndarray]:
-        """None: a benchmark's rows follow from its subsets and attributes."""
+        """No rows: a benchmark's rows follow from its subsets and attributes."""
         return {}
 
     def apart(self, first: np.ndarray, second: np.ndarray, size: int) -> np.ndarray:

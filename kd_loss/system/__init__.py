@@ -1,1 +1,1 @@
-"""What every command rests on: errors, options, files, the terminal, sandboxed reading."""
+"""The foundations of every command: errors, options, files, the terminal, sandboxed reading."""

@@ -1,4 +1,4 @@
-"""The networks that come along: in the working folder, beside the package in a checkout, inside an installed one."""
+"""The shipped networks: in the working folder, beside the package in a checkout, or inside an installed package."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json, sha256
 
 PACKAGE = Path(__file__).resolve().parents[1]
-#: file -> SHA-256 of the networks for other runtimes that come along, beside them
+#: list beside the shipped networks for other runtimes: file -> SHA-256
 SUMS = "sums.json"
 
 
 def shipped(name: Path) -> Path | None:
-    """The place of a file like `models/students/student_w300.h5`; None where it is not.
+    """The path of a shipped file such as `models/students/student_w300.h5`; None if it is not found.
 
     A wheel holds the folder `models` inside the package (`setup.py` puts it there), a checkout beside it.
     """
@@ -23,7 +23,7 @@ def shipped(name: Path) -> Path | None:
 
 @cache
 def _sums(folder: Path) -> dict[str, str]:
-    """Name under `models` -> SHA-256; none where the list is missing."""
+    """Name under `models` -> SHA-256; empty if the list is missing."""
     try:
         return read_json(folder / SUMS, "the list of shipped networks")
     except UserError:
@@ -31,7 +31,7 @@ def _sums(folder: Path) -> dict[str, str]:
 
 
 def came_along(path: Path) -> bool:
-    """Whether a file is one of the shipped networks of this package, byte for byte: to be trusted as its code is."""
+    """Whether a file is, byte for byte, one of this package's shipped networks, and so as trustworthy as its code."""
     place = path.resolve()
     for folder in (PACKAGE.parent / "models", PACKAGE / "models"):
         if place.is_relative_to(folder) and (told := _sums(folder).get(place.relative_to(folder).as_posix())):

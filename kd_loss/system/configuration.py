@@ -1,7 +1,7 @@
 """Options as frozen dataclasses: names, defaults, types and help in one place.
 
-A command's options are a frozen dataclass over `Options`, whose instances check themselves. `parse(cls, argv)` makes
-the command line from the fields, reads `--config FILE` (JSON or TOML) for defaults, and returns an instance.
+A command's options are a frozen dataclass derived from `Options`, which validates itself. `parse(cls, argv)` builds
+the command line from the fields, reads defaults from `--config FILE` (JSON or TOML), and returns an instance.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from kd_loss.system.files import read_table
 
 T = TypeVar("T")
 
-#: upper bounds from here on only keep a computation from overflowing: help need not name them
+#: upper bounds from here on only prevent overflow, so help does not mention them
 _GUARD = 10_000
-#: whole numbers are smaller, as NumPy and the system have them
+#: integers must be smaller: the 64-bit limit of NumPy and the system
 LARGEST = 2**63
-#: what a run's `config.json` holds beside the options that made it, and options that are not for a file
+#: keys of a run's `config.json` that are not options, and options that a file may not set
 _OF_A_RUN, _NOT_OF_A_FILE = ("role", "decided_by"), ("config", "resume")
 
 
@@ -42,14 +42,14 @@ def option(
 
     Args:
         flag: its name on the command line, where that differs.
-        also: its old name on the command line, e.g. `--room`, which still works, there and as keyword and key of a
+        also: its old name on the command line, e.g. `--room`, still accepted there, as a keyword and as a key of a
             file, with a `RenamedWarning`.
-        choices: the texts that it may be, beside an empty default; for a list, each of its entries.
-        within: the least and the largest number that it may be, the last perhaps infinite.
-        above, below: numbers that it may not reach.
-        group: heading in `--help` of this option and of those after it.
+        choices: the allowed strings, besides an empty default; for a list, those of each entry.
+        within: the smallest and largest allowed number; the largest may be infinite.
+        above, below: exclusive bounds.
+        group: heading in `--help` for this option and those after it.
         last: whether it comes after all others, under no heading.
-        more: whether there may be further choices, which a plug-in adds and the command checks.
+        more: whether plug-ins may add choices, which the command checks.
     """
     metadata = {
         **{"help": help, "positional": positional, "flag": flag, "also": also},
@@ -63,7 +63,7 @@ def option(
 
 
 def fields_of(cls: type) -> list[dataclasses.Field[Any]]:
-    """The fields of an options class in the order in which they are told."""
+    """The fields of an options class in the order in which they are listed."""
     return sorted(dataclasses.fields(cls), key=lambda field: bool(field.metadata.get("last")))
 
 
@@ -85,7 +85,7 @@ class _TakesOldNames(type):
             if arguments:
                 raise UserError(f"{cls.__name__} takes its options by name, e.g. {fields_of(cls)[0].name}=…")
             for old, new in old_names(cls).items():
-                if old in values:  # beside the new name, too: `dataclasses.replace` adds all that were not given
+                if old in values:  # even with the new name: `dataclasses.replace` adds all fields not given
                     warn_renamed(f"{cls.__name__}({old}=…)", f"{new}=…")
                     values[new] = values.pop(old)
             names = [field.name for field in dataclasses.fields(cls)]
@@ -102,15 +102,15 @@ class _TakesOldNames(type):
 
 @dataclasses.dataclass(frozen=True)
 class Options(metaclass=_TakesOldNames):
-    """What the options of all commands have in common.
+    """Base class of the options of all commands.
 
-    An instance is checked when it is made: values are of the field's type (a text is taken for a path, a tuple for a
-    list, a number of NumPy for one of Python), texts with choices as declared (`Heatmap` is `heatmap`), numbers in
-    their ranges. Old names of fields are taken, as keywords and as attributes, with a `RenamedWarning`.
+    The constructor validates and converts: values have the field's type (strings are accepted as paths, tuples as
+    lists, NumPy numbers as Python's), strings with choices are spelled as declared (`Heatmap` becomes `heatmap`),
+    numbers lie in their ranges. Old field names work as keywords and attributes, with a `RenamedWarning`.
 
     Raises:
-        UserError: an option that there is not, a value of another type, a text that is none of an option's choices
-            (with the nearest one), or a number out of its range.
+        UserError: an unknown option, a value of the wrong type, a string that is not one of the option's choices
+            (the message suggests the nearest), or a number out of range.
     """
 
     config: str = option("", "JSON or TOML file with options; those of the command line win", last=True)
@@ -129,19 +129,19 @@ class Options(metaclass=_TakesOldNames):
             return getattr(self, new)
 
     def check(self) -> None:
-        """Refuses what can be refused before the imports that take seconds; a `UserError`."""
+        """Raises a `UserError` for whatever can be rejected before the slow imports."""
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetOptions(Options):
-    """Those of commands that read a prepared dataset."""
+    """Options of commands that read a prepared dataset."""
 
     dataset: str = option("w300", "prepared dataset: w300, cofw, wflw, synthetic or your own")
     data: Path = option(Path("data"), "folder of the prepared datasets")
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose errors are a `UserError`: one line, with the nearest option.
+    """An argument parser that raises a `UserError`: one line, with the nearest option.
 
     Attributes:
         renamed: old name of an option -> its name.
@@ -152,7 +152,7 @@ class Parser(argparse.ArgumentParser):
         self.renamed: dict[str, str] = {}
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """As `ArgumentParser` has it, with options by their old names, too."""
+        """Like that of `ArgumentParser`, but also accepts options by their old names."""
         words, told = list(sys.argv[1:] if args is None else args), set()
         end = words.index("--") if "--" in words else len(words)
         for index, word in enumerate(words[:end]):
@@ -184,7 +184,7 @@ def _base_type(annotation: Any) -> tuple[type, bool]:
 
 
 def add_options(parser: Parser, cls: type) -> None:
-    """Add one option per field of a dataclass, under the headings that they name."""
+    """Add one option per field of a dataclass, under the fields' headings."""
     hints = typing.get_type_hints(cls)
     groups: dict[str, argparse._ArgumentGroup] = {}
     place: argparse.ArgumentParser | argparse._ArgumentGroup = parser
@@ -220,15 +220,15 @@ def add_options(parser: Parser, cls: type) -> None:
             if many:  # given once with several values, or several times
                 options |= {"nargs": "+", "action": "extend"}
             place.add_argument(flag, type=kind, metavar=metavar, **options)
-    if groups:  # a list of sixty options before their headings helps nobody
+    if groups:  # a usage line of sixty options is of no help
         positional = [field.name for field in dataclasses.fields(cls) if field.metadata["positional"]]
         parser.usage = " ".join(["%(prog)s", "[options]", *(f"[{name} …]" for name in positional)])
 
 
 def _range_of(metadata: Mapping[str, Any], guards: bool = True) -> str:
-    """What numbers an option takes, in words; empty where any.
+    """The range of an option in words; empty if unlimited.
 
-    `guards`: with upper bounds of `_GUARD` or more.
+    `guards`: include upper bounds of `_GUARD` or more.
     """
     low, high = metadata["within"] or (-math.inf, math.inf)
     above, below = metadata["above"], metadata["below"]
@@ -245,12 +245,12 @@ def _range_of(metadata: Mapping[str, Any], guards: bool = True) -> str:
 
 
 def _number(value: float) -> str:
-    """A bound as people write it: 4,294,967,295, not 4.29497e+09."""
+    """A bound in readable form: 4,294,967,295, not 4.29497e+09."""
     return f"{value:,.0f}" if value == round(value) else f"{value:g}"
 
 
 def _declared_values(options: Options) -> dict[str, Any]:
-    """The values of all fields as they are declared; raises a `UserError` for what they may not be."""
+    """The values of all fields, converted to their declared types; raises a `UserError` for invalid ones."""
     changed: dict[str, Any] = {}
     hints = typing.get_type_hints(type(options))
     for field in dataclasses.fields(options):
@@ -282,7 +282,7 @@ def _check_number(value: float, field: dataclasses.Field[Any]) -> None:
 
 
 def read_config(path: Path, cls: type) -> dict[str, Any]:
-    """Values of an options class from a JSON or TOML file; unknown keys and wrong types are refused."""
+    """Read values of an options class from a JSON or TOML file; rejects unknown keys and wrong types."""
     values = read_table(path, "configuration")
     hints, renamed = typing.get_type_hints(cls), old_names(cls)
     result: dict[str, Any] = {}
@@ -300,10 +300,10 @@ def read_config(path: Path, cls: type) -> dict[str, Any]:
 
 
 def from_keywords(cls: type[T], values: Mapping[str, Any], what: str) -> T:
-    """An instance from a function's keywords, over those of `config`, if any.
+    """An instance from a function's keywords, which override those of `config`, if any.
 
-    Paths may be text or `os.PathLike`, lists any sequence, numbers those of NumPy. A `UserError` names the nearest
-    option for an unknown one, and a value of another type.
+    Paths may be strings or `os.PathLike`, lists any sequence, numbers NumPy's. Raises a `UserError` for an unknown
+    option (it suggests the nearest) and for a value of the wrong type.
     """
     hints = typing.get_type_hints(cls)
     flags = {field.metadata["flag"].lstrip("-").replace("-", "_"): field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
@@ -322,13 +322,13 @@ def from_keywords(cls: type[T], values: Mapping[str, Any], what: str) -> T:
 
 
 def _nearest(name: str, names: Iterable[str]) -> str:
-    """What follows the complaint about an unknown option: the known one that was perhaps meant."""
+    """The suggestion that ends the message about an unknown option: the nearest known one."""
     near = difflib.get_close_matches(name, list(names), n=1)
     return f": did you mean '{near[0]}'?" if near else ""
 
 
 def _plain(value: Any) -> Any:
-    """A path as text, a number of NumPy as one of Python, a sequence as a list of those; anything else as it is."""
+    """Converts paths to strings, NumPy numbers to Python's, sequences to lists of these; other values unchanged."""
     if isinstance(value, tuple | list):
         return [_plain(one) for one in value]
     if isinstance(value, os.PathLike):
@@ -340,7 +340,7 @@ _KIND_NAMES = {int: "whole number", float: "number", bool: "true or false", str:
 
 
 def _fitted(value: Any, annotation: Any, where: str) -> Any:
-    """A value as its field's type has it; a `UserError` that begins with `where` for one that is none."""
+    """A value converted to its field's type; raises a `UserError` that begins with `where` if it does not fit."""
     kind, many = _base_type(annotation)
     try:
         if value is None and type(None) in typing.get_args(annotation):
@@ -355,22 +355,22 @@ def _fitted(value: Any, annotation: Any, where: str) -> Any:
 
 
 def _convert(value: Any, kind: type) -> Any:
-    """A value of JSON or TOML as `kind`; no number for a text, no fraction for a whole number."""
+    """A JSON or TOML value as `kind`; rejects numbers for strings and fractions for integers."""
     fits = {
         bool: isinstance(value, bool),
         int: isinstance(value, int) and not isinstance(value, bool),
         float: isinstance(value, int | float) and not isinstance(value, bool),
     }.get(kind, isinstance(value, str))
-    if not fits or (isinstance(value, str) and "\0" in value):  # no name of a file has that
+    if not fits or (isinstance(value, str) and "\0" in value):  # not allowed in file names
         raise TypeError(value)
     return kind(value)
 
 
 def build(cls: type[T], given: dict[str, Any]) -> T:
-    """An instance from the values of a command line, over those of its `--config` file, if any."""
+    """An instance from the values of a command line, which override those of its `--config` file, if any."""
     config = given.get("config")
     values = read_config(Path(config), cls) if config else {}
-    # a positional list is always there, empty where nothing was given
+    # argparse always sets a positional list, empty if none was given
     return cls(**{**values, **{k: v for k, v in given.items() if v != [] or k not in values}})
 
 

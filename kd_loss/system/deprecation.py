@@ -1,7 +1,7 @@
-"""The one way in which an old name keeps working: for one release, with a warning that names the new one.
+"""Keeps old names working for one release, with a warning that gives the new name.
 
-An option says its old spelling itself: `option(…, also="--room")` (`system.configuration`). An attribute or a method
-is a `RenamedAttribute`, keywords are `renamed_keywords`. All of them give a `RenamedWarning`.
+An option declares its old spelling itself: `option(…, also="--room")` (`system.configuration`). Attributes and methods
+use `RenamedAttribute`, keywords `renamed_keywords`. All of them issue a `RenamedWarning`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 log = logging.getLogger(__name__)
 
-#: the release without the names that were renamed in this one
+#: the release that drops the names deprecated in this one
 REMOVED_IN = "0.3"
 
 
@@ -25,19 +25,19 @@ class RenamedWarning(DeprecationWarning):
 
 
 def warn_renamed(old: str, new: str, removed_in: str = REMOVED_IN, stacklevel: int = 3) -> None:
-    """Warns in one line that `old` is called `new` now.
+    """Warns in one line that `old` is now called `new`.
 
     Args:
-        old: the name as it was used, e.g. `--room` or `FaceLandmarks.box`.
+        old: the name that was used, e.g. `--room` or `FaceLandmarks.box`.
         new: the name to use.
-        removed_in: the release that no longer knows the old one.
-        stacklevel: of the caller to blame, counted as by `warnings.warn`; 3 is the caller of who calls this.
+        removed_in: the release that drops the old name.
+        stacklevel: the stack frame to blame, as in `warnings.warn`; 3 is the caller of the calling function.
     """
     warnings.warn(f"{old} is now {new}; the old name goes in {removed_in}", RenamedWarning, stacklevel)
 
 
 class RenamedAttribute:
-    """A class attribute under which what is called `new` now is still found: an attribute, property or method.
+    """A class attribute that forwards an old name to `new`: an attribute, property or method.
 
     >>> class Face:
     ...     crop_box = (0, 0, 64, 64)
@@ -61,13 +61,13 @@ class RenamedAttribute:
 
 
 def renamed_keywords(*, removed_in: str = REMOVED_IN, **names: str) -> Callable[[F], F]:
-    """Decorator of a function, or of a dataclass, that still takes keywords by their old names.
+    """Decorator that lets a function or a dataclass accept keywords by their old names.
 
-    Both names at once are a `TypeError`; of a dataclass the old one counts, since `dataclasses.replace` adds all fields
-    that it is not given.
+    Both names at once raise a `TypeError`; for a dataclass the old one wins, since `dataclasses.replace` adds all
+    fields that it is not given.
 
     Args:
-        removed_in: the release that no longer knows them.
+        removed_in: the release that drops the old names.
         names: old name = new name.
 
     >>> @renamed_keywords(room="border")
@@ -104,7 +104,7 @@ def renamed_keywords(*, removed_in: str = REMOVED_IN, **names: str) -> Callable[
 
 @contextmanager
 def old_names_shown() -> Iterator[None]:
-    """Logs each old name that is used inside once, as a warning: what commands do."""
+    """Context in which each old name used is logged once, as a warning; commands run inside it."""
 
     def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
         if issubclass(category, RenamedWarning):

@@ -21,27 +21,27 @@ from typing import Any, TypeAlias
 from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.ownership import LOCK, Claims, check_replaceable, record_folder
 
-#: bytes of a file's name, in most file systems
+#: longest file name in bytes, on most file systems
 LONGEST_NAME = 255
-#: most bytes of a file with a table of options
+#: largest options file in bytes
 MOST_OF_TABLE = 1 << 24
 
-#: an object of a JSON file: lists, objects, texts and numbers in one another, for which `Any` is meant
+#: a JSON object: nested lists, objects, strings and numbers, hence `Any`
 Json: TypeAlias = dict[str, Any]
 
 
 def _named(error: OSError, temporary: Path, target: Path) -> UserError:
-    """The one line for an error while `target` was being written under a temporary name."""
+    """The `UserError` for an error while `target` was being written under a temporary name."""
     file = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str | bytes | os.PathLike) else temporary
     if file.is_relative_to(temporary):
         return disk_error(error, target / file.relative_to(temporary))
     if file.is_relative_to(target.parent):
         return disk_error(error, target)
-    return UserError(f"{file}: {error.strerror or error}")  # not of this writing
+    return UserError(f"{file}: {error.strerror or error}")  # not from this write
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether a name is one of `atomic_folder`'s or `atomic_file`'s unfinished ones."""
+    """Whether a path is an unfinished folder of `atomic_folder` or file of `atomic_file`."""
     return path.name.startswith(".tmp-")
 
 
@@ -49,14 +49,14 @@ def is_temporary(path: Path) -> bool:
 def atomic_folder(target: Path) -> Iterator[Path]:
     """A temporary folder that takes the place of `target` when the block ends without an error.
 
-    What an interrupted earlier run left beside it is removed first, and an `OSError` of writing
-    (a full disk, say) becomes a `UserError` with nothing left behind.
+    Leftovers of an interrupted earlier run are removed first. An `OSError` while writing (e.g. a full
+    disk) becomes a `UserError`, and no files remain.
 
     Raises:
-        UserError: `target` is there and is not this package's, or another process is writing it.
+        UserError: `target` exists and was not written by this package, or another process is writing it.
     """
     check_replaceable(target)
-    prefix = f".tmp-{target.name}~"  # a sign that no name of a dataset or run has
+    prefix = f".tmp-{target.name}~"  # `~` occurs in no name of a dataset or run
     with _alone(target, target.with_name(f"{prefix}lock")):
         try:
             for leftover in target.parent.glob(f"{glob.escape(prefix)}*"):
@@ -71,8 +71,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         try:
             yield folder
             record_folder(folder)
-            check_replaceable(target)  # much may have happened meanwhile
-            if target.exists():  # aside in one step: a kill in between leaves the old one or none, never a half
+            check_replaceable(target)  # it may have changed meanwhile
+            if target.exists():  # moved aside in one step: a kill leaves the old one or none, never half of one
                 target.rename(folder.with_name(folder.name + "-old"))
             folder.rename(target)
             shutil.rmtree(folder.with_name(folder.name + "-old"), ignore_errors=True)
@@ -84,9 +84,9 @@ def atomic_folder(target: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _alone(target: Path, lock_file: Path) -> Iterator[None]:
-    """Refuse to write what another process is writing; the system frees the lock of one that was killed.
+    """Raise a `UserError` if another process is writing `target`; the system frees the lock of a killed process.
 
-    On a file system without locks nothing is refused.
+    On a file system without locks this check has no effect.
     """
     from filelock import FileLock, Timeout
 
@@ -103,15 +103,15 @@ def _alone(target: Path, lock_file: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        lock_file.unlink(missing_ok=True)  # while it is held: who waits for it never waits on an unlinked one
+        lock_file.unlink(missing_ok=True)  # while it is held, so that no process waits on an unlinked file
         lock.release()
 
 
 @contextlib.contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Let one process at a time write into a folder, which is made; a `UserError` for the others.
+    """Create a folder and let one process at a time write into it; the others get a `UserError`.
 
-    A folder that was made and stayed empty is removed again.
+    A folder that was created here and stayed empty is removed again.
     """
     new = not folder.exists()
     try:
@@ -124,12 +124,12 @@ def alone_in(folder: Path) -> Iterator[None]:
     finally:
         if new:
             with contextlib.suppress(OSError):
-                folder.rmdir()  # only an empty one goes
+                folder.rmdir()  # removes only an empty one
 
 
 @contextlib.contextmanager
 def one_at_a_time(place: Path) -> Iterator[None]:
-    """Let one process at a time make `place`: trainings that are started together want the same things."""
+    """Let one process at a time create `place`: trainings that start together need the same files."""
     from filelock import FileLock
 
     try:
@@ -157,7 +157,7 @@ _swept: set[Path] = set()
 
 
 def _sweep(folder: Path) -> None:
-    """Remove the files that killed processes of this machine left unfinished in a folder; once in a process."""
+    """Remove unfinished files of killed processes of this machine from a folder; once per process."""
     if folder in _swept or os.name != "posix":
         return
     _swept.add(folder)
@@ -182,8 +182,8 @@ def _alive(process: int) -> bool:
 def atomic_file(target: Path, suffix: str = "", claims: Claims | None = None) -> Iterator[Path]:
     """A temporary path beside `target` that replaces it when the block ends without an error.
 
-    `suffix` is for writers that go by the ending of the name (`.h5`); `claims` records the file as this package's
-    once its content is whole. What killed processes left in the folder is removed.
+    `suffix` is for writers that depend on the file extension (`.h5`); `claims` records the file as this package's
+    once its content is complete. Unfinished files of killed processes in the folder are removed.
     """
     temporary = _temporary_name(target, suffix)
     try:
@@ -200,7 +200,7 @@ def atomic_file(target: Path, suffix: str = "", claims: Claims | None = None) ->
 
 
 def _finite(values: Any) -> Any:
-    """JSON has no word for NaN and infinity: null."""
+    """Replaces NaN and infinity, which JSON lacks, by null."""
     if isinstance(values, dict):
         return {key: _finite(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
@@ -214,7 +214,7 @@ def to_json(values: Any) -> str:
 
 
 def write_json(path: Path, values: Any, claims: Claims | None = None) -> None:
-    """Write JSON atomically, indented, with a last newline; a number that is not finite becomes null."""
+    """Write JSON atomically, indented, with a final newline; a number that is not finite becomes null."""
     with atomic_file(path, claims=claims) as temporary:
         text = json.dumps(_finite(values), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         # a name that is not UTF-8 becomes JSON's own escape
@@ -222,11 +222,11 @@ def write_json(path: Path, values: Any, claims: Claims | None = None) -> None:
 
 
 def read_json(path: Path, what: str) -> Json:
-    """A JSON object from a file of at most 16 MiB; a `UserError` names what cannot be read and why."""
+    """Read a JSON object from a file of at most 16 MiB; raises a `UserError` with the reason."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"{what} {path} is not a regular file")  # a pipe would wait for ever
+            raise UserError(f"{what} {path} is not a regular file")  # a pipe would block forever
         if status.st_size > 1 << 24:
             raise UserError(f"{what} {path} is larger than 16 MiB")
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -242,15 +242,15 @@ def read_json(path: Path, what: str) -> Json:
 
 
 def read_table(path: Path, what: str) -> dict[str, Any]:
-    """The table of options in a JSON or TOML file, read as a person's: no key twice, no pipe, nothing huge.
+    """Read a table of options from a hand-written JSON or TOML file; rejects duplicate keys, pipes and huge files.
 
     Raises:
-        UserError: one line that calls the file `what`.
+        UserError: with the reason; the message calls the file `what`.
     """
     toml = path.suffix == ".toml"
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # a pipe would block forever
             raise UserError(f"the {what} {path} is not a regular file")
         if status.st_size > MOST_OF_TABLE:
             raise UserError(f"the {what} {path} is larger than {MOST_OF_TABLE >> 20} MiB")
@@ -267,7 +267,7 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A table of JSON, in which no key stands twice."""
+    """A JSON table; rejects duplicate keys."""
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
@@ -276,10 +276,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def reserve(path: Path) -> None:
-    """Take the whole size of a sparse file from the disk now.
+    """Allocate the full size of a sparse file on disk now.
 
-    Writing to a memory map of a file without room does not fail, it kills the process (SIGBUS); this
-    raises the `OSError` of a full disk instead, where the system can do it.
+    Writing to a memory map on a full disk does not raise, it kills the process (SIGBUS); this raises the
+    `OSError` of a full disk instead, where the system supports it.
     """
     if hasattr(os, "posix_fallocate"):
         with path.open("r+b") as file:
@@ -287,9 +287,9 @@ def reserve(path: Path) -> None:
 
 
 def check_room(path: Path, size: int) -> None:
-    """Raise the `OSError` of a full disk where a new file of `size` bytes has no room.
+    """Raise the `OSError` of a full disk if a new file of `size` bytes does not fit.
 
-    For libraries that do not say it themselves, as HDF5, which fails in several places at once.
+    For libraries that do not report it themselves, such as HDF5, which fails in several places at once.
     """
     with path.open("wb") as file:
         file.truncate(size)

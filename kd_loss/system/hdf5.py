@@ -1,7 +1,7 @@
-"""HDF5 files of strangers: sizes are counted before anything is read, and nothing outside of the file is.
+"""Safe reading of untrusted HDF5 files: sizes are checked first, and no data outside the file is read.
 
-HDF5 itself can be held for ever by a few damaged bytes (a heap of names that points into itself): a file is read in a
-process of its own first.
+A few damaged bytes can make HDF5 loop forever (a heap of names that points into itself), so a file is first read in
+a separate process.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ import h5py
 from kd_loss.system import sandbox
 from kd_loss.system.errors import UserError
 
-#: more groups than any file here has; a MATLAB file has one for each cell at most
+#: more groups than any file here has; a MATLAB file has at most one per cell
 MOST_GROUPS = 20_000
 #: the network's weights in a `.keras` file
 PACKED = "model.weights.h5"
-#: seconds that the trial gives to one attribute and to one array, and after which it takes the rest for sound
+#: time limits of the trial in seconds: for one attribute, for one array, and in all, after which it passes the rest
 NAMES, ARRAY, ALL_READS = 3, 30, 60
-#: bytes of an array that the trial reads; of a larger one its names only
+#: largest array in bytes that the trial reads; of a larger one it reads only the names
 MOST_READ = 1 << 28
 
 
 @contextlib.contextmanager
 def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """A file open for reading, or what a `.keras` file packs; `UserError` where it did not survive its sandbox."""
+    """Open a file for reading, or the weights inside a `.keras` file; raises a `UserError` if the sandbox fails."""
     sandbox.check_trial(path, __name__)
     with _opened(path) as file:
         yield file
 
 
 def trust(path: Path) -> None:
-    """A file that this process has just written needs no sandbox."""
+    """Mark a file that this process has just written as needing no sandbox."""
     sandbox.trust(path, __name__)
 
 
@@ -53,7 +53,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
 
 
 def _read_all(path: Path) -> None:
-    """Read every attribute and array; what HDF5 raises is left to the one who opens the file, memory apart."""
+    """Read every attribute and array; raises only errors of memory and leaves HDF5's others to the later open."""
     sandbox.limit_memory()
     end = time.monotonic() + ALL_READS
     with _reading(), _opened(path) as file:
@@ -73,12 +73,12 @@ def _read_all(path: Path) -> None:
 
 @contextlib.contextmanager
 def _reading(seconds: int = 0) -> Iterator[None]:
-    """Errors but those of memory pass; after `seconds`, if any, the process is ended where the system can."""
+    """Suppress all errors but those of memory; end the process after `seconds`, if any, where the system can."""
     alarm = getattr(signal, "alarm", lambda _: None)
     alarm(seconds)
     try:
         yield
-    except Exception as error:  # HDF5 and zip files break in many ways
+    except Exception as error:  # damaged HDF5 and zip files raise many types of errors
         if sandbox.out_of_memory(error):
             raise
     finally:
@@ -86,11 +86,11 @@ def _reading(seconds: int = 0) -> Iterator[None]:
 
 
 def check_dataset(path: Path, entry: object, most_bytes: int) -> h5py.Dataset:
-    """`entry` if it is an array of at most `most_bytes` within the file itself; a `UserError` otherwise.
+    """Return `entry` if it is an array of at most `most_bytes` inside the file itself; otherwise a `UserError`.
 
-    `TypeError` for what is no array.
+    Raises a `TypeError` if it is not an array.
 
-    HDF5 can keep an array in any other file of the machine: external storage, virtual datasets.
+    HDF5 can store an array in any other file of the machine: external storage, virtual datasets.
     """
     if not isinstance(entry, h5py.Dataset) or entry.shape is None:
         raise TypeError(f"{getattr(entry, 'name', entry)} is no array")
@@ -105,7 +105,7 @@ def check_dataset(path: Path, entry: object, most_bytes: int) -> h5py.Dataset:
 
 
 def entry_of(path: Path, group: h5py.Group, name: str) -> object:
-    """An entry of a group by name, `KeyError` where it is missing; a `UserError` for a link to elsewhere."""
+    """An entry of a group by name; `KeyError` if it is missing, `UserError` for a link outside the file."""
     link = group.get(name, getlink=True)
     if link is not None and not isinstance(link, h5py.HardLink):
         raise UserError(f"{path}: {group.name}/{name} points elsewhere; such files are not loaded")
@@ -113,7 +113,7 @@ def entry_of(path: Path, group: h5py.Group, name: str) -> object:
 
 
 def check_tree(path: Path, file: h5py.Group, most_bytes: int) -> None:
-    """Refuse a file with links to elsewhere, too many groups, or more than `most_bytes` of arrays together."""
+    """Reject a file with external links, too many groups, or more than `most_bytes` of arrays in all."""
     left = most_bytes
     for entry in _datasets(path, file):
         check_dataset_inside(path, entry)
@@ -123,7 +123,7 @@ def check_tree(path: Path, file: h5py.Group, most_bytes: int) -> None:
 
 
 def check_dataset_inside(path: Path, entry: h5py.Dataset) -> None:
-    """Refuse an array that is kept in another file."""
+    """Reject an array that is stored in another file."""
     if entry.external or entry.is_virtual:
         raise UserError(f"{path}: {entry.name} points into another file; such files are not loaded")
 

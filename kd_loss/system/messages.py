@@ -1,7 +1,7 @@
-"""What is told on the way: loggers `kd_loss.*`, silent for importers, lines on standard error for commands.
+"""Progress messages: the loggers `kd_loss.*`, silent when imported, lines on standard error in commands.
 
-A module that reports has `log = logging.getLogger(__name__)`: DEBUG for what only helps to find a fault, INFO for
-progress, WARNING for what may be wrong. What a command answers (tables, paths, predictions) is printed instead.
+A module that reports has `log = logging.getLogger(__name__)`: DEBUG for debugging, INFO for progress, WARNING for
+possible problems. A command's results (tables, paths, predictions) are printed instead.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kd_loss.system.terminal import write_error
 
 #: the parent of all loggers of the package
 LOGGER = logging.getLogger("kd_loss")
-#: flags of every command -> the least level that they show, and their help
+#: flags of every command -> the lowest level that they show, and their help
 FLAGS = {
     "--quiet": (logging.WARNING, "show warnings and errors only, no progress"),
     "--verbose": (logging.DEBUG, "show more of what is done, with the name of the module that does it"),
@@ -23,7 +23,7 @@ FLAGS = {
 
 
 class _Line(logging.Formatter):
-    """A message as it is, a warning with `warning: ` before it; the logger's name where DEBUG is shown."""
+    """Formats a message unchanged, a warning prefixed with `warning: `; adds the logger's name at level DEBUG."""
 
     def format(self, record: logging.LogRecord) -> str:
         level = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
@@ -32,14 +32,14 @@ class _Line(logging.Formatter):
 
 
 class _Screen(logging.Handler):
-    """Writes each message as a line on standard error, also while that is muted for native libraries."""
+    """Writes each message as a line on standard error, even while that is muted for native libraries."""
 
     def emit(self, record: logging.LogRecord) -> None:
         write_error(self.format(record))
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Adds `--quiet` and `--verbose`, which exclude each other; they leave their level as `messages`."""
+    """Adds `--quiet` and `--verbose`, which are mutually exclusive; they store their level as `messages`."""
     either = parser.add_mutually_exclusive_group()
     for flag, (level, text) in FLAGS.items():
         either.add_argument(

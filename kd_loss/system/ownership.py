@@ -1,9 +1,9 @@
-"""What this package wrote: a command replaces nothing else.
+"""Records of the files that this package wrote; a command replaces no others.
 
-Whatever is written into a folder of the user's is named in `.kd-loss-files` beside it, a name a line, with line
-breaks and backslashes in a name escaped. A line counts once it is whole. A file that is there and not named is the
-user's, and so is a folder with such a file in it. A name is recorded when its file is written, not before: of a
-command that failed, what it did not write belongs to nobody.
+Every file written into a user's folder is listed in `.kd-loss-files` beside it, one name per line, with line breaks
+and backslashes escaped. A line counts only if it is complete. A file that exists but is not listed is the user's,
+and so is a folder that contains one. A name is recorded when its file is written, not before: a command that fails
+claims no files that it did not write.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from pathlib import Path
 from kd_loss.system.errors import UserError, disk_error
 
 RECORD = ".kd-loss-files"
-#: in a folder while a command writes into it
+#: exists in a folder while a command writes into it
 LOCK = ".kd-loss-lock"
-#: most bytes of a record or manifest
+#: largest record or manifest in bytes
 _LIMIT = 1 << 26
 
 
-#: what a name may hold that would end its line; a record from before there were escapes is read as it was meant
+#: characters in a name that would break its line; records from before escapes were introduced are read unchanged
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r"}
 _UNESCAPED = {text: char for char, text in _ESCAPES.items()}
 
 
 def _line(name: str) -> bytes:
-    """The line of a name in a record; a name that is not UTF-8 keeps its bytes."""
+    """The line for a name in a record; a name that is not UTF-8 keeps its bytes."""
     text = re.sub(r"[\\\n\r]", lambda found: _ESCAPES[found[0]], name)
     return text.encode("utf-8", "surrogateescape") + b"\n"
 
 
 def _names(data: bytes) -> set[str]:
-    """The names of a record; a last line without its end was cut, and is no name."""
+    """The names in a record; a last line without a newline is truncated and is ignored."""
     lines = data.decode("utf-8", "surrogateescape").split("\n")[:-1]
     return {re.sub(r"\\[\\nr]", lambda found: _UNESCAPED[found[0]], line) for line in lines}
 
 
 def _files(folder: Path) -> list[str]:
-    """Every entry of a tree that is no folder, relative to it; links are not followed."""
+    """All entries of a tree except folders, relative to it; links are not followed."""
     found = []
     for root, folders, files in os.walk(folder):
         links = [name for name in folders if Path(root, name).is_symlink()]
@@ -51,7 +51,7 @@ def _files(folder: Path) -> list[str]:
 
 
 def recorded(folder: Path) -> set[str]:
-    """The files of a folder that are this package's: those of its record, and of a dataset's manifest."""
+    """The files of a folder that this package wrote: those in its record and in a dataset's manifest."""
     names: set[str] = set()
     try:
         if (folder / RECORD).is_file() and (folder / RECORD).stat().st_size < _LIMIT:
@@ -66,12 +66,12 @@ def recorded(folder: Path) -> set[str]:
 
 
 def record_folder(folder: Path) -> None:
-    """Name all files of a folder that was just written in its record."""
+    """Record all files of a folder that was just written."""
     (folder / RECORD).write_bytes(b"".join(_line(name) for name in _files(folder)))
 
 
 def check_replaceable(target: Path) -> None:
-    """A `UserError` unless `target` is absent, an empty folder, or a folder of nothing but recorded files."""
+    """Raise a `UserError` unless `target` is absent, an empty folder, or a folder with recorded files only."""
     if not os.path.lexists(target):
         return
     rule = "kd-loss replaces only what it wrote itself; move it away or write elsewhere"
@@ -87,7 +87,7 @@ def check_replaceable(target: Path) -> None:
 
 
 def check_free(folder: Path, names: Iterable[str]) -> list[str]:
-    """Those of some files that are not there; a `UserError` where one is there and not recorded."""
+    """Return those of the files that do not exist; raises a `UserError` if one exists and is not recorded."""
     new: list[str] = []
     there: list[str] = []
     for name in names:
@@ -98,7 +98,7 @@ def check_free(folder: Path, names: Iterable[str]) -> list[str]:
 
 
 def claim(folder: Path, names: Iterable[str]) -> None:
-    """Record files that are being written into a folder; a `UserError` where one is there and not recorded."""
+    """Record files that are being written into a folder; raises a `UserError` if one exists and is not recorded."""
     known = recorded(folder)
     _append(folder, [name for name in check_free(folder, names) if name not in known])
 
@@ -112,7 +112,7 @@ def _whole(record: Path) -> bool:
 
 
 def _append(folder: Path, names: Iterable[str]) -> None:
-    """Add names to a folder's record with one call to the system; a name that a full disk cut is dropped."""
+    """Add names to a folder's record in one system call; a name truncated by a full disk is dropped."""
     data = b"".join(_line(name) for name in names)
     if not data:
         return
@@ -133,10 +133,10 @@ class Claims:
 
     Args:
         folder: of the results.
-        names: of files that will certainly be written, relative to the folder.
+        names: files that are certain to be written, relative to the folder.
 
     Raises:
-        UserError: one of them is there and is not this package's; nothing is recorded then.
+        UserError: one of them exists and was not written by this package; no name is recorded.
     """
 
     def __init__(self, folder: Path, names: Iterable[str] = ()):
@@ -146,7 +146,7 @@ class Claims:
             self.check(folder / name)
 
     def check(self, file: Path) -> str:
-        """The name of a file in the record; a `UserError` where it is there and is not this package's."""
+        """Return a file's name in the record; raises a `UserError` if it exists and is not this package's."""
         name = file.relative_to(self.folder).as_posix()
         if name not in self._known and os.path.lexists(file):
             raise UserError(
@@ -156,7 +156,7 @@ class Claims:
         return name
 
     def add(self, file: Path, made: bool = False) -> None:
-        """Record a file whose content is ready to take its place, or (`made`) that was checked and made there."""
+        """Record a file whose content is ready to be moved into place, or (`made`) was checked and written there."""
         name = file.relative_to(self.folder).as_posix() if made else self.check(file)
         if name not in self._known:
             _append(self.folder, [name])

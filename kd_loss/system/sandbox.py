@@ -1,7 +1,7 @@
-"""A file of a stranger, opened in a process of its own before this one opens it.
+"""Opens an untrusted file in a child process before this process opens it.
 
-What reads it is C or C++: a damaged file can abort the process, hold it for ever, and a small one can ask for any
-amount of memory. The child has a limit on its memory; how it ends is said in one line.
+The readers are C or C++: a damaged file can abort the process or hang it forever, and a small one can allocate any
+amount of memory. The child has a memory limit; a failure is reported in one line.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import NoReturn
 
 from kd_loss.system.errors import UserError, first_line
 
-#: memory that opening and running a file may take, in bytes: the largest network here takes a fifth
+#: memory limit for opening and running a file, in bytes: the largest network here needs a fifth
 MOST_MEMORY = 3 << 30
 SECONDS = 120
-#: by which the libraries' errors say that memory was refused
+#: words in the libraries' errors that indicate a failed allocation
 _WORDS = ("alloc", "memory")
-#: (module, file, size, time of change) -> what is wrong with it, empty for nothing
+#: (module, file, size, modification time) -> the fault found, empty if none
 _tried: dict[tuple[str, Path, int, int], str] = {}
 
 
 def check_trial(path: Path, module: str, *arguments: str) -> None:
-    """A `UserError` where a child process that reads a file is refused it or does not survive it.
+    """Raise a `UserError` if a child process cannot read a file or does not survive reading it.
 
-    Once in a process for each state of a file: it costs a fifth to half of a second.
+    Runs once per process for each version of a file: it takes 0.2 to 0.5 s.
 
     Args:
         module: run as `python -m MODULE ARGUMENTS… FILE`; its main calls `answer`.
@@ -42,7 +42,7 @@ def check_trial(path: Path, module: str, *arguments: str) -> None:
 
 
 def trust(path: Path, module: str) -> None:
-    """This process has just written the file; as long as it stays as it is, it is not tried."""
+    """Mark a file that this process has just written: it is not tried unless it changes."""
     _tried[(module, *_state(path))] = ""
 
 
@@ -67,7 +67,7 @@ def _trial(path: Path, module: str, arguments: tuple[str, ...]) -> str:
     if done.returncode == 0:
         return ""
     if done.returncode == 3:
-        lines = done.stdout.decode(errors="replace").split("\n")  # ONNX Runtime prints pages of its own before
+        lines = done.stdout.decode(errors="replace").split("\n")  # ONNX Runtime prints pages of output before it
         return "does not load: " + ([line.strip() for line in lines if line.strip()] or ["no reason given"])[-1]
     name = f"exit code {done.returncode}"
     if done.returncode < 0:
@@ -79,7 +79,7 @@ def _trial(path: Path, module: str, arguments: tuple[str, ...]) -> str:
 
 
 def limit_memory() -> None:
-    """In the child: leave this process `MOST_MEMORY` more than it has; where the system cannot, nothing."""
+    """In the child: limit memory to `MOST_MEMORY` above its present use; no effect where the system cannot."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
@@ -89,17 +89,17 @@ def limit_memory() -> None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says, in a library's words, that memory was refused."""
+    """Whether an error, in a library's words, reports a failed allocation."""
     return isinstance(error, MemoryError) or any(word in str(error).lower() for word in _WORDS)
 
 
 def answer(action: Callable[[], None]) -> NoReturn:
-    """The child's whole main: exit code 3 and a reason for what is raised, or 0."""
+    """The main function of the child: exits with code 3 and a reason if `action` raises, otherwise with 0."""
     try:
         action()
     except ImportError:
-        sys.exit(0)  # what is not installed is said by the parent
-    except Exception as error:  # the libraries raise what they like
+        sys.exit(0)  # the parent reports missing packages
+    except Exception as error:  # the libraries raise errors of any type
         reason = first_line(error)
         if out_of_memory(error):
             reason = f"it wants more than {MOST_MEMORY >> 20} MiB of memory"

@@ -1,4 +1,4 @@
-"""The terminal: streams that are open and take any text, silence of native libraries, and Ctrl-C."""
+"""The terminal: open streams that accept any text, silent native libraries, and Ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from collections.abc import Iterator, Sequence
 from types import ModuleType
 from typing import Any, NoReturn
 
-#: set to anything to see what C++ libraries write to the error descriptor
+#: set to any value to see what C++ libraries write to the error descriptor
 SHOW = "KD_LOSS_NATIVE_MESSAGES"
 _opened: list[bool] = []
-#: a descriptor of the user's error stream that nobody mutes while modules are imported
+#: a descriptor of the user's error stream that stays unmuted while modules are imported
 _last_word: list[int] = []
 _interrupts = {"pressed": 0, "at once": 0}
 
 
 def open_streams() -> None:
-    """Make the standard streams fit for a command.
+    """Prepare the standard streams for a command.
 
-    Once in a process. A closed one becomes the null device, lest a file that is opened gets its number; a name
-    that is not Unicode is written with escapes; and what OpenCV, libpng, FFmpeg and the runtimes write to descriptor
-    2 does not reach the user, whose lines come through a descriptor of their own.
+    Runs once per process. A closed stream becomes the null device, so that no opened file gets its number; names
+    that are not Unicode are written with escapes; and output of OpenCV, libpng, FFmpeg and the runtimes to descriptor
+    2 is hidden from the user, whose messages go through a separate descriptor.
     """
     if _opened:
         return
     _opened.append(True)
-    for number in (0, 1, 2):  # the lowest free number is taken
+    for number in (0, 1, 2):  # the system assigns the lowest free number
         try:
             os.fstat(number)
         except OSError:
@@ -51,14 +51,14 @@ def open_streams() -> None:
 
 
 def catch_interrupts() -> None:
-    """From now on Ctrl-C ends the process with one line and exit code 130, at once until `interruptible`."""
+    """Make Ctrl-C end the process with one line and exit code 130; immediately until `interruptible` is called."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored, as under nohup
         signal.signal(signal.SIGINT, _interrupted)
         _interrupts["at once"] = 1
 
 
 def interruptible() -> None:
-    """From now on Ctrl-C is a `KeyboardInterrupt` first, so that nothing half-written stays."""
+    """Make the first Ctrl-C raise `KeyboardInterrupt`, so that no half-written files remain."""
     _interrupts["at once"] = 0
 
 
@@ -73,20 +73,20 @@ def _interrupted(_number: int, _frame: Any) -> None:
 
 
 def _again(_number: int, _frame: Any) -> None:
-    """Interrupt again what swallowed it, as a callback of the garbage collector does; what cleans up goes on."""
+    """Interrupt again if the exception was swallowed, as in a garbage collector callback; clean-up continues."""
     if not isinstance(sys.exc_info()[1], BaseException):
         raise KeyboardInterrupt
 
 
 def heard() -> None:
-    """For code that caught the interruption to end in order; it raises it again itself."""
+    """For code that catches the interruption to shut down cleanly and re-raises it itself."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 @contextlib.contextmanager
 def at_once() -> Iterator[None]:
-    """While modules are imported: an exception in their native code is lost, or aborts the process."""
+    """Inside, Ctrl-C ends the process at once: during imports, native code loses an exception or aborts on it."""
     _interrupts["at once"] += 1
     try:
         yield
@@ -95,14 +95,14 @@ def at_once() -> Iterator[None]:
 
 
 def finish() -> None:
-    """At the end of a command: where a library swallowed Ctrl-C, it counts all the same."""
+    """At the end of a command: honour a Ctrl-C that a library swallowed."""
     if _interrupts["pressed"]:
         stop()
 
 
 def write_error(line: str) -> None:
-    """A line on standard error that reaches the user while `quiet_stderr` mutes that for libraries, too."""
-    with contextlib.suppress(OSError, ValueError):  # closed, or nobody reads any more
+    """Write a line on standard error that reaches the user even while `quiet_stderr` mutes libraries."""
+    with contextlib.suppress(OSError, ValueError):  # closed, or without a reader
         if _last_word:
             sys.stderr.flush()
             os.write(_last_word[0], f"{line}\n".encode(sys.stderr.encoding or "utf-8", "backslashreplace"))
@@ -111,7 +111,7 @@ def write_error(line: str) -> None:
 
 
 def stop() -> NoReturn:
-    """One line, exit code 130, and nothing of a library's own ending."""
+    """Exit with one line and code 130, without the libraries' own shutdown."""
     heard()
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         os.write(_last_word[0] if _last_word else sys.stderr.fileno(), b"stopped\n")
@@ -131,9 +131,9 @@ def counted(number: int, noun: str) -> str:
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Keep start-up notes and progress of C++ libraries, and Python's warnings, from the user.
+    """Hide start-up messages and progress of C++ libraries, and Python's warnings, from the user.
 
-    Exceptions pass.
+    Exceptions propagate.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
@@ -152,19 +152,19 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def _error_descriptors() -> set[int]:
-    """That of C++ libraries and that of Python, which a command keeps apart; none that is closed."""
+    """The open descriptors of C++ libraries and of Python, which a command keeps separate."""
     found = set()
     with contextlib.suppress(OSError):
         os.fstat(2)
         found.add(2)
-    with contextlib.suppress(AttributeError, OSError, ValueError):  # none, closed, or no descriptor at all
+    with contextlib.suppress(AttributeError, OSError, ValueError):  # None, closed, or without a descriptor
         sys.stderr.flush()
         found.add(sys.stderr.fileno())
     return found
 
 
 class WithoutTensorFlow:
-    """An import hook that hides TensorFlow: on another backend Keras imports it just to see whether it is there."""
+    """An import hook that hides TensorFlow: on other backends Keras imports it only to test whether it exists."""
 
     def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> None:
         """Refuse TensorFlow, leave every other module to the finders after this one."""

@@ -1,4 +1,4 @@
-"""The version of this package, and of those that shape a result."""
+"""The versions of this package and of those that affect results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __version__ = "0.2.0"
 
 
 def package_versions() -> dict[str, str]:
-    """Versions of the packages that shape a result."""
+    """Versions of the packages that affect results."""
     names = (
         *("kd-loss", "keras", "tensorflow", "jax", "numpy", "opencv-python", "opencv-python-headless"),
         "scikit-learn",
