@@ -23,7 +23,7 @@ class ShowOptions(DatasetOptions):
 
 
 def run_show(options: ShowOptions) -> list[Path]:
-    """Write `crops.png` and `augmented.png`; returns their paths."""
+    """Write `crops.png` and `augmented.png`; return their paths."""
     dataset = open_dataset(options.dataset, options.data)
     split = dataset.split(options.split)
     folder = Path(options.output) if options.output else dataset.folder
