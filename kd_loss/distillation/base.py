@@ -207,7 +207,7 @@ class TeacherMean(DistillationMethod):
         return sum(self.shares.get(role, 1.0) / whole * value(role, taps) for role, taps in teachers.items())
 
     def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
-        """Return the terms of one teacher, all of `term_names` except `main`, (B,) each; `role` selects its connector."""
+        """Return the terms of one teacher, all `term_names` except `main`, (B,) each; `role` selects the connector."""
         raise NotImplementedError(f"{type(self).__name__} has to define teacher_terms() or terms()")
 
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ ANNOTATED = "annotated"
 def error_where_annotated(y_true: Tensor, y_pred: Tensor, annotated: Tensor | None = None) -> Tensor:
     """`mean_squared_error` over the points that are annotated.
 
-    At other points a prediction replaces the truth, so the error there is meaningless (`Distiller`).
+    At other points a prediction stands in for the truth, so that an error there would mean nothing (`Distiller`).
 
     Args:
         y_true, y_pred: (B, N, C) or, of landmarks, (B, 2N), normalised.

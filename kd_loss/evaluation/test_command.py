@@ -36,7 +36,7 @@ BESIDE = {
     "student, KD-Loss": ("student", "kd_loss"),
 }
 
-#: what a test leaves in its folder
+#: files that a test writes to its folder
 FILES = (
     *("metrics.json", "report.html", "predictions.npz"),
     *("ced.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png", "curves.png"),
@@ -44,7 +44,7 @@ FILES = (
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is that of a training, not just one with a file called `config.json`."""
+    """Whether a folder belongs to a training and does not merely contain a file called `config.json`."""
     try:
         return {"role", "decided_by"} <= read_json(folder / "config.json", "the configuration").keys()
     except UserError:
@@ -52,7 +52,7 @@ def is_run(folder: Path) -> bool:
 
 
 def _history(path: Path) -> list[dict[str, float]]:
-    """The history of the training in a folder; none where the file of that name is something else's."""
+    """Read the history of the training in a folder; empty if the file of that name is something else."""
     try:
         return read_history(path)
     except UserError as error:
@@ -61,12 +61,12 @@ def _history(path: Path) -> list[dict[str, float]]:
 
 
 def run_name(path: Path) -> str:
-    """What a table calls a weights file: its run, or the file where it lies outside of one."""
+    """Return a weights file's name for tables: its run, or the file if it is not part of one."""
     return path.parent.name if is_run(path.parent) else path.stem
 
 
 def find_beside(runs: Path, dataset: str, chosen: list[Path]) -> dict[Path, str]:
-    """The newest finished run of each kind, without those that are tested anyway."""
+    """Find the newest finished run of each kind of which none is already tested."""
     given = {path.resolve() for path in chosen}
     found: dict[Path, str] = {}
     for name, (role, method) in BESIDE.items():
@@ -77,7 +77,7 @@ def find_beside(runs: Path, dataset: str, chosen: list[Path]) -> dict[Path, str]
 
 
 def output_folder(options: EvaluationOptions, weights: Path) -> Path:
-    """Where results go: `--output`, the weights' run, or a folder of their own among the runs."""
+    """Return the folder for results: `--output`, the weights' run, or a folder of their own among the runs."""
     if options.output:
         return Path(options.output)
     if is_run(weights.parent):
@@ -95,7 +95,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     folder = output_folder(options, paths[0])
     claims = None if is_run(folder) else Claims(folder, FILES)
     teacher = None
-    if options.reference:  # first: a wrong one is not to be told after all the others were tested
+    if options.reference:  # first, to report a wrong one before the others are tested
         teacher = test_network(Path(options.reference), "teacher", dataset, split, options.batch_size)
         told = mean_teacher([teacher], options.reference)
     ways = (True, False) if options.flip_test else (False,)
@@ -129,10 +129,10 @@ def write_results(
     curves: Path | None = None,
     claims: Claims | None = None,
 ) -> dict[str, Any]:
-    """Print the first table and write everything into a folder; returns what is in `metrics.json`.
+    """Print the first table and write everything into a folder; return the contents of `metrics.json`.
 
-    `notes` open the report; `curves` is the history of the first network's training (that of the folder, if there is
-    one, by default); `claims` records the files in a folder that is no run's.
+    `notes` open the report; `curves` is the history of the first network's training (by default that of the folder,
+    if there is one); `claims` records the files in a folder that is not a run.
     """
     first = results[0]
     found = findings_of(first.split.spec)
@@ -194,7 +194,7 @@ class EvaluationOptions(DatasetOptions):
     runs: Path = option(Path("runs"), "folder of the runs")
 
     def check(self) -> None:
-        """Refuse what no test can begin with."""
+        """Raise `UserError` for options with which no test can begin."""
         if not self.weights:
             raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
         open_dataset(self.dataset, self.data)

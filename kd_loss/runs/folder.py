@@ -180,7 +180,7 @@ def finished_runs(parent: Path, *, role: str, method: str | None = None) -> list
             try:
                 card = read_json(weights.with_suffix(".json"), "the card")
             except UserError:
-                continue  # a run of another role or method
+                continue  # some other run's card; it must not stop this search
             training = card.get("training")
             trained_by = training.get("method") if isinstance(training, dict) else None
             if card.get("role") == role and method in (None, trained_by):
