@@ -87,6 +87,6 @@ def run_methods(options: MethodsOptions) -> list[dict[str, str]]:
 class MethodsOptions(Options):
     """List the methods: objective, teachers, taps, parameters with their defaults, source."""
 
-    names: list[str] = option([], "methods to list; all if left out", positional=True)
-    plugin: list[str] = option([], "Python files with methods of your own")
+    names: list[str] = option([], "methods to list; all by default", positional=True)
+    plugin: list[str] = option([], "Python files with custom methods")
     markdown: bool = option(False, "print the table as Markdown")

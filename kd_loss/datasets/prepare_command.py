@@ -34,12 +34,12 @@ class PrepareOptions(Options):
         "pose_synthetic, pose_w300, pose_cofw, pose_wflw, pose_biwi, pose_300wlp, pose_aflw2000, pose_pointing04",
     )
     source: str = option(
-        "", "folder of the archive, a CSV, or what an annotation tool wrote; not needed for synthetic faces"
+        "", "folder of the archive, a CSV, or an annotation tool's export; not needed for synthetic faces"
     )
     spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
     format: str = option(
         "auto",
-        "auto; folder: images with one .npy or .pts each, or one CSV; or what an annotation tool wrote",
+        "auto; folder: images with one .npy or .pts each, or one CSV; or the format of an annotation tool",
         choices=FORMATS,
     )
     pairs: str = option(
@@ -49,7 +49,7 @@ class PrepareOptions(Options):
     )
     size: int = option(224, "side of a crop in pixels", within=(16, 1024), group="crops")
     margin: float = option(
-        0.15, "added to each side of the landmark box, as a fraction of its longer side", within=(0, 2)
+        0.15, "margin on each side of the landmark box, as a fraction of its longer side", within=(0, 2)
     )
     border: float = option(
         0.25, "photograph kept on each side of a crop, for augmentation, as a share of its side", within=(0, 1),
@@ -62,24 +62,24 @@ class PrepareOptions(Options):
         also="--also",
     )
     shape_variance: float = option(
-        0.90, "share of the variance that the soft landmarks keep", above=0, below=1, also="--variance"
+        0.90, "share of the variance kept by the soft landmarks", above=0, below=1, also="--variance"
     )
     map_points: str = option(
         "",
-        "write the points of another scheme: w300, or wflw=FOLDER with faces to fit the map on; says what it costs",
+        "write the points of another scheme: w300, or wflw=FOLDER with faces to fit the map on; prints its error",
         group="faces",
     )
     test_fraction: float = option(
-        0.1, "share of photographs for testing, where the source has no split", above=0, below=1
+        0.1, "share of photographs held out for testing if the source has no split", above=0, below=1
     )
-    skip_bad: bool = option(False, "leave bad samples out instead of refusing the whole")
+    skip_bad: bool = option(False, "skip bad samples instead of stopping")
     count: int = option(
         2000,
         "faces to draw for training (synthetic); a quarter more for testing",
         within=(4, math.inf),
         group="drawn faces",
     )
-    seed: int = option(0, "of the drawn faces", within=(0, 2**32 - 1))
+    seed: int = option(0, "seed of the drawn faces", within=(0, 2**32 - 1))
     data: Path = option(Path("data"), "folder of the prepared datasets", group="results")
 
 

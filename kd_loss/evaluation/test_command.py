@@ -170,27 +170,27 @@ def write_results(
 class EvaluationOptions(DatasetOptions):
     """Test networks on a prepared dataset: NME, FR, AUC per subset, CED, pictures, report.html."""
 
-    weights: list[str] = option([], "weights (.h5 with a card) to test; the first one's pictures are drawn")
+    weights: list[str] = option([], "weights (.h5 with a card) to test; pictures are drawn for the first")
     split: str = option("test", "test or train", choices=("test", "train"))
     compare_with_runs: bool = option(
-        False, "test the dataset's newest teachers and students alone and distilled beside it", also="--beside"
+        False, "also test the dataset's newest teachers, plain students and distilled students", also="--beside"
     )
     reference: str = option(
-        "", "a network to whose landmarks the mean distance (AKD) of the others is told", also="--teacher"
+        "", "reference network; reports the others' mean distance (AKD) to its landmarks", also="--teacher"
     )
     flip_test: bool = option(
-        False, "test the weights with the mean about each face and its mirror image first", also="--mirror"
+        False, "test the weights first with predictions averaged over each face and its mirror image", also="--mirror"
     )
-    finder: bool = option(False, "test the weights also as predict uses them: crops by the package's own finder")
+    finder: bool = option(False, "also test the weights as in predict: crops by the package's own finder")
     source: str = option(
         "",
-        "with --finder: folder of the photographs, as prepare had it, to look for faces in; the stored crops with "
-        "their border if left out",
+        "with --finder: folder of the photographs to search for faces, as given to prepare; by default the stored "
+        "crops with their border",
     )
-    worst: int = option(20, "how many of the worst faces to draw", within=(1, math.inf))
+    worst: int = option(20, "number of worst faces to draw", within=(1, math.inf))
     batch_size: int = option(32, "faces per step", within=(1, math.inf))
-    plugin: list[str] = option([], "Python files with the architecture of a network, whose layers are your own")
-    output: str = option("", "folder of the results; the weights' run folder if left out")
+    plugin: list[str] = option([], "Python files that define the custom layers of a network")
+    output: str = option("", "folder for the results; by default the weights' run folder")
     runs: Path = option(Path("runs"), "folder of the runs")
 
     def check(self) -> None:
