@@ -1,8 +1,8 @@
-"""AFLW (Köstinger et al., 2011) as tables: `landmarks.csv` with a row a face, pictures under their paths in it.
+"""AFLW (Köstinger et al., 2011) as tables: `landmarks.csv` with one row per face; rows name the picture files.
 
-A row is the picture's path, then x and y of the 21 points in pixels that start at 0, two empty cells for a point that
-is not annotated. `yaw.csv` beside it, path and degrees, gives the rows of a report (by how far a head is turned);
-without it all faces are one subset. Faces of one photograph stay in one split.
+A row holds the picture's path, then x and y of the 21 points in pixels counted from 0; two empty cells mark a point
+that is not annotated. An optional `yaw.csv` beside it (path, degrees) splits the faces into subsets by yaw for the
+report; without it all faces form one subset. Faces of one photograph stay in one split.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SUBSETS = ("yaw 0–30", "yaw 30–60", "yaw 60–90")
 
 
 def read_yaws(path: Path) -> dict[str, float]:
-    """Yaw in degrees of each face, by the picture's path; a `UserError` for another table."""
+    """Return the yaw of each face in degrees by picture path; raise `UserError` for any other table."""
     try:
         rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
         yaws = {row[0]: float(row[1]) for row in rows if row}

@@ -1,9 +1,9 @@
-"""What the readers of annotation tools share: faces as a file tells them -> an `Archive` in a scheme.
+"""Shared code of the annotation tools' readers: turns the faces of a file into an `Archive` in a scheme.
 
 A reader fills `Annotations` (`coco`, `cvat`, `label_studio`, `yolo_pose`, `labelme`) and calls `to_archive`, which
-finds the pictures, puts the points into the scheme's order, makes a scheme where none is given, and settles the splits.
-Coordinates are those of the package here: pixels, the centre of the first one at (0, 0); readers of formats that
-count from the corner of the first pixel subtract 0.5.
+finds the pictures, sorts the points into the scheme's order, makes a scheme if none is given, and assigns the splits.
+Coordinates follow the package's convention: pixels, with the centre of the first pixel at (0, 0). Readers of formats
+that count from the corner of the first pixel subtract 0.5.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
-#: bytes of an annotation file, and points of a face, that nobody has
+#: upper limits on the bytes of an annotation file and the points of a face
 MOST_BYTES, MOST_POINTS = 1 << 30, 10_000
 _SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _SIDES = {"left": "right", "l": "r"}
@@ -35,10 +35,10 @@ _SIDES |= {b: a for a, b in _SIDES.items()}
 
 @dataclass(frozen=True)
 class Mark:
-    """One point that was annotated, in pixels that start at the first pixel's centre.
+    """One annotated point, in pixels counted from the centre of the first pixel.
 
     Attributes:
-        x, y: where it is; occluded: whether something hides it, so that the annotator had to guess.
+        x, y: its position; occluded: whether it is hidden, so that the annotator had to guess.
     """
 
     x: float
@@ -51,13 +51,13 @@ class Face:
     """One face of an annotation file.
 
     Attributes:
-        where: in which file, which entry; for the lines of problems.
-        picture: the names under which the picture may be found, the likeliest first.
-        marks: name of a point -> the point, or the points in order, None for one that is not annotated.
-        split: `train`, `val` or `test`, where the file tells it.
-        size: width and height in pixels of the picture that was annotated, where the file tells them.
-        places: folders in which the picture may be, beside those of all faces.
-        load: returns the picture where the annotation file itself holds it and there is no other.
+        where: the file and entry, for problem messages.
+        picture: the candidate names of the picture, the likeliest first.
+        marks: point name -> point, or the points in order; None for a point that is not annotated.
+        split: `train`, `val` or `test`, if the file gives it.
+        size: width and height in pixels of the annotated picture, if the file gives them.
+        places: folders to search for the picture, in addition to those of all faces.
+        load: returns the picture embedded in the annotation file, used if there is no other.
     """
 
     where: str
@@ -71,14 +71,14 @@ class Face:
 
 @dataclass
 class Annotations:
-    """What a file or folder of an annotation tool tells, before it is a dataset of some scheme.
+    """The contents of an annotation file or folder, before they are converted to a scheme.
 
     Attributes:
-        source: that was given; tool: whose format it is.
-        names: of the points, in order; empty where they have none.
-        points: how many a face has where they have no names; 0 as long as nobody knows.
-        edges, pairs: index pairs: lines to draw, and points that change places when a face is mirrored.
-        ordered: whether the file itself gives the points an order.
+        source: the given file or folder; tool: the tool whose format it has.
+        names: point names, in order; empty if the points have none.
+        points: number of points of a face if they have no names; 0 while unknown.
+        edges, pairs: index pairs: lines to draw, and points that swap when a face is mirrored.
+        ordered: whether the file itself defines the order of the points.
     """
 
     source: Path
@@ -99,10 +99,10 @@ class Annotations:
 
 
 def load_json(path: Path) -> Any:
-    """The values of a JSON file; `BadSample` says why it cannot be read."""
+    """Return the values of a JSON file; raise `BadSample` with the reason if it cannot be read."""
     try:
         status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+        if not stat.S_ISREG(status.st_mode):  # reading a pipe could block forever
             raise BadSample("is not a regular file")
         if status.st_size > MOST_BYTES:
             raise BadSample("is larger than 1 GiB")
@@ -116,7 +116,7 @@ def load_json(path: Path) -> Any:
 
 
 def open_json(path: Path) -> Any:
-    """The values of a JSON file that everything hangs on; a `UserError` where it cannot be read."""
+    """Return the values of an indispensable JSON file; raise `UserError` if it cannot be read."""
     try:
         return load_json(path)
     except BadSample as error:
@@ -124,7 +124,7 @@ def open_json(path: Path) -> Any:
 
 
 def number(value: Any, what: str = "a coordinate") -> float:
-    """A finite number, also one written as text; `BadSample` for anything else."""
+    """Return a finite number, also from text; raise `BadSample` for anything else."""
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -137,13 +137,13 @@ def number(value: Any, what: str = "a coordinate") -> float:
 
 
 def size_of(width: Any, height: Any) -> tuple[int, int] | None:
-    """Width and height in whole pixels; None where a file does not tell them."""
+    """Return width and height in whole pixels; None if the file does not give them."""
     sides = (width, height)
     return (width, height) if all(type(side) is int and side > 0 for side in sides) else None
 
 
 def split_of(*texts: str | None) -> str | None:
-    """The split that file, folder or subset names tell, the last first: `train`, `val`, `test` or None.
+    """Infer the split from file, folder or subset names, the last name first: `train`, `val`, `test` or None.
 
     >>> split_of("person_keypoints_train2017.json"), split_of("images/Validation/a.jpg"), split_of("latest")
     ('train', 'val', None)
@@ -156,7 +156,7 @@ def split_of(*texts: str | None) -> str | None:
 
 
 def natural(names: Iterable[str]) -> list[str]:
-    """Names in the order of the numbers at their ends where all have one (`p2` before `p10`), else as they come."""
+    """Sort names by their trailing numbers if all have one (`p2` before `p10`); otherwise keep their order."""
     names = list(dict.fromkeys(names))
     found = [re.fullmatch(r"(.*?)(\d{1,9})", name) for name in names]
     if all(found) and len({match[1] for match in found if match}) == 1:
@@ -181,10 +181,10 @@ def pairs_of_names(names: Sequence[str]) -> list[tuple[int, int]]:
 
 
 class PictureFinder:
-    """Pictures by the names that annotations give them: in a folder, in `images/` in it, or by name alone below it.
+    """Looks up pictures by their annotated names: in a folder, in its `images/`, or by file name anywhere below it.
 
     Attributes:
-        root: where to look; inside: whether a picture has to lie there.
+        root: the folder to search; inside: whether a picture must lie in it.
     """
 
     def __init__(self, root: Path, inside: bool):
@@ -200,7 +200,7 @@ class PictureFinder:
         return found
 
     def __call__(self, names: Sequence[str], places: Sequence[Path] = ()) -> Path:
-        """The picture of one of these names; `BadSample` where there is none, several, or one outside of the root."""
+        """Return the picture with one of these names; raise `BadSample` for none, several, or one outside the root."""
         for name in names:
             for place in (*places, self.root, self.root / "images"):
                 picture = Path(os.path.abspath(place / name))
@@ -218,21 +218,21 @@ class PictureFinder:
         raise BadSample(f"no image {names[0] if names else '(it has no name)'} under {self.root}")
 
     def name(self, picture: Path) -> str:
-        """A picture's path from the root where it lies there."""
+        """Return a picture's path, relative to the root if it lies below it."""
         return (picture.relative_to(self.root) if picture.is_relative_to(self.root) else picture).as_posix()
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
+    except (OSError, ValueError):  # not a valid file name
         return False
 
 
 def load_picture(path: Path, size: tuple[int, int] | None) -> np.ndarray:
-    """A picture as the annotation tool showed it: upright, as its EXIF orientation says, where the sizes agree.
+    """Load a picture as the annotation tool showed it: rotated by its EXIF orientation where the sizes agree.
 
-    `BadSample` where the picture has another size than the one that was annotated.
+    Raises `BadSample` if its size differs from that of the annotated picture.
     """
     image = read_image(path, upright=True)
     if size is None or image.shape[1::-1] == size:
@@ -245,7 +245,7 @@ def load_picture(path: Path, size: tuple[int, int] | None) -> np.ndarray:
 
 
 def own_name(source: Path) -> str:
-    """The name of a dataset that is made from a source: its own, or its folder's where it is called as they all are."""
+    """Name a dataset after its source, or after the source's folder if the file has a generic name."""
     common = ("data", "dataset", "annotations", "default", "result", "instances_default", "person_keypoints_default")
     if source.is_file() and source.stem.lower() not in common:
         return source.stem
@@ -253,9 +253,9 @@ def own_name(source: Path) -> str:
 
 
 def scheme_from(annotations: Annotations, name: str) -> DatasetSpec:
-    """The scheme that a file itself describes: its points, their names, lines and mirrored pairs.
+    """Build the scheme that a file itself describes: points, names, lines and mirrored pairs.
 
-    The pairs are the file's own where it has them (`flip_idx`), else those that names tell by left and right.
+    The pairs are the file's own (`flip_idx`) if it has them; otherwise they follow from left and right in the names.
     """
     count = len(annotations.names) or annotations.points
     if not count:
@@ -267,10 +267,10 @@ def scheme_from(annotations: Annotations, name: str) -> DatasetSpec:
 
 
 def _order(annotations: Annotations, spec: DatasetSpec) -> tuple[str, ...]:
-    """The names of the file's points in the order of the scheme; empty where they have none.
+    """Return the names of the file's points in the scheme's order; empty if they have none.
 
     Raises:
-        UserError: the file has other points than the scheme.
+        UserError: the file's points do not match the scheme.
     """
     own = tuple(annotations.names)
     if spec.names and own:
@@ -290,7 +290,7 @@ def _order(annotations: Annotations, spec: DatasetSpec) -> tuple[str, ...]:
 
 
 def _points(face: Face, names: Sequence[str], count: int, strict: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Points (K, 2), NaN where not annotated, and their occlusion (K,); `BadSample` for other points."""
+    """Return points (K, 2), NaN if not annotated, and occlusion (K,); raise `BadSample` if the points do not match."""
     marks = face.marks
     if isinstance(marks, Mapping):
         unknown = [name for name in marks if name not in names]
@@ -307,9 +307,9 @@ def _points(face: Face, names: Sequence[str], count: int, strict: bool) -> tuple
 
 
 def _settle(told: Sequence[str | None], groups: Sequence[str], fraction: float, warnings: list[str]) -> list[str]:
-    """`train` or `test` of each face: as the file tells, validation faces for testing where nothing else is.
+    """Assign `train` or `test` to each face as the file does; validation faces serve as test faces if it has none.
 
-    Where a file tells of one split alone, or of none, a share of the photographs is for testing.
+    If the file has one split only, or none, a share of the photographs is held out for testing.
     """
     kinds = {split for split in told if split}
     if len(kinds) < 2:
@@ -327,16 +327,16 @@ def _settle(told: Sequence[str | None], groups: Sequence[str], fraction: float, 
 def to_archive(
     annotations: Annotations, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1
 ) -> Archive:
-    """The faces of an annotation file as an `Archive`.
+    """Convert the faces of an annotation file to an `Archive`.
 
     Args:
-        annotations: what a reader found.
-        spec: the scheme; where None, one is made from the file, under `name` or the file's own.
-        test_fraction: share of the photographs for testing where the file tells of no splits.
+        annotations: the result of a reader.
+        spec: the scheme; if None, one is made from the file, named `name` or after the file.
+        test_fraction: share of the photographs held out for testing if the file has no splits.
 
     Raises:
-        UserError: nothing is annotated, or other points than those of the scheme. What is wrong with single faces
-            is listed in the archive's problems.
+        UserError: nothing is annotated, or the points do not match the scheme. Problems of single faces are listed
+            in the archive.
     """
     made = spec or scheme_from(annotations, name or own_name(annotations.source))
     archive = Archive(made, warnings=annotations.warnings, problems=annotations.problems)
@@ -362,7 +362,7 @@ def to_archive(
 
 
 def _find(finder: PictureFinder, face: Face) -> tuple[str, Callable[[], np.ndarray]]:
-    """The name of a face's picture and what loads it."""
+    """Return the name of a face's picture and the function that loads it."""
     try:
         picture = finder(face.picture, face.places)
     except BadSample:

@@ -1,6 +1,6 @@
 """CFP, Celebrities in Frontal-Profile (Sengupta et al., 2016): `landmarks.csv`, pictures `images/PPP/frontal/NN.jpg`.
 
-A row is the picture's path, then x and y of the 30 points of the half of the face that is seen. The folder after
+A row holds the picture's path, then x and y of the 30 points of the visible half of the face. The folder after
 `images` is the person: all pictures of one person stay in one split. Frontal and profile are the subsets.
 """
 
@@ -24,7 +24,7 @@ def read_cfp(source: Path, test_fraction: float = 0.1) -> Archive:
     """Parse a folder of CFP (see the module's text), or the 30 points in any layout of `datasets.folder`.
 
     Raises:
-        UserError: no annotated face, or a table that is none.
+        UserError: there is no annotated face, or the table is malformed.
     """
     table = source / "landmarks.csv"
     if not table.is_file() or not (source / "images").is_dir():

@@ -2,16 +2,16 @@
 
 An annotation has `keypoints`, x, y, v of each point: v = 0 not labelled (NaN here), 1 labelled but hidden (kept as
 its occlusion), 2 labelled and visible. The category names the points and has the lines between them (`skeleton`,
-counted from 1; some tools write from 0, which shows where a 0 is among them); where none does, the points have no
-names. In a file that has no 2 at all, 1 means that a point is labelled. Crowds and annotations without a labelled
-point are passed over.
+counted from 1; some tools count from 0, recognised by a 0 among the indices); without a category the points have no
+names. In a file without any 2, 1 means that a point is labelled. Crowds and annotations without a labelled
+point are skipped.
 
 Pixels: the format is documented as "0-indexed": an integer is a pixel, its centre at the integer, as in this
-package; coordinates stay as they are. (CVAT and other tools that write COCO write their own numbers, counted from
-the corner, into it; half a pixel, which nobody can see in the file.)
+package; coordinates are kept. (CVAT and other tools export their own corner-based numbers as COCO; this offset of
+half a pixel cannot be detected from the file.)
 
 Pictures lie beside the file, in `images/`, or in a folder named as the file's split (`train2017/`,
-`images/train2017/`), or anywhere below where their name is the only one.
+`images/train2017/`), or anywhere below if their file name is unique.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def is_coco(values: Any) -> bool:
 
 
 def coco_files(source: Path) -> list[Path]:
-    """The JSON files of a source: itself, or those in a folder or in its `annotations/`."""
+    """Return the JSON files of a source: the file itself, or those in a folder or in its `annotations/`."""
     if source.is_file():
         return [source]
     return sorted(path for folder in (source, source / "annotations") for path in folder.glob("*.json"))
@@ -73,7 +73,7 @@ def _text(value: Any) -> str:
 
 
 def _categories(path: Path, values: dict[str, Any], spec: DatasetSpec | None) -> dict[Any, dict[str, Any]]:
-    """The categories with points that are meant, by id."""
+    """Return the categories with keypoints, by id."""
     known = [c for c in values["categories"] if isinstance(c, dict) and isinstance(c.get("keypoints"), list)]
     known = [c for c in known if c["keypoints"]]
     if not known:
@@ -100,7 +100,7 @@ def _skeleton(category: dict[str, Any]) -> list[tuple[int, int]]:
 
 
 def _hides(values: dict[str, Any]) -> bool:
-    """Whether a visibility of 1 means hidden: there are points of 2, too."""
+    """Whether a visibility of 1 means hidden, i.e. whether some points have 2."""
     lists = [entry.get("keypoints") for entry in values["annotations"] if isinstance(entry, dict)]
     return any(isinstance(points, list) and 2 in points[2::3] for points in lists)
 
@@ -112,7 +112,7 @@ def _marks(values: Any, hides: bool) -> list[Mark | None]:
     for start in range(0, len(values), 3):
         flag = number(values[start + 2], "a visibility")
         x, y = (number(value) for value in values[start : start + 2])
-        # COCO-WholeBody's are fractions above 0: of use
+        # COCO-WholeBody stores fractions above 0, which are valid too
         marks.append(None if flag <= 0 else Mark(x, y, occluded=hides and flag == 1))
     return marks
 

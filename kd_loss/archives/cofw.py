@@ -18,7 +18,7 @@ from kd_loss.schemes.benchmarks import COFW
 from kd_loss.system.errors import UserError
 from kd_loss.system.hdf5 import check_dataset, entry_of, open_hdf5
 
-#: bytes that a picture may have, and the numbers or cells of a whole file
+#: upper limits on the bytes of a picture and on the numbers or cells of a file
 MOST_PICTURE, MOST_NUMBERS = 1 << 28, 1 << 27
 _FILES = {
     "train": ("COFW_train_color.mat", "IsTr", "phisTr"),

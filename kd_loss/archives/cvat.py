@@ -1,9 +1,9 @@
 """CVAT for images 1.1: an `annotations.xml` with an `<image>` for each picture, pictures beside it or in `images/`.
 
-A `<skeleton>` is a face: its `<points>` have the names of their labels, `outside="1"` is a point that is not there
-(NaN here), `occluded="1"` one that is hidden but placed (kept as its occlusion). The order of the points is that of
-the labels in the task's `<meta>`, the lines are those of the skeleton's drawing there. A `<points>` shape of several
-points is a face without names; shapes of one point each are put together by `group_id`, without one by picture.
+A `<skeleton>` is a face: its `<points>` are named by their labels; `outside="1"` marks an absent point (NaN here),
+`occluded="1"` a hidden but placed one (kept as its occlusion). The points follow the order of the labels in the
+task's `<meta>`; the lines are those of the skeleton's drawing there. A `<points>` shape of several points is a face
+without point names; shapes of one point each are grouped by `group_id`, or by picture without one.
 `subset` of an image, as projects export it, or `Train`, `Validation`, `Test` in its path is its split.
 
 Pixels: CVAT's canvas is the picture's rectangle from 0 to its width and height, so that the centre of the first
@@ -53,7 +53,7 @@ def parse_xml(path: Path) -> ET.Element:
 
 
 def cvat_file(source: Path) -> Path:
-    """The XML file of a source: itself, or the one in a folder or in its `annotations/`."""
+    """Return the XML file of a source: the file itself, or the one in a folder or in its `annotations/`."""
     if not source.is_dir():
         return source
     files = sorted(path for folder in (source, source / "annotations") for path in folder.glob("*.xml"))
@@ -93,7 +93,7 @@ def read_cvat(source: Path, spec: DatasetSpec | None = None, name: str = "", tes
 
 
 def _labels(root: ET.Element, found: Annotations) -> str:
-    """Take points and lines of the only skeleton label there is in the meta data; its name, empty without one."""
+    """Read points and lines of the only skeleton label in the metadata; return its name, empty if there is none."""
     labels = list(root.iterfind("./meta//label"))
     skeletons = [label for label in labels if label.findtext("type") == "skeleton" and label.findtext("name")]
     used = {shape.get("label") for shape in root.iter("skeleton")}
@@ -112,7 +112,7 @@ def _labels(root: ET.Element, found: Annotations) -> str:
 
 
 def _lines(svg: str, names: list[str]) -> list[tuple[int, int]]:
-    """The lines of a skeleton's drawing as index pairs; none where the drawing is not understood."""
+    """Return the lines of a skeleton's drawing as index pairs; none if the drawing cannot be parsed."""
     try:
         drawing = ET.fromstring(f"<svg>{svg}</svg>") if "<!" not in svg else ET.Element("svg")
     except ET.ParseError:
@@ -125,7 +125,7 @@ def _lines(svg: str, names: list[str]) -> list[tuple[int, int]]:
 
 
 def _faces(image: ET.Element, path: Path, kind: str) -> Iterator[tuple[str, list[ET.Element]]]:
-    """Where each face of a picture stands in the file, and its shapes."""
+    """Yield the position of each face of a picture in the file, and its shapes."""
     where = f"{path} image {image.get('name', image.get('id', ''))}"
     skeletons = [shape for shape in image.iterfind("skeleton") if not kind or shape.get("label") == kind]
     if skeletons or kind:

@@ -1,17 +1,17 @@
-"""Anybody's own landmarks: a folder of images with `.pts` or `.npy` files, or with one CSV.
+"""Custom landmarks: a folder of images with `.pts` or `.npy` files, or with one CSV.
 
-* `.npy`: one file per image, (K, 2) or (2K,) pixel coordinates that start at 0, the way the KD-Loss
-  reference code keeps its data;
+* `.npy`: one file per image, (K, 2) or (2K,) pixel coordinates that start at 0, the layout of the KD-Loss
+  reference code;
 * `.pts`: one file per image, coordinates that start at 1;
-* CSV: one file in the folder, or one anywhere that is named itself, whose pictures may lie anywhere; each row
-  the image's path, then x0, y0, x1, y1 … in pixels that start at 0. A header row is passed over; several rows may
+* CSV: one file in the folder, or a CSV given directly, whose pictures may lie anywhere; each row holds
+  the image's path, then x0, y0, x1, y1 … in pixels that start at 0. A header row is skipped; several rows may
   name one photograph.
 
 A point that is not annotated is NaN in a `.npy` file and two empty cells in a CSV.
 
-Faces of one photograph, which have to stay in one split, are rows of one path; in the other layouts every
-picture is taken for a photograph of its own. Folders `train/` and `test/` are kept as the splits; otherwise
-a share of the photographs becomes test.
+Rows with the same path are faces of one photograph and stay in one split; in the other layouts every
+picture counts as a photograph of its own. Folders `train/` and `test/` define the splits; otherwise
+a share of the photographs is held out for testing.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Row = tuple[str, Path, np.ndarray, str]
 
 
 def read_npy(path: Path, points: int) -> np.ndarray:
-    """Landmarks (K, 2) of a `.npy` file in pixels; `BadSample` for another array or normalised values."""
+    """Load landmarks (K, 2) in pixels from `.npy`; raise `BadSample` for any other array or normalised values."""
     try:
-        # the header first: an array of hostile size is not to be read, nor a pipe waited for
+        # header first: never read an array of hostile size, never block on a pipe
         header = np.load(path, mmap_mode="r", allow_pickle=False) if path.is_file() else None
         values = np.array(header) if isinstance(header, np.ndarray) and header.size < 1_000_000 else None
-    except Exception:  # NumPy raises half a dozen kinds for a damaged header
+    except Exception:  # NumPy raises many exception types for a damaged header
         values = None
     if values is None:
         raise BadSample("is not a .npy array of landmarks") from None
@@ -66,7 +66,7 @@ def _from_pairs(root: Path, folder: Path, suffix: str, archive: Archive) -> Iter
 
 
 def _number(cell: str) -> float | None:
-    """The number in a cell, NaN for an empty one (a point that is not annotated), None for anything else."""
+    """Return the number in a cell, NaN for an empty cell (point not annotated), None for anything else."""
     try:
         return float(cell) if cell.strip() else float("nan")
     except ValueError:
@@ -74,15 +74,15 @@ def _number(cell: str) -> float | None:
 
 
 def _find(root: Path | None, folder: Path, name: str) -> Path:
-    """The picture that a row names, by a path from the table's folder, from `images/` in it, or an absolute one.
+    """Return the picture of a row; its path is absolute or relative to the table's folder or to `images/` in it.
 
-    `BadSample` where there is none, or one that does not lie under the source `root`; None: it may lie anywhere.
+    Raises `BadSample` if it is missing or lies outside the source `root`; with None it may lie anywhere.
     """
     for place in (folder, folder / "images"):
         image = Path(os.path.abspath(place / name))  # without following links: pictures may be links
         try:
             there = image.is_file()
-        except (OSError, ValueError):  # a name that no file can have
+        except (OSError, ValueError):  # not a valid file name
             there = False
         if there and root is None:
             return image
@@ -94,7 +94,7 @@ def _find(root: Path | None, folder: Path, name: str) -> Path:
 
 
 def _is_header(row: list[str], values: list[float | None]) -> bool:
-    """Whether a first row names columns: no number in it and no picture; pandas writes 0, 1, 2 and on."""
+    """Whether a first row is a header: it has no number and no picture, or pandas's 0, 1, 2 and so on."""
     if Path(row[0]).suffix.lower() in IMAGE_SUFFIXES:
         return False
     return all(value is None for value in values) or values == list(range(len(values)))
@@ -141,9 +141,9 @@ def _rows(root: Path, folder: Path, archive: Archive) -> list[Row]:
 
 
 def read_folder(source: Path, spec: DatasetSpec, test_fraction: float = 0.1) -> Archive:
-    """Parse a folder of own landmarks, or one CSV, in the scheme `spec` (see the module's text for the layout).
+    """Parse a folder of custom landmarks, or one CSV, in the scheme `spec` (see the module's text for the layout).
 
-    The pictures of a CSV that is named itself lie beside it or anywhere else.
+    The pictures of a CSV given directly may lie beside it or anywhere else.
     """
     archive = Archive(spec)
     root = source if source.is_file() else existing_folder(source)

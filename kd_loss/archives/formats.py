@@ -1,4 +1,4 @@
-"""The formats of annotation tools by name, and which one a source is of."""
+"""The formats of annotation tools by name, and their detection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _kind_of(values: object) -> str | None:
 
 
 def _kind(path: Path) -> str | None:
-    """The format of one JSON file among others; None for another one, and for one that cannot be read."""
+    """Detect the format of one JSON file among several; None if it is unknown or the file cannot be read."""
     try:
         return _kind_of(load_json(path))
     except BadSample:
@@ -39,12 +39,12 @@ def _kind(path: Path) -> str | None:
 
 
 def found_format(source: Path) -> str | None:
-    """The format of a file or folder, by its names and, of JSON files, by what stands in them; None: another one.
+    """Detect the format of a file or folder by file names and, for JSON, by content; None if it is unknown.
 
     A folder with `.pts`, `.npy` or `.csv` files on top, or in its `train/` or `test/`, is of none of these formats.
 
     Raises:
-        UserError: a JSON file that is named itself and is not JSON, or of none of these formats.
+        UserError: the source is a JSON file that is invalid or of none of these formats.
     """
     if source.is_file():
         suffix = source.suffix.lower()

@@ -1,15 +1,15 @@
 """Label Studio: the JSON or JSON-MIN export of a project with `KeyPointLabels`.
 
-Each point has a label, its name. The points of a face are those that share a parent region (`parentID`); where none
-has one and a label comes twice in a picture, those inside of one rectangle; otherwise all of a picture. Of several
-annotations of a task the first that was not cancelled counts. The export does not tell the order of the labels: they
-come by the numbers at their ends, or as they first appear, unless the scheme names its points.
+Each point's label is its name. The points of a face share a parent region (`parentID`); if none has one and a label
+occurs twice in a picture, they lie inside one rectangle; otherwise all points of a picture form one face. The first
+annotation of a task that was not cancelled counts. The export does not store the order of the labels: they are
+sorted by their trailing numbers, or by first appearance, unless the scheme names its points.
 
 Pixels: x and y are percentages of the picture's width and height, from its left upper corner, so that 0 is the outer
 edge of the first pixel: `x / 100 * original_width − 0.5`.
 
 Pictures are found by the names of their uploads (`/data/upload/1/0a1b2c3d-face.jpg` is `face.jpg`, too), by the path in
-`?d=` of local files, or by their address's last part.
+`?d=` for local files, or by the last part of their URL.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def read_label_studio(
 
 
 def picture_names(address: str) -> list[str]:
-    """Under which names a picture may lie on the disk, the likeliest first.
+    """Return the candidate file names of a picture, the likeliest first.
 
     >>> picture_names("/data/local-files/?d=faces/a%20b.jpg")
     ['faces/a b.jpg', 'a b.jpg']
@@ -88,13 +88,13 @@ def picture_names(address: str) -> list[str]:
 
 
 def _minimal_points(task: dict[str, Any]) -> list[dict[str, Any]]:
-    """The points of a task in a JSON-MIN export, wherever in it they stand."""
+    """Return the points of a task in a JSON-MIN export, at any depth."""
     lists = [value for value in task.values() if isinstance(value, list)]
     return [item for items in lists for item in items if isinstance(item, dict) and "keypointlabels" in item]
 
 
 def _regions(task: dict[str, Any]) -> tuple[list[dict[str, Any]], Any]:
-    """The regions of a task, each with its `value`, and the address of its picture."""
+    """Return the regions of a task, each with its `value`, and the URL of its picture."""
     if "data" not in task:
         points = [{"type": "keypointlabels", "value": item, **item} for item in _minimal_points(task)]
         texts = [value for key, value in task.items() if isinstance(value, str) and key != "annotator"]

@@ -2,8 +2,8 @@
 
 A face is the shapes of type `point` that share a `group_id`, or all that have none; their labels name the points.
 A shape of type `points` with several is a face without names. A flag `occluded` of a shape, set to true, is kept as
-the point's occlusion. Folders `train/`, `val/` and `test/` are the splits. Where `imagePath` leads nowhere, the
-picture that the file itself holds (`imageData`) is taken.
+the point's occlusion. Folders `train/`, `val/` and `test/` are the splits. If the file of `imagePath` is missing,
+the embedded picture (`imageData`) is used.
 
 Pixels: LabelMe's canvas is the picture's rectangle from 0 to its width and height, so that the centre of the first
 pixel is at 0.5: half a pixel is subtracted.

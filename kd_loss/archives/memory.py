@@ -29,17 +29,17 @@ def read_memory(
     Args:
         source: `(images, landmarks)`: pictures (N, H, W, 3), or a list of them of any sizes, and points (N, K, 2);
             or an iterable, or a `tf.data.Dataset`, of pairs (picture, points) or of batches of them. Pictures
-            are RGB of 0…255; points (K, 2) or (2K,), NaN where one is not annotated. What an iterable yields is held
+            are RGB of 0…255; points (K, 2) or (2K,), NaN where one is not annotated. Items of an iterable are kept
             in memory until the archive is prepared.
-        spec: the scheme; one of as many points as the first face has is made where None.
-        name: of the scheme that is made.
-        coordinates: what the points count, across each picture's own width and height, see `Coordinates`; by default
-            pixels, the centre of the first one at 0.
+        spec: the scheme; if None, one is made with as many points as the first face has.
+        name: the name of the scheme made.
+        coordinates: the unit of the points, relative to each picture's own width and height, see `Coordinates`; by
+            default pixels, the centre of the first one at 0.
         test_fraction: share of the pictures for testing.
 
     Raises:
-        UserError: pictures or points of another shape or kind. What is wrong with the points of single faces is
-            listed in the archive's problems.
+        UserError: pictures or points have another shape or kind. Problems with the points of single faces are
+            listed in the archive.
     """
     scale = Coordinates.of(coordinates, 1)
     in_pixels = coordinates == "pixels"
@@ -68,7 +68,7 @@ def read_memory(
 
 
 def _pairs(source: Any) -> Iterator[tuple[Any, Any]]:
-    """Picture and points of one face after the other."""
+    """Yield picture and points face by face."""
     if isinstance(source, tuple) and len(source) == 2 and (_rank(source[0]) == 4 or isinstance(source[0], list)):
         yield from _together(*source)
         return
@@ -98,7 +98,7 @@ def _rank(value: Any) -> int:
 
 
 def _picture(value: Any, index: int) -> np.ndarray:
-    """(H, W, 3) as it came; a `UserError` for anything but a picture of 0…255."""
+    """Return the picture (H, W, 3) unchanged; raise `UserError` for anything but values 0…255."""
     image = np.asarray(value)
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise UserError(f"picture {index} of the source is {image.shape}, not (H, W, 3)")
@@ -119,7 +119,7 @@ def _rgb(image: np.ndarray) -> np.ndarray:
 
 
 def _points(value: Any, index: int) -> np.ndarray:
-    """(K, 2) float64; a `UserError` for another shape."""
+    """Return (K, 2) float64; raise `UserError` for another shape."""
     try:
         points = np.asarray(value, np.float64)
     except (TypeError, ValueError):

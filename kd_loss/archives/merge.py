@@ -12,7 +12,7 @@ from kd_loss.system.errors import UserError
 
 
 def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
-    """Points (M, 2) of one scheme as points (K, 2) of another, NaN where the first has none of the kind.
+    """Translate points (M, 2) of one scheme to (K, 2) of another, NaN where the first lacks the point.
 
     >>> from kd_loss.schemes.benchmarks import CFP30, W300
     >>> half = np.arange(60.0).reshape(30, 2)
@@ -33,13 +33,12 @@ def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -
 
 
 def add_faces(archive: Archive, other: Archive) -> Archive:
-    """An archive with the training faces of another, whose scheme says which points of the first its own are.
+    """Add the training faces of another archive whose scheme maps its points to those of the first.
 
-    They are `extra`: never held out, never tested on. `UserError` where the schemes have nothing to do with
-    each other.
+    They are `extra`: never held out, never tested on. Raises `UserError` if the schemes share no points.
     """
     spec, more = archive.spec, other.spec
-    assert isinstance(spec, DatasetSpec)  # the command sees to it
+    assert isinstance(spec, DatasetSpec)  # ensured by the command
     assert isinstance(more, DatasetSpec)
     indices = more.same.get(spec.name)
     if indices is None or any(i is not None and i >= spec.points for i in indices):
@@ -48,7 +47,7 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
             f"--extra-data {more.name}: that scheme does not say which points of '{spec.name}' its own are (it knows: "
             f'{known}); give a spec with "same": {{"{spec.name}": [an index or null for each of its points]}}'
         )
-    # of one point alone nothing can be cropped
+    # one point alone does not define a crop
     moved = [(sample, translate(sample.landmarks, more, spec)) for sample in other.samples if sample.split == "train"]
     moved = [(sample, points) for sample, points in moved if (~np.isnan(points[:, 0])).sum() >= 2]
     samples: list[Sample] = [

@@ -1,7 +1,7 @@
-"""The part of YAML that files of data sets are written in, without a library: keys, lists and plain values.
+"""The subset of YAML that dataset files use, parsed without a library: keys, lists and plain values.
 
 Blocks by indentation, `- ` lists, `[a, b]` over one line or several, `{a: b}`, quotes and comments. Anchors, tags,
-several documents and texts over many lines are refused: they are not needed, and the first can grow without end.
+several documents and multi-line texts are refused: they are not needed, and anchors can expand without limit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Line = tuple[int, int, str]
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The keys and values of a file; a `UserError` names the line that is not understood."""
+    """Return the keys and values of a file; raise `UserError` naming the line that cannot be parsed."""
     try:
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
             raise UserError(f"{path} is not a regular file of at most 4 MiB")
@@ -36,7 +36,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_yaml(text: str) -> Any:
-    r"""The values of a text; `ValueError` says which line is not of this part of YAML.
+    r"""Parse a text; raise `ValueError` naming the line that is outside this subset of YAML.
 
     >>> parse_yaml("kpt_shape: [2, 3]  # points, numbers\nkpt_names:\n  0:\n    - eye\n    - 'the nose'\ntest:")
     {'kpt_shape': [2, 3], 'kpt_names': {0: ['eye', 'the nose']}, 'test': None}
@@ -51,7 +51,7 @@ def parse_yaml(text: str) -> Any:
 
 
 def _lines(text: str) -> list[Line]:
-    """Number, indentation and content of each line; a `[` or `{` that stays open takes the following ones in."""
+    """Return number, indentation and content of each line; an open `[` or `{` continues on the next lines."""
     found: list[Line] = []
     open_until = 0
     for number, raw in enumerate(text.splitlines(), 1):
@@ -80,7 +80,7 @@ def _without_comment(line: str) -> str:
 
 
 def _block(lines: list[Line], at: int, indent: int, depth: int) -> tuple[Any, int]:
-    """The value of the lines from `at` that are indented by `indent`, and where the next one begins."""
+    """Parse the lines from `at` indented by `indent`; return the value and the index of the next line."""
     if depth > _DEEPEST:
         raise ValueError(f"line {lines[at][0]}: nested too deeply")
     if lines[at][2].startswith("- ") or lines[at][2] == "-":

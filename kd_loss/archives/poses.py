@@ -1,4 +1,4 @@
-"""Archives with head poses of others: BIWI, 300W-LP and AFLW2000, Pointing'04, in their own layouts.
+"""Public head pose archives in their own layouts: BIWI, 300W-LP and AFLW2000, Pointing'04.
 
 * BIWI Kinect: folders of persons with `frame_00003_rgb.png`, `frame_00003_pose.txt` (a rotation matrix, and the head's
   place in mm, before the depth camera) and `rgb.cal` (the colour camera's matrix, distortion, and its rotation and
@@ -35,17 +35,17 @@ from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.generic_head import WIDTH, place_of
 from kd_loss.schemes.pose import PoseScheme
 
-#: width of a head in mm: that of the generic one
+#: width of a head in mm: that of the generic head
 HEAD_MM = WIDTH / 5
-#: mm, and pixels of a camera's matrix: nothing in a room lies so far away
+#: plausibility limit for distances in mm and for a camera matrix in pixels
 FARTHEST = 1e6
-#: numbers that a variable of a `.mat` file may have
+#: most numbers that a variable of a `.mat` file may hold
 MOST_NUMBERS = 1 << 20
 _POINTING = re.compile(r"person(?:ne)?(\d\d)(\d)(\d\d)([+-]\d{1,2})([+-]\d{1,2})")
 
 
 def _numbers(path: Path, count: int) -> np.ndarray:
-    """The first `count` numbers of a text file; `BadSample` where there are fewer, or other words among them."""
+    """Return the first `count` numbers of a text file; raise `BadSample` if there are fewer or a word is no number."""
     try:
         words = read_file(path, MOST_OF_NOTE).decode("ascii", "replace").split()[:count]
         values = np.array([float(word) for word in words])
@@ -71,7 +71,7 @@ def _square(middle: np.ndarray, side: float) -> np.ndarray:
 
 
 def _split(archive: Archive, fraction: float) -> Archive:
-    """Whole groups for testing; an archive says no split."""
+    """Hold out whole groups for testing, since the archives define no split."""
     splits = assign_splits([sample.group for sample in archive.samples], fraction)
     samples = [
         Sample(s.name, s.landmarks, splits[s.group], splits[s.group], s.group, s.load, place=s.place)
@@ -81,7 +81,7 @@ def _split(archive: Archive, fraction: float) -> Archive:
 
 
 def read_biwi(source: Path, scheme: PoseScheme, test_fraction: float) -> Archive:
-    """Parse a folder of BIWI's persons; whole persons become test."""
+    """Parse a folder of BIWI's persons; whole persons are held out for testing."""
     root = existing_folder(source)
     archive = Archive(scheme)
     for pose in sorted(root.rglob("frame_*_pose.txt")):
@@ -109,7 +109,7 @@ def read_biwi(source: Path, scheme: PoseScheme, test_fraction: float) -> Archive
 
 
 def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Yaw, pitch and roll in degrees, theirs, and the 68 points (68, 2) in pixels that start at 0."""
+    """Return yaw, pitch and roll in degrees, in the archive's convention, and (68, 2) points in pixels from 0."""
     from scipy.io import loadmat, whosmat
 
     wanted = ("Pose_Para", "pt3d_68", "pt2d")
@@ -119,7 +119,7 @@ def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
         large = next((name for name in wanted if there.get(name, (0, ""))[0] > MOST_NUMBERS), None)
         data.seek(0)
         values = {} if large else loadmat(data, variable_names=list(wanted))
-    except Exception as error:  # SciPy raises half a dozen kinds for a damaged file
+    except Exception as error:  # SciPy raises many exception types for a damaged file
         raise BadSample(f"is no .mat file that SciPy reads ({type(error).__name__})") from None
     if large:
         raise BadSample(f"its {large} claims {there[large][0]:,} numbers")
@@ -146,7 +146,7 @@ def read_300wlp(source: Path, scheme: PoseScheme, test_fraction: float) -> Archi
     archive = Archive(scheme)
     for folder in sorted({path.parent for path in root.rglob("*.mat")}):
         if folder.name.lower() == "code" or "landmarks" in folder.relative_to(root).parts:
-            continue  # 300W-LP keeps points alone in `landmarks/`
+            continue  # `landmarks/` of 300W-LP holds points only
         pairs, problems = pair_files(folder, ".mat")
         archive.problems += problems
         for image, note in pairs:
@@ -170,7 +170,7 @@ def read_300wlp(source: Path, scheme: PoseScheme, test_fraction: float) -> Archi
 
 
 def read_pointing04(source: Path, scheme: PoseScheme, test_fraction: float) -> Archive:
-    """Parse Pointing'04's folders; whole persons become test."""
+    """Parse Pointing'04's folders; whole persons are held out for testing."""
     root = existing_folder(source)
     archive = Archive(scheme)
     for image in sorted(path for path in root.rglob("person*") if path.suffix.lower() in (".jpg", ".jpeg", ".png")):

@@ -13,9 +13,9 @@ _MAX_BYTES = 1 << 20
 
 
 def parse_pts(text: str, points: int) -> np.ndarray:
-    """Landmarks (K, 2) in pixels that start at 0, from the text of a `.pts` file.
+    """Parse the text of a `.pts` file into landmarks (K, 2) in pixels that start at 0.
 
-    With a header (`version: 1`, `n_points: 68`, braces) or without one; `BadSample` for anything else.
+    The header (`version: 1`, `n_points: 68`, braces) is optional. Raises `BadSample` for anything else.
     """
     if text.count("{") != text.count("}"):
         raise BadSample("breaks off: a brace is missing")
@@ -39,7 +39,7 @@ def parse_pts(text: str, points: int) -> np.ndarray:
 
 
 def read_pts(path: Path, points: int) -> np.ndarray:
-    """Landmarks of a `.pts` file, (K, 2), in pixels that start at 0; `BadSample` if it is not one."""
+    """Read landmarks (K, 2) in pixels that start at 0 from a `.pts` file; raise `BadSample` if it is invalid."""
     try:
         if not path.is_file():
             raise BadSample("is not a regular file")

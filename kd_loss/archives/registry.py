@@ -28,14 +28,14 @@ from kd_loss.system.errors import UserError
 
 @dataclass(frozen=True)
 class ArchiveRequest:
-    """What a reader is told beside the scheme.
+    """The options of a reader, besides the scheme.
 
     Attributes:
         source: the folder, or a CSV file; empty for drawn faces.
-        format: `auto`; `folder` for a plain folder of pictures and points whatever the dataset's name is; or that of
-            an annotation tool, see `archives.formats`.
-        test_fraction: share of the groups for testing, where the archive has no split.
-        count, size, margin, seed: of drawn faces.
+        format: `auto`; `folder` for a plain folder of pictures and points, whatever the dataset's name; or the format
+            of an annotation tool, see `archives.formats`.
+        test_fraction: share of the groups held out for testing if the archive has no split.
+        count, size, margin, seed: parameters of drawn faces.
     """
 
     source: str = ""
@@ -47,13 +47,13 @@ class ArchiveRequest:
     seed: int = 0
 
     def folder(self, dataset: str) -> Path:
-        """The source; a `UserError` where there is none."""
+        """Return the source; raise `UserError` if there is none."""
         if not self.source:
             raise UserError(f"give the folder of the faces: kd-loss prepare --dataset {dataset} --source FOLDER")
         return Path(self.source)
 
 
-#: the scheme and what is asked -> the archive
+#: scheme and request -> archive
 Reader = Callable[[Any, ArchiveRequest], Archive]
 
 
@@ -90,13 +90,13 @@ def _posed(read: Callable[[Path, PoseScheme, float], Archive]) -> Reader:
 
 
 def _poses_of_landmarks(scheme: Any, request: ArchiveRequest) -> Archive:
-    """Poses that annotated points tell: the archive of the scheme that places the crops."""
+    """Read poses derived from annotated points: the archive of the scheme that places the crops."""
     request.folder(scheme.name)
     landmarks = read_archive(SPECS[scheme.points], request)
     return Archive(scheme, landmarks.samples, landmarks.warnings, landmarks.problems)
 
 
-#: dataset -> its reader; what is not named here is a plain folder
+#: dataset -> its reader; any other dataset is a plain folder
 READERS: dict[str, Reader] = {
     "w300": _official(read_w300),
     "cofw": _official(read_cofw),
@@ -117,7 +117,7 @@ READERS: dict[str, Reader] = {
 }
 
 
-#: benchmark -> what lies in its official folder, one of it at least; there nothing else is looked for
+#: benchmark -> entries of its official folder; if one of them exists, no other format is considered
 LAYOUTS = {
     "w300": ("afw", "helen", "lfpw", "ibug"),
     "cofw": ("COFW_train_color.mat", "COFW_test_color.mat"),
@@ -126,7 +126,7 @@ LAYOUTS = {
 
 
 def annotation_format(dataset: str, request: ArchiveRequest) -> str:
-    """The format of the annotation tool that wrote the source; empty for an archive or a plain folder."""
+    """Detect the annotation tool that wrote the source; empty for an archive or a plain folder."""
     if request.format != "auto":
         return "" if request.format == "folder" else request.format
     source = Path(request.source)
@@ -138,17 +138,17 @@ def annotation_format(dataset: str, request: ArchiveRequest) -> str:
 
 @lru_cache
 def _found_format(source: Path, _changed: int) -> str | None:
-    """As `found_format`, which reads a JSON file to the end, once for a source."""
+    """Call `found_format`, which reads a whole JSON file, only once per source."""
     return found_format(source)
 
 
 def read_made(name: str, request: ArchiveRequest) -> Archive:
-    """What an annotation tool wrote, with a scheme of this name that is made from it."""
+    """Read the output of an annotation tool and make a scheme of this name from it."""
     return FORMATS[annotation_format(name, request)](request.folder(name), None, name, request.test_fraction)
 
 
 def read_archive(scheme: Scheme, request: ArchiveRequest) -> Archive:
-    """The archive of a built-in dataset, or of a scheme of one's own, from a plain folder or an annotation tool."""
+    """Read the archive of a built-in dataset or custom scheme, from a plain folder or an annotation tool."""
     if isinstance(scheme, DatasetSpec) and (written := annotation_format(scheme.name, request)):
         return FORMATS[written](request.folder(scheme.name), scheme, "", request.test_fraction)
     built_in = {**SPECS, **POSES}.get(scheme.name) == scheme
@@ -156,18 +156,18 @@ def read_archive(scheme: Scheme, request: ArchiveRequest) -> Archive:
 
 
 def request_of(options: Any) -> ArchiveRequest:
-    """The request in the options of `prepare`."""
+    """Build the request from the options of `prepare`."""
     return ArchiveRequest(**{name: getattr(options, name) for name in ArchiveRequest.__dataclass_fields__})
 
 
 def merged_request(request: ArchiveRequest, folder: str) -> ArchiveRequest:
-    """For faces that are added for training alone: another source, and none for testing."""
+    """Build the request for faces added for training only: another source, none held out for testing."""
     format = request.format if request.format == "folder" else "auto"
     return replace(request, source=folder, test_fraction=0.0, format=format)
 
 
 def _is_plain(source: Path) -> bool:
-    """Whether it is a CSV, or `.npy` files lie beside images, as the KD-Loss reference code keeps its data."""
+    """Whether it is a CSV, or has `.npy` files beside the images, the layout of the KD-Loss reference code."""
     if source.is_file():
         return True
     places = (source, source / "train")

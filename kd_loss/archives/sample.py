@@ -19,16 +19,16 @@ class Sample:
     """A face before cropping.
 
     Attributes:
-        name: where it comes from, relative to the source folder; unique within a dataset.
+        name: its path relative to the source folder; unique within a dataset.
         landmarks: (K, 2) float64, source pixels, (x, y), the first pixel's centre at 0; NaN where a point is
             not annotated.
         split: `train` or `test`.
         subset: the part of the archive, e.g. `helen/testset`.
-        group: the photograph; faces of one group never stand on both sides of a split.
+        group: the photograph; faces of one group always share a split.
         load: returns the picture as (H, W, 3) uint8 RGB or raises `BadSample`.
         attributes: extra (K,) or scalar values by name, e.g. occlusion flags.
-        place: of the head in the picture, where the archive says it.
-        extra: whether it comes from another archive (`datasets.combine`) and serves for training alone.
+        place: the head's place in the picture, if the archive gives it.
+        extra: whether it comes from another archive (`datasets.combine`) and is used for training only.
     """
 
     name: str
@@ -58,9 +58,9 @@ class Archive:
 
 
 def check_landmarks(values: np.ndarray, points: int) -> np.ndarray:
-    """(K, 2) float64 or `BadSample`: wrong count, infinite values, half a point, all in one place.
+    """Return (K, 2) float64; raise `BadSample` for a wrong count, infinite values, half a point, or all in one place.
 
-    A point of two NaN is one that nobody annotated.
+    A point of two NaN is not annotated.
     """
     array = np.asarray(values, np.float64)
     if array.size != 2 * points:
@@ -89,7 +89,7 @@ def photograph(stem: str) -> str:
 
 
 def pair_files(folder: Path, suffix: str) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Image and annotation files of one folder by stem, with a problem line for each left alone."""
+    """Pair the image and annotation files of a folder by stem, with a problem line for each unpaired file."""
     images: dict[str, Path] = {}
     notes: dict[str, Path] = {}
     doubles: list[str] = []
@@ -108,7 +108,7 @@ def pair_files(folder: Path, suffix: str) -> tuple[list[tuple[Path, Path]], list
 
 
 def existing_folder(source: Path) -> Path:
-    """`source` if it is a folder with something in it; otherwise a `UserError`."""
+    """Return `source` if it is a non-empty folder; otherwise raise `UserError`."""
     if not source.is_dir():
         raise UserError(f"no such folder: {source}; give --source the folder of the archive")
     if not any(source.iterdir()):
@@ -117,13 +117,13 @@ def existing_folder(source: Path) -> Path:
 
 
 def missing_parts(counts: Mapping[str, int], official: Mapping[str, int]) -> list[str]:
-    """One warning that names the parts that are missing or of another size, with both counts."""
+    """Return one warning that names the parts that are missing or differ in size, with both counts."""
     off = [f"{part} {counts.get(part, 0)} of {n}" for part, n in official.items() if counts.get(part, 0) != n]
     return [f"not the official release (found of official): {', '.join(off)}"] if off else []
 
 
 def assign_splits(names: Iterable[str], fraction: float, seed: int = 0) -> dict[str, str]:
-    """Group -> `train` or `test`, about `fraction` of the groups for test, none for 0; the same at every call."""
+    """Map each group to `train` or `test`, about `fraction` of the groups (none for 0) to test; deterministic."""
     groups = sorted(set(names))
     order = np.random.default_rng(seed).permutation(len(groups))
     count = min(len(groups) - 1, max(1, round(fraction * len(groups)))) if len(groups) > 1 and fraction else 0

@@ -1,11 +1,11 @@
 """YOLO-pose as Ultralytics documents it: a `data.yaml`, pictures in `images/…`, and for each a text in `labels/…`.
 
-`kpt_shape: [K, 2]` or `[K, 3]` says how many points there are and whether each has a visibility; `flip_idx` which point
-each becomes in a mirrored picture (the scheme's pairs), `kpt_names` what they are called. A line of a text is a face:
+`kpt_shape: [K, 2]` or `[K, 3]` gives the number of points and whether each has a visibility; `flip_idx` maps each point
+to its mirror image (the scheme's pairs), `kpt_names` names them. A line of a text is a face:
 class, box (centre, width, height), then the points, all as fractions of the picture's width and height. Visibility 0
 is not labelled (NaN here), 1 labelled but hidden (kept as its occlusion), 2 visible; without visibilities a point at
 0, 0 or left of or above the picture is not labelled. `train`, `val` and `test` are folders, lists of folders, or texts
-of paths, from `path`, which is looked for from the file's folder. A picture without a text has no face.
+of paths, relative to `path`, which is resolved from the file's folder. A picture without a text has no face.
 
 Pixels: fractions of the picture's extent, so that 0 is the outer edge of the first pixel: `x * width − 0.5`.
 """
@@ -25,7 +25,7 @@ from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
-_TURNED = range(5, 9)  # EXIF orientations that change places of width and height
+_TURNED = range(5, 9)  # EXIF orientations that swap width and height
 
 
 def yolo_file(source: Path) -> Path:
@@ -99,7 +99,7 @@ def _pictures(path: Path, values: dict[str, Any], split: str) -> Iterator[Path]:
         if not isinstance(entry, str) or not entry:
             continue
         base = str(values.get("path") or "")
-        # Ultralytics looks for it in a folder of its settings; a dataset that was moved lies beside its file
+        # Ultralytics resolves it from a folder in its settings; a moved dataset lies beside its file
         tries = [Path(os.path.abspath(path.parent / base / entry)), Path(os.path.abspath(path.parent / entry))]
         place = next((place for place in tries if place.exists()), None)
         if place is None:
@@ -129,7 +129,7 @@ def picture_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             turned = image.getexif().get(274, 1) in _TURNED
-    except Exception:  # damaged headers raise half a dozen kinds
+    except Exception:  # damaged headers raise many exception types
         raise BadSample("does not open as an image") from None
     return (height, width) if turned else (width, height)
 

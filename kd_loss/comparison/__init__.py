@@ -1,1 +1,1 @@
-"""Methods on equal terms: trainings, paired differences, the table of methods."""
+"""Comparison of methods on equal terms: trainings, paired differences, the table of methods."""

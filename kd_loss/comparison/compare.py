@@ -1,7 +1,7 @@
 """The command `compare`: several methods on equal terms.
 
-Each student is a run of its own under `runs/<dataset>/<name>/`, so that a comparison that was stopped goes
-on where it was, and a method that fails does not take the others with it.
+Each student is a run of its own under `runs/<dataset>/<name>/`, so that an interrupted comparison resumes
+where it stopped, and a method that fails does not affect the others.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ from kd_loss.training.teachers.files import teacher_files, with_start
 from kd_loss.training.train_student import plan_student, train_student
 
 log = logging.getLogger(__name__)
-#: what a comparison leaves in its folder
+#: files that a comparison writes to its folder
 FILES = ("compare.json", "report.html", "ced.png")
 
 
 def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) -> None:
-    """Refuse what is wrong with the methods, their settings and teachers before any training."""
+    """Check the methods, their settings and teachers before any training."""
     load_plugins(options.plugin)
     names = [student_options(options, method, options.seed, folder).name for method in options.methods]
     for number, name in enumerate(names):
@@ -73,7 +73,7 @@ def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) 
                 check_same(stage, dataset)
     place = options.runs / options.dataset / folder
     if not _is_comparison(place):
-        check_free(place, FILES)  # said before hours of training
+        check_free(place, FILES)  # fail before hours of training
 
 
 def _is_comparison(folder: Path) -> bool:
@@ -84,10 +84,10 @@ def _is_comparison(folder: Path) -> bool:
 
 
 def run_compare(options: CompareOptions) -> dict[str, Any]:
-    """Train what is not trained yet, test all, write `compare.json` and `report.html`; returns the former.
+    """Train missing students, test all, write `compare.json` and `report.html`; return the contents of the former.
 
     Raises:
-        UserError: a training failed; the others are compared all the same.
+        UserError: a training failed; the others are still compared.
     """
     place = options.runs / open_dataset(options.dataset, options.data).folder.name / (options.name or "compare")
     with alone_in(place):
@@ -144,7 +144,7 @@ def _compare(options: CompareOptions) -> dict[str, Any]:
 
 
 def with_one_start(options: CompareOptions, dataset: PreparedDataset) -> CompareOptions:
-    """With `--init teacher` as the file that it means: the same for every method, whichever uses that teacher."""
+    """Resolve `--init teacher` to a file, the same for every method, whether or not it uses that teacher."""
     if options.init != "teacher":
         return options
     load_plugins(options.plugin)
@@ -157,7 +157,7 @@ def with_one_start(options: CompareOptions, dataset: PreparedDataset) -> Compare
 def _with_teacher(
     options: CompareOptions, results: dict[str, list[AnyResult]], dataset: PreparedDataset, split: PreparedSplit
 ) -> tuple[dict[str, list[AnyResult]], str]:
-    """The results with their distance to the first teacher that can be asked, and which that is: `tough: best.h5`."""
+    """Add the distance to the first teacher that can be run; return the results and its name, e.g. `tough: best.h5`."""
     if not isinstance(next(iter(results.values()))[0], Result):
         return results, ""
     files: dict[str, list[str]] = {}
@@ -180,7 +180,7 @@ def _with_teacher(
 
 
 def unequal(options: CompareOptions) -> list[str]:
-    """A line for each method whose stages are longer or shorter than the other methods' epochs."""
+    """Return a line for each method whose stages are longer or shorter than the other methods' epochs."""
     lengths = {method: epochs_of(method, options.epochs) for method in options.methods}
     return [
         f"{method} has {epochs} epochs in all, the others {options.epochs}."
@@ -190,7 +190,7 @@ def unequal(options: CompareOptions) -> list[str]:
 
 
 def _published(results: Mapping[str, Sequence[AnyResult]]) -> list[dict[str, Any]]:
-    """The table of published figures; none for head poses, and where no official subset is complete."""
+    """Build the table of published figures; none for head poses or if no official subset is complete."""
     own = {name: [run for run in runs if isinstance(run, Result)] for name, runs in results.items()}
     first = next(iter(own.values()))
     return published_tables(first[0].split, own) if first else []
@@ -205,7 +205,7 @@ def write_comparison(
     found = findings_of(spec)
     header, rows = rows_of(summary, spec.metric, found.shares, list(first.more()), labels_of(first.split))
     title = found.title(spec)
-    print_table(title, header, rows, turned=len(first.more()) > 1)  # a column a method where there are many figures
+    print_table(title, header, rows, turned=len(first.more()) > 1)  # one column per method if there are many figures
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
     curves = ced_plot(errors, words=spec.metric_words)
     size, told = first.network["size"], summary["teacher"]
@@ -248,18 +248,18 @@ class CompareOptions(DistillationOptions):
 
 
 def trainings_of(method: str) -> list[list[str]]:
-    """The methods of each stage, or of the one training."""
+    """Return the methods of each stage, or of the single training."""
     stages = [read_stage(stage, "--methods").methods for stage in split_stages(method)]
     return stages or [split_methods(method)]
 
 
 def epochs_of(method: str, epochs: int) -> int:
-    """How long a student of it is trained, where those of one training have `epochs`."""
+    """Return the epochs of a student's training; `epochs` is the number for a single training."""
     return sum(read_stage(stage, "--methods").epochs for stage in split_stages(method)) or epochs
 
 
 def student_options(options: CompareOptions, method: str, seed: int, folder: str) -> StudentOptions:
-    """One student of a comparison; the settings and the teachers of other methods are left out."""
+    """Build the options of one student of a comparison, without the settings and teachers of other methods."""
     trainings = trainings_of(method)
     shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions)}
     del shared["methods"], shared["seeds"]

@@ -1,4 +1,4 @@
-"""The command `draw-loss`: KD-Loss drawn as the paper's figures have it, in both variants."""
+"""The command `draw-loss`: draws KD-Loss like the paper's figures, in both variants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 
 def describe(options: CurvesOptions) -> str:
-    """What a picture was drawn with, for the file's own text: a drawing of other weights is known by it."""
+    """Describe a picture's settings for its file metadata, which identifies drawings of other weights."""
     weights = ", ".join(f"{weight:g}" for weight in WEIGHTS)
     return f"KD-Loss with weights {weights}; errors of the teachers {options.tough:g} and {options.tolerant:g}"
 

@@ -19,17 +19,17 @@ from kd_loss.system.errors import choose
 
 COLUMNS = ("method", "objective", "teachers", "taps", "parameters", "source")
 LEGEND = "S student, T teacher, y truth, e² a face's mean squared error, A feature maps; |…| is a mean over coordinates"
-#: those that the others are compared with come first
+#: the reference methods come first
 _FIRST = ("none", "kd_loss")
 
 
 def method_rows(names: Iterable[str]) -> list[dict[str, str]]:
-    """A row of `COLUMNS` for each method, from its class: docstring, teachers, taps, constructor."""
+    """Return a row of `COLUMNS` for each method, from its class: docstring, teachers, taps, constructor."""
     return [_row(name, METHODS[name]) for name in names]
 
 
 def in_order(names: Iterable[str]) -> list[str]:
-    """`none` and `kd_loss`, then the others as they were registered."""
+    """Return `none` and `kd_loss`, then the others in order of registration."""
     return sorted(names, key=lambda name: _FIRST.index(name) if name in _FIRST else len(_FIRST))
 
 
@@ -37,7 +37,7 @@ def _row(name: str, cls: type[DistillationMethod]) -> dict[str, str]:
     text = inspect.getdoc(cls) or ""
     source = re.search(r"Source: (.*?\b(?:19|20)\d\d\b(?:, eq\. \d+)?)", text, flags=re.DOTALL)
     try:
-        one: DistillationMethod | type[DistillationMethod] = cls()  # whose taps may follow from its parameters
+        one: DistillationMethod | type[DistillationMethod] = cls()  # an instance, since taps may depend on parameters
     except TypeError:  # a parameter without a default
         one = cls
     mine, theirs = ([tap for tap in taps if tap != "landmarks"] for taps in (one.student_taps, one.teacher_taps))
@@ -57,7 +57,7 @@ def _row(name: str, cls: type[DistillationMethod]) -> dict[str, str]:
 
 
 def markdown(rows: Iterable[dict[str, str]]) -> str:
-    """The table for a page; upright bars of formulae are escaped."""
+    """Format the table as Markdown, with the vertical bars of formulae escaped."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     for row in rows:
         cells = [f"`{row[key]}`" if key in ("method", "parameters") and row[key] else row[key] for key in COLUMNS]
@@ -66,7 +66,7 @@ def markdown(rows: Iterable[dict[str, str]]) -> str:
 
 
 def run_methods(options: MethodsOptions) -> list[dict[str, str]]:
-    """Print the table; returns its rows."""
+    """Print the table; return its rows."""
     load_plugins(options.plugin)
     rows = method_rows([choose(name, METHODS, "method", OF_YOUR_OWN) for name in options.names] or in_order(METHODS))
     if options.markdown:
@@ -76,7 +76,7 @@ def run_methods(options: MethodsOptions) -> list[dict[str, str]]:
     for key in COLUMNS:
         table.add_column(key, overflow="fold", min_width=max(map(len, METHODS)) if key == "method" else None)
     for row in rows:
-        table.add_row(*(Text(row[key].replace("`", "")) for key in COLUMNS))  # Text: [ ] of formulae are no markup
+        table.add_row(*(Text(row[key].replace("`", "")) for key in COLUMNS))  # Text: the [ ] of formulae are not markup
     console = Console()
     Console(width=max(console.width, 150)).print(table)
     print(f"{LEGEND}\ntaps beside landmarks; parameters: --method-arg method.parameter=value; more in docs/methods.md")
@@ -87,6 +87,6 @@ def run_methods(options: MethodsOptions) -> list[dict[str, str]]:
 class MethodsOptions(Options):
     """List the methods: objective, teachers, taps, parameters with their defaults, source."""
 
-    names: list[str] = option([], "methods to list; all if left out", positional=True)
-    plugin: list[str] = option([], "Python files with methods of your own")
+    names: list[str] = option([], "methods to list; all by default", positional=True)
+    plugin: list[str] = option([], "Python files with custom methods")
     markdown: bool = option(False, "print the table as Markdown")

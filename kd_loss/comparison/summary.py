@@ -1,9 +1,9 @@
 """Paired differences between methods, over trainings and faces.
 
-A difference is claimed for trainings, not only for the faces that were tested. Two tests see different parts of the
-chance in it. The bootstrap draws seeds and faces, but of S seeds it draws (S − 1) / S of their variance, without
-tails: with three seeds it calls far too many equal methods different. A t test of the S seed means knows how little
-S seeds say, but not that other faces would give other means. A difference counts where both agree: p is the larger of
+A difference is claimed for trainings, not only for the tested faces. Two tests cover different sources of
+chance. The bootstrap resamples seeds and faces, but with S seeds it reproduces (S − 1) / S of their variance, without
+tails: with three seeds it finds far too many differences between equal methods. A t test of the S seed means accounts
+for the small S, but not for the choice of faces. A difference counts if both agree: p is the larger of
 the two, the interval the union of both. `tools/false_alarms.py` measures error rates, coverage and power.
 """
 
@@ -47,8 +47,8 @@ class Difference:
         mean: of the difference, in the unit of the errors; below 0 the method is better.
         seeds: S, trainings of each method.
         low, high, p: of the difference between trainings, on other faces, too: the union of the intervals and the
-            larger p of the bootstrap and of the t test. None for a single training, which says nothing of others.
-        faces_low, faces_high: the bootstrap interval over faces alone, for these very networks.
+            larger p of the bootstrap and the t test. None for a single training, which cannot generalise to others.
+        faces_low, faces_high: the bootstrap interval over faces alone, for these particular networks.
     """
 
     mean: float
@@ -62,19 +62,19 @@ class Difference:
 
 @lru_cache(maxsize=2)
 def _draws(seeds: int, faces: int, resamples: int, seed: int) -> tuple[Array, Array]:
-    """How often each resample has each seed (R, S) and each face (R, N), the same for all methods of a comparison."""
+    """Draw how often each resample has each seed (R, S) and each face (R, N), the same for all compared methods."""
     rng = np.random.default_rng(seed)
     drawn = [rng.multinomial(count, np.full(count, 1 / count), resamples) for count in (seeds, faces)]
     return drawn[0].astype(np.float64), drawn[1].astype(np.float64)
 
 
 def bootstrap_test(difference: Array, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0) -> Finding:
-    """The percentile bootstrap over seeds and faces, both drawn with replacement, of differences (S, N)."""
+    """Run the percentile bootstrap on differences (S, N), drawing seeds and faces with replacement."""
     return _bootstraps(difference, level, resamples, seed)[0]
 
 
 def _bootstraps(difference: Array, level: float, resamples: int, seed: int) -> tuple[Finding, Finding]:
-    """The bootstrap over seeds and faces, and that over faces alone, of differences (S, N)."""
+    """Run the bootstrap over seeds and faces, and that over faces alone, on differences (S, N)."""
     seeds, faces = difference.shape
     drawn_seeds, drawn_faces = _draws(seeds, faces, resamples, seed)
     by_seed = drawn_faces @ difference.T / faces
@@ -89,7 +89,7 @@ def _bootstraps(difference: Array, level: float, resamples: int, seed: int) -> t
 def t_test(seed_means: ArrayLike, level: float = 0.95) -> Finding | None:
     """Student's t test of the mean differences of S seeds (S,) against 0, with S − 1 degrees of freedom.
 
-    None where there are no two seeds that differ: one training, or the same one several times.
+    Returns None unless two seeds differ: for one training, or the same one several times.
 
     >>> round(t_test([-0.25, -0.52, -0.54]).p, 3)
     0.043
@@ -107,12 +107,12 @@ def t_test(seed_means: ArrayLike, level: float = 0.95) -> Finding | None:
 def paired_difference(
     values: ArrayLike, baseline: ArrayLike, level: float = 0.95, resamples: int = RESAMPLES, seed: int = 0
 ) -> Difference:
-    """The mean of `values − baseline`, (S, N) each: S seeds of one method, paired, on the same N faces.
+    """Compute the mean of `values − baseline`, (S, N) each: S seeds of one method, paired, on the same N faces.
 
     Args:
-        values: errors of the method; baseline: of the one that it is compared with. Faces without an error (NaN) in
-            any of them are left out.
-        level: of the intervals; resamples, seed: of the bootstrap.
+        values: errors of the method; baseline: errors of the reference method. Faces without an error (NaN) in
+            any of them are ignored.
+        level: confidence level of the intervals; resamples, seed: of the bootstrap.
 
     Raises:
         ValueError: no face has an error in all of them.
@@ -132,7 +132,7 @@ def paired_difference(
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """p values corrected for their number (Holm 1979): each against the number of those that are not smaller.
+    """Correct p values for their number (Holm 1979): each is multiplied by the number of those not smaller.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
@@ -151,10 +151,10 @@ def summarise(
     failures: Mapping[str, str],
     seeds: Mapping[str, Sequence[int]],
 ) -> dict[str, Any]:
-    """Mean and standard deviation over seeds of every figure, and the paired difference to `none`.
+    """Compute mean and standard deviation over seeds of every metric, and the paired difference to `none`.
 
-    Differences are paired by seed and by face (`paired_difference`); `p` is corrected for the number of methods that
-    are compared. A seed that failed in one of two is left out of their difference; `seeds` are those of each method's
+    Differences are paired by seed and by face (`paired_difference`); `p` is corrected for the number of compared
+    methods. A seed that failed in one of two is excluded from their difference; `seeds` are those of each method's
     results.
     """
     methods: dict[str, Any] = {}
@@ -191,7 +191,7 @@ def _std(values: Sequence[float]) -> float | None:
 
 
 def _paired(gain: Mapping[str, Any] | None) -> tuple[str, str]:
-    """A difference in words, and its p."""
+    """Return a difference in words, and its p."""
     if gain is None:
         return "–", "–"
     if gain["p"] is None:
@@ -206,12 +206,12 @@ def rows_of(
     more: Sequence[str],
     labels: Mapping[str, str] | None = None,
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a comparison's table.
+    """Return header and rows of a comparison's table.
 
     Args:
-        summary: what `summarise` returned.
+        summary: the result of `summarise`.
         metric: the scheme's; shares: names of the failure rate and the area; more: further columns.
-        labels: row of the report -> what its column is called, itself if left out.
+        labels: row of the report -> title of its column, by default the row's name.
     """
     methods = summary["methods"]
     names = list(next(iter(methods.values()))[metric])
@@ -231,7 +231,7 @@ def rows_of(
 
 
 def explanation(seeds: int) -> list[str]:
-    """What the report of a comparison of so many seeds says about ±, intervals and p."""
+    """Return the report's explanation of ±, intervals and p, given the number of seeds."""
     if seeds < 2:
         return ["One training each: the interval is over faces alone, and says nothing about other trainings; no p."]
     return [

@@ -1,7 +1,7 @@
 """Online augmentation: one affine map for image and points, then photometric changes.
 
-Every random number comes from (seed, epoch, index), so a sample looks the same in a run that was
-interrupted and resumed, whatever thread makes it.
+Every random number depends on (seed, epoch, index) only, so a sample looks the same in an interrupted and
+resumed run, whichever thread makes it.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class Augmentation:
     patch: float = 0.3
 
     def scaled(self, strength: float) -> Augmentation:
-        """All ranges and probabilities but that of mirroring, times `strength` (≥ 0)."""
+        """Scale all ranges and probabilities except mirroring by `strength` (≥ 0)."""
         changed = {f.name: getattr(self, f.name) * strength for f in fields(self) if f.name != "flip"}
         return replace(self, **changed)
 
     def draw_affine(self, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
-        """A random map of normalised points, (2, 3), and whether it mirrors."""
+        """Draw a random map of normalised points, (2, 3), and whether it mirrors."""
         angle, scale, dx, dy = rng.uniform(-1, 1, 4)
         flip = bool(rng.random() < self.flip)
         affine = geometry.similarity(
@@ -52,7 +52,7 @@ class Augmentation:
         return affine, flip
 
     def recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Photometric changes of a uint8 picture (S, S, 3); the result has the same shape."""
+        """Apply photometric changes to a uint8 picture (S, S, 3); the result has the same shape."""
         choices = rng.random(3)
         strength = rng.uniform(-self.colour, self.colour, 5)
         if self.colour:
@@ -77,11 +77,10 @@ NO_AUGMENTATION = Augmentation(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 def warp(image: np.ndarray, affine: np.ndarray, size: int, border: int = 0) -> np.ndarray:
-    """A stored crop (T, T, 3) seen through a map of normalised points, as (size, size, 3) uint8.
+    """Warp a stored crop (T, T, 3) by a map of normalised points to (size, size, 3) uint8.
 
-    `border` pixels on each side are surroundings, which normalised coordinates count from −0.5 downwards and from
-    0.5 upwards. Where even they end, the last pixels are repeated: black corners would tell the network how far the
-    picture was turned.
+    `border` pixels on each side are surroundings, with normalised coordinates below −0.5 and above 0.5. Beyond them
+    the edge pixels are repeated: black corners would reveal to the network how far the picture was rotated.
     """
     inner = image.shape[0] - 2 * border
     if border:
@@ -103,7 +102,7 @@ def augment(
     rng: np.random.Generator,
     border: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One augmented sample: (size, size, 3) uint8 and its targets (…, N, C), all moved alike, as their scheme says.
+    """Return one augmented sample: (size, size, 3) uint8 and its targets (…, N, C), transformed by their scheme.
 
     `border`: the pixels around the stored crop, see `warp`.
     """

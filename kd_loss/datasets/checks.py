@@ -1,7 +1,7 @@
-"""What a prepared dataset has to be for everything that reads it, checked where it is opened.
+"""Checks of a prepared dataset, run when it is opened, so that its readers can rely on it.
 
-Of the pictures only header and size of their file are read, so that the time does not grow with them; every
-landmark, affine map and name is looked at.
+Of the pictures only the header and size of the file are read, so that the time does not grow with them; every
+landmark, affine map and name is checked.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 from kd_loss.schemes.base import Scheme
 from kd_loss.system.errors import UserError, first_line
 
-#: faces looked at in one go
+#: faces checked at a time
 _CHUNK = 8192
 AGAIN = "run kd-loss prepare again"
 
 
 def open_array(path: Path, mapped: bool = True) -> np.ndarray:
-    """An array of a `.npy` file, memory-mapped unless asked otherwise; a `UserError` for a damaged one."""
+    """Load an array from a `.npy` file, memory-mapped by default; raise `UserError` if it is damaged."""
     try:
         if not path.is_file():
             raise UserError(f"{path} is missing; {AGAIN}")
@@ -35,20 +35,20 @@ def open_array(path: Path, mapped: bool = True) -> np.ndarray:
             raise ValueError("its order is not C's")
     except UserError:
         raise
-    except Exception as error:  # NumPy raises half a dozen kinds for a damaged header
+    except Exception as error:  # NumPy raises many exception types for a damaged header
         reason = first_line(error)
         raise UserError(f"{path} is damaged ({reason}); {AGAIN}") from None
     return array if mapped else np.array(array)
 
 
 def target_array(folder: Path, scheme: Scheme) -> str:
-    """The name of the array with a split's targets: the scheme's, or the `landmarks` of poses prepared by 0.1."""
+    """Return the name of a split's target array: the scheme's, or `landmarks` for poses prepared by 0.1."""
     names = scheme.array, "landmarks"
     return next((name for name in names if (folder / f"{name}.npy").is_file()), scheme.array)
 
 
 def check_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
-    """A `UserError` where a manifest lacks an entry that others rely on, or has another kind of value there."""
+    """Raise `UserError` if a manifest lacks a required entry or has a value of the wrong kind."""
     file = folder / "manifest.json"
     missing = {"spec", "size", "counts", "sha256", "crop"} - manifest.keys()
     if missing:
@@ -89,11 +89,11 @@ def _are_counts(entry: Any) -> bool:
 def check_split(
     folder: Path, spec: Scheme, manifest: Mapping[str, Any], files: Mapping[str, np.ndarray]
 ) -> None:  # fmt: skip
-    """A `UserError` that names the file and face where a split's arrays are not what they have to be.
+    """Raise a `UserError` that names the file and face if a split's arrays are invalid.
 
     Args:
-        files: `images`, the targets (`target_array`), `soft`, `affine`, `subset`, `group`, `name` and, where there is
-            one, `extra`, as `PreparedSplit` has them; those of attributes as `attribute-…`.
+        files: `images`, the targets (`target_array`), `soft`, `affine`, `subset`, `group`, `name` and, if present,
+            `extra`, as in `PreparedSplit`; attributes as `attribute-…`.
     """
     counts = manifest["counts"].get(folder.name)
     if not counts:
@@ -137,7 +137,7 @@ def _check_text(where: Path, array: np.ndarray, count: int) -> None:
 
 
 def _check_points(where: Path, points: np.ndarray, start: int, furthest: float) -> None:
-    """A point of NaN alone is not annotated; everything else has to be near the crop."""
+    """Check points: both coordinates NaN means not annotated; all others must lie near the crop."""
     missing = np.isnan(points)
     with np.errstate(invalid="ignore"):
         far = np.abs(points) > furthest

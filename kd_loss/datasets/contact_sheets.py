@@ -1,8 +1,8 @@
-"""The command `show`: what a training will see, as two pictures, before it begins.
+"""The command `show`: two pictures of the data as a training will see it.
 
-`crops.png` has one face large with the numbers of its points, and once more with its mirrored pairs as lines, which
-lie across the face where `pairs` is right; below, faces from all over the split. `augmented.png` has faces as a
-training sees them; the first point of each pair is red and the second blue in every one, mirrored or not.
+`crops.png` shows one large face with numbered points, and the same face with its mirrored pairs as lines, which
+cross the face if `pairs` is right; below are faces from the whole split. `augmented.png` shows faces as a training
+sees them; the first point of each pair is red and the second blue in every sample, mirrored or not.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ from kd_loss.system.ownership import Claims
 from kd_loss.system.terminal import counted
 
 FILES = ("crops.png", "augmented.png")
-#: sides in pixels of the large face and of the others, of which so many are in a row
+#: sides in pixels of the large face and of the small ones, and the number of small ones in a row
 LARGE, SMALL, COLUMNS = 800, 200, 8
-#: augmented samples of a face
+#: augmented samples per face
 SAMPLES, FACES = 8, 5
 
 
 def side_colours(spec: DatasetSpec) -> list[tuple[int, int, int]]:
-    """A colour for each point: the first of a pair, the second, and those of no pair."""
+    """Return a colour for each point: first of a pair, second of a pair, or unpaired."""
     colours = [UNSURE] * spec.points
     for first, second in spec.pairs:
         colours[first], colours[second] = PREDICTED, OTHER
@@ -50,7 +50,7 @@ def side_colours(spec: DatasetSpec) -> list[tuple[int, int, int]]:
 
 
 def _dots(image: np.ndarray, points: np.ndarray, spec: DatasetSpec, radius: float) -> np.ndarray:
-    """A copy with the points (K, 2) in pixels, in the colours of their sides."""
+    """Draw the points (K, 2) in pixels on a copy, in the colours of their sides."""
     colours = side_colours(spec)
     for colour in dict.fromkeys(colours):
         here = np.array([one == colour for one in colours])
@@ -59,7 +59,7 @@ def _dots(image: np.ndarray, points: np.ndarray, spec: DatasetSpec, radius: floa
 
 
 def numbered(image: np.ndarray, points: np.ndarray, spec: DatasetSpec) -> np.ndarray:
-    """A copy with the points (K, 2) in pixels, the scheme's lines, and a number at each point."""
+    """Draw the points (K, 2) in pixels with their numbers and the scheme's lines on a copy."""
     picture = _dots(draw_landmarks(image, points, spec, TRUTH, radius=1), points, spec, 3)
     for number, (x, y) in enumerate(points):
         if np.isfinite([x, y]).all():
@@ -72,7 +72,7 @@ def numbered(image: np.ndarray, points: np.ndarray, spec: DatasetSpec) -> np.nda
 
 
 def paired(image: np.ndarray, points: np.ndarray, spec: DatasetSpec) -> np.ndarray:
-    """A copy with the points (K, 2) in pixels and a line from each to the one that it changes places with."""
+    """Draw the points (K, 2) in pixels on a copy, with a line from each to its mirror partner."""
     lines = DatasetSpec(spec.name, spec.points, edges=tuple(spec.pairs))
     return _dots(draw_landmarks(image, points, lines, TRUTH, radius=2), points, spec, 4)
 
@@ -87,7 +87,7 @@ def _points(crop: np.ndarray, target: np.ndarray, spec: DatasetSpec) -> np.ndarr
     return _dots(face, at, spec, 1.5)
 
 
-#: kind of scheme -> a small picture of a crop with what its target (N, C) says
+#: kind of scheme -> function that draws a target (N, C) on a small picture of a crop
 DRAWINGS: dict[type, Callable[..., np.ndarray]] = {DatasetSpec: _points, PoseScheme: _head}
 
 
@@ -96,7 +96,7 @@ def _face(crop: np.ndarray, target: np.ndarray, split: PreparedSplit) -> np.ndar
 
 
 def _large(split: PreparedSplit, index: int) -> list[np.ndarray]:
-    """One face large, with its points' numbers, and with its mirrored pairs; nothing for a scheme without points."""
+    """Draw one large face with numbered points and one with mirrored pairs; nothing for a scheme without points."""
     spec = split.spec
     if not isinstance(spec, DatasetSpec):
         return []
@@ -110,7 +110,7 @@ def _large(split: PreparedSplit, index: int) -> list[np.ndarray]:
 
 
 def crop_sheet(split: PreparedSplit, count: int) -> np.ndarray:
-    """Two large pictures of one face above `count` faces spread evenly over a split."""
+    """Draw two large pictures of one face above `count` faces spread evenly over a split."""
     indices = np.linspace(0, len(split) - 1, min(count, len(split))).astype(int)
     complete = [i for i in indices if np.isfinite(split.target[i]).all()]
     large = _large(split, int(complete[0] if complete else indices[0]))
@@ -122,14 +122,14 @@ def crop_sheet(split: PreparedSplit, count: int) -> np.ndarray:
 
 
 def augmented_sheet(split: PreparedSplit, strength: float, seed: int) -> np.ndarray:
-    """A row for each of a few faces: as it is, and as epochs of a training may see it."""
+    """Draw a row for each of a few faces: the stored crop, then augmented samples as epochs may show them."""
     augmentation = Augmentation().scaled(strength) if strength else NO_AUGMENTATION
     pictures = []
     for i in np.linspace(0, len(split) - 1, min(FACES, len(split))).astype(int):
         for epoch in range(SAMPLES):
             chosen = augmentation if epoch else NO_AUGMENTATION
             stream = (seed, epoch, int(i))
-            _, mirrored = chosen.draw_affine(np.random.default_rng(stream))  # the first that a sample draws
+            _, mirrored = chosen.draw_affine(np.random.default_rng(stream))  # a sample draws this first
             image, points = augment(
                 split.images[i], split.target[i], split.size, chosen, split.spec,
                 np.random.default_rng(stream), split.border,

@@ -16,15 +16,15 @@ class FaceLoader(keras.utils.PyDataset):
     """Batches `(images (B, S, S, 3) uint8, {"landmarks": (B, N, C) float32})`: the targets of the split's scheme.
 
     The order of an epoch and every augmentation depend on (seed of the order, epoch, index) alone. A callback sets
-    `epoch` before each epoch (`training.callbacks`). The last batch of shuffled faces is dropped where
-    it is smaller than the others: batch normalisation on two faces is noise. Recorded answers of teachers
-    come with the targets, as `role/tap`.
+    `epoch` before each epoch (`training.callbacks`). The last batch of shuffled faces is dropped if it is
+    smaller than the others: batch normalisation over two faces is noise. Recorded answers of teachers
+    accompany the targets, as `role/tap`.
 
     Args:
         order: the faces; view: how they are seen.
-        answers: role -> what that teacher said about all faces of the split, of as many views.
-        shard: (i, n): of every batch only the rows i, i + n, … A loader of faces in their own order then fills its
-            last batch up with faces of `kind` 3, which do not count, so that all shards are equal.
+        answers: role -> that teacher's predictions for all faces of the split, with as many views.
+        shard: (i, n): load only the rows i, i + n, … of every batch. A loader of unshuffled faces then pads its
+            last batch with faces of `kind` 3, which do not count, so that all shards have equal size.
     """
 
     def __init__(
@@ -61,5 +61,5 @@ class FaceLoader(keras.utils.PyDataset):
         return images, {**targets, "kind": np.where(places < len(chosen), 0, 3).astype(np.float32)}
 
     def rows(self, chosen: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Pictures and targets of the named faces, as this epoch shows them."""
+        """Return pictures and targets of the given faces, as seen in this epoch."""
         return self.view.rows(self.order.split, chosen, self.answers, self.order.seed, self.epoch)

@@ -1,8 +1,8 @@
-"""Faces of one scheme in another, 98 points as 68 or 68 as 29 and back, and what that costs.
+"""Conversion of faces between schemes, 98 points to 68 or 68 to 29 and back, with its measured error.
 
-Points that both schemes have are taken as they are (`schemes.same_points`); the others follow from all points of the
-face by a linear map, fitted on faces that are annotated in both schemes: those of an archive of the one that knows the
-points of the other, or drawn faces, of which every point is known.
+Points common to both schemes are copied (`schemes.same_points`); a linear map computes the others from all points of
+the face. It is fitted on faces annotated in both schemes: those of an archive in one scheme that has the points of
+the other, or drawn faces, of which every point is known.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ Faces = tuple[np.ndarray, np.ndarray, np.ndarray | None, str]
 
 @dataclass(frozen=True)
 class SchemeMap:
-    """From the points of one scheme to those of another.
+    """A map from the points of one scheme to those of another.
 
     Attributes:
         source, target: the schemes.
-        table: (K,) for each target point the source's index, −1 where it follows from the fitted map.
-        fitted: from all points to those that are not in the table, in the square box of the source's points; None
-            where the table is whole.
-        errors: (K,) mean error of each point in % of the target's normalising distance on faces that the map was not
-            fitted on, 0 for points of the table.
-        faces: how many it was fitted on; origin: which they were, in words.
+        table: (K,) source index of each target point, −1 for points computed by the fitted map.
+        fitted: maps all points to those missing from the table, in the square box of the source's points; None
+            if the table is complete.
+        errors: (K,) mean error of each point in % of the target's normalising distance, on faces held out from the
+            fit; 0 for points of the table.
+        faces: number of faces in the fit; origin: a description of them.
     """
 
     source: DatasetSpec
@@ -45,7 +45,7 @@ class SchemeMap:
     origin: str = ""
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """Points (N, M, 2) in pixels -> (N, K, 2); of a face with NaN only the table's points are known."""
+        """Map points (N, M, 2) in pixels to (N, K, 2); a face with NaN gets only the table's points."""
         points = np.asarray(points, np.float64)
         result = np.full((len(points), self.target.points, 2), np.nan)
         if self.fitted is not None:
@@ -60,12 +60,12 @@ class SchemeMap:
 
     @property
     def caution(self) -> str:
-        """What has to be said about a map that was fitted on drawn faces."""
+        """Return the caveat of a map fitted on drawn faces."""
         return "; photographs cost several times as much as drawn faces" if self.origin == "drawn faces" else ""
 
     @property
     def line(self) -> str:
-        """What it does and costs, in words."""
+        """Describe the map and its error in words."""
         start = f"{self.source.points} points of '{self.source.name}' -> {self.target.points} of '{self.target.name}'"
         fitted = self.table < 0
         if not fitted.any():
@@ -83,7 +83,7 @@ def _box(points: np.ndarray) -> np.ndarray:
 
 
 def distances(points: np.ndarray, spec: DatasetSpec) -> np.ndarray:
-    """The distance (N,) that errors of faces (N, K, 2) are divided by."""
+    """Return the distance (N,) that divides the errors of faces (N, K, 2)."""
     if spec.default_normaliser == "box":
         return np.asarray(np.sqrt(np.prod(np.nanmax(points, axis=1) - np.nanmin(points, axis=1), axis=1)))
     first, second = (points[:, list(g)].mean(axis=1) for g in spec.normalisers[spec.default_normaliser])
@@ -91,10 +91,10 @@ def distances(points: np.ndarray, spec: DatasetSpec) -> np.ndarray:
 
 
 def drawn_pairs(source: DatasetSpec, target: DatasetSpec, count: int = 400, seed: int = 0) -> Faces:
-    """Drawn faces in both schemes, two of 300W, COFW and WFLW.
+    """Draw faces in both schemes, two of 300W, COFW and WFLW.
 
     Raises:
-        UserError: a scheme in which no faces are drawn.
+        UserError: one of the schemes has no drawn faces.
     """
     from kd_loss.synthetic.faces import face_landmarks
 
@@ -111,13 +111,13 @@ def drawn_pairs(source: DatasetSpec, target: DatasetSpec, count: int = 400, seed
 
 
 def annotated_pairs(archive: Archive, source: DatasetSpec) -> Faces:
-    """The whole training faces of an archive as they are and in a scheme whose points they all have.
+    """Return an archive's fully annotated training faces, in its own scheme and in one whose points they all have.
 
     Raises:
-        UserError: the archive's scheme does not say where all points of the source are.
+        UserError: the archive's scheme does not define all points of the source.
     """
     spec = archive.spec
-    assert isinstance(spec, DatasetSpec)  # the command sees to it
+    assert isinstance(spec, DatasetSpec)  # ensured by the command
     table = same_points(spec, source)
     if (table < 0).any():
         raise UserError(
@@ -132,12 +132,12 @@ def annotated_pairs(archive: Archive, source: DatasetSpec) -> Faces:
 
 
 def map_scheme(source: DatasetSpec, target: DatasetSpec, faces: Faces | None = None) -> SchemeMap:
-    """The map between two schemes.
+    """Compute the map between two schemes.
 
     Args:
         source, target: the schemes.
         faces: the same faces in both, (N, M, 2) and (N, K, 2) in pixels, the photograph of each or None, and what
-            they are in words; drawn ones where left out. Not asked for where the table is whole.
+            they are in words; drawn faces by default. Unused if the table is complete.
 
     Raises:
         UserError: no faces are known in both schemes, or fewer than ten.
@@ -156,10 +156,10 @@ def map_scheme(source: DatasetSpec, target: DatasetSpec, faces: Faces | None = N
 
 
 def mapped_archive(archive: Archive, mapping: SchemeMap) -> Archive:
-    """An archive in another scheme, called `<its own>_<the other>`.
+    """Convert an archive to another scheme; the result is called `<its own>_<the other>`.
 
-    Faces of which fewer than two points are known there, as not all of their own were annotated, are left out with a
-    warning. Flags of points are kept where the table is whole.
+    Partly annotated faces with fewer than two known points in the new scheme are dropped with a warning. Flags of
+    points are kept if the table is complete.
     """
     target = replace(
         mapping.target, name=f"{mapping.source.name}_{mapping.target.name}", official={}, test_subsets={}, same={}

@@ -1,4 +1,4 @@
-"""The mirrored pairs of a scheme, held against the training faces of an archive, or read from them."""
+"""The mirrored pairs of a scheme, checked against the training faces of an archive or derived from them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.terminal import counted
 
 log = logging.getLogger(__name__)
-#: faces that are looked at
+#: most faces that are examined
 MOST = 5000
 
 
 def scheme_line(spec: DatasetSpec) -> str:
-    """What a scheme that was made from a file says, in words."""
+    """Describe a scheme made from a file, in words."""
     names = ", ".join(spec.names[:8]) + (" …" if len(spec.names) > 8 else "")
     pairs = ", ".join(f"{a}–{b}" for a, b in spec.pairs[:8]) + (" …" if len(spec.pairs) > 8 else "")
     return (
@@ -28,7 +28,7 @@ def scheme_line(spec: DatasetSpec) -> str:
 
 
 def pairs_line(proposed: MirrorMap) -> str:
-    """What the faces say, in words: how many pairs, how sure, and the point that is least so."""
+    """Describe the pairs found in the faces: their number, the confidence, and the least certain point."""
     least = int(np.nanargmin(proposed.margins))
     return (
         f"{len(proposed.pairs)} pairs from {proposed.faces} faces, {'sure' if proposed.sure else 'not sure'}: the next "
@@ -37,11 +37,11 @@ def pairs_line(proposed: MirrorMap) -> str:
 
 
 def with_pairs(archive: Archive, made: bool) -> Archive:
-    """An archive whose scheme has been checked against its training faces.
+    """Check an archive's scheme against its training faces and return the archive.
 
     Args:
-        archive: its scheme may be any; only landmarks of whole faces are judged.
-        made: whether the scheme was made from the source, so that pairs which nobody gave are taken from the faces.
+        archive: an archive of any scheme; only landmarks of fully annotated faces are judged.
+        made: whether the scheme was made from the source; missing pairs are then derived from the faces.
 
     Raises:
         UserError: the scheme's pairs scramble faces.

@@ -10,7 +10,7 @@ from kd_loss.datasets.order import cycled
 
 
 class MixedLoader(keras.utils.PyDataset):
-    """Batches of B annotated faces, B unlabelled ones and, if asked, B mixtures of the two.
+    """Batches of B annotated faces, B unlabelled ones and optionally B mixtures of the two.
 
     A mixture is `λ · annotated + (1 − λ) · unlabelled`, in pixels, landmarks and teachers' answers, with
     λ ~ Beta(alpha, alpha) and λ ≥ ½, so that the annotated face prevails (mix-up; Zhang et al., ICLR 2018;
@@ -19,7 +19,7 @@ class MixedLoader(keras.utils.PyDataset):
     Args:
         annotated: gives the length of an epoch; unlabelled: runs through its faces in its own order, whose
             landmarks are the teachers' predictions.
-        alpha: of the distribution of λ; 0 leaves the mixtures out.
+        alpha: parameter of the distribution of λ; 0 disables mixtures.
     """
 
     def __init__(self, annotated: FaceLoader, unlabelled: FaceLoader, alpha: float, seed: int):
@@ -28,7 +28,7 @@ class MixedLoader(keras.utils.PyDataset):
 
     @property
     def epoch(self) -> int:
-        """The number of the epoch, set before each."""
+        """The number of the current epoch, set before each."""
         return self.annotated.epoch
 
     @epoch.setter
@@ -56,7 +56,7 @@ class MixedLoader(keras.utils.PyDataset):
         return np.concatenate(pictures), {**{n: np.concatenate(v) for n, v in points.items()}, "kind": kind}
 
     def _unlabelled_rows(self, batch: int, count: int) -> np.ndarray:
-        """The faces of one batch: those of epoch after epoch in one long row, each pass in an order of its own."""
+        """Return the faces of one batch, from an endless sequence of passes, each in a new order."""
         return cycled(self.unlabelled.order.indices, (self.epoch * len(self) + batch) * count, count, self.seed, 2)
 
 

@@ -1,4 +1,4 @@
-"""Which faces an epoch has, and in what order."""
+"""The faces of an epoch and their order."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kd_loss.system.errors import UserError
 
 
 def cycled(indices: np.ndarray, start: int, count: int, seed: int, stream: int) -> np.ndarray:
-    """The places `start` … of an endless row in which all indices follow again and again, each time shuffled anew."""
+    """Return the entries from `start` on of an endless sequence of passes over all indices, each shuffled anew."""
     places = np.arange(start, start + count)
     rows = np.empty(count, indices.dtype)
     for turn in np.unique(places // len(indices)):
@@ -22,16 +22,16 @@ def cycled(indices: np.ndarray, start: int, count: int, seed: int, stream: int) 
 
 
 class FaceOrder:
-    """Faces of a split, in their own order every epoch, or shuffled anew for each.
+    """Faces of a split, in stored order every epoch, or reshuffled for each.
 
     Args:
-        split: the faces; indices: which of them, all if left out.
-        shuffled: as a training sees them; depends on (seed, epoch) alone.
-        extra_share: of shuffled faces, the share of an epoch that those of other archives have, which then take
-            turns; None: all of them in every epoch.
+        split: the faces; indices: a selection of them, all by default.
+        shuffled: shuffle as for training; the order depends on (seed, epoch) only.
+        extra_share: share of a shuffled epoch drawn in turn from the faces of other archives; None uses all of
+            them in every epoch.
 
     Raises:
-        UserError: there is no face, or none of the dataset itself beside a share of others.
+        UserError: there is no face, or a share of other faces is set but the dataset itself has none.
     """
 
     def __init__(
@@ -57,20 +57,20 @@ class FaceOrder:
         self._drawn: tuple[int, np.ndarray] = (-1, self.indices)
 
     def __len__(self) -> int:
-        """Faces of an epoch."""
+        """Return the number of faces in an epoch."""
         return len(self._own) + self._extra_count
 
     def of(self, epoch: int) -> np.ndarray:
-        """The faces of an epoch, as indices into the split."""
+        """Return the faces of an epoch, as indices into the split."""
         if not self.shuffled:
             return self.indices
         drawn, order = self._drawn
-        if drawn != epoch:  # drawn once an epoch: once a batch, the time would be quadratic in the faces
+        if drawn != epoch:  # once an epoch: once a batch would take time quadratic in the faces
             chosen = np.concatenate([self._own, self._turn(epoch)]) if self._extra_count else self._own
             order = np.random.default_rng((self.seed, epoch)).permutation(chosen)
             self._drawn = epoch, order
         return order
 
     def _turn(self, epoch: int) -> np.ndarray:
-        """The faces of other archives in an epoch: their whole number in an order of its own, again and again."""
+        """Return an epoch's faces of other archives, from repeated passes over all of them, each in a new order."""
         return cycled(self._extra, epoch * self._extra_count, self._extra_count, self.seed, 3)

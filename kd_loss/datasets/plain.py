@@ -1,8 +1,7 @@
-"""Plain datasets, as Keras's `fit` takes them: what kind one is, its batches in order, what else travels with them.
+"""Plain datasets, as Keras's `fit` takes them: detection of the kind, batches in order, and accompanying answers.
 
 A plain dataset is arrays, `(images, landmarks)` or `(images, landmarks, sample_weight)` or the images alone; a
-`tf.data.Dataset`, batched or not; a `PyDataset`; or anything that can be gone through several times and gives
-batches `(images, …)`.
+`tf.data.Dataset`, batched or not; a `PyDataset`; or any re-iterable object that yields batches `(images, …)`.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from kd_loss.system.errors import UserError
 
 
 def is_tf_data(dataset: Any) -> bool:
-    """Whether it is a `tf.data.Dataset`; without importing TensorFlow."""
+    """Whether it is a `tf.data.Dataset`, determined without importing TensorFlow."""
     return hasattr(dataset, "element_spec") and hasattr(dataset, "as_numpy_iterator")
 
 
@@ -30,7 +29,7 @@ def is_arrays(dataset: Any) -> bool:
 
 
 def check_plain(dataset: Any) -> None:
-    """Refuse what cannot be gone through twice, in order, to its end; a `UserError`."""
+    """Raise `UserError` if the dataset cannot be iterated twice, in the same order, to its end."""
     if hasattr(dataset, "__next__"):
         raise UserError("a generator can be gone through once only: give arrays, tf.data, a PyDataset or a list")
     if isinstance(dataset, keras.utils.PyDataset):
@@ -44,10 +43,10 @@ def check_plain(dataset: Any) -> None:
 
 
 def picture_batches(dataset: Any, batch_size: int = 32) -> Iterator[np.ndarray]:
-    """The pictures (B, S, S, 3) of a plain dataset, in its order; `batch_size` is of arrays and unbatched `tf.data`.
+    """Yield the pictures (B, S, S, 3) of a plain dataset in order; arrays and unbatched `tf.data` use `batch_size`.
 
     Raises:
-        UserError: a batch has no such pictures.
+        UserError: a batch has no pictures of this shape.
     """
     check_plain(dataset)
     batches: Any = dataset
@@ -74,33 +73,33 @@ def is_batched(dataset: Any) -> bool:
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """An array of any library, in NumPy."""
+    """Convert an array of any library to NumPy."""
     return np.asarray(value if isinstance(value, np.ndarray) else keras.ops.convert_to_numpy(value))
 
 
 def picture_checksums(images: np.ndarray) -> np.ndarray:
-    """(B,) uint32, a checksum of each picture, the same for uint8 and for float32 of the same numbers."""
+    """Return checksums (B,) uint32 of the pictures, equal for uint8 and float32 of the same values."""
     return np.array([zlib.crc32(np.ascontiguousarray(image, np.float32).tobytes()) for image in images], np.uint32)
 
 
 def with_answers(dataset: Any, answers: Mapping[str, Answers]) -> Any:
-    """A dataset of the same kind with what recorded teachers said about each face, for a `Distiller`.
+    """Return a dataset of the same kind with the teachers' recorded answers for each face, for a `Distiller`.
 
     Its targets are dictionaries: `landmarks`, and `role/tap` of each teacher, e.g. `tough/landmarks`. Attach answers
-    to the dataset that was recorded, before it is repeated, augmented or shuffled: rows are matched by their order,
-    and pictures that are not the recorded ones are refused, each batch when it is read.
+    to the recorded dataset before it is repeated, augmented or shuffled: rows are matched by their order, and a
+    batch whose pictures differ from the recorded ones is refused when it is read.
 
     Args:
         dataset: `(images, landmarks)` or `(images, landmarks, sample_weight)` as arrays; a `tf.data.Dataset` of such
-            batches or single faces; a `PyDataset`; or a list of batches. Landmarks may be in any coordinates, and
-            a dictionary that has them.
-        answers: role -> what `kd_loss.record` returned about this dataset.
+            batches or single faces; a `PyDataset`; or a list of batches. Landmarks may be in any coordinates, also
+            inside a dictionary.
+        answers: role -> the result of `kd_loss.record` on this dataset.
 
     Returns:
-        A dataset of the same kind; of arrays a tuple, which `Distiller.fit` takes whole.
+        A dataset of the same kind; for arrays a tuple to pass to `Distiller.fit` as one argument.
 
     Raises:
-        UserError: the numbers of faces differ, the pictures are others, or there are no landmarks.
+        UserError: the numbers of faces or the pictures differ, or there are no landmarks.
 
     Example:
         >>> answers = kd_loss.record(teacher, dataset, "answers")                           # doctest: +SKIP
@@ -140,7 +139,7 @@ class _Rows:
         self.count = next(iter(counts.values()))
 
     def check(self, start: int, images: np.ndarray, last: bool = False) -> None:
-        """Refuse pictures that are not the recorded ones from `start` on, or too many or too few."""
+        """Raise if the pictures from `start` on differ from the recorded ones, or are too many or too few."""
         stop = start + len(images)
         if stop > self.count or (last and stop < self.count):
             more = "more" if stop > self.count else f"{stop}"
@@ -153,11 +152,11 @@ class _Rows:
                 )
 
     def of(self, start: int, count: int) -> dict[str, np.ndarray]:
-        """`role/tap` -> (count, …)."""
+        """Return `role/tap` -> (count, …)."""
         return {key: array[start : start + count] for key, array in self.arrays.items()}
 
     def attached(self, start: int, batch: Any, last: bool = False) -> tuple[Any, ...]:
-        """A batch with its rows of the answers."""
+        """Return a batch with its rows of the answers."""
         images, targets, *weights = _parts(batch)
         self.check(start, to_numpy(images), last)
         return (images, {**_as_mapping(targets), **self.of(start, len(images))}, *weights)
@@ -178,7 +177,7 @@ def _as_mapping(targets: Any) -> Mapping[str, Any]:
 
 
 class _AnsweredDataset(keras.utils.PyDataset):
-    """A `PyDataset` with answers; every batch but the last is as large as the first one."""
+    """A `PyDataset` with answers; every batch but the last has the size of the first."""
 
     def __init__(self, dataset: keras.utils.PyDataset, rows: _Rows):
         super().__init__(
@@ -204,12 +203,12 @@ class _AnsweredDataset(keras.utils.PyDataset):
         return self.rows.attached(index * self._size, self.dataset[index], last=index == len(self) - 1)
 
     def on_epoch_end(self) -> None:
-        """As of the dataset; one that shuffles then is refused at its next batch."""
+        """Call that of the dataset; if it shuffles there, its next batch is refused."""
         self.dataset.on_epoch_end()
 
 
 class _AnsweredBatches:
-    """Batches of any iterable with answers, each time that it is gone through."""
+    """Batches of any iterable with answers, on every iteration."""
 
     def __init__(self, batches: Any, rows: _Rows):
         self.batches, self.rows = batches, rows
@@ -223,7 +222,7 @@ class _AnsweredBatches:
 
 
 def _tf_data(dataset: Any, rows: _Rows) -> Any:
-    """A `tf.data.Dataset` with answers, which are read from their memory map as batches pass."""
+    """A `tf.data.Dataset` with answers, read from their memory map batch by batch."""
     import tensorflow as tf
 
     batched = is_batched(dataset)

@@ -50,12 +50,12 @@ class _Crop:
 
     @property
     def stored(self) -> int:
-        """Side of what is stored."""
+        """Side of a stored crop in pixels, with its border."""
         return self.size + 2 * self.border
 
 
 class _Split:
-    """One split on its way to disk; `images_sha256` is None where it is not known without reading the file."""
+    """One split being written; `images_sha256` is None if only reading the file would reveal it."""
 
     def __init__(
         self, folder: Path, samples: Sequence[Sample], crop: _Crop, completion: ShapeCompletion | None, scheme: Scheme
@@ -72,7 +72,7 @@ class _Split:
         self.outside = np.zeros(len(samples), bool)
 
     def write_one(self, index: int) -> str | None:
-        """Crop one face; the text of its problem, if it has one."""
+        """Crop one face; return a description of its problem, if any."""
         sample = self.samples[index]
         try:
             image = sample.load()
@@ -97,10 +97,10 @@ class _Split:
         return None
 
     def write(self, progress: Callable[[Any, int], Any]) -> list[str | None]:
-        """Crop all faces, several at a time; the problem of each, None for a good one.
+        """Crop all faces in parallel; return the problem of each, None for a good one.
 
-        This thread makes the pictures' checksum meanwhile, in their order; made of the file at the end, it would
-        keep one core busy and the others waiting.
+        Meanwhile this thread computes the pictures' checksum in order; computed from the file at the end, it would
+        keep one core busy and the others idle.
         """
         with (self.folder / "images.npy").open("rb") as file:
             digest = hashlib.sha256(file.read(self.images.offset))
@@ -114,7 +114,7 @@ class _Split:
         return problems
 
     def finish(self, bad: set[int]) -> None:
-        """Drop bad samples and write everything but the soft landmarks."""
+        """Drop bad samples and write everything except the soft landmarks."""
         good = [i for i in range(len(self.samples)) if i not in bad]
         if bad:
             shape = (len(good), *self.images.shape[1:])
@@ -144,7 +144,7 @@ class _Split:
 
 
 def check_crop(size: int, margin: float, room: float = 0.0) -> None:
-    """Refuse a senseless size, margin or room."""
+    """Raise `UserError` for an invalid size, margin or room."""
     if not 16 <= size <= 1024:
         raise UserError(f"--size {size} is not between 16 and 1024")
     if not 0 <= margin <= 2:
@@ -169,13 +169,13 @@ def prepare(
     """Write the prepared dataset `target` and return its manifest.
 
     Args:
-        archive: what a parser returned; its problems and those of decoding are refused, unless
-            `skip_bad` leaves these samples out.
+        archive: the result of a parser; its problems and those of decoding are errors, unless
+            `skip_bad` drops these samples.
         size: side of a crop in pixels; margin: see `geometry.square_crop`.
-        room: how much of the photograph is stored on each side of a crop, as a share of its side.
-        variance: share of the variance that the shape model of soft landmarks keeps.
-        calibrate: training samples -> where a detector's boxes have their landmarks, for the manifest.
-        draw: adds pictures to the folder that has just been written, given it and the manifest.
+        room: width of the photograph stored on each side of a crop, as a share of the crop's side.
+        variance: share of the variance kept by the shape model of soft landmarks.
+        calibrate: maps training samples to the place of the landmarks in a detector's boxes, for the manifest.
+        draw: called with the folder just written and the manifest; adds pictures to it.
         progress: wraps an iterable of known length.
     """
     check_crop(size, margin, room)
@@ -217,7 +217,7 @@ def prepare(
 def _write_splits(
     archive: Archive, folder: Path, crop: _Crop, progress: Callable[[Any, int], Any]
 ) -> tuple[dict[str, _Split], Scheme, list[str]]:
-    """Crop the faces of each split; the scheme with what it takes from the training faces; all problems."""
+    """Crop the faces of each split; return also the scheme fitted to the training faces, and all problems."""
     problems, scheme = list(archive.problems), archive.spec
     splits: dict[str, _Split] = {}
     partial = any(np.isnan(s.landmarks).any() for s in archive.samples)
@@ -239,7 +239,7 @@ def _write_splits(
 
 
 def _origin(folder: Path, splits: Iterable[_Split]) -> dict[str, Any]:
-    """When and by what a dataset was written, and the checksums of its files."""
+    """Record when and by which version a dataset was written, and the checksums of its files."""
     known = {s.folder / "images.npy": s.images_sha256 for s in splits}
     files = sorted(folder.rglob("*.np[yz]"))
     return {
@@ -255,7 +255,7 @@ def _origin(folder: Path, splits: Iterable[_Split]) -> dict[str, Any]:
 
 
 def _judge(problems: list[str], archive: Archive, skip_bad: bool) -> None:
-    """List bad samples; refuse them unless they are to be skipped."""
+    """List bad samples; raise unless they may be skipped."""
     if not problems:
         return
     for problem in problems[:20]:

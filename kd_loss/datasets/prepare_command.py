@@ -34,12 +34,12 @@ class PrepareOptions(Options):
         "pose_synthetic, pose_w300, pose_cofw, pose_wflw, pose_biwi, pose_300wlp, pose_aflw2000, pose_pointing04",
     )
     source: str = option(
-        "", "folder of the archive, a CSV, or what an annotation tool wrote; not needed for synthetic faces"
+        "", "folder of the archive, a CSV, or an annotation tool's export; not needed for synthetic faces"
     )
     spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
     format: str = option(
         "auto",
-        "auto; folder: images with one .npy or .pts each, or one CSV; or what an annotation tool wrote",
+        "auto; folder: images with one .npy or .pts each, or one CSV; or the format of an annotation tool",
         choices=FORMATS,
     )
     pairs: str = option(
@@ -49,7 +49,7 @@ class PrepareOptions(Options):
     )
     size: int = option(224, "side of a crop in pixels", within=(16, 1024), group="crops")
     margin: float = option(
-        0.15, "added to each side of the landmark box, as a fraction of its longer side", within=(0, 2)
+        0.15, "margin on each side of the landmark box, as a fraction of its longer side", within=(0, 2)
     )
     border: float = option(
         0.25, "photograph kept on each side of a crop, for augmentation, as a share of its side", within=(0, 1),
@@ -62,29 +62,29 @@ class PrepareOptions(Options):
         also="--also",
     )
     shape_variance: float = option(
-        0.90, "share of the variance that the soft landmarks keep", above=0, below=1, also="--variance"
+        0.90, "share of the variance kept by the soft landmarks", above=0, below=1, also="--variance"
     )
     map_points: str = option(
         "",
-        "write the points of another scheme: w300, or wflw=FOLDER with faces to fit the map on; says what it costs",
+        "write the points of another scheme: w300, or wflw=FOLDER with faces to fit the map on; prints its error",
         group="faces",
     )
     test_fraction: float = option(
-        0.1, "share of photographs for testing, where the source has no split", above=0, below=1
+        0.1, "share of photographs held out for testing if the source has no split", above=0, below=1
     )
-    skip_bad: bool = option(False, "leave bad samples out instead of refusing the whole")
+    skip_bad: bool = option(False, "skip bad samples instead of stopping")
     count: int = option(
         2000,
         "faces to draw for training (synthetic); a quarter more for testing",
         within=(4, math.inf),
         group="drawn faces",
     )
-    seed: int = option(0, "of the drawn faces", within=(0, 2**32 - 1))
+    seed: int = option(0, "seed of the drawn faces", within=(0, 2**32 - 1))
     data: Path = option(Path("data"), "folder of the prepared datasets", group="results")
 
 
 def _with_others(archive: Archive, options: PrepareOptions) -> Archive:
-    """The archive with the training faces of those that `--extra-data` names."""
+    """Add the training faces of the archives given by `--extra-data`."""
     from kd_loss.archives.merge import add_faces
     from kd_loss.archives.registry import merged_request, read_archive, request_of
     from kd_loss.schemes.kinds import chosen_scheme, landmark_scheme
@@ -101,10 +101,10 @@ def _with_others(archive: Archive, options: PrepareOptions) -> Archive:
 
 
 def _scheme_of(options: PrepareOptions) -> tuple[str, Scheme | None]:
-    """The name of the dataset, before its points are mapped, and its scheme; None where the source makes it.
+    """Return the dataset's name, before its points are mapped, and its scheme; None if it is made from the source.
 
     Raises:
-        UserError: there is no such scheme, or no name for a folder.
+        UserError: there is no such scheme, or the name is not valid for a folder.
     """
     from kd_loss.archives.annotations import own_name
     from kd_loss.archives.registry import annotation_format, request_of
@@ -125,12 +125,12 @@ def _scheme_of(options: PrepareOptions) -> tuple[str, Scheme | None]:
 
 @dataclass(frozen=True)
 class Given:
-    """What of a dataset is in memory and not in files.
+    """The parts of a dataset that are given in memory instead of files.
 
     Attributes:
-        source: arrays, an iterable or `tf.data`, see `archives.memory`; None: the options name one.
-        spec: the scheme; None: the options name it, or it is made.
-        coordinates: what the points of `source` count.
+        source: arrays, an iterable or `tf.data`, see `archives.memory`; None: taken from the options.
+        spec: the scheme; None: taken from the options, or made.
+        coordinates: the unit of the points of `source`.
     """
 
     source: Any = None
@@ -139,7 +139,7 @@ class Given:
 
 
 def _given_scheme(options: PrepareOptions, given: Given) -> tuple[str, DatasetSpec | None]:
-    """As `_scheme_of`, where source or scheme are in memory."""
+    """Like `_scheme_of`, for a source or scheme in memory."""
     from kd_loss.schemes.benchmarks import SPECS
     from kd_loss.schemes.kinds import chosen_scheme, landmark_scheme
     from kd_loss.schemes.pose import POSES
@@ -162,7 +162,7 @@ def _given_scheme(options: PrepareOptions, given: Given) -> tuple[str, DatasetSp
 
 
 def _map_target(text: str) -> tuple[Any, str]:
-    """The scheme of `--map-points scheme[=folder]`, and the folder of the faces to fit the map on."""
+    """Parse `--map-points scheme[=folder]` into the scheme and the folder of the faces to fit the map on."""
     from kd_loss.schemes.benchmarks import chosen_spec
 
     name, equals, folder = text.partition("=")
@@ -172,7 +172,7 @@ def _map_target(text: str) -> tuple[Any, str]:
 
 
 def _mapped(archive: Archive, options: PrepareOptions) -> Archive:
-    """The archive in the scheme that `--map-points` names."""
+    """Convert the archive to the scheme of `--map-points`."""
     if not options.map_points:
         return archive
     from kd_loss.archives.registry import merged_request, read_archive, request_of
@@ -188,7 +188,7 @@ def _mapped(archive: Archive, options: PrepareOptions) -> Archive:
 
 
 def _check_target(target: Path, source: str) -> None:
-    """Preparing replaces a folder: it has to be a dataset that was prepared before, and not the source."""
+    """Raise unless the folder to be replaced is a prepared dataset and not the source."""
     place = target.resolve()
     if source and (place == Path(source).resolve() or place in Path(source).resolve().parents):
         raise UserError(f"the source {source} lies in {target}, which preparing replaces; give another --data")
@@ -196,7 +196,7 @@ def _check_target(target: Path, source: str) -> None:
 
 
 def _check_room(options: PrepareOptions) -> None:
-    """Refuse to draw more faces than there is room for, before the first is drawn."""
+    """Raise if there is not enough disk space for the faces, before the first is drawn."""
     faces = options.count + options.count // 4
     needed = faces * 3 * options.size**2
     place = options.data.absolute()
@@ -211,9 +211,9 @@ def _check_room(options: PrepareOptions) -> None:
 
 
 def measure_calibration(samples: Sequence[Sample]) -> dict[str, Any]:
-    """Where a detector's box has the landmarks of a scheme, measured on its training faces; empty where it cannot be.
+    """Measure, on training faces, where a scheme's landmarks lie in a detector's box; empty if it cannot be measured.
 
-    The shipped finder looks at up to a few hundred photographs; without its file, the Haar cascade.
+    The shipped finder runs on up to a few hundred photographs; without its file, the Haar cascade does.
     """
     import numpy as np
 
@@ -229,13 +229,13 @@ def measure_calibration(samples: Sequence[Sample]) -> dict[str, Any]:
     try:
         whole = [sample for sample in samples if not np.isnan(sample.landmarks).any()]
         calibration, looked = measure(((sample.load, sample.landmarks) for sample in _spread(whole)), detector)
-    except BadSample:  # it was read a moment ago
+    except BadSample:  # the file changed since it was read
         return {}
     return {} if calibration is None else {"detector": name, "looked": looked, **calibration.to_dict()}
 
 
 def draw_sheets(folder: Path, manifest: dict[str, Any]) -> None:
-    """Draw the training faces, so that a wrong scheme is seen before a training; see `kd-loss show`."""
+    """Draw the training faces, so that a wrong scheme shows before a training; see `kd-loss show`."""
     from kd_loss.datasets.contact_sheets import write_sheets
     from kd_loss.datasets.prepared import PreparedDataset
     from kd_loss.schemes.kinds import scheme_of
@@ -245,7 +245,7 @@ def draw_sheets(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def calibration_line(calibration: dict[str, Any]) -> str:
-    """What `prepare` says about a calibration."""
+    """Return the message of `prepare` about a calibration."""
     if not calibration:
         return (
             "the detectors find too few of these faces to tell where a box has its landmarks: predict takes "
@@ -260,12 +260,12 @@ def calibration_line(calibration: dict[str, Any]) -> str:
 
 
 def _spread(samples: Sequence[Sample], most: int = 300) -> Sequence[Sample]:
-    """At most `most` samples from all over a list."""
+    """Return at most `most` samples, spread over a list."""
     return samples[:: max(1, len(samples) // most)][:most]
 
 
 def run_prepare(options: PrepareOptions, given: Given | None = None) -> dict[str, Any]:
-    """Prepare a dataset and say what became of it; `given` is what of it is in memory."""
+    """Prepare a dataset and print a summary; `given` holds the parts of it that are in memory."""
     from rich.console import Console
     from rich.progress import track
 

@@ -27,13 +27,13 @@ class PreparedSplit:
     """One split of a prepared dataset.
 
     Attributes:
-        images: (N, T, T, 3) uint8 RGB: the crops of S pixels and `border` pixels more of the photograph on each
-            side, so that a turned or shifted crop shows what is there.
-        target, soft: (N, …) float32, the targets as the scheme has them, (K, 2) points normalised to the crop or
+        images: (N, T, T, 3) uint8 RGB: crops of S pixels plus `border` pixels of the photograph on each
+            side, so that a rotated or shifted crop shows real surroundings.
+        target, soft: (N, …) float32, the targets in the scheme's layout, (K, 2) points normalised to the crop or
             (2, 3) of a pose; NaN where a point is not annotated.
         affine: (N, 2, 3) from source pixels to crop pixels.
         subset, group, name: (N,) text.
-        extra: (N,) bool, faces of other archives, which are never held out; None for none.
+        extra: (N,) bool, faces of other archives, which are never held out; None if there are none.
 
     The arrays are memory-mapped, so that memory does not grow with the faces.
     """
@@ -69,7 +69,7 @@ class PreparedSplit:
         return bool(np.isnan(self.target).any())
 
     def crop(self, index: int) -> np.ndarray:
-        """One crop (S, S, 3) uint8, without its border."""
+        """Return one crop (S, S, 3) uint8, without its border."""
         end = self.border + self.size
         return np.asarray(self.images[index, self.border : end, self.border : end])
 
@@ -80,7 +80,7 @@ class PreparedSplit:
         return {f.stem.removeprefix("attribute-"): open_array(f, mapped=False) for f in files}
 
     def to_source(self, landmarks: np.ndarray) -> np.ndarray:
-        """Normalised landmarks (N, K, 2) of all faces to source pixels (N, K, 2)."""
+        """Convert normalised landmarks (N, K, 2) of all faces to source pixels (N, K, 2)."""
         pixels = geometry.denormalise(landmarks, self.size)
         return np.stack([geometry.apply(geometry.invert(a), p) for a, p in zip(self.affine, pixels, strict=True)])
 
@@ -111,7 +111,7 @@ class PreparedDataset:
         return int(self.manifest["size"])
 
     def split(self, name: str) -> PreparedSplit:
-        """Open `train` or `test`; a `UserError` if the dataset has none or a file is damaged."""
+        """Open `train` or `test`; raise `UserError` if the dataset lacks it or a file is damaged."""
         folder = self.folder / name
         if not folder.is_dir():
             raise UserError(f"the prepared dataset {self.folder} has no '{name}' faces")
@@ -129,9 +129,9 @@ class PreparedDataset:
 
 
 def holdout(split: PreparedSplit, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices for training and for validation: about `fraction` of the photographs, never one in both.
+    """Split indices into training and validation by photograph; validation gets about `fraction` of them.
 
-    Faces of other archives (`extra`) are all for training.
+    Faces of other archives (`extra`) are all used for training.
     """
     if not 0 <= fraction < 1:
         raise UserError(f"--validation {fraction} is not in 0…1")
@@ -147,13 +147,13 @@ def holdout(split: PreparedSplit, fraction: float, seed: int) -> tuple[np.ndarra
 
 
 def prepared_names(data: Path) -> list[str]:
-    """The datasets that are prepared under `data`."""
+    """List the datasets prepared under `data`."""
     found: Sequence[Path] = sorted(data.glob("*/manifest.json"))
     return [path.parent.name for path in found if not is_temporary(path.parent)]
 
 
 def open_dataset(name: str, data: Path) -> PreparedDataset:
-    """Open `<data>/<name>`; where it is not prepared, the `UserError` says the one command to run."""
+    """Open `<data>/<name>`; if it is not prepared, raise a `UserError` with the command to run."""
     ready = prepared_names(data)
     if name not in ready:
         name = choose(name, dict.fromkeys([*SPECS, *POSES, *ready]), "dataset")

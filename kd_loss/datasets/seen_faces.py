@@ -1,7 +1,7 @@
-"""Which faces a network was trained on, told by their annotation: so that none of them counts as a test face later.
+"""Records which faces a network was trained on, by annotation, so that none of them later counts as a test face.
 
-A face is known again by six numbers of its landmarks' shape, whatever its file is called today and however large
-its crop is; a head pose by its rotation.
+A face is recognised by six numbers of its landmarks' shape, whatever its file name and crop size; a head pose
+by its rotation.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from kd_loss.system.files import atomic_file
 
 #: in the folder of a run: the prints (N, P) of its training faces, also those held out
 TRAINED_ON = "training_faces.npy"
-#: two prints of one face differ by less, two faces by more: each number is spread over a range of 0.05 and more
+#: two prints of one face differ by less, those of two faces by more: each number spans a range of at least 0.05
 TOLERANCE = 2e-4
 #: test faces compared at a time
 _CHUNK = 128
 
 
 def face_prints(split: PreparedSplit) -> np.ndarray:
-    """Float32 (N, P) that tell faces apart: of landmarks normalised to their own box, or of a head's rotation.
+    """Compute float32 prints (N, P) that identify faces, from landmarks normalised to their own box or a rotation.
 
     Mean, standard deviation and two mixed moments of the annotated points; NaN where fewer than three are.
     """
@@ -49,13 +49,13 @@ def face_prints(split: PreparedSplit) -> np.ndarray:
 
 
 def write_prints(split: PreparedSplit, run: Path) -> None:
-    """Leave the prints of a split's faces in the folder of the run that is trained on them."""
+    """Save the prints of a split's faces in the folder of the run that trains on them."""
     with atomic_file(run / TRAINED_ON, ".npy") as temporary:
         np.save(temporary, face_prints(split))
 
 
 def read_prints(weights: Path) -> np.ndarray | None:
-    """The prints of the faces that a weights file was trained on, from its run; None where they are not known."""
+    """Load the prints of the faces that a weights file was trained on, from its run; None if unknown."""
     for folder in (weights.parent, weights.parent.parent):  # exports lie in a folder of the run
         file = folder / TRAINED_ON
         if file.is_file():
@@ -69,7 +69,7 @@ def read_prints(weights: Path) -> np.ndarray | None:
 
 
 def seen_before(trained_on: np.ndarray, split: PreparedSplit) -> np.ndarray:
-    """Indices of the faces of a split that are among those with the prints (M, P)."""
+    """Return the indices of a split's faces that match one of the prints (M, P)."""
     prints = face_prints(split)
     if trained_on.shape[1] != prints.shape[1] or not len(trained_on):
         return np.arange(0)

@@ -32,9 +32,9 @@ class ShapeModel:
 
     @classmethod
     def fit(cls, landmarks: np.ndarray, variance: float = 0.90) -> ShapeModel:
-        """Fit to (N, K, 2) landmarks, with as few components as keep `variance` (0 < v < 1) of it.
+        """Fit to (N, K, 2) landmarks with the fewest components that keep `variance` (0 < v < 1).
 
-        Faces with points that are not annotated (NaN) are left out.
+        Faces with points that are not annotated (NaN) are ignored.
         """
         from sklearn.decomposition import PCA
 
@@ -45,12 +45,12 @@ class ShapeModel:
             raise UserError(f"a shape model needs at least 3 faces with all points, got {len(landmarks)}")
         shapes = np.asarray(landmarks, np.float64).reshape(len(landmarks), -1)
         pca = PCA(n_components=variance, svd_solver="full").fit(shapes)
-        # of faces that are all the same there is no variance, and all of it is kept
+        # identical faces have no variance, so all of it is kept
         kept = float(pca.explained_variance_ratio_.sum()) if pca.explained_variance_.sum() > 0 else 1.0
         return cls(pca.mean_, pca.components_, pca.explained_variance_, kept)
 
     def soften(self, landmarks: np.ndarray) -> np.ndarray:
-        """Hard landmarks (N, K, 2) to soft ones: `mean + V b`, each b clamped to ±3√λ.
+        """Convert hard landmarks (N, K, 2) to soft ones: `mean + V b`, each b clamped to ±3√λ.
 
         Points that are not annotated (NaN) stay so; b is then the least squares fit to the others.
         """
@@ -59,7 +59,7 @@ class ShapeModel:
         parameters = (shapes - self.mean) @ self.components.T
         for row in np.flatnonzero(np.isnan(parameters).any(axis=1)):
             seen = ~np.isnan(shapes[row])
-            # a breath of the prior keeps b finite where few points are seen
+            # a weak prior keeps b finite when few points are annotated
             basis, prior = self.components[:, seen], 1e-4 / np.maximum(self.variances, 1e-9)
             parameters[row] = np.linalg.solve(basis @ basis.T + np.diag(prior), basis @ (shapes[row] - self.mean)[seen])
         soft = self.mean + np.clip(parameters, -limit, limit) @ self.components
@@ -78,7 +78,7 @@ class ShapeModel:
 
 
 def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The matrix A (2, 2), a rotation times a scale, and the shift of the least squares map of points (M, 2)."""
+    """Fit a similarity to points (M, 2) by least squares; return A (2, 2), rotation times scale, and the shift."""
     a, b = source - source.mean(axis=0), target - target.mean(axis=0)
     c, s = (a * b).sum(), (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
     matrix = np.array([[c, -s], [s, c]]) / max((a**2).sum(), 1e-12)
@@ -87,10 +87,10 @@ def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.
 
 @dataclass(frozen=True)
 class ShapeCompletion:
-    """Where the points of a face lie that nobody annotated, roughly: enough to know how large the face is.
+    """Rough estimate of the points that are not annotated, accurate enough for the size of the face.
 
-    The most likely shape of an active shape model, under a similarity, given the points that are there. The
-    components come from shapes that were moved, turned and scaled onto their mean.
+    It is the most likely shape of an active shape model, under a similarity, given the annotated points. The
+    components come from shapes aligned to their mean by translation, rotation and scale.
 
     Attributes:
         mean: (K, 2); components: (C, 2K); variances: (C,).
@@ -102,7 +102,7 @@ class ShapeCompletion:
 
     @classmethod
     def of(cls, faces: list[np.ndarray]) -> ShapeCompletion | None:
-        """From faces (K, 2), those with all points; None where too few are."""
+        """Fit to the fully annotated faces (K, 2); return None if there are too few."""
         whole = [face for face in faces if not np.isnan(face).any()]
         if len(whole) < 10:
             return None
@@ -121,13 +121,13 @@ class ShapeCompletion:
         return cls(pca.mean_.reshape(-1, 2), pca.components_, pca.explained_variance_)
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
-        """(K, 2) with NaN -> (K, 2) without; the points that were there stay as they are."""
+        """Fill the NaN points of (K, 2); annotated points are unchanged."""
         seen = ~np.isnan(points[:, 0])
         if seen.all():
             return points
         shape = self.mean
         basis = self.components.reshape(len(self.components), -1, 2)[:, seen].reshape(len(self.components), -1)
-        # annotators are trusted to a hundredth of the face
+        # assumed annotation error: a hundredth of the face
         prior = np.diag((0.01 * np.linalg.norm(self.mean) / len(self.mean) ** 0.5) ** 2 / self.variances)
         for _ in range(5):
             matrix, shift = _similarity(shape[seen], points[seen])

@@ -15,15 +15,15 @@ from kd_loss.system.ownership import Claims
 class ShowOptions(DatasetOptions):
     """Draw prepared faces with their points, numbers and mirrored pairs, and augmented samples, before training."""
 
-    split: str = option("train", "of the dataset", choices=("train", "test"))
+    split: str = option("train", "split of the dataset", choices=("train", "test"))
     count: int = option(24, "faces on the sheet, spread evenly over the split", within=(1, 400))
-    augment_strength: float = option(1.0, "of the augmentation that is shown", within=(0, 3), also="--augment")
-    seed: int = option(0, "of the augmentation", within=(0, 2**32 - 1))
-    output: str = option("", "folder of the two pictures; that of the dataset if left out")
+    augment_strength: float = option(1.0, "strength of the augmentation shown", within=(0, 3), also="--augment")
+    seed: int = option(0, "seed of the augmentation", within=(0, 2**32 - 1))
+    output: str = option("", "folder for the two pictures; by default that of the dataset")
 
 
 def run_show(options: ShowOptions) -> list[Path]:
-    """Write `crops.png` and `augmented.png`; returns their paths."""
+    """Write `crops.png` and `augmented.png`; return their paths."""
     dataset = open_dataset(options.dataset, options.data)
     split = dataset.split(options.split)
     folder = Path(options.output) if options.output else dataset.folder

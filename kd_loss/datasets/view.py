@@ -1,4 +1,4 @@
-"""How a network sees the faces of a prepared split."""
+"""Views of a prepared split: the pictures and targets that a network receives."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from kd_loss.datasets.prepared import PreparedSplit
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Pictures and targets of faces, as a network of some size is shown them.
+    """Pictures and targets of faces, at a network's input size.
 
     Attributes:
         size: side of the network's input, which may differ from that of the stored crops.
-        augmentation: how they are changed at random; not at all if left out.
+        augmentation: the random changes; none by default.
         soft: whether the targets are the soft landmarks.
         count: 0, or the number of fixed augmentations of each face, which take turns from epoch to epoch.
         look: a map of normalised points (2, 3) through which every face is seen, instead of augmentation; the
@@ -31,13 +31,13 @@ class View:
     look: np.ndarray | None = None
 
     def targets_of(self, split: PreparedSplit) -> np.ndarray:
-        """The targets (N, …) of all faces, before anything moves them."""
+        """The targets (N, …) of all faces, before augmentation."""
         return split.soft if self.soft else split.target
 
     def rows(
         self, split: PreparedSplit, chosen: np.ndarray, answers: Mapping[str, Answers], seed: int, epoch: int
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Pictures and targets of the named faces in an epoch; of these, the seed and the face alone they depend."""
+        """Return pictures and targets of the given faces in an epoch; they depend only on face, epoch and seed."""
         turn = epoch % self.count if self.count else epoch
         augmentation = self.augmentation if split.spec.mirrors else replace(self.augmentation, flip=0.0)
         every = self.targets_of(split)
@@ -74,10 +74,10 @@ class Answers:
     Attributes:
         taps: tap name -> (V, N, …) float32, memory-mapped where large; `landmarks`, its targets, are
             (V, N, M, C). V is 1 or the number of views.
-        views: 0: the teacher saw the faces as they are stored, and its landmarks travel with the picture
-            through every augmentation, as the truth does. Otherwise it saw `views` fixed augmentations of
+        views: 0: the teacher saw the faces as stored, and its landmarks are transformed with the picture
+            in every augmentation, like the truth. Otherwise it saw `views` fixed augmentations of
             each face, and the student sees the same ones in turn.
-        pictures: (N,) uint32, a checksum of each picture, in order (`datasets.plain`); None where it is not known.
+        pictures: (N,) uint32, a checksum of each picture, in order (`datasets.plain`); None if unknown.
     """
 
     taps: Mapping[str, np.ndarray]

@@ -1,8 +1,8 @@
 """Methods that teach a small landmark network from larger ones.
 
 Each module of this package registers its methods when it is imported; importing the package imports all, and those
-of other packages that name a module under the entry point `kd_loss.methods`. A module that does not import is named
-and left out: the other methods stay.
+of other packages that name a module under the entry point `kd_loss.methods`. A module that fails to import is
+reported and skipped; the other methods remain available.
 """
 
 import importlib
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 def _load(name: str, what: str) -> None:
     try:
         importlib.import_module(name)
-    except Exception as error:  # somebody's own code
+    except Exception as error:  # third-party code
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         log.warning(f"{what} {name} is left out: {type(error).__name__}: {reason}")
 

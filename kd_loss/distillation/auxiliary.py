@@ -1,4 +1,4 @@
-"""A second head in training, of heatmaps, on the trunk of a student with a pooled head; gone in the saved file."""
+"""An auxiliary heatmap head on the trunk of a student with a pooled head; used in training only, never saved."""
 
 from __future__ import annotations
 

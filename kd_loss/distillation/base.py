@@ -20,26 +20,26 @@ Taps = Mapping[str, Tensor]
 
 
 class DistillationMethod(keras.layers.Layer):
-    """What a student is to be told, given the truth and what the teachers say.
+    """The loss of a student, given the truth and the teachers' predictions.
 
-    A subclass names the teachers and taps that it needs, and returns its terms; `call` adds them up
-    with their weights. It is a float32 layer, also under mixed precision, and may own trainable
-    connectors, which compute in float32 too. Its constructor takes its parameters as keywords, numbers, names,
-    booleans or lists, with or without defaults, calls `super().__init__(**kwargs)` and keeps each parameter as an
-    attribute of its own name, from which `get_config` makes what `keras.saving` wants. What it returns is checked on
-    two faces before a training begins (`distillation.check`).
+    A subclass declares the teachers and taps that it needs, and returns its terms; `call` computes their
+    weighted sum. It is a float32 layer, also under mixed precision, and may own trainable
+    connectors, which compute in float32 too. Its constructor takes its parameters as keywords (numbers, names,
+    booleans or lists, with or without defaults), calls `super().__init__(**kwargs)` and stores each parameter in an
+    attribute of the same name, from which `get_config` builds the config for `keras.saving`. Its output is checked
+    on two faces before a training begins (`distillation.check`).
 
     Attributes:
         name_on_command_line: set by `register`.
         teacher_roles: the teachers it uses.
-        any_teachers: whether it uses every teacher that is given instead, whatever its role; `teacher_roles` are then
-            those that it takes where none is given.
+        any_teachers: whether it uses every given teacher instead, whatever its role; `teacher_roles` are then
+            the defaults if none is given.
         needs_errors: whether it reads its teachers' `training_errors`.
-        relational: whether the value of a sample depends on the others of its batch. Where annotated, unlabelled and
-            mixed faces share a batch, such a method is asked about the annotated ones and about the unlabelled ones
-            separately, and not about mixtures.
+        relational: whether the value of a sample depends on the others of its batch. If annotated, unlabelled and
+            mixed faces share a batch, such a method is called on the annotated ones and on the unlabelled ones
+            separately, and not on mixtures.
         student_taps, teacher_taps: the taps it reads (see `networks.LandmarkNet`).
-        term_names: the keys of what `terms` returns, in the order in which they are logged.
+        term_names: the keys of the result of `terms`, in the order in which they are logged.
     """
 
     name_on_command_line: ClassVar[str] = ""
@@ -52,7 +52,7 @@ class DistillationMethod(keras.layers.Layer):
     term_names: tuple[str, ...] = ("main",)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Check names and types of the parameters, so that a constructor need not."""
+        """Check names and types of the parameters, so that constructors need not."""
         signature = inspect.signature(cls.__init__)
         given = signature.bind_partial(None, *args, **kwargs).arguments
         own = {key: value for key, value in given.items() if key in parameters_of(cls)}
@@ -65,49 +65,49 @@ class DistillationMethod(keras.layers.Layer):
         self.built = True
 
     def teachers_used(self, roles: Iterable[str]) -> tuple[str, ...]:
-        """Which teachers it uses where those of these roles are given."""
+        """Return the roles of the teachers that it uses out of the given roles."""
         roles = tuple(roles)
         return roles if self.any_teachers and roles else self.teacher_roles
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
-        """Called once before training with the networks: check them, make and build connectors.
+        """Check the networks, make and build connectors; called once before training.
 
-        Call `super().attach` in a subclass of `TeacherMean`: it remembers the teachers' weights. A connector has to
-        be built here (`connector.build((None, None, None, student.channels("P4")))`): a step is compiled as a whole.
+        Subclasses of `TeacherMean` must call `super().attach`: it stores the teachers' weights. A connector must be
+        built here (`connector.build((None, None, None, student.channels("P4")))`): a step is compiled as a whole.
 
         Args:
             student: `networks.LandmarkNet` or `networks.TappedModel`: `channels(tap)`, `head_weights()`,
                 `tap_model(taps)`, `target_shape`.
             teachers: role -> teacher, those that it uses: `channels(tap)`, `tap_shape(tap)` (without the batch),
-                `head_weights()`, `weight`, `training_errors`; of taps in `teacher_taps` alone.
+                `head_weights()`, `weight`, `training_errors`; only for taps in `teacher_taps`.
         """
 
     @property
     def weights_of_terms(self) -> dict[str, float]:
-        """Term name -> its weight in the objective; a term that is not named weighs 1.
+        """Term name -> its weight in the objective; terms not listed have weight 1.
 
-        A property where a weight is a parameter; else a dictionary of the class will do.
+        Define a property if a weight is a parameter; otherwise a class-level dictionary suffices.
         """
         return {}
 
     @property
     def distilling_terms(self) -> tuple[str, ...]:
-        """The terms that count on a face without landmarks, where the teachers' prediction is the truth.
+        """The terms that count on a face without landmarks, for which the teachers' prediction serves as the truth.
 
-        All but `main`; `main` too where there is no other.
+        All except `main`; `main` too if it is the only one.
         """
         return tuple(name for name in self.term_names if name != "main") or self.term_names
 
     def main_term(self, y_true: Tensor, student: Taps) -> Tensor:
-        """`main`, the term about the truth: the mean absolute error of the landmarks, (B,)."""
+        """Compute `main`, the term on the truth: the mean absolute error of the landmarks, (B,)."""
         return mean_absolute_error(y_true, student["landmarks"])
 
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
-        """Term name -> (B,), unweighted.
+        """Return term name -> (B,), unweighted.
 
         Args:
             y_true: (B, N, C) the targets: (B, K, 2) normalised landmarks, or (B, 2, 3) of a pose, standardised.
-            student: tap name -> tensor, and `annotated` (B, N) where faces are annotated in part; teachers: role ->
+            student: tap name -> tensor, and `annotated` (B, N) if faces are partly annotated; teachers: role ->
                 tap name -> tensor, without gradients.
         """
         raise NotImplementedError(f"{type(self).__name__} has to define terms()")
@@ -119,7 +119,7 @@ class DistillationMethod(keras.layers.Layer):
         return sum(weights.get(name, 1.0) * value for name, value in values.items())
 
     def get_config(self) -> dict[str, Any]:
-        """Returns what `from_config` makes the method from again: Keras's entries and the constructor's parameters."""
+        """Return the config for `from_config`: Keras's entries and the constructor's parameters."""
         config = super().get_config()
         for name in parameters_of(type(self)):
             if not hasattr(self, name):
@@ -143,7 +143,7 @@ class DistillationMethod(keras.layers.Layer):
 
 
 class MethodUse(NamedTuple):
-    """A method in an objective: with its weight, and the teachers that it is restricted to (None: its own choice)."""
+    """A method in an objective, with its weight and the teachers it is restricted to (None: its own choice)."""
 
     method: DistillationMethod
     weight: float = 1.0
@@ -156,10 +156,10 @@ class MethodUse(NamedTuple):
 
 
 def uses_of(methods: Any) -> list[MethodUse]:
-    """`{method: weight}`, or a list of methods, pairs `(method, weight)` and `MethodUse`, as a list of these.
+    """Convert `{method: weight}`, or a list of methods, pairs `(method, weight)` and `MethodUse`, to `MethodUse`s.
 
     Raises:
-        UserError: something else is among them, a weight is no positive number, or a method stands there twice.
+        UserError: an item has another type, a weight is not a positive number, or a method is listed twice.
     """
     items = list(methods.items()) if isinstance(methods, Mapping) else list(methods)
     uses: list[MethodUse] = []
@@ -179,14 +179,14 @@ def uses_of(methods: Any) -> list[MethodUse]:
 
 
 class TeacherMean(DistillationMethod):
-    """A method written for one teacher, which takes the weighted mean over any number of them.
+    """A method defined for one teacher and averaged, with weights, over any number of them.
 
-    A mean, not a sum: a second teacher of the same opinion changes nothing. A subclass defines `teacher_terms`, or
-    `terms` as a whole.
+    A mean, not a sum: a second teacher with the same predictions changes nothing. A subclass defines `teacher_terms`,
+    or overrides `terms`.
 
     Attributes:
-        single_taps: the taps of which each alone, of student and teacher, gives a distilling term that needs no truth:
-            what `as_keras_loss` can hand to `keras.distillation`; empty: none does.
+        single_taps: the taps each of which, read from student and teacher, suffices for a distillation term without
+            the truth, so that `as_keras_loss` can pass it to `keras.distillation`; empty if there is none.
     """
 
     teacher_roles = ("tough",)
@@ -198,20 +198,20 @@ class TeacherMean(DistillationMethod):
         self.shares: dict[str, float] = {}
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
-        """Remember the teachers' weights."""
+        """Store the teachers' weights."""
         self.shares = {role: teacher.weight for role, teacher in teachers.items()}
 
     def over_teachers(self, teachers: Mapping[str, Taps], value: Callable[[str, Taps], Tensor]) -> Tensor:
-        """Σ weight · value(role, taps) / Σ weight over the teachers, (B,) or whatever `value` gives."""
+        """Compute Σ weight · value(role, taps) / Σ weight over the teachers, (B,) or the shape of `value`."""
         whole = sum(self.shares.get(role, 1.0) for role in teachers)
         return sum(self.shares.get(role, 1.0) / whole * value(role, taps) for role, taps in teachers.items())
 
     def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
-        """The terms of one teacher, all of `term_names` but `main`, (B,) each; `role` finds its connector."""
+        """Return the terms of one teacher, all `term_names` except `main`, (B,) each; `role` selects the connector."""
         raise NotImplementedError(f"{type(self).__name__} has to define teacher_terms() or terms()")
 
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
-        """`main`, where the method has it, and the mean over the teachers of each of `teacher_terms`."""
+        """Return `main`, if the method has it, and the mean over the teachers of each of `teacher_terms`."""
         values = {role: self.teacher_terms(role, y_true, student, taps) for role, taps in teachers.items()}
         return {
             name: self.main_term(y_true, student)
@@ -226,10 +226,10 @@ _T = TypeVar("_T", bound=type[DistillationMethod])
 
 
 def register(name: str) -> Callable[[_T], _T]:
-    """Class decorator: make a method known under `name`, letters, digits, _ and -.
+    """Class decorator: register a method under `name` (letters, digits, _ and -).
 
     Raises:
-        UserError: another has that name already, it is no such name, or what is registered is no method's class.
+        UserError: the name is taken or invalid, or the object is not the class of a method.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[^\W\d][\w-]*", name):
         raise UserError(f"@register({name!r}): a method's name is made of letters, digits, _ and -, as 'my_method'")
@@ -248,7 +248,7 @@ def register(name: str) -> Callable[[_T], _T]:
     return add
 
 
-#: type of a parameter -> what a value of it is called, and the types that do
+#: type of a parameter -> the word for its values in messages, and the accepted types
 KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
     bool: ("True or False", (bool,)),
     int: ("whole number", (numbers.Integral,)),
@@ -259,12 +259,12 @@ KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
 }
 
 
-#: what a layer of Keras takes beside the parameters of a method
+#: the arguments of a Keras layer besides the parameters of a method
 KERAS_PARAMETERS = ("name", "trainable", "dtype")
 
 
 def parameters_of(cls: type[DistillationMethod]) -> dict[str, tuple[type, Any]]:
-    """Parameter -> its type and its default (`inspect.Parameter.empty` for none), from the constructor."""
+    """Return parameter -> type and default (`inspect.Parameter.empty` for none), from the constructor."""
     found = {}
     annotations = {kind.__name__: kind for kind in KINDS}
     for name, parameter in inspect.signature(cls.__init__).parameters.items():
@@ -277,12 +277,12 @@ def parameters_of(cls: type[DistillationMethod]) -> dict[str, tuple[type, Any]]:
 
 
 def _title(cls: type[DistillationMethod]) -> str:
-    """What messages call a method: its name on the command line, or that of its class where it is not registered."""
+    """Return a method's name for messages: the one on the command line, or the class name if it is not registered."""
     return cls.name_on_command_line or cls.__name__
 
 
 def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) -> None:
-    """Raise a `UserError` for a parameter that the method does not have and a value of another type."""
+    """Raise a `UserError` for a parameter that the method does not have or a value of the wrong type."""
     valid, name = parameters_of(cls), _title(cls)
     for key, value in given.items():
         if key in KERAS_PARAMETERS:
@@ -299,7 +299,7 @@ def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) ->
 
 
 def get_method(name: str, parameters: Mapping[str, object] | None = None) -> DistillationMethod:
-    """Make a registered method; `UserError` with the valid choices for an unknown name or parameter."""
+    """Make a registered method; raise `UserError` with the valid choices for an unknown name or parameter."""
     name = choose(name, METHODS, "method")
     cls = METHODS[name]
     valid = parameters_of(cls)
@@ -314,16 +314,16 @@ def get_method(name: str, parameters: Mapping[str, object] | None = None) -> Dis
 
 
 def per_sample(values: Tensor) -> Tensor:
-    """The mean over everything but the first axis, (B, …) -> (B,), in float32."""
+    """Average over all axes except the first, (B, …) -> (B,), in float32."""
     values = ops.cast(values, "float32")
     return ops.mean(ops.reshape(values, (ops.shape(values)[0], -1)), axis=1)
 
 
 def flat(*values: Tensor) -> tuple[Tensor, ...]:
-    """Targets and predictions, (B, N, C) or (B, N·C), as float32 rows (B, N·C).
+    """Flatten targets and predictions, (B, N, C) or (B, N·C), to float32 rows (B, N·C).
 
     Raises:
-        UserError: they are not of one size.
+        UserError: their sizes differ.
     """
     rows = []
     for value in values:
@@ -338,7 +338,7 @@ def flat(*values: Tensor) -> tuple[Tensor, ...]:
 
 
 def points_of(values: Tensor) -> Tensor:
-    """Landmarks (B, 2K) as (B, K, 2) in float32; what has three axes keeps them."""
+    """Reshape landmarks (B, 2K) to (B, K, 2) in float32; tensors with three axes keep their shape."""
     values = ops.cast(values, "float32")
     return ops.reshape(values, (ops.shape(values)[0], -1, 2)) if len(values.shape) == 2 else values
 
@@ -387,14 +387,14 @@ def check_positive(name: str, **values: float) -> None:
 def relative_distance(mine: Tensor, theirs: Tensor) -> Tensor:
     """Squared distance of features (B, …) in units of the teacher's own mean square on that face, (B,).
 
-    Without the unit a term is as large as a teacher's features happen to be, an order of magnitude above the error of
-    landmarks; with it, a connector that answers 0 has 1, and one of random weights begins between 1 and 2.
+    Without this unit a term scales with the teacher's features, an order of magnitude above the error of landmarks;
+    with it, a connector that returns 0 gives 1, and one of random weights starts between 1 and 2.
     """
     theirs = ops.cast(theirs, "float32")
     return per_sample(ops.square(theirs - mine)) / (per_sample(ops.square(theirs)) + 1e-3)
 
 
 def match_size(features: Tensor, like: Tensor) -> Tensor:
-    """Feature maps (B, h, w, C) averaged or interpolated to the height and width of others."""
+    """Average or interpolate feature maps (B, h, w, C) to the height and width of others."""
     size = (like.shape[1], like.shape[2])
     return features if tuple(features.shape[1:3]) == size else ops.image.resize(features, size, antialias=True)

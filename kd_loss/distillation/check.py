@@ -1,4 +1,4 @@
-"""Whether a method keeps the contract of `base`, on two made-up faces, before a training has begun."""
+"""Checks that a method fulfils the contract of `base`, on two synthetic faces, before a training begins."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from keras import ops
 from kd_loss.distillation.base import DistillationMethod
 from kd_loss.system.errors import UserError, first_line, line_in
 
-#: what a history logs beside the terms
+#: columns of a history besides the terms
 RESERVED = ("loss", "nme", "degrees", "mixed", "epoch", "seconds", "lr", "learning_rate")
 Shapes = Mapping[str, tuple[int, ...]]
 
 
 def check_names(method: DistillationMethod) -> None:
-    """Refuse terms that cannot be logged and weights of terms that there are not."""
+    """Raise for terms that cannot be logged and weights of terms that do not exist."""
     name, terms = method.name_on_command_line, tuple(method.term_names)
     for term in terms:
         if term in RESERVED or term.startswith("val_") or not term.isidentifier():
@@ -38,14 +38,14 @@ def check_names(method: DistillationMethod) -> None:
 
 @contextmanager
 def somebodys_code(method: DistillationMethod, when: str, hint: str = "", compiled: bool = False) -> Iterator[None]:
-    """What a method's own code raises as one line, with the line of its file."""
+    """Convert exceptions of a method's own code to one line, with file and line number."""
     try:
         yield
     except UserError:
         raise
     except Exception as raised:
         error: BaseException = raised
-        while compiled and error.__context__ is not None:  # Keras hides what the method raised behind its own words
+        while compiled and error.__context__ is not None:  # Keras wraps the method's exception in its own
             error = error.__context__
         text = first_line(error)
         file = inspect.unwrap(type(method).terms).__code__.co_filename
@@ -58,7 +58,7 @@ def somebodys_code(method: DistillationMethod, when: str, hint: str = "", compil
 
 
 def attach(method: DistillationMethod, student: Any, teachers: Mapping[str, Any]) -> None:
-    """Give a method the networks; a `UserError` for what its own code raises."""
+    """Attach the networks to a method; raise `UserError` for exceptions of its own code."""
     with somebodys_code(method, "in attach"):
         method.attach(student, teachers)
 
@@ -66,12 +66,12 @@ def attach(method: DistillationMethod, student: Any, teachers: Mapping[str, Any]
 def check_terms(
     method: DistillationMethod, shape: tuple[int, int], student: Shapes, teachers: Mapping[str, Shapes]
 ) -> None:
-    """Ask a method about two faces with targets (N, C) of `shape` and taps of the given shapes, all made up.
+    """Call a method on two synthetic faces with targets (N, C) of `shape` and taps of the given shapes.
 
-    Then it is compiled as in a training. The shapes are without the batch.
+    Then compile it as in a training. The shapes exclude the batch.
 
     Raises:
-        UserError: it raises, or returns other terms than it names, or something else than one finite value a face.
+        UserError: it raises, returns other terms than it declares, or returns anything but one finite value per face.
     """
     name = method.name_on_command_line
     rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""What a student takes from a teacher's features: FitNet hints, attention transfer, SRRL."""
+"""Distillation from a teacher's features: FitNet hints, attention transfer, SRRL."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def attention_transfer(features: Tensor, teacher_features: Tensor, power: float 
 
 
 def srrl(features: Tensor, teacher: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """`mean (T − W_T r(h_S))²`: what the teacher's own head makes of the student's features; SRRL adds it to a `hint`.
+    """`mean (T − W_T r(h_S))²`: the teacher's head applied to the student's features; SRRL adds it to a `hint`.
 
     Args:
         features: r(h_S), the student's embedding behind a connector to the teacher's channels, (B, C).
@@ -100,7 +100,7 @@ def srrl(features: Tensor, teacher: Tensor, kernel: Tensor, bias: Tensor) -> Ten
 
 
 class _Connected(TeacherMean):
-    """Has a connector from the student's features to those of each teacher."""
+    """Base of methods with a connector from the student's features to those of each teacher."""
 
     def __init__(self, **kwargs: Any):
         super().__init__(**kwargs)
@@ -212,7 +212,7 @@ class SRRL(_Connected):
 
     def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
         """`features` and `regression`."""
-        # the connector twice: gradients are added in an order of their own, by which seeded trainings are repeated
+        # call the connector twice: the order in which gradients are summed keeps seeded trainings reproducible
         connect, mine = self.connectors[role], student["embedding"]
         return {
             "features": hint(connect(mine), teacher["embedding"]),

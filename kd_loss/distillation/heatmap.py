@@ -1,7 +1,7 @@
-"""What a student takes from a teacher's heatmaps: where the teacher looks, and how sure it is.
+"""Distillation from a teacher's heatmaps: where the teacher looks, and how confident it is.
 
-Coordinates tell a student where the teacher's expectation lies; a map tells it the other places that were
-possible. Divergences of heatmaps are what most papers on small landmark networks distil (Zhang, Zhu & Ye, "Fast
+Coordinates carry only the teacher's expectation; a map also carries the alternative places. Most papers on small
+landmark networks distil divergences of heatmaps (Zhang, Zhu & Ye, "Fast
 Human Pose Estimation", CVPR 2019; Zhao et al., MobileFAN, 2019).
 """
 
@@ -31,7 +31,7 @@ def probabilities(heatmaps: Tensor, temperature: float = 1.0) -> Tensor:
 
 
 def in_cells_of(mine: Tensor, theirs: Tensor) -> Tensor:
-    """Another network's probabilities (B, H, W, K) in the cells of one's own (B, h, w, K), summing to 1 there."""
+    """Resample another network's probabilities (B, H, W, K) to the cells of (B, h, w, K), summing to 1 there."""
     theirs = ops.cast(theirs, "float32")
     theirs = ops.maximum(match_size(theirs, mine), 0.0)
     return theirs / ops.maximum(ops.sum(theirs, axis=(1, 2), keepdims=True), 1e-9)
@@ -71,7 +71,7 @@ def heatmap_kl(heatmaps: Tensor, teacher_heatmaps: Tensor, temperature: float = 
 
 
 def gaussian_kl(heatmaps: Tensor, teacher: Tensor, sigma: float, temperature: float = 1.0) -> Tensor:
-    """`heatmap_kl` against Gaussians about a teacher's landmarks, which need no heatmaps of the teacher.
+    """`heatmap_kl` against Gaussians about a teacher's landmarks; the teacher needs no heatmaps.
 
     Args:
         heatmaps: the student's, (B, h, w, K), before their softmax, of cells that reach 1.25 times as far as the crop.

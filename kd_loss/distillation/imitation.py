@@ -1,4 +1,4 @@
-"""What a regressor takes from a teacher's output: imitation, plain and in the forms of Saputra et al.
+"""Distillation from a teacher's output: imitation, plain and in the forms of Saputra et al.
 
 Saputra, Gusmao, Almalioglu, Markham & Trigoni, "Distilling Knowledge From a Deep Pose Regressor Network",
 ICCV 2019 (arXiv 1908.00858); the attentive forms are in `kd_loss.distillation.regression`. Notation: S student,
@@ -85,7 +85,7 @@ def bounded_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, annotated
 
     Args:
         y_true, y_pred, teacher: truth and the predictions of student and teacher.
-        annotated: (B, K), 1 for the points by which the two are judged, 0 for others; None for all.
+        annotated: (B, K), 1 for the points on which the two are compared, 0 for others; None for all.
 
     Returns:
         (B,) float32, at least 0, in squared crop sides.
@@ -145,7 +145,7 @@ def laplace_nll(y_pred: Tensor, teacher: Tensor, log_sigma: Tensor) -> Tensor:
 def laplace_imitation(
     y_true: Tensor, y_pred: Tensor, teacher: Tensor, log_sigma: Tensor, alpha: float = 0.5, scale: float = 0.001
 ) -> Tensor:
-    """`α·e²(S, y) + (1 − α)·scale·(‖S − T‖/σ + log σ)`: the student says how unsure the teacher is.
+    """`α·e²(S, y) + (1 − α)·scale·(‖S − T‖/σ + log σ)`: the student predicts the teacher's uncertainty.
 
     Args:
         y_true, y_pred, teacher: truth and the predictions of student and teacher.
@@ -275,7 +275,7 @@ class ProbabilisticImitation(Blend):
         super().__init__(alpha, **kwargs)
         self._not_negative(scale=scale)
         self.scale = scale
-        # log σ starts near the scale of landmark errors, so that the first steps are tame
+        # log σ starts near the scale of landmark errors, so that the first steps are stable
         self.log_sigma = keras.layers.Dense(1, bias_initializer=keras.initializers.Constant(-2.0), dtype="float32")
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from kd_loss.system.errors import choose
 def kd_loss_terms(
     y_true: Tensor, y_pred: Tensor, tough: Tensor, tolerant: Tensor, variant: str = "paper"
 ) -> dict[str, Tensor]:
-    """`L_main`, `A_tough` and `A_tolerant` of `kd_loss`, each for itself and unweighted.
+    """Compute `L_main`, `A_tough` and `A_tolerant` of `kd_loss`, separate and unweighted.
 
     Args:
         y_true, y_pred, tough, tolerant: truth and predictions of student and teachers, (B, K, 2) or (B, 2K),
@@ -33,7 +33,7 @@ def kd_loss_terms(
         `main`, `tough` and `tolerant`, (B,) float32 each.
 
     Raises:
-        UserError: an unknown variant, or predictions that are not of one size.
+        UserError: the variant is unknown, or the sizes of the predictions differ.
 
     >>> terms = kd_loss_terms([[0.0, 0.0]], [[0.5, 0.0]], [[0.25, 0.0]], [[1.0, 0.0]])
     >>> {name: float(value[0]) for name, value in terms.items()}   # halves of 0.5, 0.5 − 0.25 and −0.5·(1 − 0.5)
@@ -59,7 +59,7 @@ def kd_loss(
 
     Per coordinate, with d = |prediction − truth| and a teacher's t likewise: L_main is d; a teacher adds
     `d − t` where the student is worse and `−0.5·(t − d)` where it is better, which vanishes again below d = 0.4 t
-    (`paper`; what `code` has otherwise: `kd_loss.distillation.kd_loss_formulae`).
+    (`paper`; for the differences of `code` see `kd_loss.distillation.kd_loss_formulae`).
 
     Args:
         y_true, y_pred, tough, tolerant: truth and predictions of student and teachers, (B, K, 2) or (B, 2K),
@@ -72,7 +72,7 @@ def kd_loss(
         (B,) float32, in crop sides; negative where a student is better than its teachers.
 
     Raises:
-        UserError: an unknown variant, or predictions that are not of one size.
+        UserError: the variant is unknown, or the sizes of the predictions differ.
 
     Source:
         Fard & Mahoor, CVIU 215 (2022) 103316.

@@ -1,4 +1,4 @@
-"""The formulae of KD-Loss, for arrays of NumPy and tensors of Keras alike.
+"""The formulae of KD-Loss, for NumPy arrays and Keras tensors.
 
 A tough and a tolerant teacher assist per coordinate.
 
@@ -25,7 +25,7 @@ The rectangles about truth and teacher are taken coordinate by coordinate, so th
 (N, C): of a pose (2, 3) they lie about each of the six standardised numbers, and the knee of the paper's main loss,
 0.5, is half a deviation of the training faces.
 
-What follows: landmarks are normalised, so d is far below 0.5 and the paper's main loss is plain L1; the
+Consequences: landmarks are normalised, so d is far below 0.5 and the paper's main loss is plain L1; the
 code's main loss has slope 3 where the student is better than the tolerant teacher and only 2 d (0.1 at
 d = 0.05) where it is worse, so that the largest errors are left mostly to the assistive terms. Both
 teachers' rewards together have a slope of −2 · 0.5 / 0.4 = −2.5 at d = 0 in the paper's form: with a
@@ -57,11 +57,11 @@ def assistive_loss(
     """The assistive loss of one teacher, coordinate by coordinate; d, t ≥ 0 of one shape, in float32.
 
     * R_P, d > t: `α (d − t)`, pulls the student towards the truth;
-    * R_N, β t ≤ d ≤ t: `α⁻ (t − d)`, negative: the reward for having passed the teacher;
+    * R_N, β t ≤ d ≤ t: `α⁻ (t − d)`, negative: the reward for beating the teacher;
     * R_L, d < β t: the same times `d / (β t)` where `ramp` (paper), or 0 (code).
 
     Args:
-        ops: what computes: `numpy` or `keras.ops`.
+        ops: the array module: `numpy` or `keras.ops`.
 
     >>> round(float(assistive_loss(0.03, 0.02, 1.9, -0.45, 0.15, ramp=False)), 6)   # 1.9 · 0.01
     0.019

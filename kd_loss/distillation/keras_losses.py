@@ -1,7 +1,7 @@
-"""A method's teacher terms as a `keras.distillation.DistillationLoss`, where Keras's contract has room for them.
+"""A method's teacher terms as a `keras.distillation.DistillationLoss`, where Keras's contract permits them.
 
-Keras hands a loss one output of one teacher and one of the student, and never the truth; it adds the error to the
-truth itself (`student_loss_weight`). So methods fit whose term needs no truth and one layer of either network.
+Keras passes a loss one output of one teacher and one of the student, but never the truth; it adds the error to the
+truth itself (`student_loss_weight`). So only methods qualify whose term needs one layer of each network and no truth.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from keras import ops
 from kd_loss.distillation.base import DistillationMethod, TeacherMean, Tensor, get_method
 from kd_loss.system.errors import UserError, choose
 
-#: what the one teacher is called
+#: the role of the single teacher
 ROLE = "teacher"
 INSTEAD = "train with kd_loss's own Distiller, or call kd_loss.losses in a loop of your own"
 
@@ -27,19 +27,19 @@ def as_keras_loss(
     student_layer: str | None = None,
     teacher_layer: str | None = None,
 ) -> MethodLoss:
-    """Returns a method as a loss of `keras.distillation.Distiller`, with a connector where the method has one.
+    """Return a method as a loss of `keras.distillation.Distiller`, with the method's connector, if any.
 
     Its value is the mean over the batch of the method's teacher term, with the method's weight; the term about the
     truth is Keras's own.
 
     Args:
         method: its name, or one made with parameters of your own, e.g. `kd_loss.methods.FitNet(hint=0.1)`.
-        tap: which of the method's taps the two layers stand for; needed where it has several (`attention`: P3 and P4,
+        tap: the method's tap that the two layers provide; required if it has several (`attention`: P3 and P4,
             one loss for each).
-        student_layer, teacher_layer: names of the layers to read; the networks' outputs where both are left out.
+        student_layer, teacher_layer: names of the layers to read; by default the networks' outputs.
 
     Raises:
-        UserError: the method reads the truth, another number of teachers than one, or several layers at once.
+        UserError: the method needs the truth, more or fewer than one teacher, or several layers at once.
 
     >>> import keras
     >>> networks = [keras.Sequential([keras.Input((8,)), keras.layers.Dense(10)]) for _ in range(2)]
@@ -67,7 +67,7 @@ def as_keras_loss(
 
 @keras.saving.register_keras_serializable("kd_loss", "method_loss")
 class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
-    """What `as_keras_loss` returns: a layer, so that Keras's `Distiller` finds and trains the method's connector.
+    """The result of `as_keras_loss`: a layer, so that Keras's `Distiller` finds and trains the method's connector.
 
     Args:
         method: a method with `tap` among its `single_taps`.
@@ -86,7 +86,7 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
         name = f"{method.name_on_command_line or type(method).__name__}_{tap}"
         super().__init__(**{"name": name, **kwargs, "dtype": "float32"})
         self.method, self.tap = method, tap
-        method.teacher_taps = (tap,)  # type: ignore[misc]  # what it adds up over
+        method.teacher_taps = (tap,)  # type: ignore[misc]  # the taps it sums over
         self.student_layer_name, self.teacher_layer_name = student_layer_name, teacher_layer_name
         self.built = True
 
@@ -115,7 +115,7 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
         return ops.mean(sum(weights.get(name, 1.0) * value for name, value in terms.items()))
 
     def get_config(self) -> dict[str, Any]:
-        """Returns the method and the names, for saving."""
+        """Return the method and the names, for saving."""
         return {
             **super().get_config(),
             "method": keras.saving.serialize_keras_object(self.method),
@@ -126,12 +126,12 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> MethodLoss:
-        """Returns the loss that `get_config` describes, without its connector's weights."""
+        """Return the loss that `get_config` describes, without its connector's weights."""
         return cls(**{**config, "method": keras.saving.deserialize_keras_object(config["method"])})
 
 
 class _Output:
-    """A layer of any Keras model, as `attach` asks about networks."""
+    """A layer of any Keras model, with the interface that `attach` expects of networks."""
 
     weight = 1.0
 

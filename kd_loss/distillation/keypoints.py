@@ -1,7 +1,7 @@
 """The losses L1 to L3 that distil a keypoint detector: a teacher's points, heatmaps and attention, and no truth.
 
-They come from detectors that nobody's annotation trained (`keypoints.distil`); a landmark network of any kind can be
-the teacher as well. Pure functions, and the method of students of landmarks.
+They were designed for detectors trained without annotation (`keypoints.distil`); any landmark network can be
+the teacher as well. The module has pure functions, and the method for landmark students.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def keypoint_l1(y_pred: Tensor, teacher: Tensor) -> Tensor:
 
     Source:
         The distillation of the detector of Siarohin et al., "First Order Motion Model for Image Animation",
-        NeurIPS 2019; Jacobians, of which L1 has a second term, landmark networks do not give.
+        NeurIPS 2019; its second L1 term needs Jacobians, which landmark networks do not return.
 
     >>> round(float(keypoint_l1([[0.1, 0.0]], [[0.0, 0.0]])[0]), 4)   # a fifth of the grid: (0.2² + 0) / 2
     0.02
@@ -50,11 +50,11 @@ def keypoint_l1(y_pred: Tensor, teacher: Tensor) -> Tensor:
 
 
 def shares(side: int, of: int) -> np.ndarray:
-    """How much of the mass of each of `of` cells goes to each of `side` others, (side, of) float32.
+    """Return the share of the mass of each of `of` cells that goes to each of `side` others, (side, of) float32.
 
     Both grids have their first and last cell at −1 and 1 (`keypoint_detector.places`). A cell's mass is shared by the
-    two cells on either side of its place, as linear interpolation would have it: W = max(0, 1 − |z_s − z_t|·(S − 1)/2).
-    Columns sum to 1, and the mass stays where it is in the mean.
+    two cells on either side of its place by linear interpolation: W = max(0, 1 − |z_s − z_t|·(S − 1)/2).
+    Columns sum to 1, and the mean position of the mass is preserved.
 
     >>> shares(2, 3).tolist()
     [[1.0, 0.5, 0.0], [0.0, 0.5, 1.0]]
@@ -64,7 +64,7 @@ def shares(side: int, of: int) -> np.ndarray:
 
 
 def shared_in_cells_of(mine: Tensor, theirs: Tensor) -> Tensor:
-    """A detector's heatmaps (B, H, W, K) in the cells of another's (B, h, w, K): `W H Wᵀ`, of one sum and expectation.
+    """Resample a detector's heatmaps (B, H, W, K) to (B, h, w, K): `W H Wᵀ`, with the same sum and expectation.
 
     For grids that end at −1 and 1; resizing by half-pixel centres (`heatmap.in_cells_of`) would stretch their
     expectation.

@@ -1,8 +1,8 @@
-"""Heatmaps that are as wide as the network is unsure: the likelihood of the truth under them.
+"""Heatmaps whose width matches the network's uncertainty: the likelihood of the truth under them.
 
-A network that learns from coordinates alone learns where the middle of a map belongs and nothing about its width, so
-that the spread of its maps says nothing about its errors. The likelihood is small for a narrow map that lies beside
-the truth and for a wide one that lies on it; its minimum is as wide as the errors are.
+A network trained on coordinates alone learns the centre of a map and nothing about its width, so that the spread of
+its maps does not predict its errors. The likelihood is small for a narrow map beside the truth and for a wide one on
+it; the optimal map is as wide as the errors.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kd_loss.networks.heads import grid
 from kd_loss.networks.simcc import bin_centres
 from kd_loss.system.errors import choose
 
-#: what of a head the likelihood is of -> the student's taps
+#: output of a head whose likelihood is computed -> the student's taps
 DISTRIBUTIONS = {"heatmaps": ("heatmaps",), "bins": ("bins_x", "bins_y"), "scores": ("scores",)}
 
 

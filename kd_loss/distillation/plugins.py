@@ -1,4 +1,4 @@
-"""Somebody's own methods, heads and architectures: Python files that register them when they are imported."""
+"""User-defined methods, heads and architectures: Python files that register them on import."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from kd_loss.system.errors import UserError, first_line
 
-#: what a message about an unknown name ends with
+#: ending of messages about an unknown name
 OF_YOUR_OWN = "; one of your own is known by --plugin FILE"
 
 
@@ -18,10 +18,10 @@ def load_plugins(files: Iterable[str]) -> None:
     """Import Python files that register methods, heads or architectures; none is imported twice.
 
     Raises:
-        UserError: a file is not there, does not import, or registers nothing.
+        UserError: a file is missing, fails to import, or registers nothing.
     """
     if not (files := list(files)):
-        return  # without Keras, where nothing needs it
+        return  # avoids importing Keras when nothing needs it
     for text in files:
         path = Path(text).resolve()
         name = f"kd_loss_plugin_{path.stem}"

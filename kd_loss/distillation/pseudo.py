@@ -1,4 +1,4 @@
-"""Teachers' predictions where nobody annotated: on faces without landmarks, and for the missing points of others."""
+"""Teachers' predictions in place of annotation: on faces without landmarks, and for the missing points of others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from kd_loss.distillation.base import Taps, TeacherMean, Tensor, per_sample, poi
 
 
 def pseudo_labels(y_true: Tensor, y_pred: Tensor, teacher: Tensor, limit: float = 0.03) -> Tensor:
-    """`mean |S − y|`, without the points that the teacher filled in where it errs by more than `limit` elsewhere.
+    """`mean |S − y|`, excluding points filled in by the teacher on faces where it errs by more than `limit` elsewhere.
 
     Args:
         y_true: (B, K, 2) or (B, 2K), normalised: the truth, and where there is none the teacher's own prediction.
         y_pred, teacher: the predictions of student and teacher, likewise.
-        limit: mean absolute error, in crop sides, up to which the teacher is believed.
+        limit: mean absolute error, in crop sides, up to which the teacher is trusted.
 
     Returns:
         (B,) float32, at least 0, in crop sides.

@@ -1,4 +1,4 @@
-"""Attentive imitation and attentive hints: a teacher counts as much as it can be trusted on a face.
+"""Attentive imitation and attentive hints: a teacher is weighted by its accuracy on each face.
 
 Saputra, Gusmao, Almalioglu, Markham & Trigoni, "Distilling Knowledge From a Deep Pose Regressor Network",
 ICCV 2019 (arXiv 1908.00858); the other forms are in `kd_loss.distillation.imitation`. Notation: S student, T teacher,
@@ -26,13 +26,13 @@ from kd_loss.system.errors import UserError
 def attention_weight(y_true: Tensor, teacher: Tensor, eta: float, annotated: Tensor | None = None) -> Tensor:
     """`Φ = max(0, 1 − e²(T, y)/η)`: the trust in a teacher on each face.
 
-    The worst face of the training set has Φ = −min/(max − min) ≤ 0 by the paper's formula; it is clamped, since a
-    student is not to move away from a teacher for being wrong.
+    By the paper's formula the worst face of the training set has Φ = −min/(max − min) ≤ 0; Φ is clamped, since a
+    student should not move away from a teacher for being wrong.
 
     Args:
         y_true, teacher: truth and the teacher's prediction.
         eta: η, above 0: max − min of e²(T, y) over the training set.
-        annotated: (B, K), 1 for the points by which the teacher is judged, 0 for others; None for all.
+        annotated: (B, K), 1 for the points on which the teacher is judged, 0 for others; None for all.
 
     Returns:
         (B,) float32, 0…1.
@@ -92,7 +92,7 @@ def attentive_hint(
             (B, h, w, C).
         teacher_features: Ψ_T, (B, C) or (B, h, w, C) of any height and width.
         eta: η, above 0: max − min of e²(T, y) over the training set.
-        annotated: (B, K), 1 for the points by which the teacher is judged, 0 for others; None for all.
+        annotated: (B, K), 1 for the points on which the teacher is judged, 0 for others; None for all.
 
     Returns:
         (B,) float32, at least 0; 1 where the connector returns 0 and the teacher is exact.
@@ -107,7 +107,7 @@ def attentive_hint(
 
 
 class _Attentive(Blend):
-    """Knows η = max − min of the teachers' errors over the whole training set."""
+    """Base of methods that use η = max − min of the teachers' errors over the whole training set."""
 
     needs_errors = True
 
@@ -119,15 +119,15 @@ class _Attentive(Blend):
         self.etas: dict[str, float] = {}
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
-        """Take η from the errors that were measured before training."""
+        """Compute η from the errors measured before training."""
         super().attach(student, teachers)
         for role, teacher in teachers.items() if self.needs_errors else ():
             errors = np.asarray(teacher.training_errors, np.float64)
-            errors = errors[np.isfinite(errors)]  # a face of which nothing is annotated has none
+            errors = errors[np.isfinite(errors)]  # a face without annotated points has no error
             self.etas[role] = max(float(np.percentile(errors, self.percentile) - errors.min()), 1e-12)
 
     def eta(self, role: str) -> float:
-        """η of a teacher; 1 where its errors were not measured."""
+        """Return η of a teacher; 1 if its errors were not measured."""
         return self.etas.get(role, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""What a student takes from the relations between the faces of a batch: RKD and PKT."""
+"""Distillation from the relations between the faces of a batch: RKD and PKT."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kd_loss.distillation.base import Taps, TeacherMean, Tensor, per_sample, reg
 
 
 def pairwise_distances(embedding: Tensor) -> Tensor:
-    """Euclidean distances (B, B) of rows (B, C), divided by the mean of those between different rows."""
+    """Compute Euclidean distances (B, B) of rows (B, C), divided by the mean distance of different rows."""
     squares = ops.sum(ops.square(embedding), axis=1)
     gram = ops.matmul(embedding, ops.transpose(embedding))
     squared = ops.maximum(squares[:, None] + squares[None] - 2 * gram, 0.0)
@@ -22,7 +22,7 @@ def pairwise_distances(embedding: Tensor) -> Tensor:
 
 
 def angles(embedding: Tensor) -> Tensor:
-    """Cosines (B, B, B) of the angles j i k at every row i, 0 where two of the three are the same."""
+    """Compute cosines (B, B, B) of the angles j i k at every row i, 0 if two of the three are equal."""
     direction = embedding[None] - embedding[:, None]
     unit = direction / ops.sqrt(ops.sum(ops.square(direction), axis=-1, keepdims=True) + 1e-12)
     return ops.matmul(unit, ops.transpose(unit, (0, 2, 1)))
@@ -107,7 +107,7 @@ def pkt(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
 
 
 class _Relational(TeacherMean):
-    """The truth's absolute error and relations of embeddings."""
+    """Base of methods with the absolute error to the truth and relations of embeddings."""
 
     relational = True
     student_taps = ("landmarks", "embedding")

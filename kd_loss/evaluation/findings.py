@@ -1,4 +1,4 @@
-"""What a test found: tables, pictures and lines of the report, and the metrics."""
+"""The results of a test: tables, pictures and lines of the report, and the metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TO_TEACHER = "Mean distance to the teacher's landmarks (AKD), in units of the âˆ
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of the report: the name of its file, its title, a line about it, and the PNG."""
+    """A picture of the report: file name, title, caption, and the PNG."""
 
     name: str
     title: str
@@ -36,20 +36,20 @@ class Picture:
 
 
 def title_of(spec: DatasetSpec, normaliser: str = "") -> str:
-    """What the errors of a table are, by the default normaliser or another."""
+    """Describe the errors of a table, by the default normaliser or another."""
     return f"NME in %, {spec.name}, normalised by {describe(normaliser or spec.default_normaliser)}"
 
 
 def tables_of(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """NME per subset for every normaliser, the default one first, then what it is made of.
+    """Build the tables: NME per subset for every normaliser, the default one first, then its components.
 
-    Beside it published figures where faces are official; errors per facial part, of the openings of eyes and mouth,
+    They include published figures for official faces; errors per facial part and of the openings of eyes and mouth;
     and the distance to a teacher.
     """
     spec, tables = results[0].spec, []
     for normaliser in results[0].normalisers:
         if normaliser != spec.default_normaliser and np.isnan(results[0].errors(normaliser)).all():
-            continue  # of points that no face has
+            continue  # needs points that no face has
         header, rows = subset_table(list(results), normaliser)
         tables.append({"title": title_of(spec, normaliser), "header": header, "rows": rows})
     tables[1:1] = published_tables(results[0].split, {result.name: [result] for result in results})
@@ -86,7 +86,7 @@ def tables_of(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 
 def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]) -> list[Picture]:
-    """The pictures of a network: error per landmark, faces with its landmarks, and its training where that is known."""
+    """Draw the pictures of a network: error per landmark, faces with its landmarks, and its training if known."""
     split, spec, name = first.split, first.spec, first.name
     bad = worst(first.nme, min(worst_count, len(split)))
     typical = np.linspace(0, len(split) - 1, min(10, len(split))).astype(int).tolist()
@@ -118,13 +118,13 @@ def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]
 
 
 def error_curves(results: Sequence[Result]) -> Picture:
-    """The cumulative error distributions of all networks."""
+    """Plot the cumulative error distributions of all networks."""
     text = "share of faces up to an error; mean NME in brackets"
     return Picture("ced", "Cumulative error distribution", text, ced_plot({r.name: r.nme for r in results}))
 
 
 def lines_of(results: Sequence[Result | PoseResult]) -> list[str]:
-    """What the report says before its tables."""
+    """Return the introductory lines of the report."""
     split = results[0].split
     lines = [
         f"{counted(len(split), 'face')}, errors measured in the source pictures, intervals by bootstrap over faces."

@@ -1,8 +1,8 @@
-"""Test faces as a user has them: nobody says where they are, the package's own finder does.
+"""Tests under real conditions: the package's own finder locates the faces instead of the annotation.
 
-Crops about annotated points are the protocol of the published figures; a user's are those of the finder. It looks at
-the photographs where they are at hand; otherwise at the stored crops with their border, in which a face fills about
-half of the side and stands in the middle: easier than a photograph, but the box is the finder's all the same.
+Published figures use crops about annotated points; a user's crops come from the finder. It searches
+the photographs if they are available; otherwise the stored crops with their border, in which a face fills about
+half of the side and is centred: easier than a photograph, but the box still comes from the finder.
 """
 
 from __future__ import annotations
@@ -22,23 +22,24 @@ from kd_loss.imaging.pictures import BadSample, read_image
 from kd_loss.inference.predictor import TOGETHER, LandmarkPredictor
 from kd_loss.system.errors import UserError
 
-#: a found face is the annotated one where their landmark boxes overlap by more (intersection over union)
+#: a found face matches the annotated one if their landmark boxes overlap by more (intersection over union)
 SAME = 0.3
 
 
 def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "") -> Result:
-    """The same network on the same faces, each looked for by the finder and cropped as `predict` does.
+    """Run the same network on the same faces, each located by the finder and cropped as in `predict`.
 
-    Faces that are not found have no landmarks (NaN), and no errors: `network` has the number of the others (`found`),
-    their NME with crops about the annotated points (`found_nme_annotated`), and what was looked at.
+    Faces that are not found have no landmarks (NaN) and no errors: `network` has the number of found faces (`found`),
+    their NME with crops about the annotated points (`found_nme_annotated`), and the pictures searched.
 
     Args:
         annotated: the result with crops about the annotated points.
-        mirror: whether that one is the mean with the mirror image.
-        source: folder of the photographs by the names of the faces; the stored crops if left out.
+        mirror: whether that result averages over the mirror image.
+        source: folder of the photographs, found by the names of the faces; the stored crops by default.
 
     Raises:
-        UserError: head poses, a network of another scheme, a photograph that is missing, no face found.
+        UserError: the targets are head poses, the network has another scheme, a photograph is missing, or no face
+            is found.
     """
     if not isinstance(annotated, Result):
         raise UserError("--finder: a test with the finder's crops is one of landmarks, not of head poses")
@@ -77,7 +78,7 @@ def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "")
 
 
 def _pictures(split: PreparedSplit, rows: range, source: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """A picture for each face, and the map (2, 3) from its pixels to those of the source."""
+    """Yield a picture for each face, and the map (2, 3) from its pixels to those of the source."""
     for row in rows:
         if source:
             path = Path(source) / str(split.name[row])
@@ -93,7 +94,7 @@ def _pictures(split: PreparedSplit, rows: range, source: str) -> Iterator[tuple[
 
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Intersection over union of the boxes of two sets of points; NaN are left out."""
+    """Intersection over union of the boxes of two sets of points; NaN are ignored."""
     a, b = geometry.landmark_box(first), geometry.landmark_box(second)
     common = np.prod(np.maximum(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0))
     union = np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - common

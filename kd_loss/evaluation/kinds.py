@@ -1,4 +1,4 @@
-"""What is told of the results of each kind of target."""
+"""The report contents for each kind of target."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from kd_loss.schemes.spec import DatasetSpec
 
 @dataclass(frozen=True)
 class Findings:
-    """Tables and pictures of the results of a kind of scheme.
+    """Functions for the tables and pictures of a kind of scheme.
 
     Attributes:
-        tables: of results.
-        pictures: of one result, with so many worst faces, and the history of its training.
-        error_curves: the distributions of the errors of several results.
-        title: of a table of errors of a scheme.
-        shares: what the share of failures and the area under the curve are called.
+        tables: builds the tables of results.
+        pictures: draws those of one result, given the number of worst faces and the history of its training.
+        error_curves: plots the error distributions of several results.
+        title: returns the title of a scheme's error table.
+        shares: names of the failure rate and of the area under the curve.
     """
 
     tables: Callable[[Sequence[Any]], list[dict[str, Any]]]
@@ -40,5 +40,5 @@ FINDINGS: dict[type, Findings] = {
 
 
 def findings_of(scheme: Scheme) -> Findings:
-    """The findings of a scheme's kind."""
+    """Return the findings of a scheme's kind."""
     return FINDINGS[type(scheme)]

@@ -4,8 +4,8 @@ NME is the mean distance between predicted and true points over a normalising di
 failure rate FR@t is the share of faces with NME above t; the cumulative error distribution (CED) is the
 share at or below; AUC@t is the area under the CED up to t, divided by t, here computed exactly.
 
-A point that is not annotated is NaN in the truth and takes no part: its error is NaN and left out of every mean. A
-face whose normalising distance is not annotated has no NME (NaN), and is not counted.
+A point that is not annotated is NaN in the truth: its error is NaN and excluded from every mean. A
+face whose normalising distance is not annotated has no NME (NaN) and is not counted.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ BOXES = ("box", "box_side")
 
 
 def normalising_distance(landmarks: ArrayLike, spec: DatasetSpec, normaliser: str) -> Array:
-    """The distance (N,) that errors of faces (N, K, 2) are divided by.
+    """Compute the distance (N,) that divides the errors of faces (N, K, 2).
 
     `normaliser` is one of the spec's (`inter_ocular`: outer eye corners, `inter_pupil`), or one of `BOXES`: `box`,
-    √(width · height) of the landmark box, as the tables of AFLW2000-3D have it; `box_side`, the longer side of it, as
-    mmpose's `bbox_size` divides by (there of the box that comes with the dataset). `UserError` for a face where it
-    is 0.
+    √(width · height) of the landmark box, as in the tables of AFLW2000-3D; `box_side`, its longer side, as in
+    mmpose's `bbox_size` (which uses the box that comes with the dataset). Raises `UserError` if the distance of a
+    face is 0.
     """
     truth = np.asarray(landmarks, np.float64)
     if choose(normaliser, [*spec.normalisers, *BOXES], "normaliser") in BOXES:
@@ -46,13 +46,13 @@ def normalising_distance(landmarks: ArrayLike, spec: DatasetSpec, normaliser: st
 
 
 def point_errors(predicted: ArrayLike, truth: ArrayLike, distance: ArrayLike) -> Array:
-    """Errors (N, K) in % of the normalising distance, from points (N, K, 2) and distances (N,)."""
+    """Compute errors (N, K) in % of the normalising distance, from points (N, K, 2) and distances (N,)."""
     points, annotated, by = (np.asarray(values, np.float64) for values in (predicted, truth, distance))
     return nme.point_errors(points, annotated, by)
 
 
 def failure_rate(nme: ArrayLike, threshold: float) -> float:
-    """The share of faces in % whose NME (in %) is above `threshold` (a fraction, e.g. 0.1).
+    """Return the share of faces in % whose NME (in %) is above `threshold` (a fraction, e.g. 0.1).
 
     >>> failure_rate([5.0, 9.0, 11.0, 20.0], 0.10)
     50.0
@@ -72,7 +72,7 @@ def auc(nme: ArrayLike, threshold: float) -> float:
 
 
 def ced(nme: ArrayLike, grid: ArrayLike) -> Array:
-    """The share of faces, 0…1, with NME at or below each value of `grid`, all in %."""
+    """Return the share of faces, 0…1, with NME at or below each value of `grid`, all in %."""
     values = np.sort(np.asarray(nme, np.float64))
     return np.searchsorted(values, np.asarray(grid, np.float64), side="right") / len(values)
 
@@ -80,7 +80,7 @@ def ced(nme: ArrayLike, grid: ArrayLike) -> Array:
 def bootstrap_interval(
     values: ArrayLike, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[float, float]:
-    """The percentile bootstrap interval of a mean over faces."""
+    """Compute the percentile bootstrap interval of a mean over faces."""
     array = np.asarray(values, np.float64)
     rng = np.random.default_rng(seed)
     # resampled counts, not resampled arrays: the memory does not grow with resamples × faces
@@ -107,7 +107,7 @@ class Score:
 
     @classmethod
     def of(cls, errors: ArrayLike) -> Score:
-        """From the errors (N,), in %, of at least one face; NaN for a face that has none."""
+        """Compute from the errors (N,), in %, of at least one face; NaN for a face without an error."""
         values = np.asarray(errors, np.float64)
         values = values[~np.isnan(values)]
         if not len(values):
@@ -124,24 +124,24 @@ class Score:
         )
 
     def to_dict(self, metric: str) -> dict[str, float]:
-        """Plain values for JSON; the mean stands under the name of its metric (`Scheme.metric`)."""
+        """Return plain values for JSON; the key of the mean is the name of its metric (`Scheme.metric`)."""
         return {metric if key == "mean" else key: value for key, value in asdict(self).items()}
 
 
 def part_errors(errors: ArrayLike, spec: DatasetSpec) -> dict[str, float]:
-    """The mean error of each facial part, in %, from errors (N, K)."""
+    """Return the mean error of each facial part, in %, from errors (N, K)."""
     array = np.asarray(errors, np.float64)
     return {part: mean_of_known(array[:, list(indices)]) for part, indices in spec.parts.items()}
 
 
 def mean_of_known(values: ArrayLike) -> float:
-    """The mean of all values that are not NaN; NaN where none is."""
+    """Return the mean of all values that are not NaN; NaN if there are none."""
     array = np.asarray(values, np.float64)
     known = array[~np.isnan(array)]
     return float(known.mean()) if len(known) else float("nan")
 
 
 def worst(nme: ArrayLike, count: int) -> Sequence[int]:
-    """The indices of the faces with the largest NME, the worst first."""
+    """Return the indices of the faces with the largest NME, the worst first."""
     values = np.asarray(nme, np.float64)
     return np.argsort(-values, kind="stable")[:count].tolist()

@@ -1,4 +1,4 @@
-"""Which rows of a report are a benchmark's own faces, complete: only beside those do published figures stand."""
+"""Finds the rows of a report with a benchmark's complete faces: only these are compared with published figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kd_loss.datasets.prepared import PreparedSplit
 class OfficialRow:
     """A row of a report whose faces are of an official subset: `found` of its `faces`.
 
-    `complete` where each subset that the row joins has as many faces as in the official release.
+    `complete` if each subset that the row joins has as many faces as in the official release.
     """
 
     row: str
@@ -31,7 +31,7 @@ class OfficialRow:
 
 
 def official_rows(split: PreparedSplit) -> dict[str, OfficialRow]:
-    """Report row -> how much of its official subset there is; rows that are of none are left out.
+    """Report row -> coverage of its official subset; rows of no official subset are omitted.
 
     Faces are counted by subset (300W's `helen/testset` has 330), those of an attribute by the row itself (WFLW's
     `pose` has 326).
@@ -43,17 +43,17 @@ def official_rows(split: PreparedSplit) -> dict[str, OfficialRow]:
         wanted = [spec.official.get(subset, 0) for subset in subsets] if subsets else [spec.official.get(row, 0)]
         present = [counts[subset] for subset in subsets] if subsets else [len(indices)]
         if not all(wanted) or not len(indices) or sum(present) != len(indices):
-            continue  # no benchmark's, empty, or with other faces among them
+            continue  # not of a benchmark, empty, or mixed with other faces
         found[row] = OfficialRow(row, len(indices), sum(wanted), present == wanted)
     return found
 
 
 def labels_of(split: PreparedSplit) -> dict[str, str]:
-    """Report row -> its name, with its count where it is of an official subset."""
+    """Report row -> its name, with its count if it is of an official subset."""
     official = official_rows(split)
     return {row: official[row].label if row in official else row for row in split.rows()}
 
 
 def complete_rows(split: PreparedSplit) -> list[str]:
-    """The rows whose official subset is complete."""
+    """Return the rows whose official subset is complete."""
     return [row for row, official in official_rows(split).items() if official.complete]

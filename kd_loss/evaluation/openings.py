@@ -1,8 +1,8 @@
-"""How far open eyes and mouth are, and how wrong a network is about it.
+"""Openings of eyes and mouth, and a network's error in them.
 
 An opening is the mean distance of pairs of points on the upper and the lower edge, in % of the normalising distance;
-each eye counts by itself. NME says little of it: with all other points right, an eye drawn open that is shut costs a
-tenth of a point.
+each eye counts separately. NME hardly reflects it: with all other points right, predicting a shut eye as open costs
+a tenth of a point.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ OPENINGS: dict[str, Regions] = {
 
 @dataclass(frozen=True)
 class Opening:
-    """A region of N openings that are annotated; all in % of the normalising distance but the correlation.
+    """A region with N annotated openings; all values except the correlation in % of the normalising distance.
 
     Attributes:
         true: mean of the annotated openings.
         error: mean absolute difference between the predicted and the annotated opening.
         bias: mean difference; above 0: predicted too far open.
-        correlation: Spearman's, whether the wider open of two is told.
+        correlation: Spearman's rank correlation of predicted and annotated openings.
     """
 
     count: int
@@ -51,7 +51,7 @@ class Opening:
 
 
 def openings(landmarks: ArrayLike, distance: ArrayLike, pairs: tuple[Pairs, ...]) -> NDArray[np.float64]:
-    """Openings (N, E) of faces (N, K, 2) in % of distances (N,); NaN where a point is not known."""
+    """Compute openings (N, E) of faces (N, K, 2) in % of distances (N,); NaN if a point is unknown."""
     points = np.asarray(landmarks, np.float64)
     apart = [
         np.mean([np.linalg.norm(points[:, up] - points[:, down], axis=-1) for up, down in opening], axis=0)
@@ -61,7 +61,7 @@ def openings(landmarks: ArrayLike, distance: ArrayLike, pairs: tuple[Pairs, ...]
 
 
 def opening_errors(predicted: ArrayLike, truth: ArrayLike, distance: ArrayLike, scheme: str) -> dict[str, Opening]:
-    """Region -> how wrong its openings are, from points (N, K, 2) and distances (N,); empty for an unknown scheme."""
+    """Region -> error of its openings, from points (N, K, 2) and distances (N,); empty for an unknown scheme."""
     from kd_loss.evaluation.prediction import rank_correlation
 
     found = {}

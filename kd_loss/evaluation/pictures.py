@@ -16,7 +16,7 @@ SIDE = 220
 
 
 def _face(split: PreparedSplit, index: int, layers: Sequence[tuple[np.ndarray, tuple[int, int, int]]]) -> np.ndarray:
-    """One crop with layers of normalised landmarks on it."""
+    """Draw layers of normalised landmarks on one crop."""
     picture, _ = enlarge(split.crop(index), np.zeros((1, 2)), SIDE)
     assert isinstance(split.spec, DatasetSpec)
     for points, colour in layers:
@@ -25,7 +25,7 @@ def _face(split: PreparedSplit, index: int, layers: Sequence[tuple[np.ndarray, t
 
 
 def result_sheet(result: Result, indices: Sequence[int], columns: int = 5) -> np.ndarray:
-    """Truth (green) and prediction (red) of the given faces, with their NME."""
+    """Draw truth (green) and prediction (red) of the given faces, with their NME."""
     split = result.split
     pictures = []
     for index in indices:
@@ -36,7 +36,7 @@ def result_sheet(result: Result, indices: Sequence[int], columns: int = 5) -> np
 
 
 def soft_sheet(split: PreparedSplit, count: int = 10, columns: int = 5) -> np.ndarray:
-    """Hard (green) and soft (blue) landmarks of faces spread evenly over a split."""
+    """Draw hard (green) and soft (blue) landmarks of faces spread evenly over a split."""
     indices = np.linspace(0, len(split) - 1, min(count, len(split))).astype(int)
     pictures = [_face(split, i, [(split.landmarks[i], TRUTH), (split.soft[i], OTHER)]) for i in indices]
     return sheet(pictures, min(columns, len(pictures)))

@@ -17,14 +17,14 @@ from kd_loss.schemes.spec import DatasetSpec
 
 
 def to_png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG file."""
+    """Return the figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     return buffer.getvalue()
 
 
 def new_axes(width: float, height: float) -> tuple[Figure, Any]:
-    """A figure of that size in inches, and its axes with a light grid."""
+    """Create a figure of the given size in inches, and its axes with a light grid."""
     figure = Figure(figsize=(width, height))
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
@@ -33,7 +33,7 @@ def new_axes(width: float, height: float) -> tuple[Figure, Any]:
 
 
 def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0, words: str = "NME in %") -> bytes:
-    """Cumulative error distributions; network's name -> NME (N,) in %, or what else `words` say."""
+    """Plot cumulative error distributions; network's name -> NME (N,) in %, or the error described by `words`."""
     figure, axes = new_axes(6.5, 4)
     grid = np.linspace(0, limit, 601)
     for name, values in errors.items():
@@ -47,7 +47,7 @@ def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0, words: str =
 
 
 def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
-    """Mean error per landmark, coloured by part; errors (N, K) in %."""
+    """Plot the mean error per landmark, coloured by part; errors (N, K) in %."""
     figure, axes = new_axes(9, 3)
     means = np.array([mean_of_known(column) for column in errors.T])
     left = set(range(spec.points))
@@ -63,7 +63,7 @@ def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
 
 
 def confidence_plot(errors: np.ndarray, spread: np.ndarray) -> bytes:
-    """Mean error of ten equally large groups of landmarks, from those of the smallest spread on.
+    """Plot the mean error of ten equally large groups of landmarks, in order of increasing spread.
 
     `errors` (N, K) in %, `spread` (N, K) in crop sides.
     """
@@ -84,7 +84,7 @@ def confidence_plot(errors: np.ndarray, spread: np.ndarray) -> bytes:
 
 
 def bar_plot(values: Mapping[str, float], label: str) -> bytes:
-    """A bar per name, the first at the top, its value beside it."""
+    """Plot a bar per name, the first at the top, with its value beside it."""
     figure, axes = new_axes(8, 0.6 + 0.4 * len(values))
     bars = axes.barh(list(values), list(values.values()), height=0.6)
     axes.bar_label(bars, fmt="%.1f", padding=3)

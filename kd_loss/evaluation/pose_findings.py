@@ -1,4 +1,4 @@
-"""What a test of head poses found: tables and pictures of the report."""
+"""The results of a head pose test: tables and pictures of the report."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ SHARES = ("over 10°, %", "AUC@10°")
 
 
 def title_of(scheme: PoseScheme) -> str:
-    """What the errors of a table are."""
+    """Describe the errors of a table."""
     return f"{scheme.metric_words}, {scheme.name}"
 
 
 def tables_of(results: Sequence[PoseResult]) -> list[dict[str, Any]]:
-    """All errors over all faces and angles per range of yaw; then yaw, pitch and roll as the usual tables have them."""
+    """Build the tables: all errors over all faces, angles per range of yaw, then yaw, pitch, roll in the usual form."""
     names = list(results[0].rows())
     header = ["network", *(f"geodesic, {name}" for name in names), "95 % interval (full)", *ANGLES]
     header += ["position", "across", "over 10°, %", "AUC@10°"]
@@ -61,7 +61,7 @@ def tables_of(results: Sequence[PoseResult]) -> list[dict[str, Any]]:
 
 
 def pose_sheet(result: PoseResult, indices: Sequence[int], columns: int = 5) -> np.ndarray:
-    """True (thin) and predicted (thick) axes of the given faces, with the angle between them."""
+    """Draw true (thin) and predicted (thick) axes of the given faces, with the angle between them."""
     pictures = []
     for index in indices:
         picture, _ = enlarge(result.split.crop(index), np.zeros((1, 2)), SIDE)
@@ -73,7 +73,7 @@ def pose_sheet(result: PoseResult, indices: Sequence[int], columns: int = 5) -> 
 
 
 def yaw_plot(result: PoseResult) -> bytes:
-    """Each face's geodesic error over its true yaw."""
+    """Plot each face's geodesic error over its true yaw."""
     figure, axes = new_axes(9, 3)
     yaw = to_angles(result.rotations[1])[:, 0]
     axes.scatter(yaw, result.values, s=6, alpha=0.5)
@@ -82,7 +82,7 @@ def yaw_plot(result: PoseResult) -> bytes:
 
 
 def pictures_of(first: PoseResult, worst_count: int, history: list[dict[str, float]]) -> list[Picture]:
-    """The pictures of a network: error over yaw, faces with axes, and its training where that is known."""
+    """Draw the pictures of a network: error over yaw, faces with axes, and its training if known."""
     split, name = first.split, first.name
     typical = np.linspace(0, len(split) - 1, min(10, len(split))).astype(int).tolist()
     bad = worst(first.values, min(worst_count, len(split)))
@@ -102,6 +102,6 @@ def pictures_of(first: PoseResult, worst_count: int, history: list[dict[str, flo
 
 
 def error_curves(results: Sequence[PoseResult]) -> Picture:
-    """The cumulative distributions of the geodesic errors."""
+    """Plot the cumulative distributions of the geodesic errors."""
     plot = ced_plot({r.name: r.values for r in results}, 30.0, "geodesic error in degrees")
     return Picture("ced", "Cumulative error distribution", "share of faces up to an error; mean in brackets", plot)

@@ -1,4 +1,4 @@
-"""One network's head poses on one split, and the figures that follow from them.
+"""One network's head poses on one split, and the metrics computed from them.
 
 Geodesic angle between predicted and true rotation; yaw, pitch and roll as mean absolute errors, in the package's
 convention and in that of the usual tables (`schemes.rotations`); the head's place before the crop's camera in head
@@ -23,7 +23,7 @@ ANGLES = ("yaw", "pitch", "roll")
 
 
 def angle_errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Absolute differences of angles in degrees, the shorter way round.
+    """Compute absolute differences of angles in degrees, the shorter way round.
 
     >>> angle_errors(np.array([179.0, 10.0]), np.array([-179.0, 14.0])).tolist()
     [2.0, 4.0]
@@ -45,9 +45,9 @@ class PoseResult:
 
     @classmethod
     def of(cls, split: PreparedSplit, targets: np.ndarray, _spread: np.ndarray | None, **about: Any) -> PoseResult:
-        """From the standardised targets (N, 2, 3) that a network gave, or that were read from its landmarks.
+        """Create from standardised targets (N, 2, 3), predicted by a network or derived from its landmarks.
 
-        The spread of landmarks says nothing of a pose. `about`: `name`, `weights`, `network`.
+        The spread of landmarks is unused: it does not describe a pose. `about`: `name`, `weights`, `network`.
         """
         scheme = split.spec
         assert isinstance(scheme, PoseScheme)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: bool = False) -> None:
-    """Refuse weights that were trained for another scheme (unless `any_points` or it can be read) or another crop."""
+    """Raise for weights trained for another scheme (unless `any_points` or convertible) or another crop."""
     margin = dataset.manifest["crop"]["margin"]
     own, theirs = dataset.spec, card.scheme()
     if own.shape != theirs.shape and not any_points:
@@ -39,7 +39,7 @@ def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: boo
 
 
 def predict_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """Targets (N, …) of all faces in the card's scheme, and the spread of heatmaps (N, K), None without."""
+    """Predict targets (N, …) of all faces in the card's scheme, and the spread of heatmaps (N, K) or None."""
     loader = FaceLoader(FaceOrder(split), View(network.card.size), batch_size=batch_size, workers=1)
     answers = [network.ask(loader[i][0]) for i in range(len(loader))]
     spreads = [spread for _, spread in answers if spread is not None]
@@ -49,7 +49,7 @@ def predict_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
     """Spearman's correlation of two sets of values, equal ones with their mean rank.
 
-    Pairs with a NaN are left out; 0 for fewer than 3, and where all values of a set are equal.
+    Pairs with a NaN are ignored; 0 for fewer than 3 pairs, or if all values of a set are equal.
 
     >>> round(rank_correlation([1, 2, 3, 10], [1, 2, 4, 8]), 6)
     1.0
@@ -67,7 +67,7 @@ def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def spread_correlation(network: CropNetwork, loader: FaceLoader) -> float:
-    """Over all landmarks of a loader's faces: whether a wide heatmap means a large error, by their ranks."""
+    """Compute the rank correlation of heatmap width and error over all landmarks of a loader's faces."""
     errors, spreads = [], []
     for batch in range(len(loader)):
         images, targets = loader[batch]

@@ -1,4 +1,4 @@
-"""Whether a network may be tested on these faces: on what data it was trained, and what has become of them since."""
+"""Checks whether a network may be tested on these faces, by its training data and later changes to them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kd_loss.system.terminal import counted
 
 
 def check_provenance(card: Card, weights: Path, dataset: PreparedDataset, split: PreparedSplit) -> list[str]:
-    """What is to be told of a network beside its figures: that its data are not those that it was trained on.
+    """Return notes to report with a network's metrics: that its data differ from those it was trained on.
 
     Raises:
-        UserError: the dataset has been prepared anew since, and training faces have become test faces.
+        UserError: the dataset has been prepared again since, and training faces have become test faces.
     """
     own, now = card.dataset == dataset.folder.name, data_record(dataset)
     changed = [key for key, value in now.items() if card.training.get(key) != value]

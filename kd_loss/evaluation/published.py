@@ -1,8 +1,8 @@
-"""Published figures to stand beside a test on official faces: NME in %, each with its own crops and training faces.
+"""Published figures for comparison on official faces: NME in %, each with its own crops and training faces.
 
 The authors of KD-Loss normalise WFLW by the pupils, not by the outer eye corners of the benchmark, so their figures
-belong beside the inter-pupil ones. Their crops are stretched landmark boxes; others' crops and what else they have
-trained on differ as well, so that a tenth of a point between two rows says nothing.
+are listed with the inter-pupil ones. Their crops are stretched landmark boxes; other authors' crops and additional
+training data differ as well, so that a tenth of a point between two rows is not meaningful.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Published:
-    """Somebody's figures.
+    """The published figures of one network.
 
     Attributes:
-        who: the network; source: where the figures were read.
+        who: the network; source: the publication of the figures.
         nme: report row -> NME in %.
-        parameters: in millions, None where they are not told.
-        normaliser: what the errors are divided by.
-        checked: False for figures quoted from memory, which were not read in their source.
+        parameters: in millions, None if not published.
+        normaliser: the distance that divides the errors.
+        checked: False for figures quoted from memory and not verified in their source.
     """
 
     who: str
@@ -43,7 +43,7 @@ _CUNJIAN = "README of cunjian/pytorch_face_landmark"
 _TORCHLM = "README of torchlm"
 _STAR = "table of STAR, CVPR 2023"
 
-#: dataset -> figures of others, the largest error on its first row first
+#: dataset -> published figures, the largest error on its first row first
 PUBLISHED: dict[str, tuple[Published, ...]] = {
     "w300": (
         Published("ASMNet", "Fard et al., CVPRW 2021", _w300(4.82, 8.20, 5.50), 1.43),
@@ -98,7 +98,7 @@ def beside_published(
     rows: Sequence[str],
     own: Sequence[tuple[str, int | None, Mapping[str, float]]],
 ) -> dict[str, Any] | None:
-    """A table of own figures and those of others by one normaliser; None where others have none on these rows.
+    """Build a table of own and published figures by one normaliser; None if nothing is published for these rows.
 
     Args:
         dataset: the benchmark's name.

@@ -27,12 +27,12 @@ PUBLISHED_TITLE = "Official faces, beside published figures"
 
 
 def describe(normaliser: str) -> str:
-    """A normaliser in words."""
+    """Return a normaliser in words."""
     return NORMALISER_NAMES.get(normaliser, normaliser)
 
 
 def subset_table(results: Sequence[Result], normaliser: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: each network's NME per row of the report, then FR and AUC over all faces."""
+    """Return header and rows: each network's NME per row of the report, then FR and AUC over all faces."""
     scores = [result.scores(normaliser) for result in results]
     names = list(scores[0])
     labels = labels_of(results[0].split)
@@ -54,9 +54,9 @@ def subset_table(results: Sequence[Result], normaliser: str) -> tuple[list[str],
 
 
 def published_tables(split: PreparedSplit, own: Mapping[str, Sequence[Result]]) -> list[dict[str, Any]]:
-    """Tables of own and published NME on the rows whose official faces are complete, one a normaliser.
+    """Build tables of own and published NME on the rows whose official faces are complete, one per normaliser.
 
-    `own`: name -> the results of one network, or of several trainings, whose mean is told.
+    `own`: name -> the results of one network, or of several trainings, which are averaged.
     """
     rows, tables = complete_rows(split), []
     first = next(iter(own.values()))[0]
@@ -77,9 +77,9 @@ def published_tables(split: PreparedSplit, own: Mapping[str, Sequence[Result]]) 
 def print_table(
     title: str, header: Sequence[str], rows: Sequence[Sequence[str]], turned: bool = True, width: int = 100
 ) -> None:
-    """A table in the terminal, by default turned: a column per network fits where one per subset does not.
+    """Print a table, by default transposed: one column per network fits where one per subset does not.
 
-    `width` in characters is what it takes at least, on a narrower terminal too; a table that is wider is turned.
+    `width` is its minimum in characters, on a narrower terminal too; a wider table is transposed.
     """
     lines = [list(cells) for cells in [header, *rows]]
     widths = [max(len(cell) for cell in column) + 3 for column in zip(*lines, strict=True)]
@@ -100,7 +100,7 @@ def print_table(
 
 
 def embed(png: bytes) -> str:
-    """A PNG as a data URL."""
+    """Return a PNG as a data URL."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
@@ -112,7 +112,7 @@ def render_html(
     pictures: Sequence[Mapping[str, Any]],
     details: Mapping[str, Any],
 ) -> str:
-    """The report as one page without outside references.
+    """Build the report as one page without external references.
 
     `tables` have `title`, `header`, `rows`; `pictures` have `title`, `text`, `png`; `details` are
     printed as they are.

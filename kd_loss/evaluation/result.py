@@ -1,4 +1,4 @@
-"""One network's predictions on one split, and the figures that follow from them."""
+"""One network's predictions on one split, and the metrics computed from them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Result:
     """Predictions (N, K, 2), in source pixels, of one network on a split, and their errors.
 
     `spread` (N, K), of its heatmaps in crop sides, is None for a network without. `normalised` (N, K, 2) are the
-    landmarks as the network gave them, and `told` those of the teacher to whom its distance is asked for.
+    network's raw landmarks, and `told` those of the teacher for the distance to it.
     """
 
     name: str
@@ -44,12 +44,12 @@ class Result:
 
     @classmethod
     def of(cls, split: PreparedSplit, targets: np.ndarray, spread: np.ndarray | None, **about: Any) -> Result:
-        """From the normalised landmarks (N, K, 2) that a network gave; `about`: `name`, `weights`, `network`."""
+        """Create from the normalised landmarks (N, K, 2) of a network; `about`: `name`, `weights`, `network`."""
         predicted, truth = split.to_source(targets), split.to_source(split.landmarks)
         return cls(split=split, predicted=predicted, truth=truth, normalised=targets, spread=spread, **about)
 
     def errors(self, normaliser: str) -> np.ndarray:
-        """Errors (N, K) in % of a normalising distance, measured in the source pictures; NaN: not annotated."""
+        """Compute errors (N, K) in % of a normalising distance, in source pixels; NaN: not annotated."""
         return point_errors(self.predicted, self.truth, normalising_distance(self.truth, self.spec, normaliser))
 
     @property
@@ -60,12 +60,12 @@ class Result:
 
     @property
     def normalisers(self) -> list[str]:
-        """All that errors are told by, the default one first."""
+        """All normalisers of the errors, the default one first."""
         return [*self.spec.normalisers, *BOXES]
 
     @cached_property
     def openings(self) -> dict[str, Opening]:
-        """Region -> how wrong the openings of eyes or mouth are; empty for schemes that have none."""
+        """Region -> errors of the openings of eyes or mouth; empty for schemes that have none."""
         distance = normalising_distance(self.truth, self.spec, self.spec.default_normaliser)
         return opening_errors(self.predicted, self.truth, distance, self.spec.name)
 
@@ -91,7 +91,7 @@ class Result:
         return {} if self.akd is None else {"akd": float(self.akd.mean())}
 
     def scores(self, normaliser: str = "") -> dict[str, Score]:
-        """Report row -> score by a normaliser, or the default one; rows without a face are left out.
+        """Report row -> score by a normaliser, or the default one; rows without a face are omitted.
 
         Raises:
             UserError: no face has the points of the default normaliser.
@@ -123,12 +123,12 @@ class Result:
         }
 
 
-#: kind of scheme -> what a test of its targets gives
+#: kind of scheme -> the class of its test results
 RESULTS: dict[type, type[Result] | type[PoseResult]] = {DatasetSpec: Result, PoseScheme: PoseResult}
 
 
 def mean_error(split: PreparedSplit, targets: np.ndarray) -> float:
-    """The mean over a split's faces of the error by which methods are compared, of normalised targets (N, …)."""
+    """Average, over a split's faces, the error by which methods are compared, from normalised targets (N, …)."""
     return float(np.nanmean(RESULTS[type(split.spec)].of(split, targets, None, name="", weights="", network={}).values))
 
 
@@ -140,9 +140,9 @@ def test_network(
     batch_size: int,
     mirror: bool = False,  # noqa: PT028 (it is no test of pytest's)
 ) -> Result | PoseResult:
-    """Load, check and run one network on a split of a dataset, whose scheme may read those of others.
+    """Load, check and run one network on a split of a dataset, converting from the network's scheme if possible.
 
-    `mirror`: with the mean about each face and its mirror image.
+    `mirror`: average the predictions for each face and its mirror image.
     """
     network = open_network(path)
     if mirror:
@@ -164,13 +164,13 @@ def test_network(
         **({"notes": notes} if notes else {}),
     }
     read = predicted if split.spec.agrees(other) else split.spec.read(predicted, other)
-    assert read is not None  # `check_fit` has asked
+    assert read is not None  # ensured by `check_fit`
     kind = RESULTS[type(split.spec)]
     return kind.of(split, read, spread, name=name, weights=str(path), network=facts)
 
 
 def mean_teacher(members: Sequence[Result | PoseResult], weights: str) -> np.ndarray:
-    """The landmarks (N, K, 2) of a teacher, normalised, of several networks the mean; a `UserError` for poses."""
+    """Return a teacher's normalised landmarks (N, K, 2), averaged over several networks; `UserError` for poses."""
     found = []
     for member in members:
         if not isinstance(member, Result):
@@ -180,6 +180,6 @@ def mean_teacher(members: Sequence[Result | PoseResult], weights: str) -> np.nda
 
 
 def with_teacher(result: Result | PoseResult, told: np.ndarray) -> Result | PoseResult:
-    """The result with its distance to a teacher's landmarks; that of faces which nobody found is not told."""
+    """Add the distance to a teacher's landmarks; a result with faces that were not found is returned unchanged."""
     known = isinstance(result, Result) and not np.isnan(result.predicted).any()
     return replace(result, told=told) if isinstance(result, Result) and known else result

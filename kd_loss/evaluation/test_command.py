@@ -36,7 +36,7 @@ BESIDE = {
     "student, KD-Loss": ("student", "kd_loss"),
 }
 
-#: what a test leaves in its folder
+#: files that a test writes to its folder
 FILES = (
     *("metrics.json", "report.html", "predictions.npz"),
     *("ced.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png", "curves.png"),
@@ -44,7 +44,7 @@ FILES = (
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is that of a training, not just one with a file called `config.json`."""
+    """Whether a folder belongs to a training and does not merely contain a file called `config.json`."""
     try:
         return {"role", "decided_by"} <= read_json(folder / "config.json", "the configuration").keys()
     except UserError:
@@ -52,7 +52,7 @@ def is_run(folder: Path) -> bool:
 
 
 def _history(path: Path) -> list[dict[str, float]]:
-    """The history of the training in a folder; none where the file of that name is something else's."""
+    """Read the history of the training in a folder; empty if the file of that name is something else."""
     try:
         return read_history(path)
     except UserError as error:
@@ -61,12 +61,12 @@ def _history(path: Path) -> list[dict[str, float]]:
 
 
 def run_name(path: Path) -> str:
-    """What a table calls a weights file: its run, or the file where it lies outside of one."""
+    """Return a weights file's name for tables: its run, or the file if it is not part of one."""
     return path.parent.name if is_run(path.parent) else path.stem
 
 
 def find_beside(runs: Path, dataset: str, chosen: list[Path]) -> dict[Path, str]:
-    """The newest finished run of each kind, without those that are tested anyway."""
+    """Find the newest finished run of each kind of which none is already tested."""
     given = {path.resolve() for path in chosen}
     found: dict[Path, str] = {}
     for name, (role, method) in BESIDE.items():
@@ -77,7 +77,7 @@ def find_beside(runs: Path, dataset: str, chosen: list[Path]) -> dict[Path, str]
 
 
 def output_folder(options: EvaluationOptions, weights: Path) -> Path:
-    """Where results go: `--output`, the weights' run, or a folder of their own among the runs."""
+    """Return the folder for results: `--output`, the weights' run, or a folder of their own among the runs."""
     if options.output:
         return Path(options.output)
     if is_run(weights.parent):
@@ -95,7 +95,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     folder = output_folder(options, paths[0])
     claims = None if is_run(folder) else Claims(folder, FILES)
     teacher = None
-    if options.reference:  # first: a wrong one is not to be told after all the others were tested
+    if options.reference:  # first, to report a wrong one before the others are tested
         teacher = test_network(Path(options.reference), "teacher", dataset, split, options.batch_size)
         told = mean_teacher([teacher], options.reference)
     ways = (True, False) if options.flip_test else (False,)
@@ -129,10 +129,10 @@ def write_results(
     curves: Path | None = None,
     claims: Claims | None = None,
 ) -> dict[str, Any]:
-    """Print the first table and write everything into a folder; returns what is in `metrics.json`.
+    """Print the first table and write everything into a folder; return the contents of `metrics.json`.
 
-    `notes` open the report; `curves` is the history of the first network's training (that of the folder, if there is
-    one, by default); `claims` records the files in a folder that is no run's.
+    `notes` open the report; `curves` is the history of the first network's training (by default that of the folder,
+    if there is one); `claims` records the files in a folder that is not a run.
     """
     first = results[0]
     found = findings_of(first.split.spec)
@@ -170,31 +170,31 @@ def write_results(
 class EvaluationOptions(DatasetOptions):
     """Test networks on a prepared dataset: NME, FR, AUC per subset, CED, pictures, report.html."""
 
-    weights: list[str] = option([], "weights (.h5 with a card) to test; the first one's pictures are drawn")
+    weights: list[str] = option([], "weights (.h5 with a card) to test; pictures are drawn for the first")
     split: str = option("test", "test or train", choices=("test", "train"))
     compare_with_runs: bool = option(
-        False, "test the dataset's newest teachers and students alone and distilled beside it", also="--beside"
+        False, "also test the dataset's newest teachers, plain students and distilled students", also="--beside"
     )
     reference: str = option(
-        "", "a network to whose landmarks the mean distance (AKD) of the others is told", also="--teacher"
+        "", "reference network; reports the others' mean distance (AKD) to its landmarks", also="--teacher"
     )
     flip_test: bool = option(
-        False, "test the weights with the mean about each face and its mirror image first", also="--mirror"
+        False, "test the weights first with predictions averaged over each face and its mirror image", also="--mirror"
     )
-    finder: bool = option(False, "test the weights also as predict uses them: crops by the package's own finder")
+    finder: bool = option(False, "also test the weights as in predict: crops by the package's own finder")
     source: str = option(
         "",
-        "with --finder: folder of the photographs, as prepare had it, to look for faces in; the stored crops with "
-        "their border if left out",
+        "with --finder: folder of the photographs to search for faces, as given to prepare; by default the stored "
+        "crops with their border",
     )
-    worst: int = option(20, "how many of the worst faces to draw", within=(1, math.inf))
+    worst: int = option(20, "number of worst faces to draw", within=(1, math.inf))
     batch_size: int = option(32, "faces per step", within=(1, math.inf))
-    plugin: list[str] = option([], "Python files with the architecture of a network, whose layers are your own")
-    output: str = option("", "folder of the results; the weights' run folder if left out")
+    plugin: list[str] = option([], "Python files that define the custom layers of a network")
+    output: str = option("", "folder for the results; by default the weights' run folder")
     runs: Path = option(Path("runs"), "folder of the runs")
 
     def check(self) -> None:
-        """Refuse what no test can begin with."""
+        """Raise `UserError` for options with which no test can begin."""
         if not self.weights:
             raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
         open_dataset(self.dataset, self.data)

@@ -1,1 +1,1 @@
-"""What a training leaves on disk: the run folder, its history and the state to resume from."""
+"""The files of a training: the run folder, its history and the state to resume from."""

@@ -27,16 +27,16 @@ FREE_OPTIONS = (
     *("resume", "config", "workers", "name", "runs", "data"),
     *("devices", "distributed", "process", "processes"),
 )
-#: option in the configuration of a run of 0.1 -> what it is called now
+#: option in the configuration of a run of 0.1 -> its present name
 RENAMED = {
     "set": "method_arg",
     "cut": "output_stride",
     "augment": "augment_strength",
     "letter": "as_published",
 }
-#: of a run's record: the checksum of the weights that it started from, wherever they lie
+#: key of a run's record: the checksum of its starting weights, wherever they lie
 START = "start_sha256"
-#: checksums of a run's record -> what it means that one is another now
+#: checksum in a run's record -> what a changed value means
 OTHERS = {
     START: "the weights of --init are other ones",
     "data_sha256": "the dataset has been prepared anew since",
@@ -52,8 +52,8 @@ OTHERS = {
 def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], resume: bool) -> Path:
     """The folder of a new run, or of the run to continue.
 
-    A new run takes `name`, or `default` with the first free number; an existing folder of an explicit
-    name is refused. To continue, the options have to be the same but for `FREE_OPTIONS`. Who trains in it holds it
+    A new run takes `name`, or `default` with the first free number; an explicit name must not exist yet.
+    To continue, the options must be the same except for `FREE_OPTIONS`. A training locks the folder
     with `files.alone_in`.
     """
     if name:
@@ -78,12 +78,12 @@ def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], 
 
 
 def _free(parent: Path, default: str) -> Path:
-    """A new folder of the default name, or of that with the first free number."""
+    """Create a folder of the default name, or of that with the first free number."""
     for number in itertools.count(1):
         folder = parent / (default if number == 1 else f"{default}-{number}")
         try:
             folder.mkdir(parents=True)
-        except FileExistsError:  # also where another training has just taken it
+        except FileExistsError:  # also if another training has just taken it
             continue
         except OSError as error:
             raise disk_error(error, folder) from None
@@ -92,16 +92,16 @@ def _free(parent: Path, default: str) -> Path:
 
 
 def _just_begun(folder: Path) -> bool:
-    """Whether a run was killed before its configuration was written: there is nothing to keep or to resume."""
+    """Whether a run was killed before its configuration was written, so that there is nothing to keep or resume."""
     return folder.is_dir() and all(is_temporary(path) or path.name == LOCK for path in folder.iterdir())
 
 
 def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
-    """What of a run's configuration is not what is asked for now, in words; empty where it is the same run."""
+    """Describe how a run's configuration differs from the requested one; empty if they agree."""
     before = {RENAMED.get(key, key): value for key, value in before.items()}
-    before = {"patience": 0, "warp": 1.0, **before}  # runs from before there was one
+    before = {"patience": 0, "warp": 1.0, **before}  # runs older than these options
     then, now = ({} if not isinstance(d, dict) else d for d in (c.get("decided_by") for c in (before, options)))
-    # of a run from before a checksum was recorded nothing is known; of its start the path has to do
+    # a run older than a checksum has none to compare; for its starting weights the path must suffice
     now = {key: value for key, value in now.items() if key not in OTHERS or key in then}
     free = {*FREE_OPTIONS, "decided_by"} | ({"init"} if START in then and then[START] == now.get(START) else set())
     changed = [key for key, value in options.items() if key not in free and before.get(key) != value]
@@ -124,7 +124,7 @@ def _change(key: str, before: Any, now: Any) -> str:
 
 
 def data_record(dataset: PreparedDataset, soft: bool = False) -> dict[str, str]:
-    """The checksums of what a training sees of a dataset; `soft`: of a tolerant teacher's targets, too."""
+    """Return the checksums of a dataset's training data; `soft`: also of a tolerant teacher's targets."""
     target = target_array(dataset.folder / "train", dataset.spec)
     names = {"data_sha256": target, "pictures_sha256": "images", **({"soft_sha256": "soft"} if soft else {})}
     known = dataset.manifest["sha256"]
@@ -132,12 +132,12 @@ def data_record(dataset: PreparedDataset, soft: bool = False) -> dict[str, str]:
 
 
 def start_record(init: str) -> dict[str, str]:
-    """What a run keeps of the weights that it starts from; nothing where there are none."""
+    """Return a run's record of its starting weights; empty if there are none."""
     return {START: sha256(Path(init))} if init and Path(init).is_file() else {}
 
 
 def readable(value: Any) -> str:
-    """A value for the screen: a table as `name: value`, a checksum by its first digits."""
+    """Format a value for the screen: a table as `name: value`, a checksum by its first digits."""
     if isinstance(value, Mapping):
         return ", ".join(f"{key}: {readable(entry)}" for key, entry in value.items())
     if isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"):
@@ -159,7 +159,7 @@ def write_environment(folder: Path) -> None:
 
 
 def _newest(parent: Path, default: str) -> Path | None:
-    """The newest run of a default name, with or without a number."""
+    """Find the newest run of a default name, with or without a number."""
     runs = [p for p in parent.glob(f"{default}*") if (p / "config.json").is_file()]
     found = [p for p in runs if p.name == default or p.name[len(default) + 1 :].isdigit()]
     unfinished = [p for p in found if not (p / "finished.json").is_file()]
@@ -172,7 +172,7 @@ def has_run(parent: Path, name: str, default: str) -> bool:
 
 
 def finished_runs(parent: Path, *, role: str, method: str | None = None) -> list[Path]:
-    """The best weights of finished runs of a role (and method), by their cards; the newest last."""
+    """Find the best weights of finished runs of a role (and method), by their cards; the newest last."""
     found = []
     for mark in parent.glob("*/finished.json"):
         weights = mark.parent / "best.h5"
@@ -180,7 +180,7 @@ def finished_runs(parent: Path, *, role: str, method: str | None = None) -> list
             try:
                 card = read_json(weights.with_suffix(".json"), "the card")
             except UserError:
-                continue  # of another run, which is not what was asked for
+                continue  # some other run's card; it must not stop this search
             training = card.get("training")
             trained_by = training.get("method") if isinstance(training, dict) else None
             if card.get("role") == role and method in (None, trained_by):
@@ -189,9 +189,9 @@ def finished_runs(parent: Path, *, role: str, method: str | None = None) -> list
 
 
 def find_teacher(role: str, dataset: str, given: str, runs: Path) -> Path:
-    """The weights of a dataset's teacher: the given file, the newest finished run's, or `models/teachers/`.
+    """Find the weights of a dataset's teacher: the given file, the newest finished run's, or `models/teachers/`.
 
-    Where there is none, the `UserError` says the command that trains it.
+    If there are none, raises a `UserError` with the command that trains it.
     """
     if given:
         return Path(given)

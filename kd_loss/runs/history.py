@@ -16,14 +16,14 @@ from kd_loss.system.files import atomic_file
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
 
-#: the column of a scheme's error -> what it is
+#: error column of a scheme -> its description
 ERRORS = {"nme": "NME in %", "degrees": "geodesic error in degrees"}
-#: likewise of trainings of keypoints, whose only error without a teacher is the objective
+#: the same for keypoint trainings, whose only error without a teacher is the objective
 OTHERS = {"akd": "keypoint distance (AKD) on the −1…1 grid", "loss": "objective"}
 
 
 def in_order(values: Mapping[str, float], order: Sequence[str]) -> dict[str, float]:
-    """Named values in an order, those of validation behind them, others last.
+    """Order named values, with those of validation after them and any others last.
 
     >>> in_order({"b": 1.0, "nme": 4.0, "a": 2.0, "val_nme": 5.0}, ["a", "b", "nme"])
     {'a': 2.0, 'b': 1.0, 'nme': 4.0, 'val_nme': 5.0}
@@ -33,7 +33,7 @@ def in_order(values: Mapping[str, float], order: Sequence[str]) -> dict[str, flo
 
 
 def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write all rows, atomically; a column that a row has not, as of a run begun with an older version, is nan."""
+    """Write all rows, atomically; columns missing from a row, e.g. of a run begun by an older version, are nan."""
     columns = list(dict.fromkeys(key for row in [rows[-1], *rows] for key in row))
     with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.DictWriter(file, columns, restval="nan")
@@ -42,7 +42,7 @@ def write_history(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """The rows of a history; none where there is no file. A `UserError` where it is something else."""
+    """Read the rows of a history; empty if there is no file. Raises `UserError` if it is malformed."""
     if not path.is_file():
         return []
     try:
@@ -56,7 +56,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 def history_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
-    """The curves of a training as a PNG: the objective and its terms, and the error in training and validation."""
+    """Plot the curves of a training as a PNG: objective and terms, and the error in training and validation."""
     figure = Figure(figsize=(10, 3.2))
     epochs = [row["epoch"] for row in rows]
     loss, errors = figure.subplots(1, 2)

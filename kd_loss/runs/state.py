@@ -16,7 +16,7 @@ from kd_loss.system.files import atomic_file
 
 
 def _variables(model: keras.Model) -> list[Any]:
-    """Every variable that decides the rest of a training; the order is that of their making."""
+    """Return every variable that determines the rest of a training, in order of creation."""
     return [*model.variables, *model.optimizer.variables]
 
 
@@ -28,7 +28,7 @@ def save_state(path: Path, model: keras.Model, **record: Any) -> None:
 
 
 def check_declared(path: Path) -> None:
-    """Refuse an archive of arrays that claims more numbers than it has bytes for: NumPy would allocate them all."""
+    """Raise if an archive of arrays declares more numbers than it has bytes for: NumPy would allocate them all."""
     with zipfile.ZipFile(path) as archive:
         for entry in archive.infolist():
             with archive.open(entry) as file:
@@ -40,7 +40,7 @@ def check_declared(path: Path) -> None:
 
 
 def load_state(path: Path, model: keras.Model) -> dict[str, Any]:
-    """Assign what `save_state` wrote to a model built the same way, and return its record."""
+    """Restore a state saved by `save_state` to a model built the same way, and return its record."""
     try:
         with np.load(path, allow_pickle=False) as data:
             check_declared(path)
@@ -54,7 +54,7 @@ def load_state(path: Path, model: keras.Model) -> dict[str, Any]:
                 variable.assign(data[f"v{i}"])
     except UserError:
         raise
-    except Exception as error:  # NumPy, zlib and the backend each have their own
+    except Exception as error:  # NumPy, zlib and the backend each raise their own types
         reason = first_line(error)
         raise UserError(f"cannot resume from {path}: {reason}; train anew under another --name") from None
     return record

@@ -1,1 +1,1 @@
-"""Drawn faces with exact landmarks and poses: pictures without a licence to ask for."""
+"""Drawn faces with exact landmarks and poses, free of licence restrictions."""

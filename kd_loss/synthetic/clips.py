@@ -1,4 +1,4 @@
-"""Clips of drawn faces: one face and its looks, its pose and expression from frame to frame."""
+"""Clips of drawn faces: one face of fixed appearance, with pose and expression changing from frame to frame."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kd_loss.synthetic.face_shape import FaceShape
 
 
 def draw_clip(canvas: int, seed: int, index: int, frames: int) -> np.ndarray:
-    """Frames (frames, canvas, canvas, 3) uint8 RGB of face `index` of a seed, which moves along half a circle.
+    """Draw frames (frames, canvas, canvas, 3) uint8 RGB of face `index` of a seed, moving along half a circle.
 
     It turns and nods by up to 25°, opens its mouth, and its place shifts by up to 6 % of the picture.
     """
@@ -29,7 +29,7 @@ def draw_clip(canvas: int, seed: int, index: int, frames: int) -> np.ndarray:
             yaw=0.3 * start.yaw + 25 * yaw,
             pitch=0.3 * start.pitch + 12 * pitch,
             roll=0.3 * start.roll + 18 * roll,
-            mouth_open=0.06 + 0.5 * abs(mouth),  # a closed mouth draws other random numbers
+            mouth_open=0.06 + 0.5 * abs(mouth),  # a fully closed mouth would draw different random numbers
         )
         rng.bit_generator.state = looks  # the same background, hair and light in every frame
         pictures.append(paint_face(face, canvas, scale, origin + 0.06 * canvas * np.array([dx, dy]), rng))

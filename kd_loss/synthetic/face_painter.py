@@ -17,13 +17,13 @@ _HAIR = np.array([[25, 20, 18], [70, 45, 28], [120, 82, 45], [190, 150, 90], [15
 
 
 class _Canvas:
-    """A picture that takes curves of the face."""
+    """A canvas on which the curves of the face are drawn."""
 
     def __init__(self, face: FaceShape, size: int, scale: float, origin: np.ndarray, image: np.ndarray):
         self.face, self.size, self.scale, self.origin, self.image = face, size, scale, origin, image
 
     def project(self, points: np.ndarray) -> np.ndarray:
-        """Points of the face (n, 3) to OpenCV's fixed-point pixels (n, 2)."""
+        """Project points of the face (n, 3) to OpenCV's fixed-point pixels (n, 2)."""
         pixels = self.face.rotate(points) * self.scale + self.origin
         return (pixels * (1 << _SHIFT) + 0.5).astype(np.int32)
 
@@ -47,13 +47,13 @@ def _rgb(colour: Any) -> tuple[int, int, int]:
 
 
 def _calm(colours: np.ndarray, strength: float) -> np.ndarray:
-    """Colours moved towards grey: most backgrounds are duller than random ones."""
+    """Desaturate colours: most backgrounds are duller than random colours."""
     grey = colours.mean(axis=-1, keepdims=True)
     return (grey + (colours - grey) * strength).astype(np.uint8)
 
 
 def _background(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Soft blobs, with a few straight edges over them half of the time."""
+    """Draw soft blobs, with a few straight edges over them half of the time."""
     cells = int(rng.integers(2, 9))
     image = cv2.resize(
         _calm(rng.integers(0, 256, (cells, cells, 3), np.uint8), rng.random()),
@@ -68,7 +68,7 @@ def _background(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _head(c: _Canvas, skin: np.ndarray, hair: np.ndarray, rng: np.random.Generator) -> None:
-    """Hair behind the head, neck, ears, face."""
+    """Draw the hair behind the head, the neck, ears and face."""
     face = c.face
     if rng.random() < 0.85:
         long = rng.random() < 0.4
@@ -95,7 +95,7 @@ def _head(c: _Canvas, skin: np.ndarray, hair: np.ndarray, rng: np.random.Generat
 
 
 def _shade(c: _Canvas, skin: np.ndarray, rng: np.random.Generator) -> None:
-    """Cheeks, eye sockets, the sides of the nose; a beard one time in six."""
+    """Shade cheeks, eye sockets and the sides of the nose; add a beard one time in six."""
     face = c.face
     for side in (-1, 1):
         if side * face.yaw < 12:  # the far cheek is out of sight
@@ -166,7 +166,7 @@ def _mouth(c: _Canvas, skin: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _extras(c: _Canvas, hair: np.ndarray, rng: np.random.Generator) -> None:
-    """A fringe over the forehead, glasses, something in front of the face."""
+    """Draw a fringe over the forehead, glasses, an occluder in front of the face."""
     face = c.face
     if rng.random() < 0.75:
         low = rng.uniform(-0.85, -0.55)
@@ -190,7 +190,7 @@ def _extras(c: _Canvas, hair: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A gradient of light across the picture, sensor noise, and blur one time in five."""
+    """Add a gradient of light across the picture, sensor noise, and blur one time in five."""
     size = image.shape[0]
     corners = rng.uniform(0.55, 1.25, (2, 2)).astype(np.float32) * rng.uniform(0.8, 1.1)
     gain = np.round(cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR) * 128).astype(np.uint8)
@@ -203,7 +203,7 @@ def _light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def paint_face(face: FaceShape, size: int, scale: float, origin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A face as (size, size, 3) uint8 RGB; looks that are not in `face` come from `rng`."""
+    """Paint a face as (size, size, 3) uint8 RGB; `rng` decides the appearance that `face` does not define."""
     canvas = _Canvas(face, size, scale, origin, _background(size, rng))
     mix, tone = rng.random(), int(rng.integers(0, len(_SKIN) - 1))
     skin = (_SKIN[tone] * mix + _SKIN[tone + 1] * (1 - mix)) * rng.uniform(0.92, 1.06, 3)

@@ -47,7 +47,7 @@ class FaceShape:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> FaceShape:
-        """A random face: frontal ones are the most frequent, up to about ±40° of yaw."""
+        """Draw a random face, up to about ±40° of yaw; frontal ones are the most frequent."""
         u = rng.uniform
         return cls(
             width=u(0.9, 1.06),
@@ -147,7 +147,7 @@ class FaceShape:
 
     @property
     def middle(self) -> np.ndarray:
-        """Where the point lies that the head turns about, projected, (2,)."""
+        """Project the head's centre of rotation, (2,)."""
         return _PIVOT[:2]
 
     @property

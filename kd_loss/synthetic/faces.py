@@ -14,7 +14,7 @@ from kd_loss.synthetic.face_shape import Curve, FaceShape
 
 
 def landmarks_3d(face: FaceShape, scheme: str) -> Curve:
-    """The landmarks of a scheme, `w300` (68), `cofw` (29) or `wflw` (98), (K, 3)."""
+    """Return the landmarks (K, 3) of a scheme: `w300` (68), `cofw` (29) or `wflw` (98)."""
     five, seven = np.linspace(0, 1, 5), np.linspace(0, 2, 13)[:-1]
     lips = [face.lip(seven, False), face.lip(np.linspace(0, 2, 9)[:-1], True)]
     nose = [face.bridge(4), face.nose_base(5)]
@@ -61,7 +61,7 @@ def _cofw(face: FaceShape) -> Curve:
 
 
 def _begin(canvas: int, seed: int, index: int) -> tuple[FaceShape, float, np.ndarray, np.random.Generator]:
-    """A face, its scale (pixels per unit), the place of its origin, and the generator of its looks."""
+    """Return a face, its scale (pixels per unit), the position of its origin, and the generator of its appearance."""
     rng = np.random.default_rng((seed, index))
     face = FaceShape.draw(rng)
     scale = canvas * rng.uniform(0.25, 0.29)
@@ -70,13 +70,13 @@ def _begin(canvas: int, seed: int, index: int) -> tuple[FaceShape, float, np.nda
 
 
 def face_landmarks(scheme: str, canvas: int, seed: int, index: int) -> np.ndarray:
-    """The landmarks (K, 2), in pixels, of face `index` of a seed."""
+    """Return the landmarks (K, 2), in pixels, of face `index` of a seed."""
     face, scale, origin, _ = _begin(canvas, seed, index)
     return face.rotate(landmarks_3d(face, scheme)) * scale + origin
 
 
 def face_place(canvas: int, seed: int, index: int) -> Place:
-    """The pose of face `index` of a seed, exactly: the head turns about its middle, on the camera's axis.
+    """Return the exact pose of face `index` of a seed: the head turns about its middle, on the camera's axis.
 
     A head is two units wide, whatever the person's own width.
     """
@@ -86,12 +86,12 @@ def face_place(canvas: int, seed: int, index: int) -> Place:
 
 
 def draw_face(canvas: int, seed: int, index: int) -> np.ndarray:
-    """The picture (canvas, canvas, 3) uint8 RGB of face `index` of a seed, the same in every scheme."""
+    """Draw the picture (canvas, canvas, 3) uint8 RGB of face `index` of a seed, the same in every scheme."""
     face, scale, origin, rng = _begin(canvas, seed, index)
     return paint_face(face, canvas, scale, origin, rng)
 
 
 def drawing_side(size: int, margin: float) -> int:
-    """Side of the drawings in pixels, so that crops are about `size` px."""
+    """Return the side of the drawings in pixels for which crops are about `size` px."""
     # a face is about two units wide and the scale about 0.27 of the canvas
     return max(32, round(size / (0.27 * 2 * (1 + 2 * margin))))
