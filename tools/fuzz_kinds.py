@@ -121,7 +121,7 @@ def kind_of(name: str, folder: Path) -> Kind:
     from kd_loss.archives import cofw, pts, wflw
     from kd_loss.archives import folder as folders
     from kd_loss.datasets.prepared import open_dataset
-    from kd_loss.schemes import spec
+    from kd_loss.schemes import benchmarks
     from kd_loss.synthetic.faces import draw_face, face_landmarks
 
     rng0 = np.random.default_rng(0)
@@ -176,7 +176,7 @@ def kind_of(name: str, folder: Path) -> Kind:
         row = "a.png," + ",".join(f"{value:.2f}" for value in points.reshape(-1))
         text = f"image,x,y\n{row}\n{row}\n".encode()
         return of_file(
-            folder, text, "a.csv", lambda: [s.load() for s in folders.read_folder(folder, spec.W300).samples]
+            folder, text, "a.csv", lambda: [s.load() for s in folders.read_folder(folder, benchmarks.W300).samples]
         )
     if name in ("wflw", "cofw"):
         from tests.archives.archives import write_cofw, write_wflw
@@ -217,15 +217,15 @@ def kind_of(name: str, folder: Path) -> Kind:
     if name == "card":
         from kd_loss.networks.card import Card
 
-        card = Card("mobileNetV2", 0.35, "w300", spec.W300.to_dict(), 32, "student", 0.15).__dict__
+        card = Card("mobileNetV2", 0.35, "w300", benchmarks.W300.to_dict(), 32, "student", 0.15).__dict__
         return Kind(
             folder, lambda rng: (folder / "a.json").write_bytes(json_bytes(dict(card), rng)) and None,
             lambda: Card.read(folder / "a.h5").dataset_spec(),
         )  # fmt: skip
     if name == "spec":
         return Kind(
-            folder, lambda rng: (folder / "a.json").write_bytes(json_bytes(spec.COFW.to_dict(), rng)) and None,
-            lambda: spec.chosen_spec("mine", str(folder / "a.json")),
+            folder, lambda rng: (folder / "a.json").write_bytes(json_bytes(benchmarks.COFW.to_dict(), rng)) and None,
+            lambda: benchmarks.chosen_spec("mine", str(folder / "a.json")),
         )  # fmt: skip
     if name == "config":
         from kd_loss.system.configuration import read_config, to_plain
