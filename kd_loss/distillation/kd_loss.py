@@ -22,7 +22,7 @@ from kd_loss.system.errors import choose
 def kd_loss_terms(
     y_true: Tensor, y_pred: Tensor, tough: Tensor, tolerant: Tensor, variant: str = "paper"
 ) -> dict[str, Tensor]:
-    """Compute `L_main`, `A_tough` and `A_tolerant` of `kd_loss`, separate and unweighted.
+    """`L_main`, `A_tough` and `A_tolerant` of `kd_loss`, separate and unweighted.
 
     Args:
         y_true, y_pred, tough, tolerant: truth and predictions of student and teachers, (B, K, 2) or (B, 2K),
