@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 from kd_loss.training.check_data import Expected, checked_data
 from kd_loss.training.teachers.teacher import Teacher, as_teacher, scaled_pictures
+
+log = logging.getLogger(__name__)
 
 #: methods as `Distiller` takes them
 Methods = (
@@ -109,7 +112,11 @@ class Distiller(keras.Model):
         }
         for use in uses if opened else ():
             if use.teachers is None:
-                self._used[use.name] = _having(opened, self._used[use.name], use.method.teacher_taps)
+                able = _having(opened, self._used[use.name], use.method.teacher_taps)
+                for role in (role for role in self._used[use.name] if role not in able):
+                    taps_read = ", ".join(use.method.teacher_taps)
+                    log.warning("the method %s does not use the %s teacher, which lacks %s", use.name, role, taps_read)
+                self._used[use.name] = able
         opened = _with_taps(opened, uses, self._used)
         for use in uses:
             check_names(use.method)

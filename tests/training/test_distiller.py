@@ -252,3 +252,17 @@ def test_pictures_of_0_to_1_for_a_network_of_0_to_255():
     first = losses(distiller_of(network, optimizer=keras.optimizers.SGD(0.0)), IMAGES, LANDMARKS)["main"]
     scaled = distiller_of(network, optimizer=keras.optimizers.SGD(0.0), image_range=(0, 1)).fit(data, verbose=0)
     assert scaled.history["main"][0] == pytest.approx(first, rel=1e-4)
+
+
+def test_a_teacher_without_the_taps_of_a_method_is_named(caplog):
+    """A function gives landmarks alone: KD-Loss uses it, attention transfer does not, and a warning says so."""
+    inputs = keras.Input((64, 64, 3))
+    maps = inputs
+    for _ in range(4):
+        maps = keras.layers.Conv2D(4, 3, 2, "same")(maps)
+    network = keras.Model(inputs, keras.layers.Dense(10)(keras.layers.GlobalAveragePooling2D()(maps)))
+    teachers = {"tough": network, "tolerant": lambda pictures: np.zeros((len(pictures), 5, 2))}
+    methods = [kd_loss.methods.KDLoss(), kd_loss.methods.Attention()]
+    kd_loss.Distiller(student=network, teachers=teachers, methods=methods)
+    [record] = caplog.records
+    assert record.getMessage() == "the method attention does not use the tolerant teacher, which lacks P3, P4"
