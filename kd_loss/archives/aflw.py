@@ -2,15 +2,17 @@
 
 A row holds the picture's path, then x and y of the 21 points in pixels counted from 0; two empty cells mark a point
 that is not annotated. An optional `yaw.csv` beside it (path, degrees) splits the faces into subsets by yaw for the
-report; without it all faces form one subset. Faces of one photograph stay in one split.
+report; without it all faces form one subset. Pictures whose number is a multiple of ten (`images/image04420.jpg`) are
+for testing, in every use of the archive, so that no training sees them; names without a number are split by chance.
 """
 
 from __future__ import annotations
 
 import csv
 import math
+import re
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -39,6 +41,12 @@ def read_yaws(path: Path) -> dict[str, float]:
     return yaws
 
 
+def _split(path: str, drawn: str) -> str:
+    """The split of a picture by the number that its name ends with; as drawn if there is none."""
+    number = re.search(r"(\d+)$", PurePosixPath(path).stem)
+    return drawn if number is None else "train" if int(number[1]) % 10 else "test"
+
+
 def read_aflw(source: Path, test_fraction: float = 0.1) -> Archive:
     """Parse a folder of AFLW as tables (see the module's text).
 
@@ -49,6 +57,7 @@ def read_aflw(source: Path, test_fraction: float = 0.1) -> Archive:
     if not (root / "landmarks.csv").is_file():
         raise UserError(f"no landmarks.csv in {root}: a row a face, the picture's path and x, y of the 21 points")
     archive = read_folder(root / "landmarks.csv", AFLW21, test_fraction)
+    archive.samples = [replace(sample, split=_split(sample.group, sample.split)) for sample in archive.samples]
     table = root / "yaw.csv"
     if not table.exists():
         archive.warnings.append(f"{table} is missing: no rows by yaw")

@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample
+from kd_loss.schemes.benchmarks import AFLW21, W300
+from kd_loss.schemes.full_head import aflw_as_68
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
@@ -32,6 +34,13 @@ def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -
     return result
 
 
+def _moved(sample: Sample, source: DatasetSpec, target: DatasetSpec) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return a face's points in the target's scheme and, where a head can be fitted to the source's, an outline."""
+    if source == AFLW21 and target == W300:
+        return aflw_as_68(sample.landmarks)
+    return translate(sample.landmarks, source, target), None
+
+
 def add_faces(archive: Archive, other: Archive) -> Archive:
     """Add the training faces of another archive whose scheme maps its points to those of the first.
 
@@ -48,20 +57,21 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
             f'{known}); give a spec with "same": {{"{spec.name}": [an index or null for each of its points]}}'
         )
     # one point alone does not define a crop
-    moved = [(sample, translate(sample.landmarks, more, spec)) for sample in other.samples if sample.split == "train"]
-    moved = [(sample, points) for sample, points in moved if (~np.isnan(points[:, 0])).sum() >= 2]
+    moved = [(sample, *_moved(sample, more, spec)) for sample in other.samples if sample.split == "train"]
+    moved = [(sample, points, outline) for sample, points, outline in moved if (~np.isnan(points[:, 0])).sum() >= 2]
     samples: list[Sample] = [
         replace(
             sample,
             name=f"{more.name}/{sample.name}",
             landmarks=points,
+            outline=outline,
             split="train",
             subset=more.name,
             group=f"{more.name}/{sample.group}",
             attributes={},
             extra=True,
         )
-        for sample, points in moved
+        for sample, points, outline in moved
     ]
     return Archive(
         spec,

@@ -86,6 +86,7 @@ class _Split:
             return f"{sample.name}: no landmark lies in the picture ({width} × {height})"
         self.outside[index] = (low < -0.5).any() or (high > (width - 0.5, height - 0.5)).any()
         whole = sample.landmarks if self.completion is None else self.completion(sample.landmarks)
+        whole = whole if sample.outline is None else sample.outline
         crop, square = self.crop, geometry.square_crop(geometry.landmark_box(whole), self.crop.margin)
         self.images[index] = crop_face(image, geometry.widen(square, crop.stored / crop.size), crop.stored)
         self.affine[index] = geometry.crop_affine(square, crop.size)
