@@ -57,7 +57,15 @@ def read_aflw(source: Path, test_fraction: float = 0.1) -> Archive:
     if not (root / "landmarks.csv").is_file():
         raise UserError(f"no landmarks.csv in {root}: a row a face, the picture's path and x, y of the 21 points")
     archive = read_folder(root / "landmarks.csv", AFLW21, test_fraction)
-    archive.samples = [replace(sample, split=_split(sample.group, sample.split)) for sample in archive.samples]
+    archive.samples = [
+        replace(
+            sample,
+            split=_split(sample.group, sample.split),
+            # what could not be seen was not annotated
+            visibility=np.isfinite(sample.landmarks[:, 0]).astype(np.float32),
+        )
+        for sample in archive.samples
+    ]
     table = root / "yaw.csv"
     if not table.exists():
         archive.warnings.append(f"{table} is missing: no rows by yaw")

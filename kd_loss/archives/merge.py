@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample
-from kd_loss.schemes.benchmarks import AFLW21, W300
+from kd_loss.archives.seen_points import LABELS, seen_half, shared_labels
+from kd_loss.schemes.benchmarks import AFLW21, CFP30, W300
 from kd_loss.schemes.full_head import aflw_as_68
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
@@ -34,11 +35,22 @@ def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -
     return result
 
 
-def _moved(sample: Sample, source: DatasetSpec, target: DatasetSpec) -> tuple[np.ndarray, np.ndarray | None]:
-    """Return a face's points in the target's scheme and, where a head can be fitted to the source's, an outline."""
+def in_scheme(sample: Sample, source: DatasetSpec, target: DatasetSpec) -> Sample:
+    """Return a face with the points of another scheme that its own has, and which of them are visible.
+
+    Raises `KeyError` if the source's scheme does not say which of its points are the target's.
+    """
+    outline: np.ndarray | None = None
+    visibility: np.ndarray | None = None
     if source == AFLW21 and target == W300:
-        return aflw_as_68(sample.landmarks)
-    return translate(sample.landmarks, source, target), None
+        points, outline = aflw_as_68(sample.landmarks)
+    else:
+        points = translate(sample.landmarks, source, target)
+    if target == W300 and source == CFP30:
+        visibility = seen_half(points, sample.subset == "profile")
+    elif sample.visibility is not None and target == W300 and source.name in LABELS:
+        visibility = shared_labels(sample.visibility, LABELS[source.name])
+    return replace(sample, landmarks=points, outline=outline, visibility=visibility)
 
 
 def add_faces(archive: Archive, other: Archive) -> Archive:
@@ -57,21 +69,19 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
             f'{known}); give a spec with "same": {{"{spec.name}": [an index or null for each of its points]}}'
         )
     # one point alone does not define a crop
-    moved = [(sample, *_moved(sample, more, spec)) for sample in other.samples if sample.split == "train"]
-    moved = [(sample, points, outline) for sample, points, outline in moved if (~np.isnan(points[:, 0])).sum() >= 2]
+    moved = [in_scheme(sample, more, spec) for sample in other.samples if sample.split == "train"]
+    moved = [sample for sample in moved if (~np.isnan(sample.landmarks[:, 0])).sum() >= 2]
     samples: list[Sample] = [
         replace(
             sample,
             name=f"{more.name}/{sample.name}",
-            landmarks=points,
-            outline=outline,
             split="train",
             subset=more.name,
             group=f"{more.name}/{sample.group}",
             attributes={},
             extra=True,
         )
-        for sample, points, outline in moved
+        for sample in moved
     ]
     return Archive(
         spec,

@@ -31,6 +31,7 @@ class Sample:
         extra: whether it comes from another archive (`archives.merge`) and is used for training only.
         outline: (K, 2) like `landmarks`, whole but rough, to place the crop of a face with few annotated points; None:
             a shape model completes the landmarks.
+        visibility: (K,) 1: the point is visible, 0: hidden, NaN: unknown; None: nothing is known of this face.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Sample:
     extra: bool = False
     place: Place | None = None
     outline: np.ndarray | None = None
+    visibility: np.ndarray | None = None
 
 
 @dataclass

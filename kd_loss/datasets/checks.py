@@ -93,7 +93,7 @@ def check_split(
 
     Args:
         files: `images`, the targets (`target_array`), `soft`, `affine`, `subset`, `group`, `name` and, if present,
-            `extra`, as in `PreparedSplit`; attributes as `attribute-…`.
+            `extra` and `visibility`, as in `PreparedSplit`; attributes as `attribute-…`.
     """
     counts = manifest["counts"].get(folder.name)
     if not counts:
@@ -106,6 +106,7 @@ def check_split(
         "soft": ((count, *spec.shape), "float32"),
         "affine": ((count, 2, 3), "float64"),
         "extra": ((count,), "bool"),
+        "visibility": ((count, spec.shape[0]), "float32"),
     }
     for key, array in files.items():
         where = folder / f"{key}.npy"
@@ -124,6 +125,10 @@ def check_split(
         for key in (target, "soft"):
             _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start, spec.furthest)
         _check_affine(folder / "affine.npy", files["affine"][start : start + _CHUNK], start)
+    if "visibility" in files:
+        known = files["visibility"]
+        if (~np.isnan(known) & ((known < 0) | (known > 1))).any():
+            raise UserError(f"{folder / 'visibility.npy'} holds a number outside 0…1; {AGAIN}")
     found = Counter(files["subset"].tolist())
     if found != Counter(counts):
         raise UserError(f"{folder / 'subset.npy'} does not fit the counts of the manifest; {AGAIN}")

@@ -176,11 +176,14 @@ def _mapped(archive: Archive, options: PrepareOptions) -> Archive:
     if not options.map_points:
         return archive
     from kd_loss.archives.registry import merged_request, read_archive, request_of
-    from kd_loss.datasets.map_points import annotated_pairs, map_scheme, mapped_archive
+    from kd_loss.datasets.map_points import aflw_archive, annotated_pairs, map_scheme, mapped_archive
+    from kd_loss.schemes.benchmarks import AFLW21, W300
     from kd_loss.schemes.kinds import landmark_scheme
 
     source = landmark_scheme(archive.spec, f"--map-points is for landmarks, not for a dataset of a {archive.spec.noun}")
     target, folder = _map_target(options.map_points)
+    if source == AFLW21 and target == W300 and not folder:
+        return aflw_archive(archive)
     request = replace(merged_request(request_of(options), folder), format="auto")
     mapping = map_scheme(source, target, annotated_pairs(read_archive(target, request), source) if folder else None)
     log.info(mapping.line)

@@ -34,6 +34,7 @@ class PreparedSplit:
         affine: (N, 2, 3) from source pixels to crop pixels.
         subset, group, name: (N,) text.
         extra: (N,) bool, faces of other archives, which are never held out; None if there are none.
+        visibility: (N, K) float32, 1: a point is visible, 0: hidden, NaN: unknown; None in datasets without.
 
     The arrays are memory-mapped, so that memory does not grow with the faces.
     """
@@ -49,6 +50,7 @@ class PreparedSplit:
     name: np.ndarray
     border: int = 0
     extra: np.ndarray | None = None
+    visibility: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.target)
@@ -125,7 +127,7 @@ class PreparedDataset:
         extra = np.array(more["extra"]) if "extra" in more else None
         files["target"] = files.pop(target)
         border = int(self.manifest["crop"]["border"])
-        return PreparedSplit(folder, self.spec, **files, border=border, extra=extra)
+        return PreparedSplit(folder, self.spec, **files, border=border, extra=extra, visibility=more.get("visibility"))
 
 
 def holdout(split: PreparedSplit, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

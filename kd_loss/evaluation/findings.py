@@ -15,6 +15,7 @@ from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.report import describe, published_tables, subset_table
 from kd_loss.evaluation.result import Result
+from kd_loss.evaluation.visibility import VISIBILITY_COLUMNS, reliability_plot
 from kd_loss.runs.history import history_plot
 from kd_loss.schemes.drawing import encode_png
 from kd_loss.schemes.spec import DatasetSpec
@@ -74,6 +75,10 @@ def tables_of(results: Sequence[Result]) -> list[dict[str, Any]]:
         ]
         header = ["network", "region", "count", "opening", "mean error", "bias", "rank correlation"]
         tables.append({"title": f"How far open eyes and mouth are, in % of {by}", "header": header, "rows": rows})
+    sights = [(result.name, result.seen) for result in results if result.seen is not None]
+    if sights:
+        title = "Visible points: how well the network tells them from hidden ones"
+        tables.append({"title": title, "header": list(VISIBILITY_COLUMNS), "rows": [s.row(name) for name, s in sights]})
     told = [(result.name, result.akd) for result in results if result.akd is not None]
     if told:
         ends = [bootstrap_interval(akd) for _, akd in told]
@@ -112,6 +117,10 @@ def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]
         title = f"What the spread says: {name}"
         text = "of heatmaps or, mirrored, of two answers; landmarks in ten groups, from the surest on"
         pictures.append(Picture("confidence", title, text, plot))
+    if first.seen is not None and first.visibility is not None:
+        plot = reliability_plot(first.visibility, np.asarray(split.visibility))
+        text = "landmarks in ten groups by what the network says; on the line it is right as often as it says"
+        pictures.append(Picture("visibility", f"Visible points: {name}", text, plot))
     if history:
         pictures.append(Picture("curves", "The training", "per epoch", history_plot(history)))
     return pictures

@@ -39,7 +39,7 @@ BESIDE = {
 #: files that a test writes to its folder
 FILES = (
     *("metrics.json", "report.html", "predictions.npz"),
-    *("ced.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png", "curves.png"),
+    *("ced.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png", "visibility.png", "curves.png"),
 )
 
 

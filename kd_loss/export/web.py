@@ -59,7 +59,7 @@ def write_page(
             copy_finder(target)
             spec = card.dataset_spec()
             page_card = {"size": card.size, "margin": card.margin, "points": spec.points, "edges": spec.edges}
-            page_card |= {"calibration": dict(card.calibration)}
+            page_card |= {"calibration": dict(card.calibration), "visibility": card.visibility}
         write_json(target / "card.json", page_card)
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)

@@ -95,11 +95,14 @@ def _bank() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return angles, np.array(own), np.array(full)
 
 
-def fit_aflw(points: np.ndarray) -> HeadView:
-    """Fit the head to the annotated ones of 21 points (21, 2) in pixels, at least two; the others are NaN."""
+def fit_head(points: np.ndarray) -> HeadView:
+    """Fit the head to the annotated ones of AFLW's 21 or of the 68 points (K, 2) in pixels; the others are NaN.
+
+    At least two are known, which do not lie in one place.
+    """
     seen = np.isfinite(points[:, 0])
     angles, own, full = _bank()
-    source = own[:, seen]
+    source = (own if len(points) == len(AFLW) else full)[:, seen]
     target = points[seen]
     centre, middle = source.mean(axis=1, keepdims=True), target.mean(axis=0)
     a, b = source - centre, target - middle
@@ -134,8 +137,25 @@ def aflw_as_68(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         landmarks (68, 2), NaN where AFLW has none; and all 68 (68, 2), roughly, to place a crop.
     """
-    view = fit_aflw(points)
+    view = fit_head(points)
     landmarks = np.full((68, 2), np.nan)
     for own, index in SAME.items():
         landmarks[index] = points[own] + view.points[index] - view.own[own]
     return landmarks, np.where(np.isfinite(landmarks), landmarks, view.points)
+
+
+#: degrees of yaw beyond which the far half of a face may be hidden
+FRONTAL = 25
+_SIDE = np.sign(FULL[:, 0])
+
+
+def assumed_visible(points: np.ndarray) -> np.ndarray:
+    """Which of a face's 68 points (68, 2) can be taken as visible, 1 or NaN: unknown.
+
+    Annotators also marked what they could not see. From the front nearly all points are visible; of a turned face,
+    those of the far half are unknown.
+    """
+    known = np.isfinite(points[:, 0])
+    yaw = fit_head(points).yaw if known.sum() >= 6 else 0.0
+    far = _SIDE * np.sign(yaw) > 0 if abs(yaw) > FRONTAL else np.zeros(68, bool)
+    return np.where(known & ~far, 1.0, np.nan)

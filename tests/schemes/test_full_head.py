@@ -6,7 +6,7 @@ import pytest
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import to_matrices
 from kd_loss.schemes.benchmarks import AFLW21, W300
-from kd_loss.schemes.full_head import AFLW, FULL, SAME, aflw_as_68, fit_aflw
+from kd_loss.schemes.full_head import AFLW, FULL, SAME, aflw_as_68, fit_head
 
 pytestmark = pytest.mark.quick
 
@@ -30,7 +30,7 @@ def test_the_view_is_found(yaw, roll):
     own, full = seen_from(yaw, roll)
     hidden = own.copy()
     hidden[AFLW[:, 0] * np.sign(yaw) > 0] = np.nan  # a face that looks right hides the points on the picture's right
-    view = fit_aflw(hidden)
+    view = fit_head(hidden)
     assert (view.yaw, view.pitch) == (yaw, 0)
     assert view.misfit < 1e-6
     np.testing.assert_allclose(view.points, full, atol=1e-6)
