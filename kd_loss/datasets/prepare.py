@@ -151,7 +151,7 @@ class _Split:
             np.save(self.folder / f"{key}.npy", np.array([getattr(s, key) for s in self.samples], str))
         if any(s.extra for s in self.samples):
             np.save(self.folder / "extra.npy", np.array([s.extra for s in self.samples]))
-        if any(s.visibility is not None for s in self.samples):
+        if self.scheme.shape[1] == 2 and any(s.visibility is not None for s in self.samples):
             np.save(self.folder / "visibility.npy", np.stack([self._visibility(s) for s in self.samples]))
         for key in [key for key in self.samples[0].attributes if all(key in s.attributes for s in self.samples)]:
             values = np.array([s.attributes[key] for s in self.samples])
