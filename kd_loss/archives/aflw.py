@@ -18,9 +18,15 @@ import numpy as np
 
 from kd_loss.archives.folder import read_folder
 from kd_loss.archives.sample import Archive, existing_folder
-from kd_loss.schemes.benchmarks import AFLW21
+from kd_loss.imaging.rotations import to_matrices
+from kd_loss.schemes.benchmarks import AFLW21, W300
+from kd_loss.schemes.full_head import fit_head
+from kd_loss.schemes.generic_head import place_of
+from kd_loss.schemes.pose import PoseScheme
 from kd_loss.system.errors import UserError
 
+#: the furthest yaw of a pose in degrees
+_FURTHEST = 98.0
 #: degrees of yaw to either side at which a subset ends
 _BOUNDS = (30, 60, 90)
 SUBSETS = ("yaw 0–30", "yaw 30–60", "yaw 60–90")
@@ -80,4 +86,37 @@ def read_aflw(source: Path, test_fraction: float = 0.1) -> Archive:
         place = min(int(np.searchsorted(_BOUNDS, abs(yaw), side="right")), len(SUBSETS) - 1)
         samples.append(replace(sample, subset=SUBSETS[place], attributes={"yaw": np.array(yaw, np.float32)}))
     archive.samples = samples
+    return archive
+
+
+def read_aflw_poses(source: Path, scheme: PoseScheme, test_fraction: float) -> Archive:
+    """Read head poses up to full profile: AFLW's own yaw, with pitch and roll of the head that fits its points.
+
+    `yaw.csv` counts yaw to the picture's left, poses count it to the right. Pitch and roll are rough: the head is
+    fitted in steps of 15 degrees of pitch. Faces turned by more than 98 degrees are left out with a warning.
+
+    Raises:
+        UserError: no `landmarks.csv` or no `yaw.csv`.
+    """
+    faces = read_aflw(source, test_fraction)
+    archive = Archive(scheme, [], [], [*faces.problems])
+    for sample in faces.samples:
+        if "yaw" not in sample.attributes:
+            raise UserError(f"no yaw.csv in {source}: a row a picture, its path and degrees")
+        yaw = -float(sample.attributes["yaw"])
+        if abs(yaw) > _FURTHEST:
+            continue
+        view = fit_head(sample.landmarks)
+        tilt = to_matrices([-np.radians(view.pitch), 0.0, 0.0])
+        turn = to_matrices([0.0, 0.0, np.radians(view.roll)]) @ tilt @ to_matrices([0.0, -np.radians(yaw), 0.0])
+        place = place_of(view.points, W300, turn)
+        if place is None:
+            archive.problems.append(f"{sample.name}: no head of this yaw fits its points")
+            continue
+        box = np.stack([view.points.min(axis=0), view.points.max(axis=0)])
+        archive.samples.append(
+            replace(sample, landmarks=box, place=place, subset=sample.split, attributes={}, visibility=None)
+        )
+    if len(archive.samples) < len(faces.samples):
+        archive.warnings.append(f"{len(faces.samples) - len(archive.samples)} faces are turned away; left out")
     return archive

@@ -31,7 +31,8 @@ class PrepareOptions(Options):
     dataset: str = option(
         "",
         "w300, cofw, wflw, aflw, cfp30, synthetic, synthetic_cofw, synthetic_wflw, or a name of your own; head poses: "
-        "pose_synthetic, pose_w300, pose_cofw, pose_wflw, pose_biwi, pose_300wlp, pose_aflw2000, pose_pointing04",
+        "pose_synthetic, pose_w300, pose_cofw, pose_wflw, pose_biwi, pose_300wlp, pose_aflw2000, pose_aflw, "
+        "pose_pointing04",
     )
     source: str = option(
         "", "folder of the archive, a CSV, or an annotation tool's export; not needed for synthetic faces"

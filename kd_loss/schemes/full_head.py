@@ -66,6 +66,7 @@ class HeadView:
 
     Attributes:
         yaw: degrees, positive: the face looks to the right of the picture; pitch: positive: it looks up.
+        roll: degrees, positive: it leans clockwise in the picture, after yaw and pitch.
         points: (68, 2) the head's points in the picture, in pixels.
         own: (21, 2) AFLW's points of the head there.
         misfit: root mean square distance of the annotated points from the head's, in head widths.
@@ -73,6 +74,7 @@ class HeadView:
 
     yaw: float
     pitch: float
+    roll: float
     points: np.ndarray
     own: np.ndarray
     misfit: float
@@ -121,7 +123,8 @@ def fit_head(points: np.ndarray) -> HeadView:
         return np.asarray((values - centre[best]) @ turn[best].T + middle)
 
     yaw, pitch = angles[best]
-    return HeadView(float(yaw), float(pitch), place(full[best]), place(own[best]), float(misfit[best]))
+    roll = float(np.degrees(np.arctan2(s[best], c[best])))
+    return HeadView(float(yaw), float(pitch), roll, place(full[best]), place(own[best]), float(misfit[best]))
 
 
 #: index of AFLW -> the same point of the 68: corners of eyes and mouth, tip of the nose, chin. The others are off by

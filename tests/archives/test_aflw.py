@@ -9,8 +9,11 @@ from kd_loss.archives.cfp import read_cfp
 from kd_loss.archives.merge import add_faces
 from kd_loss.archives.registry import ArchiveRequest, read_archive
 from kd_loss.archives.sample import Archive
+from kd_loss.imaging.rotations import to_angles, to_matrices
 from kd_loss.schemes.benchmarks import AFLW21, CFP30, W300
+from kd_loss.schemes.full_head import AFLW
 from kd_loss.schemes.mirror import propose_mirror
+from kd_loss.schemes.pose import POSES
 from kd_loss.system.errors import UserError
 
 YAWS = (0, -29.9, 30, 59.9, -60, 90, 120)
@@ -61,6 +64,26 @@ def test_numbers_that_end_in_nought_are_for_testing_whatever_the_fraction(tmp_pa
     assert {s.group for s in add_faces(Archive(W300), read_aflw(tmp_path, 0.0)).samples} == {
         f"aflw/{names[i]}" for i in (1, 2, 5, 6)
     }
+
+
+def test_the_poses_have_the_yaw_of_the_table_with_the_other_sign(tmp_path):
+    names = [f"images/image{i}.jpg" for i in range(1, 6)]
+    yaws = (60.0, -30.0, 0.0, 85.0, 120.0)
+    rows = []
+    for name, yaw in zip(names, yaws, strict=True):
+        picture(tmp_path / name)
+        turn = to_matrices([0.0, np.radians(yaw), 0.0])  # positive: to the left of the picture
+        points = ((AFLW @ turn.T)[:, :2] * 0.05 + 25).reshape(-1)
+        rows.append(",".join([name, *(f"{v:.3f}" for v in points)]))
+    (tmp_path / "landmarks.csv").write_text("\n".join(rows))
+    with pytest.raises(UserError, match=r"no yaw.csv"):
+        read_archive(POSES["pose_aflw"], ArchiveRequest(source=str(tmp_path)))
+    (tmp_path / "yaw.csv").write_text("\n".join(f"{n},{y}" for n, y in zip(names, yaws, strict=True)))
+    archive = read_archive(POSES["pose_aflw"], ArchiveRequest(source=str(tmp_path)))
+    angles = [to_angles(sample.place.rotation) for sample in archive.samples]
+    np.testing.assert_allclose(angles, [[-60, 0, 0], [30, 0, 0], [0, 0, 0], [-85, 0, 0]], atol=0.05)
+    assert all(sample.place.width == pytest.approx(36, abs=2.5) for sample in archive.samples)  # 720 units
+    assert "1 faces are turned away" in archive.warnings[0]
 
 
 def test_the_command_knows_both(aflw):
