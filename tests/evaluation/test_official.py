@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kd_loss.evaluation.findings import lines_of, metrics_of, tables_of
 from kd_loss.evaluation import findings
+from kd_loss.evaluation.findings import lines_of, metrics_of, tables_of
 from kd_loss.evaluation.official import complete_rows, labels_of, official_rows
 from kd_loss.evaluation.published import PUBLISHED, beside_published
 from kd_loss.evaluation.report import PUBLISHED_TITLE
