@@ -413,6 +413,7 @@ def compare(
     freeze: _Text = "",
     methods: _Text | Sequence[_Text] = ...,
     seeds: int = 3,
+    finder: bool = False,
     config: _Text = "",
 ) -> Json: ...
 
