@@ -106,7 +106,7 @@ def prepare(*options: Any, coordinates: Coordinates | str | tuple[float, float] 
     in_memory = not isinstance(source, str | os.PathLike)
     if not in_memory and not isinstance(spec, DatasetSpec):
         if coordinates != "pixels":
-            raise UserError("coordinates are of faces in memory: files say themselves what theirs count")
+            raise UserError("coordinates are of faces in memory: a file's format defines its own")
         return _run("prepare", options, keywords)
     given = Given(
         source=source if in_memory else None,

@@ -116,7 +116,7 @@ def test_a_demo_does_not_clear_a_folder_of_something_else(tmp_path):
     (tmp_path / "mine" / "precious").write_text("x")
     done = run("demo", "--output", "mine", cwd=tmp_path)
     assert done.returncode == 2
-    assert "mine holds something else than a demo" in done.stderr
+    assert "mine has other contents than a demo" in done.stderr
     assert (tmp_path / "mine" / "precious").read_text() == "x"
 
 
@@ -134,7 +134,7 @@ def test_preparing_does_not_replace_its_source_or_something_else(tmp_path):
     assert "lies in data/w300, which preparing replaces" in done.stderr
     write_w300(tmp_path / "300W", {"afw": 2})
     done = run("prepare", "--dataset", "w300", "--source", "300W", "--size", "32", cwd=tmp_path)
-    assert "data/w300 is there already, and kd-loss did not write it" in done.stderr
+    assert "data/w300 already exists, and kd-loss did not write it" in done.stderr
     assert len(list((tmp_path / "data" / "w300" / "afw").iterdir())) == 4
 
 
@@ -153,14 +153,14 @@ def test_older_names_of_commands_and_options(tmp_path):
 def test_an_older_name_of_an_option_is_told_in_one_line(tmp_path):
     done = run("prepare", "--dataset", "synthetic", "--count", "4", "--size", "16", "--room", "0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[0] == "warning: --room is now --border; the old name goes in 0.3"
+    assert done.stderr.splitlines()[0] == "warning: --room is now --border; the old name will be removed in 0.3"
     assert done.stderr.count("warning:") == 1
 
 
 @pytest.mark.parametrize(
     ("backend", "command", "message"),
     [
-        ("nothing", "train-student", "KERAS_BACKEND=nothing: Keras knows tensorflow, jax, torch"),
+        ("nothing", "train-student", "KERAS_BACKEND=nothing: Keras supports tensorflow, jax, torch"),
         ("openvino", "predict", "KERAS_BACKEND=openvino: that package is not installed: pip install openvino"),
         ("numpy", "train-teacher", "KERAS_BACKEND=numpy cannot train: set it to tensorflow or jax"),
         ("numpy", "predict", ""),

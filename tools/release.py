@@ -74,7 +74,7 @@ def try_wheel(wheel: Path, folder: Path, version: str) -> None:
     run(home / "bin" / "kd-loss", "predict", "face.png", "--detector", "none", "--output", "out", cwd=work)
     [face] = json.loads((work / "out" / "face.json").read_text(encoding="utf-8"))["faces"]
     if len(face["landmarks"]) != 68:
-        sys.exit(f"{len(face['landmarks'])} landmarks on the drawn face, 68 are wanted")
+        sys.exit(f"{len(face['landmarks'])} landmarks on the drawn face; expected 68")
     print(f"{told}: installed outside of the checkout, 68 landmarks on a drawn face")
 
 

@@ -110,7 +110,7 @@ def load_json(path: Path) -> Any:
     except OSError as error:
         raise BadSample(f"cannot be read ({error.strerror})") from None
     except json.JSONDecodeError as error:
-        raise BadSample(f"is not JSON, or breaks off: {error}") from None
+        raise BadSample(f"is not JSON, or is truncated: {error}") from None
     except (ValueError, RecursionError):
         raise BadSample("is not JSON") from None
 
@@ -207,12 +207,12 @@ class PictureFinder:
                 if not _is_file(picture):
                     continue
                 if self.inside and not picture.is_relative_to(self.root):
-                    raise BadSample(f"the picture {picture} lies outside of {self.root}")
+                    raise BadSample(f"the picture {picture} is outside {self.root}")
                 return picture
         for name in dict.fromkeys(PurePosixPath(name.replace("\\", "/")).name for name in names):
             found = self._below.get(name, [])
             if len(found) > 1:
-                raise BadSample(f"{len(found)} pictures are called {name}, the first {found[0]}")
+                raise BadSample(f"{len(found)} pictures are named {name}, the first {found[0]}")
             if found:
                 return found[0]
         raise BadSample(f"no image {names[0] if names else '(it has no name)'} under {self.root}")
@@ -241,7 +241,7 @@ def load_picture(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     if stored.shape[1::-1] == size:
         return stored
     wide, high = image.shape[1::-1]
-    raise BadSample(f"is of {wide} × {high} pixels, one of {size[0]} × {size[1]} was annotated")
+    raise BadSample(f"has {wide} × {high} pixels, but the annotated one has {size[0]} × {size[1]}")
 
 
 def own_name(source: Path) -> str:
@@ -281,7 +281,7 @@ def _order(annotations: Annotations, spec: DatasetSpec) -> tuple[str, ...]:
         return spec.names
     count = len(own) or annotations.points
     if count and count != spec.points:
-        raise UserError(f"{annotations.source} has {count} points a face, the scheme '{spec.name}' {spec.points}")
+        raise UserError(f"{annotations.source} has {count} points a face, the scheme '{spec.name}' has {spec.points}")
     if own and not annotations.ordered:
         annotations.warnings.append(
             f"the scheme '{spec.name}' has no names; the points of {annotations.source} are taken as {', '.join(own)}"
@@ -295,7 +295,7 @@ def _points(face: Face, names: Sequence[str], count: int, strict: bool) -> tuple
     if isinstance(marks, Mapping):
         unknown = [name for name in marks if name not in names]
         if unknown and strict:
-            raise BadSample(f"no point of the scheme is called '{unknown[0]}'")
+            raise BadSample(f"no point of the scheme is named '{unknown[0]}'")
         ordered: list[Mark | None] = [marks.get(name) for name in names]
     else:
         ordered = list(marks)

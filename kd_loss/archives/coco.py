@@ -83,7 +83,7 @@ def _categories(path: Path, values: dict[str, Any], spec: DatasetSpec | None) ->
     kinds = {tuple(map(str, c["keypoints"])) for c in known}
     if len(kinds) > 1:
         names = ", ".join(f"{c.get('name')} ({len(c['keypoints'])} points)" for c in known)
-        raise UserError(f"{path} has several kinds of objects: {names}; leave one")
+        raise UserError(f"{path} has several kinds of objects: {names}; keep only one")
     return {_key(c.get("id")): c for c in known}
 
 
@@ -123,7 +123,7 @@ def _add(found: Annotations, path: Path, values: dict[str, Any], spec: DatasetSp
     category: dict[str, Any] = next(iter(categories.values()), {"keypoints": []})
     names = [str(name) for name in category["keypoints"]]
     if len(set(names)) != len(names):
-        raise UserError(f"{path}: two keypoints have one name, '{next(n for n in names if names.count(n) > 1)}'")
+        raise UserError(f"{path}: two keypoints share the name '{next(n for n in names if names.count(n) > 1)}'")
     if found.names and found.names != names:
         raise UserError(f"{path} has other keypoints than the other files of {found.source}")
     found.names, found.edges = names, _skeleton(category)

@@ -44,10 +44,10 @@ def read_npy(path: Path, points: int) -> np.ndarray:
     if values is None:
         raise BadSample("is not a .npy array of landmarks") from None
     if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
-        raise BadSample(f"holds {values.dtype}, not numbers")
+        raise BadSample(f"has {values.dtype}, not numbers")
     known = values[~np.isnan(values.astype(np.float64))]
     if values.size == 2 * points and len(known) and np.abs(known).max() <= 1:
-        raise BadSample("holds normalised values; pixel coordinates are expected")
+        raise BadSample("has normalised values; expected pixel coordinates")
     return check_landmarks(values, points)
 
 
@@ -88,7 +88,7 @@ def _find(root: Path | None, folder: Path, name: str) -> Path:
             return image
         if there and root is not None:
             if not image.is_relative_to(os.path.abspath(root)):
-                raise BadSample(f"the picture {image} lies outside of {root}")
+                raise BadSample(f"the picture {image} is outside {root}")
             return root / image.relative_to(os.path.abspath(root))
     raise BadSample(f"no image {folder / name}")
 
@@ -106,7 +106,7 @@ def _from_csv(root: Path | None, folder: Path, table: Path, archive: Archive) ->
             raise UserError(f"{table} is not a regular file")
         rows = list(csv.reader(table.read_text(encoding="utf-8-sig").splitlines()))
     except (UnicodeDecodeError, csv.Error):
-        raise UserError(f"{table} is not a CSV of text") from None
+        raise UserError(f"{table} is not a CSV text file") from None
     for number, row in enumerate(rows, 1):
         if not any(cell.strip() for cell in row):
             continue
@@ -129,12 +129,12 @@ def _from_csv(root: Path | None, folder: Path, table: Path, archive: Archive) ->
 def _rows(root: Path, folder: Path, archive: Archive) -> list[Row]:
     tables = sorted(folder.glob("*.csv"))
     if len(tables) > 1:
-        raise UserError(f"{len(tables)} CSV files in {folder}; leave one")
+        raise UserError(f"{len(tables)} CSV files in {folder}; keep only one")
     if tables:
         return list(_from_csv(root, folder, tables[0], archive))
     suffixes = {p.suffix.lower() for p in folder.iterdir()} & {".pts", ".npy"}
     if len(suffixes) > 1:
-        raise UserError(f"both .pts and .npy files in {folder}; leave one kind")
+        raise UserError(f"both .pts and .npy files in {folder}; keep one kind")
     if not suffixes:
         raise UserError(f"no landmarks in {folder}: expected .pts or .npy files, or one .csv")
     return list(_from_pairs(root, folder, suffixes.pop(), archive))

@@ -51,7 +51,7 @@ def found_format(source: Path) -> str | None:
         if suffix == ".json":
             kind = _kind_of(open_json(source))
             if kind is None:
-                raise UserError(f"{source} is of no format that is known: COCO keypoints, Label Studio or LabelMe")
+                raise UserError(f"{source} is in none of the known formats: COCO keypoints, Label Studio or LabelMe")
             return kind
         return {".xml": "cvat", ".yaml": "yolo_pose", ".yml": "yolo_pose"}.get(suffix)
     plain = (source / place for place in (".", "train", "test"))

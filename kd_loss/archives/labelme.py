@@ -56,7 +56,7 @@ def read_labelme(source: Path, spec: DatasetSpec | None = None, name: str = "", 
         if is_labelme(values):
             _add(found, path, values)
         elif source.is_file():
-            found.problems.append(f"{path}: is not LabelMe's, shapes and imagePath are missing")
+            found.problems.append(f"{path}: is not a LabelMe file: shapes and imagePath are missing")
     found.names = natural(n for face in found.faces if isinstance(face.marks, dict) for n in face.marks)
     if any(not isinstance(face.marks, dict) for face in found.faces):
         found.names, found.points = [], max(len(face.marks) for face in found.faces)
@@ -68,11 +68,11 @@ def _embedded(path: Path) -> np.ndarray:
     values = load_json(path)
     data = values.get("imageData") if isinstance(values, dict) else None
     if not isinstance(data, str):
-        raise BadSample("its imageData is no picture")
+        raise BadSample("its imageData is not a picture")
     try:
         return decode_image(np.frombuffer(base64.b64decode(data, validate=True), np.uint8), upright=True)
     except (ValueError, binascii.Error):
-        raise BadSample("its imageData is no picture") from None
+        raise BadSample("its imageData is not a picture") from None
 
 
 def _place(values: Any, occluded: bool) -> Mark:
@@ -99,7 +99,7 @@ def _groups(shapes: list[Any]) -> dict[Any, dict[str, Mark] | list[Mark | None]]
         face = faces.setdefault(group, {})
         assert isinstance(face, dict)
         if label in face:
-            raise BadSample(f"point '{label}' stands in it twice; give the points of each face a group_id")
+            raise BadSample(f"point '{label}' appears twice; give the points of each face a group_id")
         face[label] = _place(points[0], occluded)
     return faces
 

@@ -74,13 +74,13 @@ def _pairs(source: Any) -> Iterator[tuple[Any, Any]]:
         return
     if hasattr(source, "element_spec") and hasattr(source, "as_numpy_iterator"):
         if int(source.cardinality()) == -1:
-            raise UserError("the source has no end: leave repeat() out")
+            raise UserError("the source is infinite: remove repeat()")
         source = source.as_numpy_iterator()
     if hasattr(source, "shape") or not isinstance(source, Iterable):
-        raise UserError(f"a source is (images, landmarks) or gives pairs of them, not a {type(source).__name__}")
+        raise UserError(f"a source is (images, landmarks) or an iterable of such pairs, not a {type(source).__name__}")
     for index, pair in enumerate(source):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise UserError(f"entry {index} of the source is no pair (picture, points)")
+            raise UserError(f"entry {index} of the source is not a pair (picture, points)")
         if _rank(pair[0]) == 4:
             yield from _together(*pair)
         else:
@@ -89,7 +89,7 @@ def _pairs(source: Any) -> Iterator[tuple[Any, Any]]:
 
 def _together(images: Any, landmarks: Any) -> Iterator[tuple[Any, Any]]:
     if len(images) != len(landmarks):
-        raise UserError(f"the source has {len(images)} pictures and points of {len(landmarks)} faces")
+        raise UserError(f"the source has {len(images)} pictures but the points of {len(landmarks)} faces")
     yield from zip(images, landmarks, strict=True)
 
 
@@ -105,12 +105,14 @@ def _picture(value: Any, index: int) -> np.ndarray:
     if image.dtype == np.uint8:
         return image
     if image.dtype.kind not in "fiu":
-        raise UserError(f"picture {index} of the source holds {image.dtype}, not numbers of 0…255")
+        raise UserError(f"picture {index} of the source is {image.dtype}; expected numbers in 0…255")
     low, high = float(image.min()), float(image.max())
     if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > 255:
-        raise UserError(f"picture {index} of the source holds numbers of {low:g}…{high:g}, not of 0…255")
+        raise UserError(f"picture {index} of the source has values in {low:g}…{high:g}, not in 0…255")
     if image.dtype.kind == "f" and low < high <= 1:
-        raise UserError(f"picture {index} of the source is of 0…1: give 0…255, (images * 255).round().astype('uint8')")
+        raise UserError(
+            f"picture {index} of the source has values in 0…1; convert to 0…255: (images * 255).round().astype('uint8')"
+        )
     return image
 
 
@@ -123,7 +125,7 @@ def _points(value: Any, index: int) -> np.ndarray:
     try:
         points = np.asarray(value, np.float64)
     except (TypeError, ValueError):
-        raise UserError(f"the points of face {index} of the source are no numbers") from None
+        raise UserError(f"the points of face {index} of the source are not numbers") from None
     if points.ndim == 1 and points.size and points.size % 2 == 0:
         points = points.reshape(-1, 2)
     if points.ndim != 2 or points.shape[1] != 2 or not points.size:

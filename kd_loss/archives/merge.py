@@ -44,8 +44,8 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
     if indices is None or any(i is not None and i >= spec.points for i in indices):
         known = ", ".join(more.same) or "none"
         raise UserError(
-            f"--extra-data {more.name}: that scheme does not say which points of '{spec.name}' its own are (it knows: "
-            f'{known}); give a spec with "same": {{"{spec.name}": [an index or null for each of its points]}}'
+            f"--extra-data {more.name}: that scheme does not define which points of '{spec.name}' it contains "
+            f'(defined: {known}); give a scheme file with "same": {{"{spec.name}": [an index or null for each of its points]}}'
         )
     # one point alone does not define a crop
     moved = [(sample, translate(sample.landmarks, more, spec)) for sample in other.samples if sample.split == "train"]

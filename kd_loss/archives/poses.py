@@ -50,18 +50,18 @@ def _numbers(path: Path, count: int) -> np.ndarray:
         words = read_file(path, MOST_OF_NOTE).decode("ascii", "replace").split()[:count]
         values = np.array([float(word) for word in words])
     except ValueError:
-        raise BadSample("holds something that is no number") from None
+        raise BadSample("contains something other than numbers") from None
     if len(values) < count or not np.isfinite(values).all():
-        raise BadSample(f"holds fewer than {count} finite numbers")
+        raise BadSample(f"has fewer than {count} finite numbers")
     if np.abs(values).max() > FARTHEST:
-        raise BadSample(f"holds {values[np.abs(values).argmax()]:g}, which no camera and no head has")
+        raise BadSample(f"holds {values[np.abs(values).argmax()]:g}, which is not plausible for a camera or a head")
     return values
 
 
 def _rotation(values: np.ndarray) -> np.ndarray:
     matrix = values.reshape(3, 3)
     if np.abs(matrix @ matrix.T - np.eye(3)).max() > 0.01 or np.linalg.det(matrix) < 0:
-        raise BadSample("its matrix is no rotation")
+        raise BadSample("its matrix is not a rotation")
     return matrix
 
 
@@ -88,12 +88,12 @@ def read_biwi(source: Path, scheme: PoseScheme, test_fraction: float) -> Archive
         image = pose.with_name(pose.name.replace("_pose.txt", "_rgb.png"))
         try:
             if not image.is_file():
-                raise BadSample("no _rgb.png beside it")
+                raise BadSample("no _rgb.png next to it")
             camera, values = _numbers(pose.with_name("rgb.cal"), 25), _numbers(pose, 12)
             matrix, turn, shift = camera[:9].reshape(3, 3), _rotation(camera[13:22]), camera[22:25]
             head, at = turn @ _rotation(values[:9]), turn @ values[9:] + shift
             if at[2] < 100:
-                raise BadSample("the head is not before the camera")
+                raise BadSample("the head is not in front of the camera")
         except BadSample as error:
             archive.problems.append(f"{pose}: {error}")
             continue
@@ -120,9 +120,9 @@ def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
         data.seek(0)
         values = {} if large else loadmat(data, variable_names=list(wanted))
     except Exception as error:  # SciPy raises many exception types for a damaged file
-        raise BadSample(f"is no .mat file that SciPy reads ({type(error).__name__})") from None
+        raise BadSample(f"is not a .mat file that SciPy can read ({type(error).__name__})") from None
     if large:
-        raise BadSample(f"its {large} claims {there[large][0]:,} numbers")
+        raise BadSample(f"its {large} declares {there[large][0]:,} numbers")
 
     def numbers(name: str) -> np.ndarray:
         try:
@@ -156,7 +156,7 @@ def read_300wlp(source: Path, scheme: PoseScheme, test_fraction: float) -> Archi
                     raise BadSample("an angle is not a finite number")
                 place = place_of(points, W300, from_theirs(*angles))
                 if place is None:
-                    raise BadSample("its points are those of no head that is turned as Pose_Para says")
+                    raise BadSample("its points do not match the rotation in Pose_Para")
             except BadSample as error:
                 archive.problems.append(f"{note}: {error}")
                 continue
@@ -178,9 +178,9 @@ def read_pointing04(source: Path, scheme: PoseScheme, test_fraction: float) -> A
         note = image.with_suffix(".txt")
         try:
             if found is None:
-                raise BadSample("its name does not tell tilt and pan")
+                raise BadSample("its name does not contain tilt and pan")
             if not note.is_file():
-                raise BadSample(f"no {note.name} beside it")
+                raise BadSample(f"no {note.name} next to it")
             words = read_file(note, MOST_OF_NOTE).decode("ascii", "replace").split()
             x, y, width, height = (float(word) for word in words[-4:])
             if not (np.isfinite([x, y, width, height]).all() and min(width, height) >= 2):

@@ -59,7 +59,7 @@ def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) 
     for number, name in enumerate(names):
         if name in names[:number]:
             first, again = options.methods[names.index(name)], options.methods[number]
-            raise UserError(f"--methods names a method twice, or two whose runs have one name: '{first}' and '{again}'")
+            raise UserError(f"--methods has a method twice, or two whose runs share a name: '{first}' and '{again}'")
     trainings = [parts for method in options.methods for parts in trainings_of(method)]
     owners = {read_method(part, "--methods").name for parts in trainings for part in parts}
     for text in options.method_arg:
@@ -136,7 +136,7 @@ def _compare(options: CompareOptions) -> dict[str, Any]:
         try:
             results = {START: [test_network(Path(options.init), START, dataset, split, 32)], **results}
         except UserError as error:  # of another scheme: it has no landmarks to compare
-            log.warning(f"the start is not in the table: {error}")
+            log.warning(f"the starting network is not in the table: {error}")
     results, told = _with_teacher(options, results, dataset, split)
     summary = {**summarise(results, seconds, failures, seeds), "teacher": told}
     write_comparison(options.runs / options.dataset / folder_name, options, results, summary)

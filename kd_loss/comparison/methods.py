@@ -79,7 +79,7 @@ def run_methods(options: MethodsOptions) -> list[dict[str, str]]:
         table.add_row(*(Text(row[key].replace("`", "")) for key in COLUMNS))  # Text: the [ ] of formulae are not markup
     console = Console()
     Console(width=max(console.width, 150)).print(table)
-    print(f"{LEGEND}\ntaps beside landmarks; parameters: --method-arg method.parameter=value; more in docs/methods.md")
+    print(f"{LEGEND}\ntaps besides landmarks; parameters: --method-arg method.parameter=value; more in docs/methods.md")
     return rows
 
 

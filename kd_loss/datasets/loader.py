@@ -44,7 +44,7 @@ class FaceLoader(keras.utils.PyDataset):
         self.batch_size = min(batch_size, len(order)) if shard[1] == 1 else batch_size
         for role, answer in self.answers.items():
             if answer.views != view.count:
-                raise ValueError(f"the answers of {role} are for {answer.views} views, not {view.count}")
+                raise ValueError(f"the recorded answers of {role} are for {answer.views} views, not {view.count}")
         self.epoch = 0
 
     def __len__(self) -> int:

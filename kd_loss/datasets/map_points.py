@@ -101,7 +101,7 @@ def drawn_pairs(source: DatasetSpec, target: DatasetSpec, count: int = 400, seed
     for spec, other in ((source, target), (target, source)):
         if spec.name.removeprefix("synthetic_") not in DRAWN:
             raise UserError(
-                f"nothing is known of where the points of '{target.name}' lie on a face of '{source.name}': no faces "
+                f"no data says where the points of '{target.name}' lie on a face of '{source.name}': no faces "
                 f"of '{spec.name}' are drawn; give a folder of faces whose scheme says which points of '{other.name}' "
                 f"its own are: --map-points {target.name}=FOLDER"
             )
@@ -122,7 +122,7 @@ def annotated_pairs(archive: Archive, source: DatasetSpec) -> Faces:
     if (table < 0).any():
         raise UserError(
             f"faces of '{spec.name}' have {int((table >= 0).sum())} of the {source.points} points of '{source.name}'; "
-            "a map wants faces with all of them"
+            "a map needs faces with all of them"
         )
     samples = [s for s in archive.samples if s.split == "train" and not np.isnan(s.landmarks).any()]
     if not samples:
@@ -177,5 +177,5 @@ def mapped_archive(archive: Archive, mapping: SchemeMap) -> Archive:
             flags |= {key: np.asarray(value)[mapping.table] for key, value in per_point.items()}
         result.samples.append(replace(sample, landmarks=moved, attributes=flags))
     if lost:
-        result.warnings.append(f"{lost} partly annotated faces have no points of '{mapping.target.name}'; left out")
+        result.warnings.append(f"{lost} partly annotated faces have no points of '{mapping.target.name}'; skipped")
     return result

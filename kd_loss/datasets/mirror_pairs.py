@@ -23,7 +23,7 @@ def scheme_line(spec: DatasetSpec) -> str:
     pairs = ", ".join(f"{a}–{b}" for a, b in spec.pairs[:8]) + (" …" if len(spec.pairs) > 8 else "")
     return (
         f"'{spec.name}', a scheme from the source: {spec.points} points{f' ({names})' if names else ''}, mirrored "
-        f"pairs {pairs or 'not told'}, {counted(len(spec.edges), 'line')}; errors are divided by the box of the points"
+        f"pairs {pairs or 'unknown'}, {counted(len(spec.edges), 'line')}; errors are divided by the box of the points"
     )
 
 
@@ -61,7 +61,7 @@ def with_pairs(archive: Archive, made: bool) -> Archive:
         return replace(archive, spec=replace(spec, pairs=proposed.pairs))
     pairs = [list(pair) for pair in proposed.pairs]
     log.warning(
-        f"the scheme '{spec.name}' has no pairs, so that mirrored faces scramble it; {pairs_line(proposed)}: "
+        f"the scheme '{spec.name}' has no pairs, so mirrored faces get scrambled points; {pairs_line(proposed)}: "
         f'"pairs": {pairs}'
     )
     return archive

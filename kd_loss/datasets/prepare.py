@@ -188,7 +188,7 @@ def prepare(
         outside = sum(int(split.outside.sum()) for split in splits.values())
         for name in [name for name, split in splits.items() if not split.samples]:
             shutil.rmtree(splits.pop(name).folder)
-            log.warning(f"no good {name} face is left")
+            log.warning(f"no valid {name} face remains")
         if "train" not in splits:
             raise UserError(f"no training face for '{archive.spec.name}' is left")
         if outside:
@@ -265,6 +265,6 @@ def _judge(problems: list[str], archive: Archive, skip_bad: bool) -> None:
     if not skip_bad:
         raise UserError(
             f"{len(problems)} bad of {len(archive.samples) + len(archive.problems)} samples (first: "
-            f"{problems[0]}); mend them or leave them out with --skip-bad"
+            f"{problems[0]}); fix them, or skip them with --skip-bad"
         )
-    log.warning(f"{len(problems)} bad samples are left out")
+    log.warning(f"{len(problems)} bad samples are skipped")

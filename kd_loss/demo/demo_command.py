@@ -103,7 +103,7 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
 def clear(root: Path) -> None:
     """Create the demo's folder again; a folder that no demo created is not touched."""
     if root.exists() and not (root / MARK).is_file() and (not root.is_dir() or any(root.iterdir())):
-        raise UserError(f"{root} holds something else than a demo; give another --output")
+        raise UserError(f"{root} has other contents than a demo; give another --output")
     check_replaceable(root)
     try:
         if root.exists():

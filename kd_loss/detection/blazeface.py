@@ -50,7 +50,7 @@ class BlazeFaceDetector(Reopened):
             self.size = size
             if sorted(v.shape for v in outputs.values()) == [(1, len(anchors(size)), n) for n in (1, 16)]:
                 return
-        raise UserError(f"{model} is no BlazeFace model (face_detection_short_range.tflite of mediapipe)")
+        raise UserError(f"{model} is not a BlazeFace model (face_detection_short_range.tflite of mediapipe)")
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """The faces of a picture (H, W, 3) uint8 RGB, the largest first."""

@@ -81,7 +81,7 @@ class BoxCalibration:
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{where} has a malformed calibration") from None
         if not np.isfinite([x, y, side, across, down, size]).all() or not 0.02 < side < 50 or max(abs(x), abs(y)) > 20:
-            raise UserError(f"{where} has a calibration that no face has")
+            raise UserError(f"{where} has an impossible calibration")
         return cls(x, y, side, faces, (across, down, size))
 
 

@@ -40,7 +40,7 @@ def open_detector(
     if smallest and kind != "finder":
         raise UserError(f"--smallest is for the finder, not for {kind}")
     if smallest < 0 or 0 < smallest < 8:
-        raise UserError(f"--smallest {smallest:g} is no size of a face in pixels: 8 or more, or 0")
+        raise UserError(f"--smallest {smallest:g} is not a face size in pixels: 8 or more, or 0")
     if kind == "finder":
         return FinderDetector(Path(model) if model else None, min_score, smallest)
     if kind == "haar":

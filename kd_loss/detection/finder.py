@@ -46,7 +46,7 @@ def shipped_finder() -> Path:
     """The finder's file in the working folder, in this package's checkout, or in the installed package."""
     found = shipped(FINDER)
     if found is None:
-        raise UserError(f"there is no {FINDER} here; give --detector-model, or --detector haar")
+        raise UserError(f"{FINDER} is missing; give --detector-model, or --detector haar")
     return found
 
 

@@ -169,7 +169,7 @@ def uses_of(methods: Any) -> list[MethodUse]:
         if use is None or not isinstance(use.method, DistillationMethod):
             raise UserError(f"methods are DistillationMethod or (method, weight), not {item!r}; see kd_loss.methods")
         if not isinstance(use.weight, int | float) or not 0 < use.weight < math.inf:
-            raise UserError(f"the method {use.name} has the weight {use.weight!r}; a positive number is wanted")
+            raise UserError(f"the method {use.name} has the weight {use.weight!r}; expected a positive number")
         if use.name in (other.name for other in uses):
             raise UserError(f"the method {use.name} is given twice")
         uses.append(use)
@@ -237,7 +237,7 @@ def register(name: str) -> Callable[[_T], _T]:
     def add(cls: _T) -> _T:
         if not isinstance(cls, type) or not issubclass(cls, DistillationMethod):
             what = getattr(cls, "__name__", repr(cls))
-            raise UserError(f"@register({name!r}) stands before a class of DistillationMethod; {what} is none")
+            raise UserError(f"@register({name!r}) decorates a subclass of DistillationMethod; {what} is not one")
         known = METHODS.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise UserError(f"{cls.__name__} cannot be registered as the method '{name}': {known.__name__} is")
@@ -251,11 +251,11 @@ def register(name: str) -> Callable[[_T], _T]:
 #: type of a parameter -> the word for its values in messages, and the accepted types
 KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
     bool: ("True or False", (bool,)),
-    int: ("whole number", (numbers.Integral,)),
-    float: ("finite number", (numbers.Real,)),
-    str: ("name", (str,)),
-    list: ("list", (list, tuple)),
-    tuple: ("list", (list, tuple)),
+    int: ("a whole number", (numbers.Integral,)),
+    float: ("a finite number", (numbers.Real,)),
+    str: ("a name", (str,)),
+    list: ("a list", (list, tuple)),
+    tuple: ("a list", (list, tuple)),
 }
 
 
@@ -295,7 +295,7 @@ def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) ->
         if fits and isinstance(value, int) and abs(value) >= 2**63:
             raise UserError(f"{name}.{key}: a whole number of {len(str(abs(value)))} digits is out of range")
         if not fits or (isinstance(value, numbers.Real) and not math.isfinite(value)):
-            raise UserError(f"{name}.{key} = {value!r} is no {words}")
+            raise UserError(f"{name}.{key} = {value!r} is not {words}")
 
 
 def get_method(name: str, parameters: Mapping[str, object] | None = None) -> DistillationMethod:
@@ -306,7 +306,7 @@ def get_method(name: str, parameters: Mapping[str, object] | None = None) -> Dis
     given = {choose(key, valid, f"parameter of {name}"): value for key, value in (parameters or {}).items()}
     for key, (_, default) in valid.items():
         if default is inspect.Parameter.empty and key not in given:
-            raise UserError(f"the method {name} wants its parameter: --method-arg {name}.{key}=…")
+            raise UserError(f"the method {name} requires its parameter: --method-arg {name}.{key}=…")
     made = cls(**given)
     if not vars(made).get("built"):
         raise UserError(f"the method {name} does not call super().__init__(**kwargs) in its constructor")

@@ -25,7 +25,7 @@ def check_names(method: DistillationMethod) -> None:
     name, terms = method.name_on_command_line, tuple(method.term_names)
     for term in terms:
         if term in RESERVED or term.startswith("val_") or not term.isidentifier():
-            raise UserError(f"the method {name} calls a term '{term}', which means something else in a history")
+            raise UserError(f"the method {name} names a term '{term}', which is a reserved key of the history")
     for term in method.weights_of_terms:
         if term not in terms:
             raise UserError(
@@ -92,8 +92,8 @@ def check_terms(
     for term, value in values.items():
         if tuple(value.shape) != (2,):
             raise UserError(
-                f"the method {name} returns {tuple(value.shape)} for '{term}' of two faces; one value a face is "
-                "wanted, (B,): see per_sample"
+                f"the method {name} returns {tuple(value.shape)} for '{term}' for two faces; expected one value "
+                "per face, (B,): see per_sample"
             )
         if not np.isfinite(keras.ops.convert_to_numpy(value)).all():
             raise UserError(f"the method {name} returns a '{term}' that is not finite")

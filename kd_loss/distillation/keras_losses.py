@@ -51,7 +51,7 @@ def as_keras_loss(
     if not isinstance(made, TeacherMean):
         count = f"{len(made.teacher_roles)} teachers ({', '.join(made.teacher_roles)})"
         wants = count if made.teacher_roles else "no teacher"
-        raise UserError(f"keras.distillation has one teacher, the method {name} wants {wants}: {INSTEAD}")
+        raise UserError(f"keras.distillation has one teacher, the method {name} needs {wants}: {INSTEAD}")
     if not made.single_taps:
         taps = list(dict.fromkeys([*made.student_taps, *made.teacher_taps]))
         reads = f"several layers at once ({', '.join(taps)})" if len(taps) > 1 else "the truth"
@@ -61,7 +61,7 @@ def as_keras_loss(
         raise UserError(f"the method {name} has several taps; a loss of keras.distillation reads one: {several}")
     tap = choose(tap, made.single_taps, f"tap of {name}") if tap else made.single_taps[0]
     if (student_layer is None) != (teacher_layer is None):
-        raise UserError("keras.distillation wants the names of both layers, student_layer and teacher_layer, or none")
+        raise UserError("keras.distillation needs the names of both layers, student_layer and teacher_layer, or none")
     return MethodLoss(made, tap, student_layer, teacher_layer)
 
 
@@ -105,7 +105,7 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
         """Raise a `UserError` for networks of several outputs."""
         for outputs in (teacher_outputs, student_outputs):
             if isinstance(outputs, Mapping | list | tuple):
-                raise UserError(f"the loss {self.name} is of one tensor; name the layers that it is to read")
+                raise UserError(f"the loss {self.name} takes a single tensor; name the layers that it reads")
 
     def compute_loss(self, teacher_outputs: Tensor, student_outputs: Tensor, **kwargs: Any) -> Tensor:
         """The method's weighted terms, averaged over the batch: a scalar."""
@@ -147,7 +147,9 @@ class _Output:
     def tap_shape(self, tap: str) -> tuple[int, ...]:
         """The shape of the output, without the batch."""
         if self.shape is None:
-            raise UserError(f"the {self.who} does not say the shape of one output, '{tap}': build it, or name a layer")
+            raise UserError(
+                f"the {self.who} does not define the shape of one output, '{tap}': build it, or name a layer"
+            )
         return self.shape
 
     def channels(self, tap: str) -> int:

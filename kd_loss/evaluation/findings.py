@@ -135,9 +135,9 @@ def lines_of(results: Sequence[Result | PoseResult]) -> list[str]:
         lines.append(f"{result.name}: {network['arch']}, {network['size']} px, {size}, {result.weights}")
         if "found" in network:
             lines.append(
-                f"{result.name}: crops by the finder, which looked at {network['looked_at']}. Faces not found "
-                f"are left out of all its figures; the others have an NME of {network['found_nme_annotated']:.2f} % by "
-                "crops about the annotated points."
+                f"{result.name}: crops by the finder, which searched {network['looked_at']}. Faces not found "
+                f"are excluded from all its figures; the others have an NME of {network['found_nme_annotated']:.2f} "
+                "% by crops about the annotated points."
             )
         notes = [f"warning: {note}" for note in network.get("notes", [])]
         lines += [note for note in notes if note not in lines]  # a network may be tested in several ways
@@ -147,7 +147,7 @@ def lines_of(results: Sequence[Result | PoseResult]) -> list[str]:
             f"Official and complete: {', '.join(complete)}. Published figures have their own crops and training faces."
         )
     elif split.spec.official:
-        lines.append("No official subset is complete: published figures are not comparable and left out.")
+        lines.append("No official subset is complete: published figures are not comparable and are omitted.")
     return lines
 
 

@@ -42,11 +42,11 @@ def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "")
             is found.
     """
     if not isinstance(annotated, Result):
-        raise UserError("--finder: a test with the finder's crops is one of landmarks, not of head poses")
+        raise UserError("--finder: a test on the finder's crops measures landmarks, not head poses")
     split = annotated.split
     predictor = LandmarkPredictor.load(Path(annotated.weights), mirror=mirror)
     if not split.spec.agrees(predictor.spec):
-        raise UserError(f"--finder: {annotated.weights} finds other points than those of {split.spec.name}")
+        raise UserError(f"--finder: {annotated.weights} predicts other points than those of {split.spec.name}")
     predicted = np.full(annotated.truth.shape, np.nan)
     for start in range(0, len(split), TOGETHER):
         rows = range(start, min(start + TOGETHER, len(split)))
@@ -59,7 +59,7 @@ def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "")
     there = ~np.isnan(predicted[:, 0, 0])
     count = int(there.sum())
     if not count:
-        raise UserError(f"--finder: no face of {split.folder} is found")
+        raise UserError(f"--finder: no face of {split.folder} was found")
     crops = [geometry.apply(affine, points) for affine, points in zip(split.affine, predicted, strict=True)]
     return replace(
         annotated,

@@ -154,7 +154,7 @@ def test_network(
         print(f"warning: {line}")
     predicted, spread = predict_split(network, split, batch_size)
     if not np.isfinite(predicted).all():
-        raise UserError(f"{path} answers with numbers that are not finite; its weights are damaged")
+        raise UserError(f"{path} returns numbers that are not finite; its weights are damaged")
     facts = {
         "arch": network.card.arch,
         "size": network.card.size,
@@ -174,7 +174,9 @@ def mean_teacher(members: Sequence[Result | PoseResult], weights: str) -> np.nda
     found = []
     for member in members:
         if not isinstance(member, Result):
-            raise UserError(f"--reference {weights}: the distance is one of landmarks, not of a {member.scheme.noun}")
+            raise UserError(
+                f"--reference {weights}: the distance is defined for landmarks, not for a {member.scheme.noun}"
+            )
         found.append(member.normalised)
     return np.mean(found, axis=0)
 

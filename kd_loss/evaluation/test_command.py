@@ -56,7 +56,7 @@ def _history(path: Path) -> list[dict[str, float]]:
     try:
         return read_history(path)
     except UserError as error:
-        log.warning(f"left out: {error}")
+        log.warning(f"skipped: {error}")
         return []
 
 
@@ -112,7 +112,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
         try:
             results.append(test_network(path, name, dataset, split, options.batch_size))
         except UserError as error:
-            log.warning(f"left out: {error}")
+            log.warning(f"skipped: {error}")
     if teacher:
         results = [*(with_teacher(result, told) for result in results), teacher]
     metrics = write_results(folder, results, options.worst, claims=claims)
@@ -199,6 +199,6 @@ class EvaluationOptions(DatasetOptions):
             raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
         open_dataset(self.dataset, self.data)
         if self.source and not self.finder:
-            raise UserError("--source is for --finder, which looks for the faces in those photographs")
+            raise UserError("--source is for --finder, which searches those photographs for the faces")
         if self.source and not Path(self.source).is_dir():
-            raise UserError(f"no such folder: {self.source}; give --source the folder that prepare had")
+            raise UserError(f"no such folder: {self.source}; give the --source that prepare was given")

@@ -148,7 +148,7 @@ def _quantise_onnx(path: Path, crops: np.ndarray, left_out: tuple[str, ...]) -> 
 def require_tensorflow() -> None:
     """Raises a `UserError` on the JAX backend: TensorFlow's converters read TensorFlow graphs."""
     if keras.backend.backend() != "tensorflow":
-        raise UserError("export needs the TensorFlow backend: leave KERAS_BACKEND out, or set it to tensorflow")
+        raise UserError("export needs the TensorFlow backend: unset KERAS_BACKEND, or set it to tensorflow")
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     rows = [_row(file, faces, scheme) for file in (itself, *exported)]
     _report(rows, faces, folder, scheme, claims)
     if refused:
-        raise UserError(f"refused and not written, {scheme.predicted} differ too much: {'; '.join(refused)}")
+        raise UserError(f"not written, {scheme.predicted} differ too much: {'; '.join(refused)}")
     return rows
 
 

@@ -89,7 +89,7 @@ class Exporter:
         for kind in formats:
             for precision in precisions[:1] if kind == "web" else precisions:
                 if kind == "saved_model" and precision != "fp32":
-                    log.warning(f"saved_model is a float32 format; {precision} is left out")
+                    log.warning(f"saved_model is a float32 format; {precision} is skipped")
                     continue
                 path, start = self.folder / self._name(kind, precision), time.perf_counter()
                 try:
@@ -99,7 +99,7 @@ class Exporter:
                     refused.append(f"{path.name} ({error})")
                     continue
                 if kind == "web":
-                    print(f"{path}: a page; look at it: python -m http.server -d {path}, http://localhost:8000")
+                    print(f"{path}: a web page; to view it: python -m http.server -d {path}, http://localhost:8000")
                 else:
                     log.info(f"{path}: {time.perf_counter() - start:.0f} s")
         return written, refused

@@ -92,7 +92,7 @@ class Predictor(Generic[F]):
     def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
         check_refine(refine)
         if not isinstance(detector, str) and not callable(detector):
-            raise UserError(f"detector = {detector!r} is no name of a detector and no function of pictures")
+            raise UserError(f"detector = {detector!r} is neither the name of a detector nor a function of a picture")
         self.network, self.card = network, network.card
         self.calibration = BoxCalibration.from_dict(network.card.calibration, "the network's card")
         self.refine, self._detector = refine, detector
@@ -120,7 +120,7 @@ class Predictor(Generic[F]):
             UserError: the file does not exist or is no network of this package; `refine` is out of range.
         """
         if path is not None and not isinstance(path, str | os.PathLike):
-            raise UserError(f"path = {path!r} is no path of a weights file")
+            raise UserError(f"path = {path!r} is not the path of a weights file")
         weights = without_keras(Path(default_weights())) if path is None else Path(path)
         network = open_network(weights, threads)
         return cls(mirrored(network) if mirror else network, detector, refine)
@@ -229,7 +229,7 @@ def box_of(square: np.ndarray) -> tuple[float, float, float, float]:
 def check_answers(answers: np.ndarray) -> np.ndarray:
     """A network's predictions as float64; raises a `UserError` if they are not finite."""
     if not np.isfinite(answers).all():
-        raise UserError("the network answers with numbers that are not finite; its weights are damaged")
+        raise UserError("the network returns numbers that are not finite; its weights are damaged")
     return np.asarray(answers, np.float64)
 
 

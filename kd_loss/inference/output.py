@@ -164,7 +164,7 @@ class VideoWriter:
             if self._writer is None or not self._writer.isOpened():
                 raise UserError(f"cannot write {self._name('.mp4')}: this OpenCV has no encoder for it")
         if (image.shape[1], image.shape[0]) != self._size:
-            raise UserError(f"frame {self._frame} of {self.base.name} is of another size than the first")
+            raise UserError(f"frame {self._frame} of {self.base.name} differs in size from the first")
         self._writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
         entry = {"frame": self._frame, "time": round(time, 3), "faces": [face.to_dict() for face in faces]}
         self._json.write((",\n" if self._frame else "\n") + to_json(entry))

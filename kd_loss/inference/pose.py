@@ -117,7 +117,7 @@ class PosePredictor(Predictor[FacePose]):
     def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
         scheme = network.card.scheme()
         if not isinstance(scheme, PoseScheme):
-            raise UserError(f"a network of {network.card.dataset} gives {scheme.noun}; a head pose is wanted here")
+            raise UserError(f"a network of {network.card.dataset} predicts {scheme.noun}; a head pose is required here")
         super().__init__(network, detector, refine)
         self.scheme = scheme
 

@@ -50,7 +50,7 @@ def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
     results, folders = output.resolve(), {folder: folder.resolve() for folder in {path.parent for path in paths}}
     for path in paths:
         if folders[path.parent] == results and path.is_file():
-            raise UserError(f"{path} lies in the folder of the results; give another --output")
+            raise UserError(f"{path} is inside the output folder; give another --output")
     stems = Counter(path.stem for path in paths)
     names = [path.name.replace(".", "_") if _taken(path.stem, stems) else path.stem for path in paths]
     depth = 0
@@ -80,7 +80,7 @@ def make_detector(options: PredictOptions, margin: float) -> Detector:
         except ValueError:
             raise UserError(f"--box {options.box} is not x,y,width,height in pixels") from None
         if not (np.isfinite([x, y, width, height]).all() and min(width, height) >= 2 and max(width, height) < 1e5):
-            raise UserError(f"--box {options.box} has no sensible size")
+            raise UserError(f"--box {options.box} has no valid size")
         return FixedBox((x, y, width, height))
     return open_detector(
         options.detector,
@@ -135,7 +135,7 @@ def _predict(
     of, asked = len(pairs), pairs
     pairs = [pair for pair in asked if len(os.fsencode(pair[1].name)) <= LONGEST_NAME - _ENDINGS]
     for source, _ in (pair for pair in asked if pair not in pairs):
-        _leave_out(UserError(f"{source.path}: its name is too long for those of its results"), problems, of)
+        _leave_out(UserError(f"{source.path}: its name is too long for the names of its results"), problems, of)
     pictures = [(source, name) for source, name in pairs if isinstance(source, Picture)]
     faces = _predict_pictures(pictures, predictor, detector, options, claims, problems) if pictures else []
     for source, name in pairs:
@@ -149,7 +149,7 @@ def _predict(
     if problems:
         kind = "picture" if all(isinstance(source, Picture) for source, _ in asked) else "source"
         verb = "was" if len(problems) == 1 else "were"
-        raise UserError(f"{len(problems)} of {counted(of, kind)} {verb} left out: {problems[0]}")
+        raise UserError(f"{len(problems)} of {counted(of, kind)} {verb} skipped: {problems[0]}")
     return faces
 
 
@@ -166,7 +166,7 @@ def _files(pairs: Sequence[tuple[Picture | Video, Path]], points: bool) -> list[
 def _leave_out(problem: UserError, problems: list[UserError], of: int) -> None:
     """Record why one of several sources was skipped; for a single source the error is the command's own."""
     if of > 1:
-        log.warning(f"left out: {problem}")
+        log.warning(f"skipped: {problem}")
     problems.append(problem)
 
 
@@ -202,7 +202,7 @@ def _predict_pictures(
                 for number, face in enumerate(here, 1):
                     table.writerow(csv_row(str(picture.path), "", None, face, number))
                     if isinstance(face, FacePose) and face.pose() is None:
-                        log.warning(f"{picture.path}: no pose of face {number}: its yaw lies outside of −99…99 degrees")
+                        log.warning(f"{picture.path}: no pose of face {number}: its yaw is outside −99…99 degrees")
                 faces += here
                 empty += not here
                 many = counted(len(here), "face") if here else "no face"
@@ -264,11 +264,12 @@ def _predict_video(
         f"-> {name.with_name(name.name + '.mp4')}"
     )
     if stopped:
-        log.info("stopped; what was read is kept")
+        log.info("stopped; the results so far are kept")
         raise KeyboardInterrupt
     if not closed and done != options.frames and video.breaks_off(done):
         raise UserError(
-            f"{video.path} breaks off: {done} of {counted(video.count, 'frame')} could be read; their results are kept"
+            f"{video.path} is truncated: {done} of {counted(video.count, 'frame')} could be read; "
+            "their results are kept"
         )
     return faces
 
@@ -335,7 +336,7 @@ def check_display() -> None:
     except subprocess.TimeoutExpired:
         done = None
     if done is None or done.returncode:
-        raise UserError("--show needs a display and opencv-python with windows, not the headless one")
+        raise UserError("--show needs a display and opencv-python with GUI support, not opencv-python-headless")
 
 
 def show(title: str, image: np.ndarray) -> bool:

@@ -131,13 +131,13 @@ def _large_enough(image: np.ndarray, where: str) -> np.ndarray:
 
 def _read_stdin(stream: BinaryIO | None = None) -> np.ndarray:
     if stream is None and sys.stdin is None:
-        raise UserError("standard input is closed; there is no picture on it")
+        raise UserError("standard input is closed; no picture can be read from it")
     try:
         data = (stream or sys.stdin.buffer).read(STDIN_LIMIT + 1)
     except (OSError, ValueError):
         raise UserError("standard input cannot be read") from None
     if len(data) > STDIN_LIMIT:
-        raise UserError("standard input holds more than 256 MiB, not a picture")
+        raise UserError("standard input has more than 256 MiB; it is not a picture")
     try:
         return _large_enough(decode_image(np.frombuffer(data, np.uint8), upright=True), "standard input")
     except BadSample as error:

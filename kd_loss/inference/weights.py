@@ -19,7 +19,7 @@ def default_weights() -> str:
     """The shipped student, from the working folder, this package's checkout, or the package."""
     found = shipped(STUDENT)
     if found is None:
-        raise UserError(f"there is no {STUDENT} here; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
+        raise UserError(f"{STUDENT} is missing; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
     return str(found)
 
 

@@ -62,7 +62,9 @@ class KeypointDistiller(TermModel):
         mine, theirs = (model.output["encoder"].shape for model in (self.student, asked))
         if loss == "L3":
             if theirs[1] * theirs[2] == 1:
-                raise UserError("the teacher's encoder ends in one cell, where attention says nothing: --loss L2")
+                raise UserError(
+                    "the teacher's encoder ends in a single cell, where attention is undefined: use --loss L2"
+                )
             self.connector = keras.layers.Conv2D(theirs[-1], 1, name="connector")
             self.connector.build((None, None, None, mine[-1]))
         self.track(dict.fromkeys(terms, 1.0), "akd")

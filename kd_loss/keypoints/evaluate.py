@@ -30,7 +30,9 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
         [*detectors, *([teacher] if teacher else [])], [*options.weights, options.reference], strict=False
     ):
         if detector.card.size != size:
-            raise UserError(f"{path} takes {detector.card.size} pixels, {options.weights[0]} {size}; test them apart")
+            raise UserError(
+                f"{path} takes {detector.card.size} pixels, {options.weights[0]} {size}; test them separately"
+            )
     splits = [dataset.split(name) for name in ("train", "test")]
     train, test = (wide_faces(split, size, options.context, options.jitter, seed) for seed, split in enumerate(splits))
     told = teacher.find(test.images) if teacher else None

@@ -75,7 +75,7 @@ def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
         size = file.path.stat().st_size / 1e6
         print(f"{file.path}: {size:.2f} MB, keypoints differ by {file.mean:.6f} of the −1…1 grid")
     if refused:
-        raise UserError(f"refused and not written, keypoints differ too much: {'; '.join(refused)}")
+        raise UserError(f"not written, keypoints differ too much: {'; '.join(refused)}")
     return {file.path: file.mean for file in exported if file.format != "web"}
 
 

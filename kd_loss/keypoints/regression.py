@@ -43,8 +43,8 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
     if side / 2 + jitter * side > room + 0.5:
         most = 2 * room / split.size / (1 + 2 * jitter)
         raise UserError(
-            f"{split.folder} has {split.border} px beside its crops of {split.size}: --context {context:g} with "
-            f"--jitter {jitter:g} needs more; give --context {most:.2f} at the most"
+            f"{split.folder} has {split.border} px around its crops of {split.size}: --context {context:g} with "
+            f"--jitter {jitter:g} needs more; give --context {most:.2f} at most"
         )
     shifts = np.random.default_rng(seed).uniform(-jitter, jitter, (len(known), 2)) * side
     images = np.empty((len(known), size, size, 3), np.uint8)

@@ -34,7 +34,7 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
     """Train a detector; returns its run folder, with `best.h5`, its card, the animator's weights and `sheet.png`."""
     clips = read_clips(Path(options.data), options.size, options.crop)
     if clips.left_out:
-        log.warning(f"{clips.left_out} clips of one frame are left out: no pair can be made of them")
+        log.warning(f"{clips.left_out} clips of one frame are skipped: they have no pairs")
     train, held = clips.split(options.validation)
     loader = PairLoader(clips, train, options.batch_size, options.seed, warp=options.warp)
     validation = (
@@ -151,7 +151,7 @@ def _features(options: KeypointOptions) -> keras.Model | None:
     student = load_network(Path(options.features))
     missing = [tap for tap in FEATURE_TAPS if tap not in student.taps]
     if missing:
-        raise UserError(f"--features {options.features}: it has no map {', '.join(missing)}")
+        raise UserError(f"--features {options.features}: it has no feature map {', '.join(missing)}")
     resized = build_network(dataclasses.replace(student.card, size=options.size), seed=options.seed)
     take_weights(resized, student)
     return resized.tap_model(FEATURE_TAPS)

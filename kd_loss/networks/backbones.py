@@ -93,7 +93,7 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
     name, architecture = arch_name(arch), get_architecture(arch)
     pretrained = choose(pretrained, PRETRAINED, "pretrained weights")
     if alpha != 1.0 and not architecture.has_alpha:
-        raise UserError(f"{name} has no width multiplier; leave --alpha out")
+        raise UserError(f"{name} has no width multiplier; remove --alpha")
     if not 0.1 <= alpha <= 2:
         raise UserError(f"--alpha {alpha} is not between 0.1 and 2")
     if pretrained != "none" and pretrained not in architecture.pretrained:
@@ -116,7 +116,7 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
             raise
         reason = str(error).splitlines()[0][:120]
         raise UserError(
-            f"the {weights} weights of {name} cannot be downloaded ({reason}); leave --pretrained out"
+            f"the {weights} weights of {name} cannot be downloaded ({reason}); remove --pretrained"
         ) from None
     check_count(name, backbone)
     if pretrained == "noisy-student":
@@ -131,4 +131,4 @@ def _no_weights(name: str, architecture: Architecture, asked: str) -> str:
         return f"noisy-student weights exist for EfficientNet only, not for {name}"
     if architecture.pretrained:
         return f"{name} has no {asked} weights; give --pretrained {' or '.join(architecture.pretrained)}"
-    return f"there are no pretrained weights of {name}; leave --pretrained out"
+    return f"there are no pretrained weights of {name}; remove --pretrained"

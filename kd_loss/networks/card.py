@@ -41,7 +41,7 @@ class WeightsCard:
         """Read the card of a weights file; raises a `UserError` if it is missing, incomplete or malformed."""
         path = weights.with_suffix(".json")
         if not path.is_file():
-            raise UserError(f"{weights} has no card {path.name} beside it{cls.REMEDY}")
+            raise UserError(f"{weights} has no card {path.name} next to it{cls.REMEDY}")
         return cls.from_dict(read_json(path, "the card"), f"the card {path}")
 
     @classmethod

@@ -59,7 +59,7 @@ class KeypointCard(WeightsCard):
     def from_dict(cls, values: dict[str, Any], where: str) -> Self:
         """A card from plain values; malformed ones and landmark cards raise a `UserError` that starts with `where`."""
         if values.get("kind") != "keypoints":
-            raise UserError(f"{where} is no keypoint detector's; kd-loss train-keypoints trains one")
+            raise UserError(f"{where} is not the card of a keypoint detector; kd-loss train-keypoints trains one")
         numbers = [values.get(name) for name in ("alpha", "points", "size", "crop", "stride")]
         sound = all(isinstance(n, int | float) and not isinstance(n, bool) and 0 < n <= 1024 for n in numbers)
         sound = sound and all(isinstance(values.get(name), int) for name in ("points", "size", "stride"))
@@ -182,7 +182,7 @@ def take_trunk(target: KeypointDetector, source: keras.Model) -> str:
     for layer in taken:
         if [tuple(w.shape) for w in layer.weights] != [tuple(w.shape) for w in theirs[layer.name].weights]:
             raise UserError(
-                f"--init: the layer {layer.name} has another shape: another width than {target.card.alpha:g}?"
+                f"--init: the layer {layer.name} has a different shape: is its width not {target.card.alpha:g}?"
             )
         layer.set_weights(theirs[layer.name].get_weights())
     if not taken:

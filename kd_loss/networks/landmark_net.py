@@ -69,7 +69,7 @@ class LandmarkNet:
         """Kernel (C, 2K) and bias (2K,) of the linear head on the embedding; raises a `UserError` without one."""
         if self.card.head != "pooled":
             raise UserError(
-                f"a {self.card.head} head of {self.card.arch} is no linear layer on the embedding, which srrl needs"
+                f"a {self.card.head} head of {self.card.arch} is not a linear layer on the embedding, which srrl needs"
             )
         kernel, bias = self.model.get_layer("head").get_weights()
         return kernel, bias
@@ -136,7 +136,7 @@ def build_network(
         raise UserError(f"{what} of points in a plane; for a {scheme.noun} give --head pooled")
     own_maps = architecture.own_maps
     if own_maps and card.head != "heatmap":
-        raise UserError(f"{card.arch} makes maps, which a {card.head} head would throw away; give --head heatmap")
+        raise UserError(f"{card.arch} outputs maps, which a {card.head} head would discard; give --head heatmap")
     # from stride 4 upwards: finer heatmaps cost more than they gain
     end, maps = cut_backbone(backbone, "P5" if own_maps else card.cut)
     if own_maps:
@@ -156,8 +156,9 @@ def build_network(
     model = keras.Model(inputs, outputs["landmarks"], name="landmark_net")
     if end not in model.layers:
         raise UserError(
-            f"the head {card.head} leaves the end of the backbone out: make it of inputs.features; --cut P3 or P4 "
-            "and register_head(…, cut=…) say where that ends"
+            f"the head {card.head} does not use the end of the backbone: build it from inputs.features; "
+            "--output-stride "
+            "and register_head(…, cut=…) define where that ends"
         )
     taps = {"landmarks": "landmarks", "embedding": end.name, **_layers_of(card.head, model, outputs)}
     if head.second_moment is not None:
@@ -176,7 +177,9 @@ def _layers_of(head: str, model: keras.Model, outputs: dict[str, Any]) -> dict[s
     for tap, tensor in outputs.items():
         name = next((layer.name for layer in model.layers if layer.output is tensor), None)
         if name is None:
-            raise UserError(f"the head {head} makes '{tap}' aside: what is no step to the landmarks is not kept")
+            raise UserError(
+                f"the head {head} computes '{tap}' off the path to its landmarks; such outputs are not saved"
+            )
         layers[tap] = name
     return layers
 
@@ -238,7 +241,7 @@ def load_network(path: Path) -> LandmarkNet:
     scheme = card.scheme()
     if model.output_shape != (None, *scheme.shape) or model.input_shape != (None, card.size, card.size, 3):
         raise UserError(
-            f"{path} maps {model.input_shape} to {model.output_shape}, but its card says "
+            f"{path} maps {model.input_shape} to {model.output_shape}, but its card states "
             f"{card.size} pixels and {scheme.shape[0]} points"
         )
     return LandmarkNet(model, card)

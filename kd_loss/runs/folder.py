@@ -62,7 +62,7 @@ def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], 
     if resume:
         folder = parent / name if name else _newest(parent, default)
         if folder is None or not (folder / "config.json").is_file():
-            raise UserError(f"no run to resume at {folder or parent / default}; leave --resume out to start one")
+            raise UserError(f"no run to resume at {folder or parent / default}; remove --resume to start one")
         before = read_json(folder / "config.json", "the configuration of the run")
         changed = differences(before, options)
         if changed:

@@ -93,7 +93,7 @@ def mirrored(network: CropNetwork) -> CropNetwork:
     """
     scheme = network.card.scheme()
     if not scheme.mirrors:
-        raise UserError(f"--flip-test: the mirror image of a face is no face of {network.card.dataset}")
+        raise UserError(f"--flip-test: a mirrored face is not valid for {network.card.dataset}")
     turned = geometry.similarity(0.0, 1.0, (0, 0), True)
 
     def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -141,7 +141,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
             raise UserError(f"{path} does not run on crops of {card.size} pixels: {reason}") from None
         landmarks, spread = outputs[0], outputs[1] if len(outputs) > 1 else None
         if landmarks.shape != (len(crops), *shape) or (spread is not None and spread.shape != (len(crops), shape[0])):
-            raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card says {shape[0]} points")
+            raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card states {shape[0]} points")
         return landmarks, spread
 
     network = CropNetwork(

@@ -39,7 +39,7 @@ class Coordinates:
             name = choose(what, (*RANGES, "pixels"), "scale of coordinates")
             if name == "pixels":
                 if not size:
-                    raise UserError("coordinates in pixels want the size of the pictures: image_size=…")
+                    raise UserError("coordinates in pixels need the size of the pictures: image_size=…")
                 return cls(-0.5, float(size))
             what = RANGES[name]
         try:
@@ -47,7 +47,7 @@ class Coordinates:
         except (TypeError, ValueError):
             raise UserError(f"coordinates={what!r} is neither a name nor two numbers (left edge, right edge)") from None
         if not low < high < float("inf"):
-            raise UserError(f"coordinates={what!r}: the right edge has to be above the left one")
+            raise UserError(f"coordinates={what!r}: the right edge must be greater than the left one")
         return cls(low, high - low)
 
     def normalised(self, values: Any) -> Any:

@@ -138,7 +138,7 @@ def propose_mirror(landmarks: np.ndarray) -> MirrorMap:
     from scipy.optimize import linear_sum_assignment
 
     if len(landmarks) < FEWEST:
-        raise UserError(f"a mirror map wants at least {FEWEST} faces, there are {len(landmarks)}")
+        raise UserError(f"a mirror map needs at least {FEWEST} faces, got {len(landmarks)}")
     mean, error = mean_shape(landmarks)
     points = len(mean)
     known = np.flatnonzero(~np.isnan(mean[:, 0]))
@@ -203,6 +203,6 @@ def check_mirror(spec: DatasetSpec, proposed: MirrorMap) -> None:
     raise UserError(
         f"the pairs of '{spec.name}' scramble {'point' if len(wrong) == 1 else 'points'} {names}: {first} would "
         f"{f'change places with {has}' if has != first else 'stay'}, {off:.1f} % of a face beside its mirror image, on "
-        f"{proposed.faces} faces its partner is {wants if wants != first else 'itself'}; mend pairs, or keep them with "
-        "--pairs given"
+        f"{proposed.faces} faces its partner is {wants if wants != first else 'itself'}; fix the pairs, or keep "
+        "them with --pairs given"
     )

@@ -146,10 +146,10 @@ class PoseScheme:
         """Raw (2, 3), from the archive or by PnP; raises a `UserError` for a head without a visible face."""
         raw = pose_in_crop(points, SPECS[self.points], self.focal) if place is None else place.through(affine)
         if raw is None:
-            raise UserError("no head fits its eye, nose and mouth points")
+            raise UserError("no head pose fits its eye, nose and mouth points")
         yaw = float(to_angles(to_matrices(raw[0]))[0])
         if not abs(yaw) <= MOST_YAW:
-            raise UserError(f"a yaw of {yaw:.0f}° is outside of −{MOST_YAW:g}…{MOST_YAW:g}")
+            raise UserError(f"a yaw of {yaw:.0f}° is outside −{MOST_YAW:g}…{MOST_YAW:g}")
         return raw
 
     def crop_again(self, square: np.ndarray, seen: np.ndarray, margin: float) -> np.ndarray:

@@ -81,22 +81,24 @@ class DatasetSpec:
         for other, indices in self.same.items():
             known = [i for i in indices if i is not None]
             if len(indices) != self.points or len(set(known)) != len(known):
-                raise UserError(f"dataset spec '{self.name}': same.{other} wants one index or null for each point")
+                raise UserError(f"dataset spec '{self.name}': same.{other} must have one index or null per point")
             if not all(type(i) is int and i >= 0 for i in known):
-                raise UserError(f"dataset spec '{self.name}': same.{other} holds something that is no index")
+                raise UserError(f"dataset spec '{self.name}': same.{other} contains something other than an index")
         if self.names and (len(self.names) != self.points or len(set(self.names)) != self.points):
-            raise UserError(f"dataset spec '{self.name}': names wants {self.points} different names, one a point")
+            raise UserError(f"dataset spec '{self.name}': names must be {self.points} different names, one per point")
         if not all(groups):
             raise UserError(f"dataset spec '{self.name}': a part, edge or normaliser has no points")
         for name, (first, second) in self.normalisers.items():
             if name in ("box", "box_side") or set(first) == set(second):
-                raise UserError(f"dataset spec '{self.name}': the normaliser '{name}' is no distance of two places")
+                raise UserError(
+                    f"dataset spec '{self.name}': the normaliser '{name}' is not a distance between two places"
+                )
         for index in (i for group in groups for i in group):
             if type(index) is not int or not 0 <= index < self.points:
                 raise UserError(f"dataset spec '{self.name}': index {index!r} is not in 0…{self.points - 1}")
         mirrored = [i for pair in self.pairs for i in pair]
         if len(mirrored) != len(set(mirrored)):
-            raise UserError(f"dataset spec '{self.name}': a point stands in two left/right pairs")
+            raise UserError(f"dataset spec '{self.name}': a point is in two left/right pairs")
 
     @cached_property
     def flip_index(self) -> np.ndarray:
@@ -119,7 +121,7 @@ class DatasetSpec:
         try:
             json.dumps(values, ensure_ascii=False).encode()
         except (ValueError, TypeError, RecursionError):
-            raise UserError(f"{where}: holds text that is not Unicode, or other things than JSON has") from None
+            raise UserError(f"{where}: contains text that is not Unicode, or values that JSON does not have") from None
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise UserError(f"{where}: unknown field '{sorted(unknown)[0]}'")

@@ -314,7 +314,7 @@ def from_keywords(cls: type[T], values: Mapping[str, Any], what: str) -> T:
             warn_renamed(f"{what}({key}=…)", f"{renamed[key]}=…", stacklevel=5)
         key = renamed.get(key) or flags.get(key, key)
         if key in given:
-            raise UserError(f"{what}: {key} is given by two names")
+            raise UserError(f"{what}: {key} is given under two names")
         if key not in hints:
             raise UserError(f"{what} has no option '{key}'{_nearest(key, hints)}")
         given[key] = _fitted(_plain(value), hints[key], f"{what}: {key}")
@@ -336,7 +336,7 @@ def _plain(value: Any) -> Any:
     return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
 
 
-_KIND_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", Path: "path"}
+_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
 def _fitted(value: Any, annotation: Any, where: str) -> Any:
@@ -351,7 +351,7 @@ def _fitted(value: Any, annotation: Any, where: str) -> Any:
     except (TypeError, ValueError, OverflowError):
         told = repr(value)
         told = told if len(told) <= 80 and "\n" not in told else type(value).__name__
-        raise UserError(f"{where} = {told} is no {_KIND_NAMES.get(kind, kind.__name__)}") from None
+        raise UserError(f"{where} = {told} is not {_KIND_NAMES.get(kind, kind.__name__)}") from None
 
 
 def _convert(value: Any, kind: type) -> Any:

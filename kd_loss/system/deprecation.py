@@ -33,7 +33,7 @@ def warn_renamed(old: str, new: str, removed_in: str = REMOVED_IN, stacklevel: i
         removed_in: the release that drops the old name.
         stacklevel: the stack frame to blame, as in `warnings.warn`; 3 is the caller of the calling function.
     """
-    warnings.warn(f"{old} is now {new}; the old name goes in {removed_in}", RenamedWarning, stacklevel)
+    warnings.warn(f"{old} is now {new}; the old name will be removed in {removed_in}", RenamedWarning, stacklevel)
 
 
 class RenamedAttribute:
@@ -42,7 +42,7 @@ class RenamedAttribute:
     >>> class Face:
     ...     crop_box = (0, 0, 64, 64)
     ...     box = RenamedAttribute("crop_box")
-    >>> with old_names_shown():  # and as a logged warning: Face.box is now crop_box; the old name goes in 0.3
+    >>> with old_names_shown():  # and as a logged warning: Face.box is now crop_box; the old name will be removed in 0.3
     ...     Face().box
     (0, 0, 64, 64)
     """

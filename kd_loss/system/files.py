@@ -95,7 +95,7 @@ def _alone(target: Path, lock_file: Path) -> Iterator[None]:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout:
-        raise UserError(f"another kd-loss is writing {target} at this moment; wait until it is done") from None
+        raise UserError(f"another kd-loss process is writing {target}; wait until it has finished") from None
     except NotImplementedError:
         pass
     except OSError as error:
@@ -271,7 +271,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' stands in it twice")
+        raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' appears twice")
     return table
 
 

@@ -126,14 +126,14 @@ class Distiller(keras.Model):
             for role in self._used[use.name] if use.method.needs_errors else ():
                 if opened[role].training_errors is None:
                     raise UserError(
-                        f"the method {use.name} reads how far the {role} teacher errs on each training face, (N,): "
+                        f"the method {use.name} needs the error of the {role} teacher on each training face, (N,): "
                         "LiveTeacher(…).with_errors(errors)"
                     )
         for role, teacher in opened.items():
             if tuple(teacher.shape) != tuple(scheme.shape):
                 raise UserError(
-                    f"the {role} teacher {_target(teacher.shape, 'finds')}, the dataset has {scheme.noun}; a point_map "
-                    "reads it (LiveTeacher)"
+                    f"the {role} teacher {_target(teacher.shape, 'predicts')}, the dataset has {scheme.noun}; "
+                    "a point_map reads it (LiveTeacher)"
                 )
         self._network = network
         self.student = student.tap_model(["landmarks", *(tap for use in uses for tap in use.method.student_taps)])

@@ -208,5 +208,5 @@ def with_head(options: T, scheme: Scheme) -> T:
 def checked(options: T) -> T:
     """The options of a training; raises a `UserError` for contradictory ones."""
     if options.patience and not options.validation:
-        raise UserError("--patience waits for a better epoch on faces held out: give a --validation above 0")
+        raise UserError("--patience needs a validation set: give a --validation above 0")
     return options

@@ -94,7 +94,7 @@ def plan_student(options: StudentOptions, dataset: PreparedDataset | None = None
     if options.unlabelled:
         if not any(use.teachers for use in methods):
             raise UserError(
-                f"--unlabelled wants a teacher, whose predictions stand for the {dataset.spec.predicted}: "
+                f"--unlabelled needs a teacher, whose predictions replace the {dataset.spec.predicted}: "
                 "not --method none"
             )
         photographs(Path(options.unlabelled))
@@ -111,7 +111,7 @@ def _train_stage(plan: StudentPlan, default_name: str, callbacks: Sequence[keras
     taps = sorted({tap for use in methods for tap in use.method.teacher_taps} | {"landmarks"})
     sources = open_sources(options, methods, dataset)
     if not options.init and not options.resume and any(shares_trunk(source, options) for source in sources):
-        log.info("hint: a teacher has the student's backbone; --init teacher starts from its trunk, which gains most")
+        log.info("hint: a teacher has the student's backbone; --init teacher starts from its trunk, which helps most")
     mode = choose_mode(options, sources, taps, dataset.spec) if sources else RECORDED
     recorder = Recorder(options, dataset, taps, augmentation_of(options))
     with processes.first_before_the_others():

@@ -122,5 +122,5 @@ def test_an_entry_that_is_none_is_one_line_or_nothing(tmp_path, entry):
 
 def test_names_that_come_twice_are_one_line(tmp_path):
     path = change(coco(tmp_path, {"a.png": [FACE]}), lambda v: v["categories"][0].update(keypoints=list("aabc")))
-    with pytest.raises(UserError, match="two keypoints have one name, 'a'"):
+    with pytest.raises(UserError, match="two keypoints share the name 'a'"):
         read_coco(path)

@@ -69,7 +69,7 @@ def test_single_points_are_put_together_by_group(tmp_path):
 def test_single_points_of_two_faces_without_groups_are_one_line(tmp_path):
     shapes = '<points label="a" points="1,1"/><points label="b" points="9,9"/><points label="a" points="5,5"/>'
     archive = read_cvat(points(tmp_path, f'<image name="a.png">{shapes}</image>'), DatasetSpec("two", 2))
-    assert "point 'a' stands in it twice" in archive.problems[0]
+    assert "point 'a' appears twice" in archive.problems[0]
 
 
 def test_the_subset_of_a_project_is_the_split(tmp_path):
@@ -88,7 +88,7 @@ def test_the_subset_of_a_project_is_the_split(tmp_path):
         ('points="30.5,20.5"', 'points="1e999,1"', "a coordinate is not a finite number"),
         ('points="30.5,20.5"', "", "is not x,y"),
         ('name="a.png"', "", "the image has no name"),
-        ('label="nose"', 'label="chin"', "point 'chin' stands in it twice"),
+        ('label="nose"', 'label="chin"', "point 'chin' appears twice"),
     ],
 )
 def test_a_bad_shape_is_one_line(tmp_path, old, new, message):
@@ -104,12 +104,12 @@ def test_a_bad_shape_is_one_line(tmp_path, old, new, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<dataset/>", "outermost element is <dataset>"),
+        ("<dataset/>", "root element is <dataset>"),
         ("<annotations><track id='0'/></annotations>", "export the task again as 'CVAT for images'"),
         ("<annotations/>", "no annotated point in"),
         ("", "is not XML"),
         ("not xml", "is not XML"),
-        ("<a>" * 100_000, "is not XML, or breaks off"),
+        ("<a>" * 100_000, "is not XML, or is truncated"),
     ],
 )
 def test_other_files_are_one_line(tmp_path, text, message):

@@ -37,7 +37,7 @@ def test_a_folder_of_npy_files(tmp_path, shape):
     ("array", "message"),
     [
         (np.zeros(10), "normalised|5 points"),
-        (np.linspace(-0.5, 0.5, 136), "normalised values; pixel coordinates"),
+        (np.linspace(-0.5, 0.5, 136), "normalised values; expected pixel coordinates"),
         (np.full(136, np.nan), "0 points are annotated"),
         (np.r_[np.nan, np.arange(135.0)], "not a finite"),
         (np.array(["a"] * 136), "not numbers"),
@@ -91,7 +91,7 @@ def test_one_annotation_cannot_be_for_two_pictures(tmp_path):
     root = write_npy_folder(tmp_path)
     write_image(root / "img1.png", face("w300", 1)[0])
     (problem,) = read_folder(root, W300).problems
-    assert "one .npy file cannot be for both" in problem
+    assert "one .npy file cannot serve both" in problem
 
 
 def test_pictures_of_own_data_with_numbered_names_are_different_photographs(tmp_path):
@@ -148,7 +148,7 @@ def test_paths_of_a_csv_may_lie_anywhere_under_the_source(tmp_path):
     assert [sample.group for sample in archive.samples] == ["a.png", "more/b.png", "c.png"]
     assert archive.samples[2].load().shape == (50, 50, 3)
     assert [problem.partition(": ")[0].rpartition(" ")[2] for problem in archive.problems] == ["4", "5", "6"]
-    assert f"the picture {outside} lies outside of {root}" in archive.problems[1]
+    assert f"the picture {outside} is outside {root}" in archive.problems[1]
 
 
 def test_a_csv_that_is_named_itself_has_its_pictures_anywhere(tmp_path):

@@ -82,17 +82,17 @@ def test_points_that_nobody_annotated_and_bad_faces():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ((IMAGES / 255.0, LANDMARKS), r"picture 0 of the source is of 0…1: give 0…255"),
-        ((IMAGES[..., 0], LANDMARKS), r"entry 0 of the source is no pair"),
+        ((IMAGES / 255.0, LANDMARKS), r"picture 0 of the source has values in 0…1; convert to 0…255"),
+        ((IMAGES[..., 0], LANDMARKS), r"entry 0 of the source is not a pair"),
         ((IMAGES[..., :1], LANDMARKS), r"picture 0 of the source is \(40, 60, 1\), not \(H, W, 3\)"),
         ((IMAGES, LANDMARKS[..., :1]), r"the points of face 0 of the source are \(5, 1\), not \(K, 2\)"),
-        ((IMAGES, LANDMARKS[:3]), "12 pictures and points of 3 faces"),
-        ((IMAGES - 300.0, LANDMARKS), "not of 0…255"),
-        ((IMAGES, [["a"] * 10] * FACES), "are no numbers"),
+        ((IMAGES, LANDMARKS[:3]), "12 pictures but the points of 3 faces"),
+        ((IMAGES - 300.0, LANDMARKS), "not in 0…255"),
+        ((IMAGES, [["a"] * 10] * FACES), "are not numbers"),
         ((IMAGES, LANDMARKS[:, :4]), "4 points a face, the scheme 'five' 5"),
         ([], "the source has no faces"),
-        (7, "a source is .images, landmarks. or gives pairs of them, not a int"),
-        ([IMAGES[0]], "entry 0 of the source is no pair"),
+        (7, "a source is .images, landmarks. or an iterable of such pairs, not a int"),
+        ([IMAGES[0]], "entry 0 of the source is not a pair"),
     ],
 )
 def test_what_is_no_source_is_one_line(source, message):
@@ -102,7 +102,7 @@ def test_what_is_no_source_is_one_line(source, message):
 
 
 def test_tf_data_without_end():
-    with pytest.raises(UserError, match="no end"):
+    with pytest.raises(UserError, match="is infinite"):
         read_memory(of_tf().repeat(), SPEC)
 
 

@@ -144,7 +144,7 @@ def test_an_epoch_with_fewer_faces_than_a_batch_is_one_batch(joined):
 
 
 def test_a_scheme_that_says_nothing_of_the_other_is_one_line(joined):
-    with pytest.raises(UserError, match="does not say which points of 'cofw' its own are .it knows: w300"):
+    with pytest.raises(UserError, match="does not define which points of 'cofw' it contains .defined: w300"):
         add_faces(Archive(DatasetSpec("cofw", 29)), Archive(CFP30))
     with pytest.raises(UserError, match="--extra-data cfp30 is not of the form"):
         run_prepare(PrepareOptions(**{**vars(joined[1]), "extra_data": ["cfp30"]}))
@@ -152,7 +152,12 @@ def test_a_scheme_that_says_nothing_of_the_other_is_one_line(joined):
 
 @pytest.mark.parametrize(
     ("same", "message"),
-    [([0], "one index or null for each"), ([0, 0], "one index or null"), ([0, -1], "no index"), ([0, "a"], "no index")],
+    [
+        ([0], "one index or null per"),
+        ([0, 0], "one index or null"),
+        ([0, -1], "other than an index"),
+        ([0, "a"], "an index"),
+    ],
 )
 def test_a_bad_map_is_one_line(same, message):
     with pytest.raises(UserError, match=message):

@@ -75,11 +75,11 @@ def test_damaged_biwi(tmp_path):
     (tmp_path / "01" / "frame_00008_rgb.png").unlink()
     problems = read("pose_biwi", tmp_path).problems
     assert [problem.rpartition(": ")[2] for problem in problems] == [
-        "holds fewer than 12 finite numbers",
-        "holds something that is no number",
-        "its matrix is no rotation",
-        "the head is not before the camera",
-        "no _rgb.png beside it",
+        "has fewer than 12 finite numbers",
+        "contains something other than numbers",
+        "its matrix is not a rotation",
+        "the head is not in front of the camera",
+        "no _rgb.png next to it",
     ]
     (tmp_path / "01" / "rgb.cal").unlink()
     assert len(read("pose_biwi", tmp_path).problems) == 6
@@ -120,9 +120,9 @@ def test_300wlp_and_aflw2000(tmp_path):
     (folder / "AFW_1000_2_0.mat").write_bytes(b"no matrix")
     problems = read("pose_300wlp", tmp_path).problems
     assert "has no 68 points" in problems[0]
-    assert "no .mat file that SciPy reads" in problems[1]
+    assert "not a .mat file that SciPy can read" in problems[1]
     savemat(folder / "AFW_1000_1_0.mat", {"Pose_Para": [[0, 0, np.pi]], "pt2d": points.T})
-    assert "no head that is turned as Pose_Para says" in read("pose_300wlp", tmp_path).problems[0]
+    assert "do not match the rotation in Pose_Para" in read("pose_300wlp", tmp_path).problems[0]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_300wlp_and_aflw2000(tmp_path):
         ({"Pose_Para": {"yaw": 1.0, "pitch": 2.0}, "pt2d": np.eye(2, 68)}, "its Pose_Para is struct, not numbers"),
         ({"Pose_Para": [[0, 0, 0]], "pt2d": csr_array(np.eye(2, 68))}, "its pt2d is sparse, not numbers"),
         ({"Pose_Para": [[0, 0, 0]], "pt3d_68": np.array([["a"] * 68] * 2, object)}, "its pt3d_68 is cell, not numbers"),
-        ({"Pose_Para": np.zeros((1, 2**21)), "pt2d": np.eye(2, 68)}, "its Pose_Para claims 2,097,152 numbers"),
+        ({"Pose_Para": np.zeros((1, 2**21)), "pt2d": np.eye(2, 68)}, "its Pose_Para declares 2,097,152 numbers"),
         ({"pt2d": np.eye(2, 68)}, "has no Pose_Para"),
     ],
 )

@@ -67,14 +67,14 @@ def test_a_list_of_pictures(tmp_path):
     [
         ("[4, 3]", "[4, 4]", "is not .2…10000, 2 or 3."),
         ("[4, 3]", "17", "kpt_shape is not .points, 2 or 3."),
-        ("kpt_shape: [4, 3]", "flip_idx: [1, 2, 0, 3]\nkpt_shape: [4, 3]", "makes point 0 to 1, but 1 to 2"),
-        ("kpt_shape: [4, 3]", "flip_idx: [0, 1]\nkpt_shape: [4, 3]", "flip_idx is not the numbers 0…3"),
-        ("left_eye", "nose", "kpt_names has 4 names, 4 different ones"),
-        ("images/train", "images/nowhere", "train names images/nowhere, which is not there"),
+        ("kpt_shape: [4, 3]", "flip_idx: [1, 2, 0, 3]\nkpt_shape: [4, 3]", "maps point 0 to 1, but 1 to 2"),
+        ("kpt_shape: [4, 3]", "flip_idx: [0, 1]\nkpt_shape: [4, 3]", "flip_idx is not a permutation of 0…3"),
+        ("left_eye", "nose", "kpt_names has 4 names; expected 4 different ones"),
+        ("images/train", "images/nowhere", "train names images/nowhere, which does not exist"),
         ("train: images/train", "", "no picture under its train, val and test"),
-        ("[4, 3]", "[4, 3", "a bracket is not closed"),
+        ("[4, 3]", "[4, 3", "an unclosed bracket"),
         ("path: .", "path: *anchor", "anchors, tags and long texts are not read"),
-        ("path: .", "\tpath: .", "indented by a tab"),
+        ("path: .", "\tpath: .", "indented with a tab"),
     ],
 )
 def test_a_bad_yaml_file_is_one_line(tmp_path, old, new, message):
@@ -88,7 +88,7 @@ def test_a_bad_yaml_file_is_one_line(tmp_path, old, new, message):
     ("line", "message"),
     [
         ("0 .5 .5 1 1 .1 .2 2", "8 numbers, 17 expected: class, box and 4 × 3"),
-        ("0 .5 .5 1 1 30 20 2 " + ".1 .2 2 " * 3, "30, 20 is no fraction"),
+        ("0 .5 .5 1 1 30 20 2 " + ".1 .2 2 " * 3, "30, 20 is not a fraction"),
         ("0 .5 .5 1 1 nan .2 2 " + ".1 .2 2 " * 3, "'nan' is not a finite number"),
         ("0 .5 .5 1 1 x .2 2 " + ".1 .2 2 " * 3, "'x' is not a number"),
         ("0 .5 .5 1 1 .3 .2 2 " + "0 0 0 " * 3, "1 points are annotated"),

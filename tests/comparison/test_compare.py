@@ -38,7 +38,7 @@ def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeyp
 
     monkeypatch.setattr(compare, "train_student", failing)
     folder = options.runs / "synthetic" / "compare"
-    with alone_in(folder), pytest.raises(UserError, match=f"another kd-loss is writing {folder} at this moment"):
+    with alone_in(folder), pytest.raises(UserError, match=f"another kd-loss process is writing {folder}"):
         run_compare(options)
     assert not trained
     with pytest.raises(UserError, match=r"1 of 3 trainings failed \(kd, seed 0: RuntimeError: out of memory\);"):
@@ -145,7 +145,7 @@ def test_all_methods_start_from_one_teacher(options):
     [
         ({"methods": ["nome"]}, "did you mean 'none'"),
         ({"methods": ["none", "none"]}, "twice"),
-        ({"methods": ["kd:2", "kd=2"]}, "two whose runs have one name: 'kd:2' and 'kd=2'"),
+        ({"methods": ["kd:2", "kd=2"]}, "two whose runs share a name: 'kd:2' and 'kd=2'"),
         ({"methods": ["aht=1/kd"]}, "--methods kd is not of the form methods=epochs"),
         ({"methods": ["kd_loss"]}, "no tolerant teacher"),
         ({"method_arg": ["kd_loss.main=1"]}, "no such method among kd"),

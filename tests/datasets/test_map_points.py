@@ -134,7 +134,7 @@ def test_prepare_writes_the_points_of_another_scheme(tmp_path, caplog):
         ("=folder", "is not of the form scheme or scheme=folder"),
         ("w300=", "is not of the form scheme or scheme=folder"),
         ("w3000", "did you mean 'w300'"),
-        ("aflw", "nothing is known of where the points of 'aflw' lie on a face of 'wflw'"),
+        ("aflw", "no data says where the points of 'aflw' lie on a face of 'wflw'"),
         ("cofw=nowhere", "no such folder: nowhere"),
     ],
 )

@@ -177,7 +177,7 @@ def test_test_faces_that_are_all_bad_leave_training_faces(tmp_path, caplog):
     caplog.set_level(logging.INFO, "kd_loss")
     manifest = prepare(read_w300(root), tmp_path / "data" / "w300", size=32, skip_bad=True)
     assert list(manifest["counts"]) == ["train"]
-    assert "no good test face is left" in caplog.messages
+    assert "no valid test face remains" in caplog.messages
     with pytest.raises(UserError, match="has no 'test' faces"):
         open_dataset("w300", tmp_path / "data").split("test")
 
@@ -222,7 +222,7 @@ def test_preparing_replaces_only_a_prepared_dataset(tmp_path, kind):
         run_prepare(options)  # its own
         (target / "train" / "notes.txt").write_text("mine")
     before = {p.relative_to(tmp_path): p.is_file() and p.read_bytes() for p in sorted(tmp_path.rglob("*"))}
-    with pytest.raises(UserError, match="is there already|holds train/notes.txt"):
+    with pytest.raises(UserError, match="already exists|holds train/notes.txt"):
         run_prepare(options)
     assert {p.relative_to(tmp_path): p.is_file() and p.read_bytes() for p in sorted(tmp_path.rglob("*"))} == before
     assert target.is_symlink() == (kind == "link")

@@ -58,5 +58,5 @@ def test_what_is_no_detector(tmp_path):
         open_detector("finder", min_score=1.5)
     with pytest.raises(UserError, match="--smallest is for the finder"):
         open_detector("haar", smallest=20)
-    with pytest.raises(UserError, match="--smallest 3 is no size"):
+    with pytest.raises(UserError, match="--smallest 3 is not a face size"):
         open_detector("finder", smallest=3)

@@ -45,7 +45,7 @@ def test_malformed(values):
 
 @pytest.mark.parametrize("values", [{"x": 0, "y": 0, "side": 0}, {"x": float("nan"), "y": 0, "side": 1}])
 def test_senseless(values):
-    with pytest.raises(UserError, match="the card has a calibration that no face has"):
+    with pytest.raises(UserError, match="the card has an impossible calibration"):
         BoxCalibration.from_dict(values, "the card")
 
 

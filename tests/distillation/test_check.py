@@ -84,7 +84,7 @@ class NotInGraph(Sound):
         (Unnamed, "returns main, more; its term_names are: main"),
         (Missing, "returns main; its term_names are: main, more"),
         (Typo, "gives a weight to 'mian'; its terms are: main"),
-        (Metric, "calls a term 'nme', which means something else"),
+        (Metric, "names a term 'nme', which is a reserved key"),
         (Scalar, r"returns \(\) for 'main' of two faces"),
         (Infinite, "returns a 'main' that is not finite"),
         (Broken, r"on two faces \(test_check.py, line \d+\): KeyError: P9; the taps that it names are student"),
@@ -162,7 +162,7 @@ def test_a_method_of_somebody_elses_file(plugin):
     again = type(method).from_config(method.get_config())
     assert again.get_config() == method.get_config()
     assert (again.power, again.squared, again.levels, again.pull) == (2, True, [3, 4], 0.5)
-    with pytest.raises(UserError, match="the method mine wants its parameter: --method-arg mine.power="):
+    with pytest.raises(UserError, match="the method mine requires its parameter: --method-arg mine.power="):
         get_method("mine")
     for key, value, kind in (("power", 1.5, "whole number"), ("squared", 1, "True or False"), ("levels", 3, "list")):
         with pytest.raises(UserError, match=f"mine.{key} = {value} is no {kind}"):
@@ -194,7 +194,7 @@ def test_a_plugin_that_does_not_import_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
-        (["srrl@"], "no teacher is named behind the @"),
+        (["srrl@"], "no teacher is named after the @"),
         (["kd_loss@good"], "it uses its own teachers .tough, tolerant"),
         (["none@tough"], "it uses its own teachers .none"),
     ],
@@ -228,7 +228,7 @@ def test_a_relational_method_sees_one_kind_of_faces_at_a_time(student):
 
 def test_a_plugin_that_registers_nothing_is_one_line(tmp_path):
     (tmp_path / "forgot.py").write_text("from kd_loss.distillation import register\n")
-    with pytest.raises(UserError, match=r"forgot.py registers no method: is there a class with @register"):
+    with pytest.raises(UserError, match=r"forgot.py registers no method: does it have a class with @register"):
         load_plugins([str(tmp_path / "forgot.py")])
 
 
@@ -258,8 +258,8 @@ def test_a_constructor_that_forgets_the_layers_own(monkeypatch):
         ("@register('a:b(c)')\nclass A(DistillationMethod): pass", "a method's name is made of letters"),
         ("@register('a+b')\nclass A(DistillationMethod): pass", "a method's name is made of letters"),
         ("@register('')\nclass A(DistillationMethod): pass", "a method's name is made of letters"),
-        ("@register('mine')\ndef mine(): pass", "stands before a class of DistillationMethod; mine is none"),
-        ("@register('mine')\nclass Mine: pass", "stands before a class of DistillationMethod; Mine is none"),
+        ("@register('mine')\ndef mine(): pass", "decorates a subclass of DistillationMethod; mine is not one"),
+        ("@register('mine')\nclass Mine: pass", "decorates a subclass of DistillationMethod; Mine is not one"),
         ("class E(Exception):\n  def __str__(self): return 1 / 0\nraise E", "does not import: E: E"),
     ],
 )

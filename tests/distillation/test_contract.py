@@ -224,6 +224,6 @@ def test_values_are_checked(value):
         get_method("kd_loss", {"main": value})
     with pytest.raises(UserError, match=r"kd_loss.main = .* is no finite number"):
         METHODS["kd_loss"](main=value)
-    with pytest.raises(UserError, match=r"kd_loss.variant = 1 is no name"):
+    with pytest.raises(UserError, match=r"kd_loss.variant = 1 is not a name"):
         get_method("kd_loss", {"variant": 1})
     assert get_method("kd_loss", {"Main": 3}).main == 3

@@ -58,7 +58,7 @@ def test_from_the_stored_crop_to_the_source(monkeypatch, annotated):
     np.testing.assert_allclose((result.normalised - split.landmarks)[1:, :, 0], 3 / split.size, atol=1e-5)
     assert result.scores()["full"].faces == 9
     assert result.network["found_nme_annotated"] == pytest.approx(0, abs=1e-6)
-    assert any("left out of all its figures" in line for line in lines_of([result]))
+    assert any("excluded from all its figures" in line for line in lines_of([result]))
 
 
 def test_somebody_else_is_not_the_face(monkeypatch, annotated):

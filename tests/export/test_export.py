@@ -150,7 +150,7 @@ def test_what_differs_too_much_is_refused_and_an_earlier_file_kept(options, tmp_
     monkeypatch.setattr(command.convert, "to_litert", shifted)
     claim(tmp_path, ["best-fp32.tflite"])
     (tmp_path / "best-fp32.tflite").write_text("earlier")
-    with pytest.raises(UserError, match=r"refused and not written.*best-fp32.tflite \(mean 0.679 px, allowed 0.01\)"):
+    with pytest.raises(UserError, match=r"not written.*best-fp32.tflite \(mean 0.679 px, allowed 0.01\)"):
         run_export(dataclasses.replace(options, output=str(tmp_path)))
     assert sorted(p.name for p in tmp_path.iterdir()) == [RECORD, "best-fp32.tflite", "export.json"]
     assert (tmp_path / "best-fp32.tflite").read_text() == "earlier"
@@ -178,7 +178,7 @@ def test_a_page_whose_network_differs_is_not_left_behind(options, tmp_path, monk
         network.model.get_layer("head").set_weights([kernel, bias])
 
     monkeypatch.setattr(web, "to_onnx", shifted)
-    with pytest.raises(UserError, match=r"refused and not written.*best-web \(mean 0.679 px, allowed 0.01\)"):
+    with pytest.raises(UserError, match=r"not written.*best-web \(mean 0.679 px, allowed 0.01\)"):
         run_export(dataclasses.replace(asked, output=str(tmp_path / "second")))
     assert not (tmp_path / "second" / "best-web").exists()
 
@@ -189,7 +189,7 @@ def test_what_an_export_did_not_write_is_not_replaced(options, tmp_path, name):
     mine = tmp_path / name / "thesis.txt" if "." not in name else tmp_path / name
     mine.parent.mkdir(exist_ok=True)
     mine.write_text("mine")
-    with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=f"{name} already exists, and kd-loss did not write it"):
         run_export(dataclasses.replace(options, output=str(tmp_path), format=["litert", "saved_model", "web"]))
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [mine]
     assert mine.read_text() == "mine"
@@ -200,7 +200,7 @@ def test_a_file_that_the_user_put_into_an_export_stays(options, tmp_path):
     for _ in range(2):  # its own may be replaced
         run_export(once)
     (tmp_path / "best-fp32" / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"best-fp32 holds notes.txt, which is not from kd-loss"):
+    with pytest.raises(UserError, match=r"best-fp32 holds notes.txt, which kd-loss did not write"):
         run_export(once)
     assert (tmp_path / "best-fp32" / "notes.txt").read_text() == "mine"
 

@@ -27,7 +27,7 @@ def test_results_never_overwrite_pictures_or_each_other(tmp_path):
     assert [p.name for p in result_names([a, b, c], out)] == ["a_jpg", "a_png", "b"]
     names = ("p.jpg", "p-2.jpg", "faces.mp4", "q-2.jpg")  # p-2.pts is the second face of p, faces.csv the table
     assert [p.name for p in result_names([tmp_path / n for n in names], out)] == ["p", "p-2_jpg", "faces_mp4", "q-2"]
-    with pytest.raises(UserError, match="lies in the folder of the results"):
+    with pytest.raises(UserError, match="is inside the output folder"):
         result_names([a], tmp_path / "x")
     same = [a, tmp_path / "y" / "a.jpg", tmp_path / "z" / "x" / "a.jpg"]
     names = [p.name for p in result_names(same, out)]

@@ -27,7 +27,7 @@ def test_a_picture_that_cannot_be_read_is_left_out(weights, tmp_path):
     options = PredictOptions(
         sources=[str(tmp_path)], weights=str(weights), output=tmp_path / "out", detector="none", batch_size=2
     )
-    with pytest.raises(UserError, match=r"1 of 3 pictures was left out: .*b.png"):
+    with pytest.raises(UserError, match=r"1 of 3 pictures was skipped: .*b.png"):
         run_predict(options)
     with (tmp_path / "out" / "faces.csv").open() as file:
         assert [row["source"].rpartition("/")[2] for row in csv.DictReader(file)] == ["a.png", "c.png"]
@@ -58,7 +58,7 @@ def test_the_command_with_a_detector(weights, tmp_path, capsys, monkeypatch):
         ({"detect_every": 0}, "--detect-every"),
         ({"smooth": -1.0}, "--smooth"),
         ({"box": "1,2,3"}, "--box 1,2,3 is not"),
-        ({"box": "1,2,3,nan"}, "no sensible size"),
+        ({"box": "1,2,3,nan"}, "no valid size"),
         ({"detector": "yunet"}, "--detector-model FILE"),
         ({"detector": "yunet", "detector_model": "none.onnx"}, "no such detector model"),
         ({"detector": "yunet", "detector_model": str(weights)}, "does not load as a YuNet model"),
@@ -167,7 +167,7 @@ def test_a_file_of_the_users_is_not_replaced(weights, tmp_path, monkeypatch, nam
     options = PredictOptions(
         sources=[str(picture(tmp_path / "a.png"))], weights=str(weights), output=tmp_path / "out"
     )  # fmt: skip
-    with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=f"{name} already exists, and kd-loss did not write it"):
         run_predict(options)
     assert (tmp_path / "out" / name).read_text() == "mine"
     (tmp_path / "out" / name).unlink()
@@ -180,7 +180,7 @@ def test_a_line_break_in_a_name_takes_no_file_of_the_users(weights, tmp_path):
     common = {"weights": str(weights), "output": out, "detector": "none"}
     run_predict(PredictOptions(sources=[str(picture(tmp_path / "nl\nvictim.png"))], **common))
     (out / "victim.json").write_text("mine")
-    with pytest.raises(UserError, match=r"victim.json is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=r"victim.json already exists, and kd-loss did not write it"):
         run_predict(PredictOptions(sources=[str(picture(tmp_path / "victim.png"))], **common))
     assert (out / "victim.json").read_text() == "mine"
 
@@ -203,7 +203,7 @@ def test_the_points_of_a_video_replace_nothing_of_the_users(weights, tmp_path):
         sources=[str(tmp_path / "film.avi")], weights=str(weights), output=tmp_path / "out", box="20,10,30,30",
         video_pts=True,
     )  # fmt: skip
-    with pytest.raises(UserError, match=r"000001.pts is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=r"000001.pts already exists, and kd-loss did not write it"):
         run_predict(options)
     assert mine.read_text() == "mine"
     mine.unlink()
@@ -217,7 +217,7 @@ def test_two_at_once_do_not_write_into_one_folder(weights, tmp_path):
     options = PredictOptions(
         sources=[str(picture(tmp_path / "a.png"))], weights=str(weights), output=out, detector="none"
     )  # fmt: skip
-    with alone_in(out), pytest.raises(UserError, match=f"another kd-loss is writing {out} at this moment"):
+    with alone_in(out), pytest.raises(UserError, match=f"another kd-loss process is writing {out}"):
         run_predict(options)
     assert len(run_predict(options)) == 1
 
@@ -244,7 +244,7 @@ def test_an_uneven_video_that_breaks_off_is_said(weights, tmp_path):
     assert data.count(struct.pack(">d", 4000)) == 1
     path.write_bytes(data.replace(struct.pack(">d", 4000), struct.pack(">d", 14000)))
     options = PredictOptions(sources=[str(path)], weights=str(weights), output=tmp_path / "out", box="20,10,30,30")
-    with pytest.raises(UserError, match=r"film.mkv breaks off: 20 of 140 frames"):
+    with pytest.raises(UserError, match=r"film.mkv is truncated: 20 of 140 frames"):
         run_predict(options)
 
 
@@ -255,10 +255,10 @@ def test_one_bad_source_does_not_stop_the_others(weights, tmp_path, capsys, capl
     (tmp_path / "c.mp4").write_text("no video")
     out = tmp_path / "out"
     options = PredictOptions(sources=[str(tmp_path)], weights=str(weights), output=out, detector="none")
-    with pytest.raises(UserError, match=r"2 of 4 sources were left out: .*b.png is a picture of 1 × 1 pixels"):
+    with pytest.raises(UserError, match=r"2 of 4 sources were skipped: .*b.png is a picture of 1 × 1 pixels"):
         run_predict(options)
     assert sources_of(out / "faces.csv") == ["a.png", "d.png"]
-    assert "left out: cannot open" in caplog.text
+    assert "skipped: cannot open" in caplog.text
     assert "d.png: 1 face ->" in capsys.readouterr().out
 
 
@@ -272,7 +272,9 @@ def test_pipes_and_endless_names_do_not_stop_the_others(weights, tmp_path):
     options = PredictOptions(
         sources=[str(tmp_path)], weights=str(weights), output=tmp_path / "out", detector="none"
     )  # fmt: skip
-    with pytest.raises(UserError, match="3 of 5 sources were left out: .*its name is too long for those of its result"):
+    with pytest.raises(
+        UserError, match="3 of 5 sources were skipped: .*its name is too long for the names of its result"
+    ):
         run_predict(options)
     assert sources_of(tmp_path / "out" / "faces.csv") == names[:2]
     with pytest.raises(UserError, match="its name is too long"):
@@ -283,7 +285,7 @@ def test_a_box_outside_of_the_picture_is_no_face(weights, tmp_path):
     options = PredictOptions(
         sources=[str(picture(tmp_path / "a.png"))], weights=str(weights), output=tmp_path / "out", box="5000,10,30,30"
     )
-    with pytest.raises(UserError, match=r"a.png: the box 5000,10,30,30 lies outside of the picture \(48 × 48\)"):
+    with pytest.raises(UserError, match=r"a.png: the box 5000,10,30,30 is outside the picture \(48 × 48\)"):
         run_predict(options)
 
 
@@ -296,7 +298,9 @@ def test_a_cut_video_is_said(weights, tmp_path):
     writer.release()
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     options = PredictOptions(sources=[str(path)], weights=str(weights), output=tmp_path / "out", box="20,10,30,30")
-    with pytest.raises(UserError, match=r"film.avi breaks off: \d+ of 20 frames could be read; their results are kept"):
+    with pytest.raises(
+        UserError, match=r"film.avi is truncated: \d+ of 20 frames could be read; their results are kept"
+    ):
         run_predict(options)
     assert 5 < len((tmp_path / "out" / "film.csv").read_text().splitlines()) < 15
     assert len(run_predict(dataclasses.replace(options, frames=3))) == 1  # what was asked for was there

@@ -202,9 +202,9 @@ def test_a_number_that_is_none_is_null_in_json(predictor):
         (lambda p: p.predict_crop(np.zeros((9, 9, 3), np.uint8), ["a", 2, 3, 4]), r"a box of \['a', 2, 3, 4\] is not"),
         (lambda p: p.predict_many([np.zeros((9, 9, 3), np.uint8)], [None] * 2), "1 pictures and 2 boxes"),
         (lambda p: p.detect(np.zeros((9, 9, 3), np.uint8), HaarDetector(), refine="1"), "refine = '1' is not"),
-        (lambda p: LandmarkPredictor(p.network, detector=None), "detector = None is no name of a detector"),
+        (lambda p: LandmarkPredictor(p.network, detector=None), "detector = None is neither the name of a detector"),
         (lambda p: LandmarkPredictor(p.network, refine=1.5), "refine = 1.5 is not a whole number"),
-        (lambda p: LandmarkPredictor.load(3), "path = 3 is no path of a weights file"),
+        (lambda p: LandmarkPredictor.load(3), "path = 3 is not the path of a weights file"),
     ],
 )
 def test_what_is_no_argument_is_named(predictor, call, message):

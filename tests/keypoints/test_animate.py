@@ -44,15 +44,15 @@ def test_a_gif_of_drawn_faces(weights, tmp_path):
 def test_bad_input_is_one_line(weights, tmp_path):
     for options, said in (
         (AnimationOptions(), "give the weights"),
-        (AnimationOptions(weights="x", output="a.mp4"), "--output a.mp4 is no .gif"),
+        (AnimationOptions(weights="x", output="a.mp4"), "--output a.mp4 does not end in .gif"),
     ):
         with pytest.raises(UserError, match=said):
             options.check()
-    with pytest.raises(UserError, match="two frames of a clip at least"):
+    with pytest.raises(UserError, match="at least two frames of a clip"):
         run_animate_keypoints(AnimationOptions(weights=str(weights), driving=str(tmp_path)))
     other = weights.with_name("other.h5")
     save_detector(build_detector(KeypointCard("tiny", 1.0, 5, 64)), other)
-    with pytest.raises(UserError, match="is no animator of this detector"):
+    with pytest.raises(UserError, match="is not an animator of this detector"):
         run_animate_keypoints(AnimationOptions(weights=str(other)))
     (tmp_path / "alone.h5").write_bytes(weights.read_bytes())
     (tmp_path / "alone.json").write_bytes(weights.with_suffix(".json").read_bytes())

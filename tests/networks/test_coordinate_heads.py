@@ -116,12 +116,12 @@ def test_their_spread_comes_with_the_landmarks_and_their_files_are_keras_own(sim
 def test_what_they_lack_is_one_line(simcc, pip):
     with pytest.raises(UserError, match="its simcc head has no tap 'heatmaps'; it has: landmarks, embedding, bins"):
         simcc.tap_model(["heatmaps"])
-    with pytest.raises(UserError, match="a pip head of tiny is no linear layer on the embedding, which srrl needs"):
+    with pytest.raises(UserError, match="a pip head of tiny is not a linear layer on the embedding, which srrl needs"):
         pip.head_weights()
     pose = dataclasses.replace(CARD, spec=next(iter(POSES.values())).to_dict())
     with pytest.raises(UserError, match="a simcc head is of points in a plane; for a .* give --head pooled"):
         build_network(pose)
-    with pytest.raises(UserError, match="hourglass makes maps, which a pip head would throw away"):
+    with pytest.raises(UserError, match="hourglass outputs maps, which a pip head would discard"):
         build_network(dataclasses.replace(CARD, arch="hourglass", alpha=0.1, head="pip"))
     with pytest.raises(UserError, match="unknown head 'simc': did you mean 'simcc'"):
         build_network(dataclasses.replace(CARD, head="simc"))

@@ -109,5 +109,5 @@ def test_weights_of_another_variant_and_missing_packages_are_one_line(monkeypatc
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "efficientnet-lite0-57934424.pth").write_bytes(b"damaged")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(UserError, match="is damaged: its checksum is not that of its name"):
+    with pytest.raises(UserError, match="is damaged: its checksum does not match its name"):
         packaged_weights(0)

@@ -70,7 +70,7 @@ def test_taps_and_their_shapes(network):
 def test_what_a_heatmap_head_has_not_is_one_line(network):
     with pytest.raises(UserError, match="with its heatmap head has no tap 'P5'; it has: landmarks"):
         network.tap_model(["P5"])
-    with pytest.raises(UserError, match="heatmap head of mobileNetV2 is no linear layer on the embedding"):
+    with pytest.raises(UserError, match="heatmap head of mobileNetV2 is not a linear layer on the embedding"):
         network.head_weights()
 
 

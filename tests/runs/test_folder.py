@@ -35,7 +35,7 @@ def test_an_existing_name_is_not_overwritten(tmp_path):
 
 def test_a_run_is_trained_by_one_process(tmp_path):
     """What another one holds is neither begun nor resumed; a run that was killed while it began is."""
-    with alone_in(tmp_path / "mine"), pytest.raises(UserError, match="another kd-loss is writing"):
+    with alone_in(tmp_path / "mine"), pytest.raises(UserError, match="another kd-loss process is writing"):
         open_run(tmp_path, "mine", "student", {}, False)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / LOCK).touch()
@@ -112,9 +112,9 @@ def test_a_method_with_settings_of_its_own():
 @pytest.mark.parametrize(
     ("methods", "settings", "message"),
     [
-        (["srrl(beta)"], [], r"settings stand behind the name, e.g. 'srrl\(alpha=0,beta=2\)"),
-        (["srrl(beta=1"], [], "settings stand behind"),
-        (["srrl)"], [], "settings stand behind"),
+        (["srrl(beta)"], [], r"settings follow the name, e.g. 'srrl\(alpha=0,beta=2\)"),
+        (["srrl(beta=1"], [], "settings follow"),
+        (["srrl)"], [], "settings follow"),
         (["srrl(beta=1,beta=2)"], [], "a setting is given twice"),
         (["srrl(gamma=1)"], [], "unknown parameter of srrl 'gamma'"),
         (["kd_loss"], ["variant=paper"], "not of the form method.parameter=value, method one of kd_loss"),

@@ -51,5 +51,5 @@ def test_poses_have_a_mean_and_no_spread():
 def test_a_scheme_without_mirror_images():
     half = DatasetSpec("half", 3, half=(0, 1))
     card = dataclasses.replace(CARD, dataset="half", spec=half.to_dict())
-    with pytest.raises(UserError, match="the mirror image of a face is no face of half"):
+    with pytest.raises(UserError, match="a mirrored face is not valid for half"):
         mirrored(network(lambda crops: (crops, None), card))

@@ -76,7 +76,7 @@ def test_a_shape_that_is_no_mirror_image_of_itself_is_not_judged():
 
 
 def test_too_few_faces_are_one_line():
-    with pytest.raises(UserError, match="at least 10 faces, there are 9"):
+    with pytest.raises(UserError, match="at least 10 faces, got 9"):
         propose_mirror(noisy(FIVE, 9))
 
 

@@ -121,9 +121,9 @@ def test_reads_other_poses_raw_numbers_and_landmarks():
 
 def test_a_head_that_shows_no_face_has_no_pose():
     affine = np.array([[0.01, 0, -0.5], [0, 0.01, -0.5]])
-    with pytest.raises(UserError, match=r"yaw of 120° is outside of −99…99"):
+    with pytest.raises(UserError, match=r"yaw of 120° is outside −99…99"):
         SCHEME.target(np.zeros((68, 2)), Place(from_angles(120, 0, 0), (50, 50), 40), affine)
-    with pytest.raises(UserError, match="no head fits"):
+    with pytest.raises(UserError, match="no head pose fits"):
         SCHEME.target(np.zeros((68, 2)), None, affine)
     target = SCHEME.target(np.zeros((68, 2)), Place(from_angles(98, 0, 0), (50, 60), 40), affine)
     np.testing.assert_allclose(target[1], [0, 0.1, -np.log(0.4)])

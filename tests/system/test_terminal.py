@@ -162,7 +162,7 @@ def test_nothing_of_opencv_and_ffmpeg_between_our_lines(tmp_path, monkeypatch):
     line = "predict . --detector none --output ../out"
     done = shell(line, tmp_path)
     assert done.returncode == 2
-    ours = ("warning: left out: ", "error: ", "spoilt.jpg: 1 face", "film.mp4: ")
+    ours = ("warning: skipped: ", "error: ", "spoilt.jpg: 1 face", "film.mp4: ")
     lines = [text for text in (done.stdout + done.stderr).decode().replace("\r", "\n").splitlines() if text.strip()]
     assert len(lines) > 3
     assert all(text.startswith(ours) for text in lines), lines

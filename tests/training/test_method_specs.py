@@ -60,7 +60,7 @@ def test_each_stage_has_the_teachers_that_it_listens_to():
     [
         ({"tolerant": "b.h5"}, "no method uses the tolerant teacher in --stages aht=10 ail=20"),
         ({"teacher": ["big=a.h5"], "tough": "c.h5"}, "no method uses the tough teacher in --stages"),
-        ({"freeze": "P4"}, "--freeze P4: with --stages each says its own, e.g. ail=20@P4"),
+        ({"freeze": "P4"}, "--freeze P4: with --stages each stage has its own, e.g. ail=20@P4"),
         ({"method_arg": ["kd.main=1"]}, "--method-arg kd.main=1: no such method in --stages"),
     ],
 )

@@ -133,7 +133,7 @@ def test_landmarks_and_pnp_as_a_teacher(options, data, caplog):
     caplog.set_level(logging.INFO, "kd_loss")
     mine = dataclasses.replace(options, method=["imitation"], teacher=[f"pnp={landmarks}"])
     folder = train_student(mine)
-    assert any("recorded about" in line for line in caplog.messages)
+    assert any("recorded on" in line for line in caplog.messages)
     assert json.loads((folder / "config.json").read_text())["decided_by"]["teachers"]["pnp"]["arch"] == "tiny"
     function = options.runs / "teacher.py"
     function.write_text(
@@ -199,7 +199,7 @@ def test_what_is_of_points_in_a_plane_is_refused(options):
     for changes, message in (
         ({"head": "heatmap", "method": ["none"]}, "give --head pooled"),
         ({"method": ["auxiliary"]}, "auxiliary fails on two faces"),
-        ({"unlabelled": "nowhere", "method": ["none"]}, "whose predictions stand for the poses"),
+        ({"unlabelled": "nowhere", "method": ["none"]}, "whose predictions replace the poses"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(options, **changes))
@@ -272,7 +272,7 @@ def test_predict_writes_angles_and_position(student, tmp_path, caplog, monkeypat
     assert turned.cells() == ["", "", ""]
     monkeypatch.setattr("kd_loss.inference.pose.PosePredictor.detect", lambda *_: [turned])
     run_predict(options)
-    assert "no pose of face 1: its yaw lies outside of −99…99 degrees" in caplog.text
+    assert "no pose of face 1: its yaw is outside −99…99 degrees" in caplog.text
 
 
 def test_a_head_is_cropped_where_training_saw_it(student):

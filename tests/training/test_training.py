@@ -65,7 +65,7 @@ def test_teachers_are_found_and_every_term_is_logged(options, caplog):
         *("best.h5", "best.json", "last.h5", "config.json", "state.npz", TRAINED_ON),
     }
     again = dataclasses.replace(options, name=folder.name, resume=True)
-    with alone_in(folder), pytest.raises(UserError, match=f"another kd-loss is writing {folder} at this moment"):
+    with alone_in(folder), pytest.raises(UserError, match=f"another kd-loss process is writing {folder}"):
         train_student(again)
 
 

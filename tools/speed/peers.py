@@ -92,12 +92,12 @@ def ask_peer(command: list[str], photographs: list[Path]) -> tuple[np.ndarray, n
 def _ask_split(command: list[str], split: PreparedSplit, source: Path) -> tuple[np.ndarray, np.ndarray]:
     names = [str(name).partition("#")[0] for name in split.name]  # WFLW has several faces of one photograph
     if any(name.endswith((".mat", ".csv")) for name in names):
-        raise UserError("peers are given photographs, and this dataset was not prepared from files of them")
+        raise UserError("peers read photographs, and this dataset was not prepared from photograph files")
     folder = source / "WFLW_images" if (source / "WFLW_images").is_dir() else source
     photographs = [folder / name for name in names]
     missing = next((p for p in photographs if not p.is_file()), None)
     if missing:
-        raise UserError(f"no such photograph: {missing}; give --source the folder that the dataset was prepared from")
+        raise UserError(f"no such photograph: {missing}; set --source to the folder that the dataset was prepared from")
     return ask_peer(command, photographs)
 
 

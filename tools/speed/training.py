@@ -92,7 +92,7 @@ def measure_training(*, size: int, batch_size: int, faces: int, rounds: int, ref
         reference: the file of the reference way; None leaves it out.
     """
     if keras.backend.backend() != "tensorflow":
-        raise UserError("training is measured under TensorFlow: leave KERAS_BACKEND out")
+        raise UserError("training is measured under TensorFlow: unset KERAS_BACKEND")
     if batch_size < 1 or faces < batch_size or rounds < 1:
         raise UserError(f"{faces} faces in batches of {batch_size}, {rounds} times: at least one batch, once")
     clock = Clock()
@@ -156,7 +156,7 @@ def run_training_benchmark(options: TrainingSpeedOptions) -> dict[str, Any]:
     usual = Path("tools/reference.py")
     file = Path(options.reference) if options.reference else usual if usual.is_file() else None
     if file is None:
-        print(f"no {usual} here: the reference way is left out (--reference FILE)")
+        print(f"no {usual} here: the reference loop is skipped (--reference FILE)")
     files = ["training.json", "training.png"]
     check_free(options.output, files)
     results = measure_training(

@@ -40,19 +40,20 @@ def choose_mode(options: StudentOptions, sources: Sequence[TeacherSource], taps:
     once = [s.role for s in sources if not scheme.agrees(s.scheme) or s.role in several or options.teacher_mirror]
     if more and (several or options.teacher_mirror):
         who = "--teacher-mirror" if options.teacher_mirror else f"{', '.join(several)}, a teacher of several networks,"
-        raise UserError(f"{who} gives landmarks alone; the method reads {', '.join(more)} too")
+        raise UserError(f"{who} predicts landmarks only; the method also reads {', '.join(more)}")
     if options.teacher_views and (several or options.teacher_mirror):
-        raise UserError("a teacher of several networks, or mirrored, sees the faces themselves: remove --teacher-views")
+        raise UserError(
+            "a teacher of several networks, or with a mirrored mean, predicts the faces as they are: remove "
+            "--teacher-views"
+        )
     wide = [s.role for s in sources if s.context != 1]
     if options.teacher_views and wide:
-        raise UserError(
-            f"{', '.join(wide)} wants to see more than a crop (the context of its card): remove --teacher-views"
-        )
+        raise UserError(f"{', '.join(wide)} needs more than a crop (the context of its card): remove --teacher-views")
     cached = mode == "cached" or (mode == "auto" and (bool(once) or bool(options.teacher_views) or not more))
     if once and not cached:
         raise UserError(
-            f"--teachers live: {', '.join(dict.fromkeys(once))} is of another runtime or scheme, mirrored, or several "
-            "networks, and can only be cached"
+            f"--teachers live: {', '.join(dict.fromkeys(once))} has another runtime or scheme, a "
+            "mirrored mean or several networks, and can only be cached"
         )
     if cached and more and not options.teacher_views:
         raise UserError(
@@ -93,9 +94,9 @@ class Recorder:
         )
         if seconds:
             times = max(1, views.count)
-            log.info(f"{source.role} teacher: recorded about {len(split)} faces × {times} in {seconds:.1f} s")
+            log.info(f"{source.role} teacher: recorded on {len(split)} faces × {times} in {seconds:.1f} s")
         else:
-            log.debug(f"{source.role} teacher: {folder} has its answers about {len(split)} faces")
+            log.debug(f"{source.role} teacher: {folder} has its answers for {len(split)} faces")
         return answers
 
     def with_maps(self, sources: Sequence[TeacherSource]) -> list[TeacherSource]:
@@ -116,16 +117,16 @@ class Recorder:
         if points[1] != 2 or found[1] != 2:
             name = source.scheme.name if source.scheme else "a scheme of its own"
             raise UserError(
-                f"the {source.role} teacher gives {found} of {name}, from which nothing is known about a "
+                f"the {source.role} teacher predicts {found} of {name}, which cannot be converted to a "
                 f"{split.spec.noun}"
             )
         if not self.options.map_points:
             raise UserError(
-                f"the {source.role} teacher finds {found[0]} points, the dataset has {points[0]}; "
+                f"the {source.role} teacher predicts {found[0]} points, the dataset has {points[0]}; "
                 "--map-points fits a linear map from its points to these"
             )
         if self.options.teacher_views:
-            raise UserError("--map-points is for teachers that see the faces as they are: remove --teacher-views")
+            raise UserError("--map-points needs teachers that predict the faces as they are: remove --teacher-views")
         chosen = chosen[~np.isnan(split.landmarks[chosen]).any(axis=(1, 2))]
         fitted = fit_point_map(answers.landmarks[0, chosen], split.landmarks[chosen])
         log.info(
@@ -185,7 +186,7 @@ def in_scheme(source: TeacherSource, answers: Answers, scheme: Scheme) -> Answer
     if read is None:
         if source.map is None:
             found = answers.landmarks.shape[2]
-            raise UserError(f"the {source.role} teacher finds {found} points, the dataset has {scheme.shape[0]}")
+            raise UserError(f"the {source.role} teacher predicts {found} points, the dataset has {scheme.shape[0]}")
         read = source.map(answers.landmarks[0])[None]
     return replace(answers, taps={**answers.taps, "landmarks": read})
 
@@ -211,7 +212,9 @@ def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit) -> dict[s
             if not split.spec.agrees(other):
                 predicted = split.spec.read(predicted, other)
         else:
-            raise UserError(f"the errors of {role}, of another runtime, are measured without --teacher-views only")
+            raise UserError(
+                f"the errors of {role}, which has another runtime, can only be measured without --teacher-views"
+            )
         errors = np.nanmean(np.square(predicted - split.landmarks), axis=(1, 2))
         measured[role] = teacher.with_errors(errors)
         log.info(f"{role} teacher: squared errors of {errors.min():.2e} to {errors.max():.2e} on the training faces")

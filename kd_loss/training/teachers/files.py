@@ -84,7 +84,7 @@ def with_start(options: StudentOptions, methods: Sequence[MethodUse], dataset: s
     if not texts:
         texts = [str(find_teacher("tough", dataset, options.tough, options.runs))]
     if in_other_runtime(texts[0]):
-        raise UserError(f"--init teacher: {texts[0]} is of another runtime and has no trunk to start from")
+        raise UserError(f"--init teacher: {texts[0]} has another runtime, so no trunk to start from")
     return dataclasses.replace(options, init=texts[0])
 
 

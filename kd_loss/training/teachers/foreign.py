@@ -55,12 +55,12 @@ class RuntimeCard:
         """Read the card beside a file; a `UserError` states what is missing or wrong."""
         path = weights.with_suffix(".json")
         if not path.is_file():
-            raise UserError(f"{weights} has no card {path.name} beside it (with at least points and size)")
+            raise UserError(f"{weights} has no card {path.name} next to it (with at least points and size)")
         values = read_json(path, "the card")
         names = [f.name for f in fields(cls)]
         values = {choose(key, names, f"entry of the card {path}"): value for key, value in values.items()}
         if not {"points", "size"} <= values.keys():
-            raise UserError(f"the card {path} has to say points and size")
+            raise UserError(f"the card {path} must have points and size")
         if weights.suffix in torch_files.SUFFIXES:
             values.setdefault("layout", "nchw")
         try:
@@ -99,9 +99,11 @@ class RuntimeTeacher:
         points = taps.setdefault("landmarks", np.asarray(answer if not taps else np.empty(0), np.float32))
         if points.ndim != 3 or points.shape[2] != self.width or any(len(v) != len(images) for v in taps.values()):
             shapes = {name: values.shape for name, values in taps.items()}
-            raise UserError(f"{self.source} gives {shapes} for {len(images)} faces, not landmarks (B, M, {self.width})")
+            raise UserError(
+                f"{self.source} returns {shapes} for {len(images)} faces, not landmarks (B, M, {self.width})"
+            )
         if not all(np.isfinite(values).all() for values in taps.values()):
-            raise UserError(f"{self.source} gives a value that is not a finite number")
+            raise UserError(f"{self.source} returns a value that is not finite")
         return taps
 
 
@@ -185,4 +187,4 @@ def decode(outputs: list[np.ndarray], card: RuntimeCard, source: Path) -> np.nda
                 points = points - 0.5
             return points
     shapes = ", ".join(str(output.shape) for output in outputs)
-    raise UserError(f"no output of {source} holds {card.points} points; their shapes are {shapes}")
+    raise UserError(f"no output of {source} has {card.points} points; their shapes are {shapes}")

@@ -74,7 +74,7 @@ def record(
     pictures, digest, size = _look(dataset, batch_size)
     opened = as_teacher(teacher, size=image_size or size, coordinates=coordinates)
     if isinstance(opened, RecordedTeacher):
-        raise UserError("these answers are recorded already")
+        raise UserError("these answers are already recorded")
     names = list(dict.fromkeys(["landmarks", *taps]))
     opened = opened.with_taps(names)
     key = {
@@ -94,13 +94,13 @@ def record(
             stop = start + len(images)
             if stop > len(pictures) or (picture_checksums(images) != pictures[start:stop]).any():
                 raise UserError(
-                    "the dataset gave other pictures, or another order, when it was gone through again: record it "
+                    "the dataset gave other pictures, or another order, when read again: record it "
                     "before shuffling and augmenting"
                 )
             arrays.write(0, start, {tap: values for tap, values in ask(images).items() if tap in names})
             start = stop
         if start != len(pictures):
-            raise UserError(f"the dataset gave {len(pictures)} pictures, and {start} when it was gone through again")
+            raise UserError(f"the dataset gave {len(pictures)} pictures, and {start} when read again")
         arrays.flush()
         np.save(place / f"{_PICTURES}.npy", pictures)
 

@@ -80,7 +80,7 @@ class Teacher:
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Kernel (C, 2K) and bias (2K,) of its linear head on the embedding; raises a `UserError` without one."""
-        raise UserError("a teacher that is a function or of another runtime has no head that is known")
+        raise UserError("a teacher that is a function or of another runtime has no known head")
 
 
 class LiveTeacher(Teacher):
@@ -187,7 +187,7 @@ class FunctionTeacher(Teacher):
         if points.ndim != 3 or points.shape[2] not in (2, 3) or len(points) != len(images):
             name = getattr(self.function, "__name__", type(self.function).__name__)
             raise UserError(
-                f"the teacher {name} gives {points.shape} for {len(images)} pictures; landmarks (B, K, 2) are wanted"
+                f"the teacher {name} returns {points.shape} for {len(images)} pictures; expected landmarks (B, K, 2)"
             )
         return {**taps, "landmarks": np.asarray(self.coordinates.normalised(points), np.float32)}
 
@@ -202,7 +202,7 @@ class FunctionTeacher(Teacher):
     def tap_shape(self, tap: str) -> tuple[int, ...]:
         """Shape of the output for two pictures."""
         if tap not in self._shapes:
-            raise UserError(f"a teacher that is a function gives {', '.join(self._shapes)}, not '{tap}'")
+            raise UserError(f"a teacher that is a function returns {', '.join(self._shapes)}, not '{tap}'")
         return self.shape if tap == "landmarks" else self._shapes[tap]
 
 
@@ -267,7 +267,7 @@ def as_teacher(
         return _from_file(str(value), size, coordinates)
     if callable(value):
         if not size:
-            raise UserError("a teacher that is a function wants to know the size of the pictures: image_size=…")
+            raise UserError("a teacher that is a function needs the size of the pictures: image_size=…")
         return FunctionTeacher(value, size, coordinates=coordinates)
     raise UserError(f"a teacher is a Keras model, a file, a function or recorded answers, not {type(value).__name__}")
 
@@ -291,11 +291,11 @@ def _from_file(text: str, size: int | None, coordinates: Coordinates | str | tup
         opened = open_teacher(text)
         if opened.context != 1:
             raise UserError(
-                f"{text} wants to see more than a crop (the context of its card), which only a prepared dataset has: "
+                f"{text} needs more than a crop (the context of its card), which only a prepared dataset has: "
                 "train-student --teachers recorded"
             )
         if not (opened.size or size):
-            raise UserError(f"{text} wants to know the size of the pictures: image_size=…")
+            raise UserError(f"{text} needs the size of the pictures: image_size=…")
         return FunctionTeacher(opened, opened.size or size or 0)
     path = Path(text)
     if path.with_suffix(".json").is_file() or not path.is_file():
@@ -309,6 +309,6 @@ def _map_points(point_map: Sequence[int] | Callable[[Tensor], Tensor], points: T
 
 def _mapped_shape(point_map: Sequence[int] | Callable[[Tensor], Tensor], shape: tuple[int, int]) -> tuple[int, int]:
     if not callable(point_map) and any(not 0 <= index < shape[0] for index in point_map):
-        raise UserError(f"point_map names points that a teacher of {shape[0]} does not have")
+        raise UserError(f"point_map has indices beyond the teacher's {shape[0]} points")
     mapped = _map_points(point_map, ops.zeros((1, *shape)))
     return int(mapped.shape[1]), int(mapped.shape[2])

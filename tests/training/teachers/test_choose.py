@@ -92,7 +92,7 @@ def stranger(tmp_path):
 def test_views_of_a_crop_are_not_what_a_teacher_with_context_sees():
     asked = StudentOptions(teacher_views=2)
     wide = SimpleNamespace(role="mesh", scheme=W300, context=1.2)
-    with pytest.raises(UserError, match="mesh wants to see more than a crop .*: remove --teacher-views"):
+    with pytest.raises(UserError, match="mesh needs more than a crop .*: remove --teacher-views"):
         choose_mode(asked, [wide], ["landmarks"], W300)
     assert choose_mode(StudentOptions(), [wide], ["landmarks"], W300) == RECORDED
 
@@ -107,7 +107,10 @@ def test_a_teacher_of_another_scheme_is_read_through_a_map(options, stranger, ca
     assert np.load(folder / "errors-stranger.npy").shape == (40,)
     for changes, message in (
         ({"map_points": False}, "finds 70 points, the dataset has 68; --map-points"),
-        ({"teachers": "live"}, "stranger is of another runtime or scheme, mirrored, or several networks, and can only"),
+        (
+            {"teachers": "live"},
+            "stranger has another runtime or scheme, a mirrored mean or several networks, and can only",
+        ),
         ({"teacher_views": 2}, "remove --teacher-views"),
         ({"method": ["srrl"], "teacher_views": 1}, "no tap 'embedding'; it gives: landmarks"),
     ):
@@ -138,9 +141,9 @@ def test_several_networks_and_their_mirror_images_are_one_teacher(options, synth
     seen = recorder.answers(sources, split, synthetic.manifest["sha256"]["train/images.npy"], ["landmarks"])
     np.testing.assert_allclose(seen.landmarks[0, :4], np.mean(answers, axis=0), atol=1e-3)
     for changes, message in (
-        ({"method": ["srrl"], "teacher": [f"t={tough}"]}, "--teacher-mirror gives landmarks alone"),
-        ({"teachers": "live"}, "both is of another runtime or scheme, mirrored, or several networks"),
-        ({"teacher_views": 2}, "sees the faces themselves"),
+        ({"method": ["srrl"], "teacher": [f"t={tough}"]}, "--teacher-mirror predicts landmarks only"),
+        ({"teachers": "live"}, "both has another runtime or scheme, a mirrored mean or several networks"),
+        ({"teacher_views": 2}, "predicts the faces as they are"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(both, **changes))

@@ -171,8 +171,8 @@ class Shuffling:
 @pytest.mark.parametrize(
     ("dataset", "options", "message"),
     [
-        (lambda: iter([(IMAGES, LANDMARKS)]), {}, "a generator can be gone through once only"),
-        (lambda: of_tf().batch(4).repeat(), {}, "the dataset has no end"),
+        (lambda: iter([(IMAGES, LANDMARKS)]), {}, "a generator can be iterated only once"),
+        (lambda: of_tf().batch(4).repeat(), {}, "the dataset is infinite"),
         (lambda: IMAGES[:, :8], {}, r"the pictures of a batch are \(10, 8, 16, 3\), not \(B, S, S, 3\)"),
         (lambda: [], {}, "the dataset has no pictures"),
         (lambda: 7, {}, "a dataset is arrays, tf.data, a PyDataset or batches, not int"),
@@ -263,14 +263,14 @@ def shuffled():
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        (lambda: (IMAGES[:9], LANDMARKS[:9]), "the dataset has 9 faces, the answers are about 10"),
-        (lambda: (np.r_[IMAGES, IMAGES], LANDMARKS), "the dataset has more faces, the answers are about 10"),
-        (lambda: (IMAGES[::-1], LANDMARKS), "from face 0 on are not those that the tough teacher was recorded about"),
-        (shuffled, "from face 0 on are not those"),
+        (lambda: (IMAGES[:9], LANDMARKS[:9]), "the dataset has 9 faces, the answers cover 10"),
+        (lambda: (np.r_[IMAGES, IMAGES], LANDMARKS), "the dataset has more faces, the answers cover 10"),
+        (lambda: (IMAGES[::-1], LANDMARKS), "from face 0 on differ from those that the tough teacher was recorded on"),
+        (shuffled, "from face 0 on differ from those"),
         (lambda: Batches(40), r"the dataset has 1 batches of 10|from face"),
-        (lambda: of_tf().take(4).batch(4), "the dataset has 1 batches of 4 faces, the answers are about 10"),
+        (lambda: of_tf().take(4).batch(4), "the dataset has 1 batches of 4 faces, the answers cover 10"),
         (lambda: of_tf().shuffle(10, seed=3).batch(4), "attach the answers before shuffling"),
-        (lambda: of_tf().repeat().batch(4), "no end"),
+        (lambda: of_tf().repeat().batch(4), "is infinite"),
         (lambda: tf.data.Dataset.from_tensor_slices(IMAGES).batch(4), r"a batch is \(images, landmarks\)"),
         (lambda: IMAGES, r"a batch is \(images, landmarks\)"),
         (lambda: (IMAGES, {"points": LANDMARKS}), "landmarks are missing"),
@@ -294,7 +294,7 @@ def test_a_dataset_that_shuffles_later_is_refused_in_training(answers):
     dataset = kd_loss.with_answers(tf.data.Dataset.from_generator(batches, output_signature=spec), {"tough": answers})
     distiller = kd_loss.Distiller(student=net(), teachers={"tough": answers}, methods=[kd_loss.methods.PlainKD()])
     distiller.compile("sgd")
-    with pytest.raises(UserError, match="the pictures from face 3 on are not those") as caught:
+    with pytest.raises(UserError, match="the pictures from face 3 on differ from those") as caught:
         distiller.fit(dataset, verbose=0)
     assert "\n" not in str(caught.value)
 
