@@ -45,7 +45,7 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
         known = ", ".join(more.same) or "none"
         raise UserError(
             f"--extra-data {more.name}: that scheme does not define which points of '{spec.name}' it contains "
-            f'(defined: {known}); give a scheme file with "same": {{"{spec.name}": [an index or null for each of its points]}}'
+            f'(defined: {known}); give a scheme file with "same": {{"{spec.name}": [an index or null per point]}}'
         )
     # one point alone does not define a crop
     moved = [(sample, translate(sample.landmarks, more, spec)) for sample in other.samples if sample.split == "train"]
