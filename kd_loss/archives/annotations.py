@@ -306,12 +306,12 @@ def _points(face: Face, names: Sequence[str], count: int, strict: bool) -> tuple
     return check_landmarks(points, count), occluded
 
 
-def _settle(told: Sequence[str | None], groups: Sequence[str], fraction: float, warnings: list[str]) -> list[str]:
+def _settle(declared: Sequence[str | None], groups: Sequence[str], fraction: float, warnings: list[str]) -> list[str]:
     """Assign `train` or `test` to each face as the file does; validation faces serve as test faces if it has none.
 
     If the file has one split only, or none, a share of the photographs is held out for testing.
     """
-    kinds = {split for split in told if split}
+    kinds = {split for split in declared if split}
     if len(kinds) < 2:
         shared = assign_splits(groups, fraction)
         return [shared[group] for group in groups]
@@ -321,7 +321,7 @@ def _settle(told: Sequence[str | None], groups: Sequence[str], fraction: float, 
         meaning = {"val": "train"}
         if "val" in kinds:
             warnings.append("faces for validation join those for training, which hold out some of their own")
-    return [meaning.get(split, split) if split else "train" for split in told]
+    return [meaning.get(split, split) if split else "train" for split in declared]
 
 
 def to_archive(

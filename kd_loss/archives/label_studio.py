@@ -163,5 +163,5 @@ def _task(task: Any, where: str, split: str | None) -> Iterator[Face]:
             marks[label] = Mark(x / 100 * width - 0.5, y / 100 * height - 0.5)
         size = (round(width), round(height))
         names = picture_names(address)
-        told = split or split_of(str(Path(names[0]).parent) if names else None)
-        yield Face(where if len(groups) == 1 else f"{where} face {count}", names, marks, told, size)
+        face_split = split or split_of(str(Path(names[0]).parent) if names else None)
+        yield Face(where if len(groups) == 1 else f"{where} face {count}", names, marks, face_split, size)

@@ -106,8 +106,8 @@ def _groups(shapes: list[Any]) -> dict[Any, dict[str, Mark] | list[Mark | None]]
 
 def _add(found: Annotations, path: Path, values: dict[str, Any]) -> None:
     """The faces of one file."""
-    told = values["imagePath"]
-    names = [told] if isinstance(told, str) and told else []
+    stated = values["imagePath"]
+    names = [stated] if isinstance(stated, str) and stated else []
     names += [f"{path.stem}{suffix}" for suffix in IMAGE_SUFFIXES]
     embedded = isinstance(values.get("imageData"), str)
     try:

@@ -29,7 +29,7 @@ from kd_loss.archives.sample import (
     photograph,
 )
 from kd_loss.imaging.pictures import MOST_OF_NOTE, BadSample, read_file, read_image
-from kd_loss.imaging.rotations import against_ray, from_angles, from_theirs
+from kd_loss.imaging.rotations import against_ray, from_300wlp, from_angles
 from kd_loss.schemes.base import Place
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.generic_head import WIDTH, place_of
@@ -154,7 +154,7 @@ def read_300wlp(source: Path, scheme: PoseScheme, test_fraction: float) -> Archi
                 angles, points = _read_mat(note)
                 if not np.isfinite(angles).all():
                     raise BadSample("an angle is not a finite number")
-                place = place_of(points, W300, from_theirs(*angles))
+                place = place_of(points, W300, from_300wlp(*angles))
                 if place is None:
                     raise BadSample("its points do not match the rotation in Pose_Para")
             except BadSample as error:

@@ -82,20 +82,20 @@ def _pairs(path: Path, flip: Any, points: int) -> list[tuple[int, int]]:
 
 
 def _names(path: Path, values: dict[str, Any], points: int) -> list[str]:
-    told = values.get("kpt_names")
-    if isinstance(told, dict):
-        told = next(iter(told.values()), None)
-    if not isinstance(told, list):
+    names = values.get("kpt_names")
+    if isinstance(names, dict):
+        names = next(iter(names.values()), None)
+    if not isinstance(names, list):
         return []
-    if len(told) != points or len({str(name) for name in told}) != points:
-        raise UserError(f"{path}: kpt_names has {len(told)} names; expected {points} different ones")
-    return [str(name) for name in told]
+    if len(names) != points or len({str(name) for name in names}) != points:
+        raise UserError(f"{path}: kpt_names has {len(names)} names; expected {points} different ones")
+    return [str(name) for name in names]
 
 
 def _pictures(path: Path, values: dict[str, Any], split: str) -> Iterator[Path]:
     """The pictures of a split."""
-    told = values.get(split)
-    for entry in told if isinstance(told, list) else [told]:
+    names = values.get(split)
+    for entry in names if isinstance(names, list) else [names]:
         if not isinstance(entry, str) or not entry:
             continue
         base = str(values.get("path") or "")

@@ -137,8 +137,8 @@ def _compare(options: CompareOptions) -> dict[str, Any]:
             results = {START: [test_network(Path(options.init), START, dataset, split, 32)], **results}
         except UserError as error:  # of another scheme: it has no landmarks to compare
             log.warning(f"the starting network is not in the table: {error}")
-    results, told = _with_teacher(options, results, dataset, split)
-    summary = {**summarise(results, seconds, failures, seeds), "teacher": told}
+    results, teacher = _with_teacher(options, results, dataset, split)
+    summary = {**summarise(results, seconds, failures, seeds), "teacher": teacher}
     write_comparison(options.runs / options.dataset / folder_name, options, results, summary)
     return summary
 
@@ -170,12 +170,12 @@ def _with_teacher(
             if any(text.partition(":")[0].endswith(".py") for text in texts):
                 raise UserError(f"{role} is a Python function")
             members = [test_network(Path(text), role, dataset, split, 32) for text in texts]
-            told = mean_teacher(members, "+".join(texts))
+            teacher_landmarks = mean_teacher(members, "+".join(texts))
         except UserError as error:  # of another runtime, or another scheme
             log.warning(f"no distance to the teacher: {error}")
             continue
         named = f"{role}: {' + '.join(texts)}"
-        return {name: [with_teacher(run, told) for run in runs] for name, runs in results.items()}, named
+        return {name: [with_teacher(run, teacher_landmarks) for run in runs] for name, runs in results.items()}, named
     return results, ""
 
 
@@ -208,7 +208,7 @@ def write_comparison(
     print_table(title, header, rows, turned=len(first.more()) > 1)  # one column per method if there are many figures
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
     curves = ced_plot(errors, words=spec.metric_words)
-    size, told = first.network["size"], summary["teacher"]
+    size, teacher = first.network["size"], summary["teacher"]
     lengths = unequal(options)
     for line in lengths:
         print(line)
@@ -219,7 +219,7 @@ def write_comparison(
             f"{counted(options.seeds, 'seed')}.",
             *lengths,
             *explanation(options.seeds),
-            *([f"akd: 1/K Σ ‖S − T‖ to the landmarks of {told}, in units of the −1…1 grid."] if told else []),
+            *([f"akd: 1/K Σ ‖S − T‖ to the landmarks of {teacher}, in units of the −1…1 grid."] if teacher else []),
             *(f"failed: {who}: {why}" for who, why in summary["failures"].items()),
         ],
         tables=[{"title": title, "header": header, "rows": rows}, *_published(results)],

@@ -179,8 +179,8 @@ def summarise(
                 first, second = (np.stack([these[seed].values for seed in both]) for these in (own, base))
                 entry["against_none"] = asdict(paired_difference(first, second))
         methods[method] = entry
-    told = [entry["against_none"] for entry in methods.values() if "against_none" in entry]
-    compared = [difference for difference in told if difference["p"] is not None]
+    tested = [entry["against_none"] for entry in methods.values() if "against_none" in entry]
+    compared = [difference for difference in tested if difference["p"] is not None]
     for difference, p in zip(compared, holm([difference["p"] for difference in compared]), strict=True):
         difference["p"] = p
     return {"methods": methods, "failures": dict(failures)}

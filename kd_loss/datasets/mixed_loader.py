@@ -50,8 +50,8 @@ class MixedLoader(keras.utils.PyDataset):
             share = np.maximum(share, 1 - share)
             pictures.append(np.rint(_blend(images, more, share)).astype(np.uint8))
             kinds.append(2)
-            for name, (mine, theirs) in points.items():
-                points[name] = [mine, theirs, _blend(mine, theirs, share)]
+            for name, (annotated, unlabelled) in points.items():
+                points[name] = [annotated, unlabelled, _blend(annotated, unlabelled, share)]
         kind = np.repeat(np.array(kinds, np.float32), len(images))
         return np.concatenate(pictures), {**{n: np.concatenate(v) for n, v in points.items()}, "kind": kind}
 

@@ -134,8 +134,8 @@ class _Rows:
         self.arrays = {f"{role}/{tap}": a[0] for role, one in answers.items() for tap, a in one.taps.items()}
         counts = {role: one.landmarks.shape[1] for role, one in answers.items()}
         if len(set(counts.values())) > 1:
-            told = ", ".join(f"{role} {count}" for role, count in counts.items())
-            raise UserError(f"the answers cover different numbers of faces: {told}")
+            counted = ", ".join(f"{role} {count}" for role, count in counts.items())
+            raise UserError(f"the answers cover different numbers of faces: {counted}")
         self.count = next(iter(counts.values()))
 
     def check(self, start: int, images: np.ndarray, last: bool = False) -> None:

@@ -86,7 +86,7 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
     minutes = (time.perf_counter() - started) / 60
     note = (
         f"A demonstration: {options.faces} drawn faces of {options.size} px; {options.arch} of width "
-        f"{options.alpha:g} throughout: teachers with heatmaps and {options.epochs} epochs, asked once; students with "
+        f"{options.alpha:g} throughout: teachers with heatmaps and {options.epochs} epochs, run once; students with "
         f"a pooled head, as in the paper, and {options.student_epochs} epochs, to fit a small "
         f"machine ({minutes:.0f} minutes here). Real work takes photographs, wider teachers and 150 epochs."
     )

@@ -98,8 +98,8 @@ def bounded_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, annotated
     >>> round(float(bounded_imitation([[0.0, 0.0]], [[0.1, 0.0]], [[0.2, 0.0]])[0]), 4)   # the student is
     0.0
     """
-    own, theirs = (error_where_annotated(y_true, points, annotated) for points in (y_pred, teacher))
-    return ops.where(own > theirs, mean_squared_error(teacher, y_pred), 0.0)
+    student_error, teacher_error = (error_where_annotated(y_true, points, annotated) for points in (y_pred, teacher))
+    return ops.where(student_error > teacher_error, mean_squared_error(teacher, y_pred), 0.0)
 
 
 def teacher_bound(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float = 0.5) -> Tensor:

@@ -92,14 +92,14 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
 
     def validate_model_compatibility(self, teacher: keras.Model, student: keras.Model) -> None:
         """Check that the layers are there and make the connector; Keras calls it once, before training."""
-        mine, theirs = (
+        student_network, teacher_network = (
             _Output(model, layer, who)
             for model, layer, who in (
                 (student, self.student_layer_name, "student"),
                 (teacher, self.teacher_layer_name, ROLE),
             )
         )
-        self.method.attach(mine, {ROLE: theirs})
+        self.method.attach(student_network, {ROLE: teacher_network})
 
     def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
         """Raise a `UserError` for networks of several outputs."""
@@ -109,9 +109,9 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
 
     def compute_loss(self, teacher_outputs: Tensor, student_outputs: Tensor, **kwargs: Any) -> Tensor:
         """The method's weighted terms, averaged over the batch: a scalar."""
-        mine, theirs = ({self.tap: ops.cast(value, "float32")} for value in (student_outputs, teacher_outputs))
+        student, teacher = ({self.tap: ops.cast(value, "float32")} for value in (student_outputs, teacher_outputs))
         weights = self.method.weights_of_terms
-        terms = self.method.teacher_terms(ROLE, None, mine, theirs)
+        terms = self.method.teacher_terms(ROLE, None, student, teacher)
         return ops.mean(sum(weights.get(name, 1.0) * value for name, value in terms.items()))
 
     def get_config(self) -> dict[str, Any]:

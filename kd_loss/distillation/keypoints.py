@@ -63,26 +63,26 @@ def shares(side: int, of: int) -> np.ndarray:
     return np.maximum(0, 1 - apart * (side - 1) / 2).astype(np.float32)
 
 
-def shared_in_cells_of(mine: Tensor, theirs: Tensor) -> Tensor:
+def shared_in_cells_of(student: Tensor, teacher: Tensor) -> Tensor:
     """Resample a detector's heatmaps (B, H, W, K) to (B, h, w, K): `W H Wᵀ`, with the same sum and expectation.
 
     For grids that end at −1 and 1; resizing by half-pixel centres (`heatmap.in_cells_of`) would stretch their
     expectation.
     """
-    if tuple(mine.shape[1:3]) == tuple(theirs.shape[1:3]):
-        return theirs
-    down, across = (ops.convert_to_tensor(shares(mine.shape[i], theirs.shape[i])) for i in (1, 2))
-    return ops.einsum("hH,bHWk,wW->bhwk", down, ops.cast(theirs, "float32"), across)
+    if tuple(student.shape[1:3]) == tuple(teacher.shape[1:3]):
+        return teacher
+    down, across = (ops.convert_to_tensor(shares(student.shape[i], teacher.shape[i])) for i in (1, 2))
+    return ops.einsum("hH,bHWk,wW->bhwk", down, ops.cast(teacher, "float32"), across)
 
 
 def heatmap_term(
-    mine: Tensor, theirs: Tensor, letter: bool = False, resized: Callable[[Tensor, Tensor], Tensor] = in_cells_of
+    student: Tensor, teacher: Tensor, letter: bool = False, resized: Callable[[Tensor, Tensor], Tensor] = in_cells_of
 ) -> Tensor:
     """`mean_k Σ_z (H_S − H_T)²`: what L2 adds, the squared difference of heatmaps.
 
     Args:
-        mine: the student's heatmaps after their softmax, (B, h, w, K), summing to 1 over the cells.
-        theirs: the teacher's, (B, H, W, K).
+        student: the student's heatmaps after their softmax, (B, h, w, K), summing to 1 over the cells.
+        teacher: the teacher's, (B, H, W, K).
         letter: take the mean over the cells, too, as written, which is smaller by their number.
         resized: brings the teacher's maps to the student's cells, where they sum to 1 again: those of landmark networks
             by half-pixel centres, those of keypoint detectors by `shared_in_cells_of`.
@@ -93,17 +93,17 @@ def heatmap_term(
     >>> float(heatmap_term([[[[1.0], [0.0]]]], [[[[0.0], [1.0]]]])[0])   # 1² + 1²
     2.0
     """
-    mine = ops.cast(mine, "float32")
-    theirs = resized(mine, theirs)
-    cells = 1 if letter else mine.shape[1] * mine.shape[2]
-    return cells * per_sample(ops.square(mine - theirs))
+    student = ops.cast(student, "float32")
+    teacher = resized(student, teacher)
+    cells = 1 if letter else student.shape[1] * student.shape[2]
+    return cells * per_sample(ops.square(student - teacher))
 
 
-def attention_term(mine: Tensor, theirs: Tensor, power: float = 2.0, letter: bool = False) -> Tensor:
+def attention_term(student: Tensor, teacher: Tensor, power: float = 2.0, letter: bool = False) -> Tensor:
     """`‖q(A_S) − q(A_T)‖²`, q = Σ_c |A|^p of length 1: what L3 adds, the difference of two encoders' attention.
 
     Args:
-        mine, theirs: the outputs of the two encoders, (B, h, w, C) and (B, h, w, C′) of one height and width.
+        student, teacher: the outputs of the two encoders, (B, h, w, C) and (B, h, w, C′) of one height and width.
         power: p, above 0.
         letter: take Σ_c |A|^p of any length and the mean of the squares, as written, in units of the features.
 
@@ -116,10 +116,10 @@ def attention_term(mine: Tensor, theirs: Tensor, power: float = 2.0, letter: boo
     >>> round(float(attention_term([[[[3.0], [0.0]]]], [[[[0.0], [5.0]]]])[0]), 3)
     2.0
     """
-    mine, theirs = ops.cast(mine, "float32"), ops.cast(theirs, "float32")
+    student, teacher = ops.cast(student, "float32"), ops.cast(teacher, "float32")
     if letter:
-        return per_sample(ops.square(attention_sums(mine, power) - attention_sums(theirs, power)))
-    return ops.sum(ops.square(attention_map(mine, power) - attention_map(theirs, power)), axis=1)
+        return per_sample(ops.square(attention_sums(student, power) - attention_sums(teacher, power)))
+    return ops.sum(ops.square(attention_map(student, power) - attention_map(teacher, power)), axis=1)
 
 
 def pooled_to(features: Tensor, side: int) -> Tensor:
@@ -183,7 +183,9 @@ class KeypointDistillation(TeacherMean):
             maps = probabilities(student["heatmaps"]), probabilities(teacher["heatmaps"])
             terms["heatmaps"] = heatmap_term(*maps, self.letter)
         if "attention" in self.term_names:
-            theirs = teacher[self.tap]
-            mine = match_size(pooled_to(self.connectors[role](student[self.tap]), theirs.shape[1]), theirs)
-            terms["attention"] = attention_term(mine, theirs, self.power, self.letter)
+            teacher_map = teacher[self.tap]
+            student_map = match_size(
+                pooled_to(self.connectors[role](student[self.tap]), teacher_map.shape[1]), teacher_map
+            )
+            terms["attention"] = attention_term(student_map, teacher_map, self.power, self.letter)
         return terms

@@ -59,8 +59,8 @@ def rkd_distance(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     >>> [round(float(v), 4) for v in rkd_distance([[0.0], [1.0], [2.0]], [[0.0], [1.0], [3.0]])]
     [0.0104, 0.0208, 0.0104]
     """
-    mine, theirs = ops.cast(embedding, "float32"), ops.cast(teacher_embedding, "float32")
-    return per_sample(huber(pairwise_distances(mine) - pairwise_distances(theirs)))
+    student, teacher = ops.cast(embedding, "float32"), ops.cast(teacher_embedding, "float32")
+    return per_sample(huber(pairwise_distances(student) - pairwise_distances(teacher)))
 
 
 def rkd_angle(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
@@ -80,8 +80,8 @@ def rkd_angle(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     >>> round(float(rkd_angle([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0.0], [1.0], [-1.0]])[0]), 4)
     0.1111
     """
-    mine, theirs = ops.cast(embedding, "float32"), ops.cast(teacher_embedding, "float32")
-    return per_sample(huber(angles(mine) - angles(theirs)))
+    student, teacher = ops.cast(embedding, "float32"), ops.cast(teacher_embedding, "float32")
+    return per_sample(huber(angles(student) - angles(teacher)))
 
 
 def pkt(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
@@ -101,9 +101,9 @@ def pkt(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     >>> round(float(pkt([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])[0]), 4)
     0.0589
     """
-    mine = conditional_probabilities(ops.cast(embedding, "float32"))
-    theirs = conditional_probabilities(ops.cast(teacher_embedding, "float32"))
-    return ops.sum(theirs * ops.log((theirs + 1e-9) / (mine + 1e-9)), axis=1)
+    student = conditional_probabilities(ops.cast(embedding, "float32"))
+    teacher = conditional_probabilities(ops.cast(teacher_embedding, "float32"))
+    return ops.sum(teacher * ops.log((teacher + 1e-9) / (student + 1e-9)), axis=1)
 
 
 class _Relational(TeacherMean):

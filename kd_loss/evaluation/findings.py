@@ -74,12 +74,12 @@ def tables_of(results: Sequence[Result]) -> list[dict[str, Any]]:
         ]
         header = ["network", "region", "count", "opening", "mean error", "bias", "rank correlation"]
         tables.append({"title": f"How far open eyes and mouth are, in % of {by}", "header": header, "rows": rows})
-    told = [(result.name, result.akd) for result in results if result.akd is not None]
-    if told:
-        ends = [bootstrap_interval(akd) for _, akd in told]
+    measured = [(result.name, result.akd) for result in results if result.akd is not None]
+    if measured:
+        ends = [bootstrap_interval(akd) for _, akd in measured]
         rows = [
             [name, f"{akd.mean():.4f}", f"{low:.4f}…{high:.4f}"]
-            for (name, akd), (low, high) in zip(told, ends, strict=True)
+            for (name, akd), (low, high) in zip(measured, ends, strict=True)
         ]
         tables.append({"title": TO_TEACHER, "header": ["network", "AKD", "95 %"], "rows": rows})
     return tables

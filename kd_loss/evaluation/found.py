@@ -73,7 +73,7 @@ def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "")
         predicted=predicted,
         normalised=geometry.normalise(np.stack(crops), split.size),
         spread=None,
-        told=None,
+        teacher_landmarks=None,
     )
 
 

@@ -11,7 +11,7 @@ from kd_loss.evaluation.findings import Picture
 from kd_loss.evaluation.metrics import worst
 from kd_loss.evaluation.plots import ced_plot, new_axes, to_png
 from kd_loss.evaluation.pose_result import ANGLES, PoseResult
-from kd_loss.imaging.rotations import CONVENTION, THEIRS, to_angles
+from kd_loss.imaging.rotations import CONVENTION, CONVENTION_300WLP, to_angles
 from kd_loss.runs.history import history_plot
 from kd_loss.schemes.drawing import draw_head, encode_png, enlarge, label, sheet
 from kd_loss.schemes.pose import PoseScheme
@@ -31,7 +31,7 @@ def tables_of(results: Sequence[PoseResult]) -> list[dict[str, Any]]:
     names = list(results[0].rows())
     header = ["network", *(f"geodesic, {name}" for name in names), "95 % interval (full)", *ANGLES]
     header += ["position", "across", "over 10°, %", "AUC@10°"]
-    rows, ranges, theirs = [], [], []
+    rows, ranges, common = [], [], []
     for result in results:
         scores = result.scores()
         full, place = scores["full"], result.position.mean(axis=0)
@@ -39,11 +39,11 @@ def tables_of(results: Sequence[PoseResult]) -> list[dict[str, Any]]:
         cells += [f"{value:.2f}" for value in (*result.angles.mean(axis=0), *place)]
         rows.append([result.name, *cells, f"{full.fr_10:.1f}", f"{full.auc_10:.3f}"])
         for name, indices in result.rows().items():
-            own = [f"{value:.2f}" for value in result.angles[indices].mean(axis=0)]
+            angles = [f"{value:.2f}" for value in result.angles[indices].mean(axis=0)]
             where = [f"{value:.2f}" for value in result.position[indices].mean(axis=0)]
-            ranges.append([result.name, name, str(len(indices)), f"{scores[name].mean:.2f}", *own, *where])
-        usual = result.angles_of_theirs.mean(axis=0)
-        theirs.append([result.name, *(f"{value:.2f}" for value in usual), f"{usual.mean():.2f}"])
+            ranges.append([result.name, name, str(len(indices)), f"{scores[name].mean:.2f}", *angles, *where])
+        usual = result.angles_300wlp.mean(axis=0)
+        common.append([result.name, *(f"{value:.2f}" for value in usual), f"{usual.mean():.2f}"])
     name = results[0].split.spec.name
     return [
         {
@@ -56,7 +56,7 @@ def tables_of(results: Sequence[PoseResult]) -> list[dict[str, Any]]:
             "header": ["network", "range", "faces", "geodesic", *ANGLES, "position", "across"],
             "rows": ranges,
         },
-        {"title": f"The usual table ({THEIRS})", "header": ["network", *ANGLES, "mean"], "rows": theirs},
+        {"title": f"The usual table ({CONVENTION_300WLP})", "header": ["network", *ANGLES, "mean"], "rows": common},
     ]
 
 

@@ -22,10 +22,10 @@ log = logging.getLogger(__name__)
 def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: bool = False) -> None:
     """Raise for weights trained for another scheme (unless `any_points` or convertible) or another crop."""
     margin = dataset.manifest["crop"]["margin"]
-    own, theirs = dataset.spec, card.scheme()
-    if own.shape != theirs.shape and not any_points:
-        points = own.shape[1] == theirs.shape[1] == 2
-        finds, has = (theirs.shape[0], own.shape[0]) if points else (theirs.noun, own.noun)
+    own, trained = dataset.spec, card.scheme()
+    if own.shape != trained.shape and not any_points:
+        points = own.shape[1] == trained.shape[1] == 2
+        finds, has = (trained.shape[0], own.shape[0]) if points else (trained.noun, own.noun)
         raise UserError(
             f"{where} finds {finds}{' points' if points else ''} ({card.dataset}), the dataset {own.name} has {has}"
         )
@@ -41,7 +41,7 @@ def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: boo
 def predict_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Predict targets (N, …) of all faces in the card's scheme, and the spread of heatmaps (N, K) or None."""
     loader = FaceLoader(FaceOrder(split), View(network.card.size), batch_size=batch_size, workers=1)
-    answers = [network.ask(loader[i][0]) for i in range(len(loader))]
+    answers = [network.predict_with_spread(loader[i][0]) for i in range(len(loader))]
     spreads = [spread for _, spread in answers if spread is not None]
     return np.concatenate([landmarks for landmarks, _ in answers]), np.concatenate(spreads) if spreads else None
 
@@ -71,7 +71,7 @@ def spread_correlation(network: CropNetwork, loader: FaceLoader) -> float:
     errors, spreads = [], []
     for batch in range(len(loader)):
         images, targets = loader[batch]
-        landmarks, spread = network.ask(images)
+        landmarks, spread = network.predict_with_spread(images)
         errors.append(np.linalg.norm(landmarks - targets["landmarks"], axis=-1))
         spreads.append(np.zeros(errors[-1].shape) if spread is None else spread)
     return rank_correlation(np.concatenate(spreads), np.concatenate(errors))

@@ -29,7 +29,7 @@ class Result:
     """Predictions (N, K, 2), in source pixels, of one network on a split, and their errors.
 
     `spread` (N, K), of its heatmaps in crop sides, is None for a network without. `normalised` (N, K, 2) are the
-    network's raw landmarks, and `told` those of the teacher for the distance to it.
+    network's raw landmarks, and `teacher_landmarks` those of the teacher for the distance to it.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Result:
     truth: np.ndarray
     normalised: np.ndarray
     spread: np.ndarray | None = None
-    told: np.ndarray | None = None
+    teacher_landmarks: np.ndarray | None = None
 
     @classmethod
     def of(cls, split: PreparedSplit, targets: np.ndarray, spread: np.ndarray | None, **about: Any) -> Result:
@@ -82,9 +82,9 @@ class Result:
     @cached_property
     def akd(self) -> np.ndarray | None:
         """AKD (N,) = 1/K Σ ‖S_k − T_k‖ to a teacher's landmarks, in units of the grid −1…1 across the crop."""
-        if self.told is None:
+        if self.teacher_landmarks is None:
             return None
-        return 2 * np.linalg.norm(self.normalised - self.told, axis=-1).mean(axis=1)
+        return 2 * np.linalg.norm(self.normalised - self.teacher_landmarks, axis=-1).mean(axis=1)
 
     def more(self) -> dict[str, float]:
         """Further columns of a comparison: the distance to a teacher, where one is given."""
@@ -181,7 +181,7 @@ def mean_teacher(members: Sequence[Result | PoseResult], weights: str) -> np.nda
     return np.mean(found, axis=0)
 
 
-def with_teacher(result: Result | PoseResult, told: np.ndarray) -> Result | PoseResult:
+def with_teacher(result: Result | PoseResult, teacher_landmarks: np.ndarray) -> Result | PoseResult:
     """Add the distance to a teacher's landmarks; a result with faces that were not found is returned unchanged."""
     known = isinstance(result, Result) and not np.isnan(result.predicted).any()
-    return replace(result, told=told) if isinstance(result, Result) and known else result
+    return replace(result, teacher_landmarks=teacher_landmarks) if isinstance(result, Result) and known else result

@@ -97,7 +97,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     teacher = None
     if options.reference:  # first, to report a wrong one before the others are tested
         teacher = test_network(Path(options.reference), "teacher", dataset, split, options.batch_size)
-        told = mean_teacher([teacher], options.reference)
+        teacher_landmarks = mean_teacher([teacher], options.reference)
     ways = (True, False) if options.flip_test else (False,)
     results = [
         test_network(path, run_name(path), dataset, split, options.batch_size, mirror)
@@ -114,7 +114,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
         except UserError as error:
             log.warning(f"skipped: {error}")
     if teacher:
-        results = [*(with_teacher(result, told) for result in results), teacher]
+        results = [*(with_teacher(result, teacher_landmarks) for result in results), teacher]
     metrics = write_results(folder, results, options.worst, claims=claims)
     print(f"report: {folder / 'report.html'}")
     return metrics

@@ -94,16 +94,16 @@ class FacePose(Face):
     def to_dict(self) -> Json:
         """Plain values: scheme, box, score, angles in degrees, position in pixels and in head widths."""
         pose = self.pose()
-        told = pose is not None
+        known = pose is not None
         return {
             "scheme": self.scheme.name,
             **({} if self.number is None else {"number": self.number}),
             "box": [round(float(v), 3) for v in self.crop_box],
             "score": None if self.score is None else round(self.score, 3),
             "pose": {name: round(value, 1) for name, value in asdict(pose).items()} if pose is not None else None,
-            "position": [round(v, 3) for v in self.position()] if told else None,
-            "middle": [round(v, 3) for v in self.middle] if told else None,
-            "head_width": round(self.width, 3) if told else None,
+            "position": [round(v, 3) for v in self.position()] if known else None,
+            "middle": [round(v, 3) for v in self.middle] if known else None,
+            "head_width": round(self.width, 3) if known else None,
         }
 
 

@@ -32,7 +32,7 @@ from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import LONGEST_NAME, alone_in
 from kd_loss.system.ownership import Claims
-from kd_loss.system.terminal import counted, heard
+from kd_loss.system.terminal import acknowledge_interrupt, counted
 
 log = logging.getLogger(__name__)
 Predictor = LandmarkPredictor | PosePredictor
@@ -132,9 +132,9 @@ def _predict(
 ) -> list[Face]:
     """The faces of all sources, with results written; raises a `UserError` at the end if some were skipped."""
     problems: list[UserError] = []
-    of, asked = len(pairs), pairs
-    pairs = [pair for pair in asked if len(os.fsencode(pair[1].name)) <= LONGEST_NAME - _ENDINGS]
-    for source, _ in (pair for pair in asked if pair not in pairs):
+    of, requested = len(pairs), pairs
+    pairs = [pair for pair in requested if len(os.fsencode(pair[1].name)) <= LONGEST_NAME - _ENDINGS]
+    for source, _ in (pair for pair in requested if pair not in pairs):
         _leave_out(UserError(f"{source.path}: its name is too long for the names of its results"), problems, of)
     pictures = [(source, name) for source, name in pairs if isinstance(source, Picture)]
     faces = _predict_pictures(pictures, predictor, detector, options, claims, problems) if pictures else []
@@ -147,7 +147,7 @@ def _predict(
     if of == 1 and problems:
         raise problems[0]
     if problems:
-        kind = "picture" if all(isinstance(source, Picture) for source, _ in asked) else "source"
+        kind = "picture" if all(isinstance(source, Picture) for source, _ in requested) else "source"
         verb = "was" if len(problems) == 1 else "were"
         raise UserError(f"{len(problems)} of {counted(of, kind)} {verb} skipped: {problems[0]}")
     return faces
@@ -256,7 +256,7 @@ def _predict_video(
         except KeyboardInterrupt:
             if not done:
                 raise
-            heard()
+            acknowledge_interrupt()
             stopped = True
     seconds = time.perf_counter() - start
     print(

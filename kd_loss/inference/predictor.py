@@ -42,7 +42,7 @@ class LandmarkPredictor(Predictor[FaceLandmarks]):
 
     def predict_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[FaceLandmarks]:
         """The landmarks of one face per picture, seen in its square `(x, y, side)` in pixels."""
-        answers, spread = self.network.ask(self.crops(images, squares))
+        answers, spread = self.network.predict_with_spread(self.crops(images, squares))
         faces = []
         spreads = [None] * len(answers) if spread is None else spread
         for normalised, square, wide in zip(check_answers(answers), squares, spreads, strict=True):

@@ -79,11 +79,11 @@ class Video:
                 ok, frame = capture.read()
                 if not ok:
                     return
-                told = time.perf_counter() - begun if self.camera else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                position = time.perf_counter() - begun if self.camera else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 if number == 0:
-                    first, self.time = told, 0.0
+                    first, self.time = position, 0.0
                 else:
-                    step = told - first - self.time
+                    step = position - first - self.time
                     # the rate replaces times that are missing or run backwards
                     step = step if np.isfinite(step) and step > 0 else 1 / self.rate
                     self._longest, self.time = max(self._longest, step), self.time + step

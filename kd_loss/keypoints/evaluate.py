@@ -35,7 +35,7 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
             )
     splits = [dataset.split(name) for name in ("train", "test")]
     train, test = (wide_faces(split, size, options.context, options.jitter, seed) for seed, split in enumerate(splits))
-    told = teacher.find(test.images) if teacher else None
+    teacher_landmarks = teacher.find(test.images) if teacher else None
     mean = np.broadcast_to(train.landmarks.mean(axis=0), test.landmarks.shape)
     rows: list[dict[str, Any]] = [{"name": "mean shape", **judge(mean, splits[1], test)}]
     untrained = build_detector(dataclasses.replace(detectors[0].card, training={}, metrics={}), seed=1)
@@ -43,7 +43,7 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
     if teacher:
         named.append((f"teacher {options.reference}", teacher))
     for name, detector in named:
-        rows.append(_row(name, detector, train, test, splits[1], told))
+        rows.append(_row(name, detector, train, test, splits[1], teacher_landmarks))
     header = ["detector", "keypoints", "parameters", "NME %", "95 %", *(["AKD"] if teacher else [])]
     print_table(f"landmarks of {len(test.images)} faces from keypoints, ridge on {len(train.images)}", header, [
         [
@@ -64,7 +64,7 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
 
 
 def _row(
-    name: str, detector: KeypointDetector, train: Faces, test: Faces, split: Any, told: np.ndarray | None
+    name: str, detector: KeypointDetector, train: Faces, test: Faces, split: Any, teacher_landmarks: np.ndarray | None
 ) -> dict[str, Any]:
     """A detector's figures; includes AKD if it has as many keypoints as the teacher."""
     found = detector.find(test.images)
@@ -74,6 +74,6 @@ def _row(
         "parameters": detector.model.count_params(),
         **regress(detector.find(train.images), train, found, test, split),
     }
-    if told is not None and told.shape == found.shape:
-        row["akd"] = float(np.mean(np.asarray(average_keypoint_distance(found, told))))
+    if teacher_landmarks is not None and teacher_landmarks.shape == found.shape:
+        row["akd"] = float(np.mean(np.asarray(average_keypoint_distance(found, teacher_landmarks))))
     return row

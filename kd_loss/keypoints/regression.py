@@ -57,9 +57,9 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
     return Faces(images, landmarks.astype(np.float32))
 
 
-def landmark_spec(asked: Scheme) -> DatasetSpec:
+def landmark_spec(scheme: Scheme) -> DatasetSpec:
     """The scheme of a landmark dataset; raises a `UserError` for another kind."""
-    return landmark_scheme(asked, f"landmarks are read from keypoints; {asked.name} is a dataset of a {asked.noun}")
+    return landmark_scheme(scheme, f"landmarks are read from keypoints; {scheme.name} is a dataset of a {scheme.noun}")
 
 
 def judge(predicted: np.ndarray, split: PreparedSplit, faces: Faces) -> dict[str, float]:

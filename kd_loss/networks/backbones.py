@@ -126,9 +126,9 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
     return backbone
 
 
-def _no_weights(name: str, architecture: Architecture, asked: str) -> str:
-    if asked == "noisy-student":
+def _no_weights(name: str, architecture: Architecture, weights: str) -> str:
+    if weights == "noisy-student":
         return f"noisy-student weights exist for EfficientNet only, not for {name}"
     if architecture.pretrained:
-        return f"{name} has no {asked} weights; give --pretrained {' or '.join(architecture.pretrained)}"
+        return f"{name} has no {weights} weights; give --pretrained {' or '.join(architecture.pretrained)}"
     return f"there are no pretrained weights of {name}; remove --pretrained"

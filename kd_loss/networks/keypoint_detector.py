@@ -176,15 +176,15 @@ def take_trunk(target: KeypointDetector, source: keras.Model) -> str:
     was copied. Raises a `UserError` if a layer of that name has another shape, or no layer is shared.
     """
     apart = ("keypoint_maps", "jacobian_maps", "keypoints", "decoder_heatmaps", "landmarks", ANTI_ALIAS)
-    theirs = {layer.name: layer for layer in source.layers if layer.weights and layer.name not in apart}
+    sources = {layer.name: layer for layer in source.layers if layer.weights and layer.name not in apart}
     own = [layer for layer in target.model.layers if layer.weights and layer.name not in apart]
-    taken = [layer for layer in own if layer.name in theirs]
+    taken = [layer for layer in own if layer.name in sources]
     for layer in taken:
-        if [tuple(w.shape) for w in layer.weights] != [tuple(w.shape) for w in theirs[layer.name].weights]:
+        if [tuple(w.shape) for w in layer.weights] != [tuple(w.shape) for w in sources[layer.name].weights]:
             raise UserError(
                 f"--init: the layer {layer.name} has a different shape: is its width not {target.card.alpha:g}?"
             )
-        layer.set_weights(theirs[layer.name].get_weights())
+        layer.set_weights(sources[layer.name].get_weights())
     if not taken:
         raise UserError(f"--init has no layer of {target.card.arch}")
     return f"{len(taken)} of {len(own)} layers taken, the heads apart"

@@ -153,14 +153,14 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Like that of `ArgumentParser`, but also accepts options by their old names."""
-        words, told = list(sys.argv[1:] if args is None else args), set()
+        words, warned = list(sys.argv[1:] if args is None else args), set()
         end = words.index("--") if "--" in words else len(words)
         for index, word in enumerate(words[:end]):
             name, equals, value = word.partition("=")
             if name in self.renamed:
-                if name not in told:
+                if name not in warned:
                     warn_renamed(name, self.renamed[name])
-                    told.add(name)
+                    warned.add(name)
                 words[index] = self.renamed[name] + equals + value
         return super().parse_known_args(words, namespace)
 
@@ -349,9 +349,9 @@ def _fitted(value: Any, annotation: Any, where: str) -> Any:
             return [_convert(v, kind) for v in (value if isinstance(value, list) else [value])]
         return _convert(value, kind)
     except (TypeError, ValueError, OverflowError):
-        told = repr(value)
-        told = told if len(told) <= 80 and "\n" not in told else type(value).__name__
-        raise UserError(f"{where} = {told} is not {_KIND_NAMES.get(kind, kind.__name__)}") from None
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 and "\n" not in shown else type(value).__name__
+        raise UserError(f"{where} = {shown} is not {_KIND_NAMES.get(kind, kind.__name__)}") from None
 
 
 def _convert(value: Any, kind: type) -> Any:

@@ -42,7 +42,7 @@ class RenamedAttribute:
     >>> class Face:
     ...     crop_box = (0, 0, 64, 64)
     ...     box = RenamedAttribute("crop_box")
-    >>> with old_names_shown():  # and as a logged warning: Face.box is now crop_box; the old name will be removed in 0.3
+    >>> with old_names_shown():  # logs: Face.box is now crop_box; the old name will be removed in 0.3
     ...     Face().box
     (0, 0, 64, 64)
     """

@@ -259,8 +259,8 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read the {what} {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        told = "TOML" if toml else "JSON" if path.suffix == ".json" else "JSON (or TOML in a file named .toml)"
-        raise UserError(f"the {what} {path} is not {told}: {error}") from None
+        expected = "TOML" if toml else "JSON" if path.suffix == ".json" else "JSON (or TOML in a file named .toml)"
+        raise UserError(f"the {what} {path} is not {expected}: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"the {what} {path} is not a table of options")
     return values

@@ -61,8 +61,8 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
     except UserError:
         raise
     except Exception as error:
-        if told := re.search(r"\bUserError: (.+)", str(error)):  # TensorFlow's message for an error in its threads
-            raise UserError(told[1]) from error
+        if message := re.search(r"\bUserError: (.+)", str(error)):  # TensorFlow's message for an error in its threads
+            raise UserError(message[1]) from error
         if first is not None and (reason := _about_shapes(error)):
             raise UserError(
                 f"a batch does not fit: its pictures or landmarks differ in shape from those of the first, "

@@ -87,12 +87,12 @@ def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> list[Metho
     named: dict[str, tuple[str, ...]] = {}
     own: list[str] = []
     for text in methods:
-        asked = read_method(text)
-        name = choose(asked.name, METHODS, "method", OF_YOUR_OWN)
+        spec = read_method(text)
+        name = choose(spec.name, METHODS, "method", OF_YOUR_OWN)
         if name in weights:
             raise UserError(f"--method {name} is given twice")
-        weights[name], named[name] = asked.weight, asked.teachers
-        own += [f"{name}.{setting}" for setting in asked.settings]
+        weights[name], named[name] = spec.weight, spec.teachers
+        own += [f"{name}.{setting}" for setting in spec.settings]
     parameters: dict[str, dict[str, Any]] = {name: {} for name in weights}
     for text in [*settings, *own]:  # a method's own settings win
         key, equals, value = text.partition("=")

@@ -16,7 +16,7 @@ from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.datasets.view import View
 from kd_loss.imaging import geometry
-from kd_loss.imaging.rotations import from_angles, from_theirs, geodesic, to_angles, to_matrices
+from kd_loss.imaging.rotations import from_300wlp, from_angles, geodesic, to_angles, to_matrices
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH
 from kd_loss.schemes.kinds import chosen_scheme
@@ -94,7 +94,7 @@ def test_damaged_biwi(tmp_path):
 def test_300wlp_and_aflw2000(tmp_path):
     """A turned generic head, seen from far away, in their angles; coordinates start at 1."""
     yaw, pitch, roll = 40.0, -10.0, 5.0  # to the picture's left
-    rotation = from_theirs(yaw, pitch, roll)
+    rotation = from_300wlp(yaw, pitch, roll)
     head = (np.array(list(POINTS.values()), float) - MIDDLE) / WIDTH
     points = np.full((68, 2), 200.0)
     points[list(POINTS)] = (head @ rotation.T)[:, :2] * 150 + [220, 210]

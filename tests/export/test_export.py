@@ -81,9 +81,9 @@ def test_heads_of_coordinates_agree_too(data_folder, synthetic, tmp_path, head):
     for (kind, precision), row in rows.items():
         assert row["max"] < {"fp32": 1e-3, "fp16": 0.1, "int8": 5}[precision], (kind, row)
     crops = np.stack([synthetic.split("test").crop(i) for i in range(4)])
-    landmarks, wide = open_network(tmp_path / "best.h5").ask(crops)
+    landmarks, wide = open_network(tmp_path / "best.h5").predict_with_spread(crops)
     for name, limit in (("fp32.tflite", 1e-4), ("fp32.onnx", 1e-4), ("int8.tflite", 0.05), ("int8.onnx", 0.05)):
-        other = [open_network(read_folder(options) / f"best-{name}").ask(crop[None]) for crop in crops]
+        other = [open_network(read_folder(options) / f"best-{name}").predict_with_spread(crop[None]) for crop in crops]
         np.testing.assert_allclose(np.concatenate([answer for answer, _ in other]), landmarks, atol=limit)
         np.testing.assert_allclose(np.concatenate([spread for _, spread in other]), wide, atol=limit)
 

@@ -102,7 +102,7 @@ def test_sides_that_do_not_divide_and_the_whole_backbone(head):
 
 def test_their_spread_comes_with_the_landmarks_and_their_files_are_keras_own(simcc, pip, tmp_path):
     for network in (simcc, pip):
-        landmarks, wide = CropNetwork.of(network).ask(PICTURES)
+        landmarks, wide = CropNetwork.of(network).predict_with_spread(PICTURES)
         assert (landmarks.shape, wide.shape) == ((2, 68, 2), (2, 68))
         assert (wide > 0.05).all()  # untrained: the mass is everywhere
         path = tmp_path / f"{network.card.head}.h5"
@@ -110,7 +110,7 @@ def test_their_spread_comes_with_the_landmarks_and_their_files_are_keras_own(sim
         assert all(type(layer).__module__.startswith("keras.") for layer in network.model.layers)
         assert not any(isinstance(layer, Spread) for layer in network.model.layers)
         again = load_network(path)
-        np.testing.assert_array_equal(CropNetwork.of(again).ask(PICTURES)[0], landmarks)
+        np.testing.assert_array_equal(CropNetwork.of(again).predict_with_spread(PICTURES)[0], landmarks)
 
 
 def test_what_they_lack_is_one_line(simcc, pip):

@@ -116,7 +116,7 @@ def test_a_trunk_is_taken_across_heads_cuts_and_sizes(network):
 
 
 def test_the_spread_comes_with_the_landmarks(network):
-    landmarks, wide = CropNetwork.of(network).ask(pictures().astype(np.uint8))
+    landmarks, wide = CropNetwork.of(network).predict_with_spread(pictures().astype(np.uint8))
     assert landmarks.shape == (2, 68, 2)
     assert wide is not None
     assert wide.shape == (2, 68)

@@ -29,7 +29,7 @@ def test_mean_and_spread_of_two_answers_by_hand():
 
     crops = np.zeros((2, 32, 32, 3), np.uint8)
     crops[0, :, :16] = crops[1, :, 16:] = 255
-    points, spread = mirrored(network(ask)).ask(crops)
+    points, spread = mirrored(network(ask)).predict_with_spread(crops)
     np.testing.assert_allclose(points[0], [[-0.22, 0.0], [0.2, 0.0], [0.0, 0.4]], atol=1e-6)
     np.testing.assert_allclose(spread[0], np.array([0.04, 0, 0]) + 0.04 / 3, atol=1e-6)
     np.testing.assert_allclose(points[1], [[-0.2, 0.0], [0.22, 0.0], [0.0, 0.4]], atol=1e-6)
@@ -40,7 +40,7 @@ def test_poses_have_a_mean_and_no_spread():
     scheme = POSES["pose_synthetic"]
     answer = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]], np.float32)
     card = dataclasses.replace(CARD, dataset=scheme.name, spec=scheme.to_dict())
-    found, spread = mirrored(network(lambda crops: (np.stack([answer] * len(crops)), None), card)).ask(
+    found, spread = mirrored(network(lambda crops: (np.stack([answer] * len(crops)), None), card)).predict_with_spread(
         np.zeros((1, 32, 32, 3), np.uint8)
     )
     assert spread is None

@@ -104,7 +104,7 @@ def _ask_split(command: list[str], split: PreparedSplit, source: Path) -> tuple[
 def own_frames(landmarks: np.ndarray) -> list[np.ndarray]:
     """Maps (2, 3) from source pixels to the square around each face's own points (N, M, 2), −0.5…0.5.
 
-    Not to the annotated crop: a peer is not told where the face is.
+    Not to the annotated crop: a peer does not get the position of the face.
     """
     return [geometry.normalised_affine(geometry.square_crop(geometry.landmark_box(p), 0.0)) for p in landmarks]
 

@@ -49,7 +49,7 @@ class Clock:
         """Time every step of a compiled model's `fit`, TensorFlow backend.
 
         Keras asks for a batch and computes within one compiled function; here the two are called one after
-        the other, which is the order in which they run there, too: nothing is asked for ahead of the step
+        the other, which is the order in which they run there, too: nothing is loaded ahead of the step
         but by the loader's own threads.
         """
         import tensorflow as tf
@@ -127,7 +127,7 @@ def all_ways(
     answers = {role: Answers({"landmarks": np.array(split.landmarks)[None] + 0.01}) for role in ROLES}
     order, view = FaceOrder(split, shuffled=True), View(size, Augmentation())
     plain = FaceLoader(order, view, batch_size=batch)
-    told = FaceLoader(order, view, batch_size=batch, answers=answers)
+    with_answers = FaceLoader(order, view, batch_size=batch, answers=answers)
     recorded = {role: RecordedTeacher(answers[role]) for role in ROLES}
     teachers = {role: random_network("efficientNet", size) for role in ROLES}
     live = {role: LiveTeacher(network) for role, network in teachers.items()}
@@ -135,8 +135,8 @@ def all_ways(
         BARE: bare(split, size, batch, fused=False),
         BARE_FUSED: bare(split, size, batch, fused=True),
         ALONE: ours(plain, {}, "none"),
-        RECORDED: ours(told, recorded, "kd_loss", clock=clock),
-        RECORDED_KERAS: ours(told, recorded, "kd_loss", fused=False),
+        RECORDED: ours(with_answers, recorded, "kd_loss", clock=clock),
+        RECORDED_KERAS: ours(with_answers, recorded, "kd_loss", fused=False),
         LIVE: ours(plain, live, "kd_loss"),
     }
     if reference:

@@ -22,7 +22,7 @@ from kd_loss.system.files import sha256
 from kd_loss.training.method_specs import weighted, with_teachers
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.teachers.foreign import RuntimeTeacher, in_other_runtime, open_teacher
-from kd_loss.training.teachers.recorded import Ask
+from kd_loss.training.teachers.recorded import TapFunction
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ class TeacherSource:
         """Shape of its output; None if unknown before the first call."""
         return self.network.card.scheme() if self.network else None
 
-    def predictor(self, taps: Sequence[str]) -> Ask:
+    def predictor(self, taps: Sequence[str]) -> TapFunction:
         """A function from pictures to the named taps, in NumPy."""
         if self.other:
             return self.other

@@ -81,9 +81,14 @@ class RuntimeTeacher:
     """Calls a network of another runtime, or a function, on faces `context` times wider than a crop."""
 
     def __init__(
-        self, ask: Callable[[np.ndarray], Any], size: int | None, source: Path, context: float = 1.0, width: int = 2
+        self,
+        function: Callable[[np.ndarray], Any],
+        size: int | None,
+        source: Path,
+        context: float = 1.0,
+        width: int = 2,
     ):
-        self.ask, self.size, self.source, self.context, self.width = ask, size, source, context, width
+        self.function, self.size, self.source, self.context, self.width = function, size, source, context, width
 
     def __call__(self, images: np.ndarray) -> Taps:
         """Returns taps for pictures (B, S, S, 3) uint8 RGB, with landmarks (B, M, 2) normalised to these, all float32.
@@ -94,7 +99,7 @@ class RuntimeTeacher:
             UserError: the output has another form.
         """
         with _in_one_line(self.source, "fails on faces"):
-            answer = self.ask(images)
+            answer = self.function(images)
         taps = {name: np.asarray(v, np.float32) for name, v in answer.items()} if isinstance(answer, dict) else {}
         points = taps.setdefault("landmarks", np.asarray(answer if not taps else np.empty(0), np.float32))
         if points.ndim != 3 or points.shape[2] != self.width or any(len(v) != len(images) for v in taps.values()):
@@ -137,14 +142,14 @@ def open_teacher(text: str, width: int = 2) -> RuntimeTeacher:
     card = RuntimeCard.read(path)
     run = open_runtime(path)
 
-    def ask(images: np.ndarray) -> Taps:
+    def predict(images: np.ndarray) -> Taps:
         outputs = run(encode(images, card))
         more = {tap: outputs[choose(name, outputs, f"output of {path}")] for tap, name in card.taps.items()}
         if card.output:
             outputs = {card.output: outputs[choose(card.output, outputs, f"output of {path}")]}
         return {"landmarks": decode(list(outputs.values()), card, path), **more}
 
-    return RuntimeTeacher(ask, card.size, path, card.context)
+    return RuntimeTeacher(predict, card.size, path, card.context)
 
 
 def _function(path: Path, name: str) -> Callable[[np.ndarray], Any]:

@@ -22,7 +22,7 @@ from kd_loss.imaging import geometry
 from kd_loss.training.teachers.answer_files import AnswerArrays, kept_answers
 
 #: pictures (B, S, S, 3) uint8 -> tap name -> (B, …)
-Ask = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+TapFunction = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 #: increase it to invalidate old records
 FORMAT = 2
 BATCH = 32
@@ -63,7 +63,14 @@ def answers_key(weights: str, data: str, taps: list[str], size: int, views: View
 
 
 def recorded_answers(
-    ask: Ask, split: PreparedSplit, folder: Path, key: Mapping[str, Any], *, size: int, views: Views, limit: float
+    taps_of: TapFunction,
+    split: PreparedSplit,
+    folder: Path,
+    key: Mapping[str, Any],
+    *,
+    size: int,
+    views: Views,
+    limit: float,
 ) -> tuple[Answers, float]:
     """The predictions from disk, or computed and written there; and the seconds that this took, 0 from disk.
 
@@ -73,13 +80,13 @@ def recorded_answers(
         limit: largest size of one teacher's predictions on disk, in GB; a larger record raises a `UserError`.
     """
     found, seconds = kept_answers(
-        folder, key, lambda place: _record(ask, split, place, key["taps"], size, views, limit)
+        folder, key, lambda place: _record(taps_of, split, place, key["taps"], size, views, limit)
     )
     return Answers(found, views.count), seconds
 
 
 def _record(
-    ask: Ask, split: PreparedSplit, folder: Path, taps: list[str], size: int, views: Views, limit: float
+    taps_of: TapFunction, split: PreparedSplit, folder: Path, taps: list[str], size: int, views: Views, limit: float
 ) -> None:
     count = max(1, views.count)
     if views.count:
@@ -92,7 +99,7 @@ def _record(
     for view in range(count):
         loader.epoch = view
         for batch in range(len(loader)):
-            answer = dict(ask(loader[batch][0]))
+            answer = dict(taps_of(loader[batch][0]))
             answer["landmarks"] = np.asarray(answer["landmarks"]) * views.context
             arrays.write(view, batch * BATCH, answer)
     arrays.flush()

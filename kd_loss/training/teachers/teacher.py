@@ -173,12 +173,12 @@ class FunctionTeacher(Teacher):
     ):
         self.function, self.size, self.point_map = function, size, point_map
         self.coordinates = Coordinates.of(coordinates, size)
-        first = self._ask(np.zeros((2, size, size, 3), np.uint8))
+        first = self._evaluate(np.zeros((2, size, size, 3), np.uint8))
         self._shapes = {name: tuple(values.shape[1:]) for name, values in first.items()}
         points = self._shapes["landmarks"]
         super().__init__(points if point_map is None else _mapped_shape(point_map, points), weight)
 
-    def _ask(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def _evaluate(self, images: np.ndarray) -> dict[str, np.ndarray]:
         answer = self.function(np.clip(np.round(images), 0, 255).astype(np.uint8))
         taps = {n: np.asarray(v, np.float32) for n, v in answer.items()} if isinstance(answer, Mapping) else {}
         points = taps.get("landmarks", np.empty(0, np.float32)) if taps else np.asarray(answer, np.float32)
@@ -194,7 +194,7 @@ class FunctionTeacher(Teacher):
     def __call__(self, images: Tensor, answers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         if images.shape[1:3] != (self.size, self.size):
             images = ops.image.resize(ops.cast(images, "float32"), (self.size, self.size), antialias=True)
-        taps = call_on_host(self._ask, images, self._shapes)
+        taps = call_on_host(self._evaluate, images, self._shapes)
         if self.point_map is not None:
             taps["landmarks"] = _map_points(self.point_map, taps["landmarks"])
         return taps
