@@ -31,7 +31,7 @@ _EXPORTS = {
     **dict.fromkeys(("record",), "kd_loss.training.teachers.record"),
     **dict.fromkeys(("with_answers",), "kd_loss.datasets.plain"),
     **dict.fromkeys(("FunctionTeacher", "LiveTeacher", "RecordedTeacher"), "kd_loss.training.teachers.teacher"),
-    **dict.fromkeys(("Answers",), "kd_loss.datasets.view"),
+    **dict.fromkeys(("Answers",), "kd_loss.datasets.transform"),
     **dict.fromkeys(("Coordinates",), "kd_loss.schemes.coordinates"),
     **dict.fromkeys(("UserError",), "kd_loss.system.errors"),
     **dict.fromkeys(
@@ -160,7 +160,7 @@ if TYPE_CHECKING:
     from kd_loss.datasets.prepare_command import PrepareOptions
     from kd_loss.datasets.prepared import open_dataset
     from kd_loss.datasets.show import ShowOptions
-    from kd_loss.datasets.view import Answers
+    from kd_loss.datasets.transform import Answers
     from kd_loss.demo.demo_command import DemoOptions
     from kd_loss.detection import DETECTORS, BoxCalibration, Detection, open_detector
     from kd_loss.distillation import METHODS, DistillationMethod, TeacherMean, get_method, register

@@ -30,7 +30,7 @@ from kd_loss.archives.sample import (
 )
 from kd_loss.imaging.pictures import MOST_OF_NOTE, BadSample, read_file, read_image
 from kd_loss.imaging.rotations import against_ray, from_300wlp, from_angles
-from kd_loss.schemes.base import Place
+from kd_loss.schemes.base import HeadPlacement
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.generic_head import WIDTH, place_of
 from kd_loss.schemes.pose import PoseScheme
@@ -99,7 +99,7 @@ def read_biwi(source: Path, scheme: PoseScheme, test_fraction: float) -> Archive
             continue
         x, y, depth = matrix @ at
         middle, width = np.array([x, y]) / depth, float(matrix[0, 0] * HEAD_MM / depth)
-        place = Place(against_ray(head, at), (float(middle[0]), float(middle[1])), width)
+        place = HeadPlacement(against_ray(head, at), (float(middle[0]), float(middle[1])), width)
         name, group = image.relative_to(root).as_posix(), pose.parent.relative_to(root).as_posix()
         archive.samples.append(
             Sample(name, _square(middle, width), "train", "train", group, partial(read_image, image), place=place)
@@ -193,7 +193,7 @@ def read_pointing04(source: Path, scheme: PoseScheme, test_fraction: float) -> A
             continue
         tilt, pan = float(found[4]), float(found[5])
         side = max(width, height)
-        place = Place(from_angles(pan, tilt, 0.0), (x, y), side)
+        place = HeadPlacement(from_angles(pan, tilt, 0.0), (x, y), side)
         archive.samples.append(
             Sample(
                 image.relative_to(root).as_posix(), _square(np.array([x, y]), side), "train", "train", found[1],

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample
-from kd_loss.schemes.base import Place, Scheme
+from kd_loss.schemes.base import HeadPlacement, Scheme
 from kd_loss.system.errors import UserError
 
 
@@ -39,7 +39,7 @@ class Sample:
     load: Callable[[], np.ndarray]
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
     extra: bool = False
-    place: Place | None = None
+    place: HeadPlacement | None = None
 
 
 @dataclass

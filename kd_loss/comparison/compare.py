@@ -20,16 +20,16 @@ import numpy as np
 from kd_loss.comparison.summary import START, AnyResult, explanation, rows_of, summarise
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, open_dataset
 from kd_loss.distillation.plugins import load_plugins
-from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.official import labels_of
 from kd_loss.evaluation.plots import ced_plot
+from kd_loss.evaluation.registry import findings_of
 from kd_loss.evaluation.report import print_table, published_tables, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.history import read_history
 from kd_loss.system.configuration import option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, atomic_file, read_json, write_json
-from kd_loss.system.ownership import check_free, claim
+from kd_loss.system.overwrite_guard import check_free, claim
 from kd_loss.system.terminal import counted
 from kd_loss.training.method_specs import (
     named_stages,
@@ -43,7 +43,7 @@ from kd_loss.training.method_specs import (
     split_stages,
 )
 from kd_loss.training.options import DistillationOptions, StudentOptions
-from kd_loss.training.same_run import check_same
+from kd_loss.training.resume_check import check_same
 from kd_loss.training.teachers.files import teacher_files, with_start
 from kd_loss.training.train_student import plan_student, train_student
 

@@ -31,7 +31,7 @@ from kd_loss.schemes.drawing import (
 from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.files import atomic_file
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 from kd_loss.system.terminal import counted
 
 FILES = ("crops.png", "augmented.png")

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import cycled
+from kd_loss.datasets.sampler import cycled
 
 
 class MixedLoader(keras.utils.PyDataset):
@@ -57,7 +57,7 @@ class MixedLoader(keras.utils.PyDataset):
 
     def _unlabelled_rows(self, batch: int, count: int) -> np.ndarray:
         """Return the faces of one batch, from an endless sequence of passes, each in a new order."""
-        return cycled(self.unlabelled.order.indices, (self.epoch * len(self) + batch) * count, count, self.seed, 2)
+        return cycled(self.unlabelled.sampler.indices, (self.epoch * len(self) + batch) * count, count, self.seed, 2)
 
 
 def _blend(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.datasets.view import Answers
+from kd_loss.datasets.transform import Answers
 from kd_loss.system.errors import UserError
 
 

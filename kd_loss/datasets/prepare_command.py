@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError, check_name
-from kd_loss.system.ownership import check_replaceable
+from kd_loss.system.overwrite_guard import check_replaceable
 from kd_loss.system.terminal import counted
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _with_others(archive: Archive, options: PrepareOptions) -> Archive:
     """Add the training faces of the archives given by `--extra-data`."""
     from kd_loss.archives.merge import add_faces
     from kd_loss.archives.registry import merged_request, read_archive, request_of
-    from kd_loss.schemes.kinds import chosen_scheme, landmark_scheme
+    from kd_loss.schemes.registry import chosen_scheme, landmark_scheme
 
     if options.extra_data:
         landmark_scheme(archive.spec, f"--extra-data adds landmarks: not to a dataset of a {archive.spec.noun}")
@@ -109,8 +109,8 @@ def _scheme_of(options: PrepareOptions) -> tuple[str, Scheme | None]:
     from kd_loss.archives.annotations import own_name
     from kd_loss.archives.registry import annotation_format, request_of
     from kd_loss.schemes.benchmarks import SPECS
-    from kd_loss.schemes.kinds import chosen_scheme
     from kd_loss.schemes.pose import POSES
+    from kd_loss.schemes.registry import chosen_scheme
 
     known = options.dataset.lower().replace("-", "_") in {**SPECS, **POSES}
     if not options.spec and not known and annotation_format(options.dataset, request_of(options)):
@@ -141,8 +141,8 @@ class Given:
 def _given_scheme(options: PrepareOptions, given: Given) -> tuple[str, DatasetSpec | None]:
     """Like `_scheme_of`, for a source or scheme in memory."""
     from kd_loss.schemes.benchmarks import SPECS
-    from kd_loss.schemes.kinds import chosen_scheme, landmark_scheme
     from kd_loss.schemes.pose import POSES
+    from kd_loss.schemes.registry import chosen_scheme, landmark_scheme
 
     name, built_in = options.dataset, {**SPECS, **POSES}
     known = name.lower().replace("-", "_") in built_in
@@ -177,7 +177,7 @@ def _mapped(archive: Archive, options: PrepareOptions) -> Archive:
         return archive
     from kd_loss.archives.registry import merged_request, read_archive, request_of
     from kd_loss.datasets.map_points import annotated_pairs, map_scheme, mapped_archive
-    from kd_loss.schemes.kinds import landmark_scheme
+    from kd_loss.schemes.registry import landmark_scheme
 
     source = landmark_scheme(archive.spec, f"--map-points is for landmarks, not for a dataset of a {archive.spec.noun}")
     target, folder = _map_target(options.map_points)
@@ -218,7 +218,7 @@ def measure_calibration(samples: Sequence[Sample]) -> dict[str, Any]:
     import numpy as np
 
     from kd_loss.detection.calibration import measure
-    from kd_loss.detection.choice import open_detector
+    from kd_loss.detection.factory import open_detector
     from kd_loss.imaging.pictures import BadSample
 
     name = "finder"
@@ -238,7 +238,7 @@ def draw_sheets(folder: Path, manifest: dict[str, Any]) -> None:
     """Draw the training faces, so that a wrong scheme shows before a training; see `kd-loss show`."""
     from kd_loss.datasets.contact_sheets import write_sheets
     from kd_loss.datasets.prepared import PreparedDataset
-    from kd_loss.schemes.kinds import scheme_of
+    from kd_loss.schemes.registry import scheme_of
 
     scheme = scheme_of(manifest["spec"], str(folder))
     write_sheets(PreparedDataset(folder, manifest, scheme).split("train"), folder)
@@ -273,7 +273,7 @@ def run_prepare(options: PrepareOptions, given: Given | None = None) -> dict[str
     from kd_loss.archives.registry import read_archive, read_made, request_of
     from kd_loss.datasets.mirror_pairs import scheme_line, with_pairs
     from kd_loss.datasets.prepare import check_crop, prepare
-    from kd_loss.schemes.kinds import landmark_scheme
+    from kd_loss.schemes.registry import landmark_scheme
 
     console = Console(stderr=True)
 

@@ -14,8 +14,8 @@ from kd_loss.datasets.checks import check_manifest, check_split, open_array, tar
 from kd_loss.imaging import geometry
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.benchmarks import SPECS
-from kd_loss.schemes.kinds import scheme_of
 from kd_loss.schemes.pose import POSES
+from kd_loss.schemes.registry import scheme_of
 from kd_loss.system.deprecation import renamed_keywords
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import is_temporary, read_json

@@ -25,7 +25,7 @@ from kd_loss.inference.predict_command import PredictOptions, run_predict
 from kd_loss.synthetic.faces import draw_face, face_landmarks
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError, disk_error
-from kd_loss.system.ownership import check_replaceable, record_folder
+from kd_loss.system.overwrite_guard import check_replaceable, record_folder
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers

@@ -1,8 +1,8 @@
 """Distillation from a teacher's output: imitation, plain and in the forms of Saputra et al.
 
 Saputra, Gusmao, Almalioglu, Markham & Trigoni, "Distilling Knowledge From a Deep Pose Regressor Network",
-ICCV 2019 (arXiv 1908.00858); the attentive forms are in `kd_loss.distillation.regression`. Notation: S student,
-T teacher, y truth, e² a mean over the coordinates of a squared difference.
+ICCV 2019 (arXiv 1908.00858); the attentive forms are in `kd_loss.distillation.output_distillation`. Notation: S
+student, T teacher, y truth, e² a mean over the coordinates of a squared difference.
 
 In the functions landmarks are (B, K, 2) or (B, 2K), normalised: in crop sides, −0.5…0.5 on the crop.
 """

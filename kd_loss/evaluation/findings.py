@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from kd_loss.evaluation.figures import result_sheet, soft_sheet
 from kd_loss.evaluation.metrics import bootstrap_interval, part_errors, worst
 from kd_loss.evaluation.official import complete_rows, official_rows
-from kd_loss.evaluation.pictures import result_sheet, soft_sheet
 from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.report import describe, published_tables, subset_table

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.networks.card import Card
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.system.errors import UserError
@@ -40,7 +40,7 @@ def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: boo
 
 def predict_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Predict targets (N, …) of all faces in the card's scheme, and the spread of heatmaps (N, K) or None."""
-    loader = FaceLoader(FaceOrder(split), View(network.card.size), batch_size=batch_size, workers=1)
+    loader = FaceLoader(FaceSampler(split), CropTransform(network.card.size), batch_size=batch_size, workers=1)
     answers = [network.predict_with_spread(loader[i][0]) for i in range(len(loader))]
     spreads = [spread for _, spread in answers if spread is not None]
     return np.concatenate([landmarks for landmarks, _ in answers]), np.concatenate(spreads) if spreads else None

@@ -16,8 +16,8 @@ from kd_loss.datasets.prepared import open_dataset
 from kd_loss.distillation.plugins import load_plugins
 from kd_loss.evaluation.findings import TO_TEACHER, lines_of, metrics_of
 from kd_loss.evaluation.found import found_result
-from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.pose_result import PoseResult
+from kd_loss.evaluation.registry import findings_of
 from kd_loss.evaluation.report import PUBLISHED_TITLE, print_table, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.folder import finished_runs
@@ -25,7 +25,7 @@ from kd_loss.runs.history import read_history
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 log = logging.getLogger(__name__)
 #: name in the table -> role and method on the cards of its runs

@@ -16,7 +16,7 @@ from kd_loss.distillation.plugins import load_plugins
 from kd_loss.evaluation.report import print_table
 from kd_loss.export import convert
 from kd_loss.export.files import FORMATS, Exported, Exporter
-from kd_loss.export.parity import Faces, calibration_crops, difference, test_faces
+from kd_loss.export.verification import Faces, calibration_crops, difference, test_faces
 from kd_loss.inference.weights import EXPORTED_FROM
 from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.runtimes.crop_network import CropNetwork, open_network
@@ -24,7 +24,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256, write_json
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 log = logging.getLogger(__name__)
 

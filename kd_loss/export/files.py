@@ -13,7 +13,7 @@ import numpy as np
 from kd_loss.export import convert
 from kd_loss.export.convert import Exportable
 from kd_loss.system.files import atomic_file, atomic_folder, write_json
-from kd_loss.system.ownership import Claims, check_replaceable
+from kd_loss.system.overwrite_guard import Claims, check_replaceable
 from kd_loss.system.terminal import quiet_stderr
 
 log = logging.getLogger(__name__)

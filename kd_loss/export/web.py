@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.detection.finder import CONTRAST, LARGEST, SAME, shipped_finder
-from kd_loss.detection.layout import CHANNELS
+from kd_loss.detection.finder_format import CHANNELS
 from kd_loss.export.convert import Exportable, to_onnx
 from kd_loss.networks.keypoint_detector import KeypointCard
 from kd_loss.system.errors import UserError

@@ -27,7 +27,7 @@ from kd_loss.importing.legacy_file import OldFile, read_old_file
 from kd_loss.importing.legacy_graph import OldNetwork, input_size, rebuild
 from kd_loss.networks.card import Card
 from kd_loss.networks.landmark_net import LandmarkNet, load_network, save_network
-from kd_loss.networks.limits import within_limits
+from kd_loss.networks.size_limits import within_limits
 from kd_loss.schemes.benchmarks import SPECS, chosen_spec
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError

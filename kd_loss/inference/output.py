@@ -17,7 +17,7 @@ from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.drawing import encode_png
 from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.files import atomic_file, to_json
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 Face = FaceLandmarks | FacePose
 #: characters that start a formula; a number may have a sign

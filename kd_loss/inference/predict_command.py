@@ -20,7 +20,7 @@ import numpy as np
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from kd_loss.detection import FixedBox, WholePicture, open_detector
-from kd_loss.detection.choice import DETECTORS
+from kd_loss.detection.factory import DETECTORS
 from kd_loss.inference.base import Detector
 from kd_loss.inference.output import CsvTable, Face, VideoWriter, csv_header, csv_row, write_picture
 from kd_loss.inference.pose import FacePose, PosePredictor, load_predictor
@@ -31,7 +31,7 @@ from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import LONGEST_NAME, alone_in
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 from kd_loss.system.terminal import acknowledge_interrupt, counted
 
 log = logging.getLogger(__name__)

@@ -14,8 +14,8 @@ import numpy as np
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.evaluation.metrics import bootstrap_interval, normalising_distance, point_errors
 from kd_loss.schemes.base import Scheme
-from kd_loss.schemes.kinds import landmark_scheme
 from kd_loss.schemes.point_map import fit_point_map
+from kd_loss.schemes.registry import landmark_scheme
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 

@@ -11,7 +11,7 @@ from kd_loss.networks.applications import applications
 from kd_loss.networks.architecture import Architecture
 from kd_loss.networks.efficientnet_lite import VARIANTS, efficientnet_lite
 from kd_loss.networks.kerashub import PREFIX, preset_architecture
-from kd_loss.networks.limits import check_count
+from kd_loss.networks.size_limits import check_count
 from kd_loss.networks.stages import FEATURE_MAPS as FEATURE_MAPS
 from kd_loss.networks.unets import hourglass, squeeze_unet
 from kd_loss.system.errors import UserError, choose

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from kd_loss.schemes.base import Scheme
-from kd_loss.schemes.kinds import landmark_scheme, scheme_of
+from kd_loss.schemes.registry import landmark_scheme, scheme_of
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json, write_json

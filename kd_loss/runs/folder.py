@@ -19,7 +19,7 @@ from kd_loss.datasets.checks import target_array
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.system.errors import UserError, check_name, disk_error
 from kd_loss.system.files import alone_in, is_temporary, read_json, sha256, write_json
-from kd_loss.system.ownership import LOCK
+from kd_loss.system.overwrite_guard import LOCK
 from kd_loss.system.versions import package_versions
 
 #: options that may differ when a run is continued

@@ -18,7 +18,7 @@ import numpy as np
 
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import CONVENTION, geodesic, to_angles, to_matrices, to_vectors
-from kd_loss.schemes.base import Place, Scheme
+from kd_loss.schemes.base import HeadPlacement, Scheme
 from kd_loss.schemes.benchmarks import SPECS
 from kd_loss.schemes.generic_head import FOCAL, knows_head, pose_in_crop
 from kd_loss.system.errors import UserError
@@ -142,7 +142,7 @@ class PoseScheme:
         raw = [np.reshape(self.mean, (2, 3)) if one is None else one for one in found]
         return self.stored(np.stack(raw).reshape(*values.shape[:-2], 2, 3)).astype(np.float32)
 
-    def target(self, points: np.ndarray, place: Place | None, affine: np.ndarray) -> np.ndarray:
+    def target(self, points: np.ndarray, place: HeadPlacement | None, affine: np.ndarray) -> np.ndarray:
         """Raw (2, 3), from the archive or by PnP; raises a `UserError` for a head without a visible face."""
         raw = pose_in_crop(points, SPECS[self.points], self.focal) if place is None else place.through(affine)
         if raw is None:

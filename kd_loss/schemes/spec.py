@@ -22,7 +22,7 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import Json, read_json
 
 if TYPE_CHECKING:
-    from kd_loss.schemes.base import Place, Scheme, Tensor
+    from kd_loss.schemes.base import HeadPlacement, Scheme, Tensor
 
 Indices = tuple[int, ...]
 
@@ -209,7 +209,7 @@ class DatasetSpec:
         """Values with the same number of points, unchanged; None for others (`schemes.point_map` fits a map)."""
         return values if values.shape[-2:] == self.shape else None
 
-    def target(self, points: np.ndarray, place: Place | None, affine: np.ndarray) -> np.ndarray:
+    def target(self, points: np.ndarray, place: HeadPlacement | None, affine: np.ndarray) -> np.ndarray:
         """Return the points unchanged."""
         return points
 

@@ -20,14 +20,14 @@ from kd_loss.datasets.prepared import PreparedDataset, open_dataset, prepared_na
 from kd_loss.evaluation.plots import new_axes, to_png
 from kd_loss.evaluation.prediction import check_fit
 from kd_loss.evaluation.report import print_table
-from kd_loss.export.parity import Faces, test_faces
+from kd_loss.export.verification import Faces, test_faces
 from kd_loss.networks.card import Card
 from kd_loss.runtimes.crop_network import read_card
 from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 log = logging.getLogger(__name__)
 RUNTIMES = {".h5": "Keras", ".keras": "Keras", ".onnx": "ONNX Runtime", ".tflite": "LiteRT"}

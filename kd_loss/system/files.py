@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from kd_loss.system.errors import UserError, disk_error
-from kd_loss.system.ownership import LOCK, Claims, check_replaceable, record_folder
+from kd_loss.system.overwrite_guard import LOCK, Claims, check_replaceable, record_folder
 
 #: longest file name in bytes, on most file systems
 LONGEST_NAME = 255

@@ -24,7 +24,7 @@ from kd_loss.training.callbacks import (
     stalled,
 )
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
-from kd_loss.training.precise_batch_norm import TrueStatistics
+from kd_loss.training.precise_batch_norm import PreciseBatchNorm
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ def fit_run(
                 shuffle=False,
                 callbacks=[
                     EpochCounter(loader),
-                    TrueStatistics(network, loader if pictures is None else pictures),
+                    PreciseBatchNorm(network, loader if pictures is None else pictures),
                     *event_files(folder),
                     *callbacks,
                     checkpoint,

@@ -20,7 +20,7 @@ from kd_loss.evaluation.prediction import spread_correlation
 from kd_loss.networks import HEADS, Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.backbones import arch_name
 from kd_loss.networks.card import SPREAD_CORRELATION
-from kd_loss.networks.cost import multiply_adds
+from kd_loss.networks.flops import multiply_adds
 from kd_loss.networks.keypoint_detector import load_start
 from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runs.folder import data_record, open_run, readable, start_record

@@ -8,11 +8,11 @@ from kd_loss.archives.merge import add_faces, translate
 from kd_loss.archives.sample import Archive, Sample
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import holdout, open_dataset
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.schemes.benchmarks import CFP30, W300, WFLW
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
@@ -103,8 +103,8 @@ def test_extra_faces_are_never_held_out_and_can_have_a_share(joined):
     assert not split.extra[held].any()
     assert set(np.flatnonzero(split.extra)) <= set(chosen)
     own = int((~split.extra[chosen]).sum())
-    faces = FaceOrder(split, chosen, shuffled=True, extra_share=0.25)
-    loader = FaceLoader(faces, View(32, Augmentation()), batch_size=4)
+    faces = FaceSampler(split, chosen, shuffled=True, extra_share=0.25)
+    loader = FaceLoader(faces, CropTransform(32, Augmentation()), batch_size=4)
     share = round(own / 3)
     assert len(loader) == (own + share) // 4
     seen = []
@@ -137,8 +137,8 @@ def test_a_face_to_test_is_completed_though_all_to_train_are_whole(tmp_path):
 def test_an_epoch_with_fewer_faces_than_a_batch_is_one_batch(joined):
     split = joined[0].split("train")
     own, extra = np.flatnonzero(~split.extra)[:4], np.flatnonzero(split.extra)
-    order = FaceOrder(split, np.concatenate([own, extra]), shuffled=True, extra_share=0.5)
-    loader = FaceLoader(order, View(32), batch_size=len(own) + len(extra))
+    order = FaceSampler(split, np.concatenate([own, extra]), shuffled=True, extra_share=0.5)
+    loader = FaceLoader(order, CropTransform(32), batch_size=len(own) + len(extra))
     assert len(order) == 8
     assert (len(loader), len(loader[0][0])) == (1, 8)
 

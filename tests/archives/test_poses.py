@@ -11,16 +11,16 @@ from scipy.sparse import csr_array
 from kd_loss.archives.pts import format_pts
 from kd_loss.archives.registry import ArchiveRequest, read_archive
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import from_300wlp, from_angles, geodesic, to_angles, to_matrices
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH
-from kd_loss.schemes.kinds import chosen_scheme
 from kd_loss.schemes.pose import POSES
+from kd_loss.schemes.registry import chosen_scheme
 from kd_loss.synthetic.faces import face_landmarks
 from kd_loss.system.errors import UserError
 
@@ -217,7 +217,8 @@ def test_the_pose_follows_the_picture_through_augmentation(annotated):
 
     poses, points = (open_dataset(name, annotated).split("train") for name in ("pose_w300", "w300"))
     batches = [
-        FaceLoader(FaceOrder(split, seed=5), View(48, Augmentation()), batch_size=6)[0] for split in (poses, points)
+        FaceLoader(FaceSampler(split, seed=5), CropTransform(48, Augmentation()), batch_size=6)[0]
+        for split in (poses, points)
     ]
     np.testing.assert_array_equal(batches[0][0], batches[1][0])
     scheme = poses.spec

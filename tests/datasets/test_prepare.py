@@ -18,7 +18,7 @@ from kd_loss.imaging.crop import crop_face
 from kd_loss.schemes.pose import POSES
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
-from kd_loss.system.ownership import RECORD
+from kd_loss.system.overwrite_guard import RECORD
 from tests.archives.archives import write_w300, write_wflw
 
 pytestmark = pytest.mark.quick

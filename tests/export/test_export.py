@@ -9,14 +9,14 @@ import pytest
 
 from kd_loss.export import export_command as command
 from kd_loss.export.export_command import ExportOptions, run_export
-from kd_loss.export.parity import Faces, difference
+from kd_loss.export.verification import Faces, difference
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.networks import Card, build_network, save_network
 from kd_loss.runtimes.crop_network import open_network, read_card
 from kd_loss.runtimes.files import embed_card, embedded_card
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
-from kd_loss.system.ownership import RECORD, claim
+from kd_loss.system.overwrite_guard import RECORD, claim
 
 
 def make(arch, alpha, data_folder, synthetic, folder, head="pooled"):

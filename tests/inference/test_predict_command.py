@@ -15,7 +15,7 @@ from kd_loss.inference.predict_command import PredictOptions, run_predict
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in
-from kd_loss.system.ownership import RECORD
+from kd_loss.system.overwrite_guard import RECORD
 from tests.inference.conftest import POINTS
 from tests.inference.videos import film, uneven
 

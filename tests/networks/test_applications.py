@@ -100,6 +100,6 @@ def test_convnext_becomes_layers_that_a_file_can_hold(tmp_path):
 
 
 def test_what_is_too_large_to_be_loaded_again_is_one_line(monkeypatch):
-    monkeypatch.setattr("kd_loss.networks.limits.MOST_BYTES", 1 << 20)
+    monkeypatch.setattr("kd_loss.networks.size_limits.MOST_BYTES", 1 << 20)
     with pytest.raises(UserError, match="MobileNet has 12 MiB of weights; the limit is 1 MiB"):
         build_backbone("mobilenet", keras.Input((64, 64, 3)), 1.0, "none")

@@ -6,7 +6,7 @@ import pytest
 
 from kd_loss.networks import Card, build_network, load_network, save_network
 from kd_loss.networks.architecture_registry import register_architecture
-from kd_loss.networks.cost import multiply_adds
+from kd_loss.networks.flops import multiply_adds
 from kd_loss.networks.stages import cut_backbone, last_maps, stage_outputs
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kd_loss.networks import Card, build_network, load_network, save_network
-from kd_loss.networks.cost import multiply_adds
+from kd_loss.networks.flops import multiply_adds
 from kd_loss.networks.unets import anti_alias, hourglass, squeeze_unet
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError

@@ -16,7 +16,7 @@ from kd_loss.system.configuration import old_names, read_config, to_plain
 from kd_loss.system.deprecation import RenamedWarning
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, write_json
-from kd_loss.system.ownership import LOCK
+from kd_loss.system.overwrite_guard import LOCK
 from kd_loss.training.method_specs import parse_methods, read_method, split_methods, with_teachers
 from kd_loss.training.options import StudentOptions, TeacherOptions, TrainingOptions
 from kd_loss.training.teachers.files import named_teachers, teacher_files

@@ -5,11 +5,11 @@ from hypothesis import strategies as st
 
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
-from kd_loss.schemes.base import Place
+from kd_loss.schemes.base import HeadPlacement
 from kd_loss.schemes.benchmarks import COFW, SPECS, W300, WFLW
 from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH, place_of, pose_in_crop
-from kd_loss.schemes.kinds import chosen_scheme, scheme_of
 from kd_loss.schemes.pose import POSES, PoseScheme
+from kd_loss.schemes.registry import chosen_scheme, scheme_of
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.synthetic.faces import face_landmarks, face_place
 from kd_loss.system.errors import UserError
@@ -122,10 +122,10 @@ def test_reads_other_poses_raw_numbers_and_landmarks():
 def test_a_head_that_shows_no_face_has_no_pose():
     affine = np.array([[0.01, 0, -0.5], [0, 0.01, -0.5]])
     with pytest.raises(UserError, match=r"yaw of 120° is outside −99…99"):
-        SCHEME.target(np.zeros((68, 2)), Place(from_angles(120, 0, 0), (50, 50), 40), affine)
+        SCHEME.target(np.zeros((68, 2)), HeadPlacement(from_angles(120, 0, 0), (50, 50), 40), affine)
     with pytest.raises(UserError, match="no head pose fits"):
         SCHEME.target(np.zeros((68, 2)), None, affine)
-    target = SCHEME.target(np.zeros((68, 2)), Place(from_angles(98, 0, 0), (50, 60), 40), affine)
+    target = SCHEME.target(np.zeros((68, 2)), HeadPlacement(from_angles(98, 0, 0), (50, 60), 40), affine)
     np.testing.assert_allclose(target[1], [0, 0.1, -np.log(0.4)])
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.files import atomic_file, atomic_folder, read_json, sha256, write_json
-from kd_loss.system.ownership import claim
+from kd_loss.system.overwrite_guard import claim
 
 pytestmark = pytest.mark.quick
 

@@ -9,15 +9,15 @@ import pytest
 import kd_loss
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import holdout
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.networks import Card, build_network
 from kd_loss.runs.folder import find_teacher
 from kd_loss.training.callbacks import EpochCounter
 from kd_loss.training.fit import learning_rate
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
-from kd_loss.training.precise_batch_norm import TrueStatistics
+from kd_loss.training.precise_batch_norm import PreciseBatchNorm
 from kd_loss.training.train_student import train_student
 
 EPOCHS, BATCH, SIZE, SEED = 2, 8, 32, 3
@@ -35,7 +35,9 @@ def parts(options):
     dataset = kd_loss.open_dataset("synthetic", options.data)
     split = dataset.split("train")
     chosen, _ = holdout(split, options.validation, SEED)
-    faces = FaceLoader(FaceOrder(split, chosen, shuffled=True, seed=SEED), View(SIZE, Augmentation()), batch_size=BATCH)
+    faces = FaceLoader(
+        FaceSampler(split, chosen, shuffled=True, seed=SEED), CropTransform(SIZE, Augmentation()), batch_size=BATCH
+    )
     card = Card("tiny", 1.0, "synthetic", dataset.spec.to_dict(), SIZE, "student", 0.15, head="pooled", cut="P5")
     mean_shape = np.nanmean(split.landmarks[chosen], axis=0)
     student = build_network(card, mean_shape=mean_shape, seed=SEED)
@@ -43,7 +45,7 @@ def parts(options):
         role: kd_loss.load_network(find_teacher(role, "synthetic", "", options.runs)) for role in ("tough", "tolerant")
     }
     optimizer = keras.optimizers.Adam(learning_rate(options.learning_rate, len(faces) * EPOCHS))
-    return dataset.spec, faces, student, teachers, optimizer, TrueStatistics(student.model, faces)
+    return dataset.spec, faces, student, teachers, optimizer, PreciseBatchNorm(student.model, faces)
 
 
 def by_objects(options):

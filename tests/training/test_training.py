@@ -17,9 +17,9 @@ import pytest
 
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
+from kd_loss.datasets.sampler import FaceSampler
 from kd_loss.datasets.seen_faces import TRAINED_ON
-from kd_loss.datasets.view import View
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.distillation import get_method
 from kd_loss.networks import Card, build_network, load_network
 from kd_loss.runs.history import read_history
@@ -223,7 +223,7 @@ def test_teachers_are_not_part_of_the_distiller(synthetic):
     )
     assert len(distiller.weights) == len(student.model.weights)
     split = synthetic.split("train")
-    loader = FaceLoader(FaceOrder(split, range(8), shuffled=True), View(32, Augmentation()), batch_size=8)
+    loader = FaceLoader(FaceSampler(split, range(8), shuffled=True), CropTransform(32, Augmentation()), batch_size=8)
     images, targets = loader[0]
     values = distiller.compute_loss(images, targets, distiller(images), training=True)
     assert np.isfinite(float(values))

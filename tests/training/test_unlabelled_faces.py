@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from kd_loss.datasets.view import Answers
+from kd_loss.datasets.transform import Answers
 from kd_loss.detection import open_detector
 from kd_loss.distillation import get_method
 from kd_loss.networks import Card, build_network

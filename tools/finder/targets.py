@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kd_loss.detection.layout import CHANNELS, LEVELS, Level
+from kd_loss.detection.finder_format import CHANNELS, LEVELS, Level
 from tools.finder.compose import Composer
 
 #: numbers of a target cell: score, its weight, weight of the box, side / unit, the channels from 1 on, which are known

@@ -25,8 +25,8 @@ from kd_loss.cli import run_tool
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.evaluation.metrics import normalising_distance, point_errors
 from kd_loss.imaging import geometry
-from kd_loss.schemes.kinds import landmark_scheme
 from kd_loss.schemes.point_map import fit_point_map
+from kd_loss.schemes.registry import landmark_scheme
 from kd_loss.speed.benchmark_command import BenchmarkOptions, run_benchmark
 from kd_loss.system.configuration import option
 from kd_loss.system.errors import UserError

@@ -23,18 +23,18 @@ from kd_loss.archives.synthetic import draw_archive
 from kd_loss.cli import run_tool
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.evaluation.plots import bar_plot
 from kd_loss.evaluation.report import print_table
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
-from kd_loss.system.ownership import check_free, claim
+from kd_loss.system.overwrite_guard import check_free, claim
 from kd_loss.system.versions import package_versions
-from tools.speed.ways import ALONE, BARE, BARE_FUSED, LIVE, RECORDED, REFERENCE, Clock, all_ways, load_reference
+from tools.speed.scenarios import ALONE, BARE, BARE_FUSED, LIVE, RECORDED, REFERENCE, Clock, all_ways, load_reference
 
 #: (ratio, way above, way below, the target)
 RATIOS = (
@@ -67,8 +67,8 @@ def loader_rate(folder: Path, faces: int = 256, rounds: int = 5) -> float:
     """
     prepare(draw_archive("synthetic", faces, STORED, 0.15, 0), folder / "loader", size=STORED)
     split = open_dataset("loader", folder).split("train")
-    order = FaceOrder(split, np.arange(faces), shuffled=True)
-    loader = FaceLoader(order, View(LOADED, Augmentation()), batch_size=32)
+    order = FaceSampler(split, np.arange(faces), shuffled=True)
+    loader = FaceLoader(order, CropTransform(LOADED, Augmentation()), batch_size=32)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     seconds = []

@@ -11,7 +11,7 @@ import numpy as np
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.map_points import distances
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
-from kd_loss.datasets.view import Answers
+from kd_loss.datasets.transform import Answers
 from kd_loss.evaluation.prediction import predict_split
 from kd_loss.imaging import geometry
 from kd_loss.networks import LandmarkNet

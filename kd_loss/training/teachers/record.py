@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kd_loss.datasets.plain import check_plain, picture_batches, picture_checksums
-from kd_loss.datasets.view import Answers
+from kd_loss.datasets.transform import Answers
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.system.errors import UserError
 from kd_loss.training.teachers.answer_files import AnswerArrays, kept_answers

@@ -15,9 +15,9 @@ import numpy as np
 
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit
-from kd_loss.datasets.view import Answers, View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import Answers, CropTransform
 from kd_loss.imaging import geometry
 from kd_loss.training.teachers.answer_files import AnswerArrays, kept_answers
 
@@ -90,10 +90,10 @@ def _record(
 ) -> None:
     count = max(1, views.count)
     if views.count:
-        seen = View(size, views.augmentation or NO_AUGMENTATION, count=views.count)
+        seen = CropTransform(size, views.augmentation or NO_AUGMENTATION, count=views.count)
     else:
-        seen = View(size, look=geometry.similarity(0.0, 1 / views.context, (0, 0), views.mirror))
-    loader = FaceLoader(FaceOrder(split, seed=views.seed), seen, batch_size=BATCH)
+        seen = CropTransform(size, look=geometry.similarity(0.0, 1 / views.context, (0, 0), views.mirror))
+    loader = FaceLoader(FaceSampler(split, seed=views.seed), seen, batch_size=BATCH)
     advice = f"--cache-limit is {limit:g}; raise it, take fewer --teacher-views, or --teachers live"
     arrays = AnswerArrays(folder, count, len(split), taps, limit, advice)
     for view in range(count):

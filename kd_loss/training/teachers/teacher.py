@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kd_loss.datasets.view import Answers
+from kd_loss.datasets.transform import Answers
 from kd_loss.distillation.base import Tensor
 from kd_loss.networks.landmark_net import LandmarkNet
 from kd_loss.networks.tapped_model import TappedModel
@@ -210,7 +210,7 @@ class RecordedTeacher(Teacher):
     """A teacher that was called once, on all faces; its predictions travel with each batch.
 
     Args:
-        answers: predictions on the training faces, see `datasets.view.Answers`.
+        answers: predictions on the training faces, see `datasets.transform.Answers`.
         network: the network that made them; None for another runtime.
         weight: see `Teacher`.
     """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_loss.detection.layout import CHANNELS, LEVELS, decode
+from kd_loss.detection.finder_format import CHANNELS, LEVELS, decode
 from tools.finder.network import build_finder
 from tools.finder.targets import TARGETS, FinderLoss, make_targets
 

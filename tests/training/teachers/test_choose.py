@@ -10,8 +10,8 @@ import pytest
 
 from kd_loss.datasets.augment import Augmentation, warp
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.networks import load_network
 from kd_loss.runs.history import read_history
 from kd_loss.schemes.benchmarks import W300
@@ -35,8 +35,8 @@ def test_recorded_views_are_what_the_live_teacher_says(options, synthetic, tmp_p
     key = answers_key("w", "d", ["landmarks", "embedding"], 32, views)
     ask = lambda images: {name: np.asarray(v) for name, v in live.model.predict_on_batch(images).items()}  # noqa: E731
     answers, _ = recorded_answers(ask, split, tmp_path, key, size=32, views=views, limit=1.0)
-    order = FaceOrder(split, shuffled=True, seed=4)
-    loader = FaceLoader(order, View(32, Augmentation(), count=2), batch_size=8, answers={"tough": answers})
+    order = FaceSampler(split, shuffled=True, seed=4)
+    loader = FaceLoader(order, CropTransform(32, Augmentation(), count=2), batch_size=8, answers={"tough": answers})
     recorded = RecordedTeacher(answers, network)
     for loader.epoch in range(3):
         images, targets = loader[1]

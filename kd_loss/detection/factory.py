@@ -7,7 +7,7 @@ from pathlib import Path
 from kd_loss.detection.base import Detector
 from kd_loss.detection.blazeface import BlazeFaceDetector
 from kd_loss.detection.finder import FinderDetector
-from kd_loss.detection.given import WholePicture
+from kd_loss.detection.fixed import WholePicture
 from kd_loss.detection.haar import HaarDetector
 from kd_loss.detection.yunet import YuNetDetector
 from kd_loss.system.errors import UserError, choose

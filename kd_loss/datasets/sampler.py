@@ -21,7 +21,7 @@ def cycled(indices: np.ndarray, start: int, count: int, seed: int, stream: int) 
     return rows
 
 
-class FaceOrder:
+class FaceSampler:
     """Faces of a split, in stored order every epoch, or reshuffled for each.
 
     Args:

@@ -12,7 +12,7 @@ from kd_loss.datasets.prepared import PreparedSplit
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class CropTransform:
     """Pictures and targets of faces, at a network's input size.
 
     Attributes:

@@ -21,7 +21,7 @@ from kd_loss.schemes.benchmarks import W300
 from kd_loss.speed.benchmark_command import BenchmarkOptions, run_benchmark
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, atomic_file, write_json
-from kd_loss.system.ownership import LOCK, RECORD, Claims, claim, record_folder, recorded
+from kd_loss.system.overwrite_guard import LOCK, RECORD, Claims, claim, record_folder, recorded
 from tools.speed.training import TrainingSpeedOptions, run_training_benchmark
 
 ROOT = Path(__file__).parents[2]

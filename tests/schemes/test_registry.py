@@ -1,12 +1,12 @@
 import pytest
 
 from kd_loss.datasets.contact_sheets import DRAWINGS
-from kd_loss.evaluation.kinds import FINDINGS
+from kd_loss.evaluation.registry import FINDINGS
 from kd_loss.evaluation.result import RESULTS
 from kd_loss.inference.pose import PREDICTORS
 from kd_loss.schemes.benchmarks import W300
-from kd_loss.schemes.kinds import landmark_scheme, scheme_of
 from kd_loss.schemes.pose import POSES
+from kd_loss.schemes.registry import landmark_scheme, scheme_of
 from kd_loss.system.errors import UserError
 
 pytestmark = pytest.mark.quick
