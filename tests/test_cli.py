@@ -100,10 +100,10 @@ def test_prepare_from_an_archive_and_from_npy_files(tmp_path):
 
 
 def test_prepare_own_scheme(tmp_path):
-    spec = {"name": "x", "points": 68, "pairs": [[36, 45]], "normalisers": {"eyes": [[36], [45]]}}
-    (tmp_path / "mine.json").write_text(json.dumps(spec))
+    scheme = {"name": "x", "points": 68, "pairs": [[36, 45]], "normalisers": {"eyes": [[36], [45]]}}
+    (tmp_path / "mine.json").write_text(json.dumps(scheme))
     write_w300(tmp_path / "src", {"afw": 8})
-    argv = ["prepare", "--dataset", "mine", "--spec", "mine.json", "--source", "src/afw", "--size", "32"]
+    argv = ["prepare", "--dataset", "mine", "--scheme", "mine.json", "--source", "src/afw", "--size", "32"]
     done = run(*argv, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "data" / "mine" / "manifest.json").read_text())
@@ -122,7 +122,7 @@ def test_a_demo_does_not_clear_a_folder_of_something_else(tmp_path):
 
 def test_a_benchmark_is_not_overwritten_by_another_scheme(tmp_path):
     (tmp_path / "s.json").write_text('{"name": "w300", "points": 5}')
-    done = run("prepare", "--spec", "s.json", "--source", ".", cwd=tmp_path)
+    done = run("prepare", "--scheme", "s.json", "--source", ".", cwd=tmp_path)
     assert done.returncode == 2
     assert "'w300' is a benchmark" in done.stderr
 

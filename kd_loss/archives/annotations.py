@@ -23,7 +23,7 @@ import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample, assign_splits, check_landmarks
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 #: upper limits on the bytes of an annotation file and the points of a face
@@ -252,7 +252,7 @@ def own_name(source: Path) -> str:
     return (source.parent if source.is_file() else source).absolute().name
 
 
-def scheme_from(annotations: Annotations, name: str) -> DatasetSpec:
+def scheme_from(annotations: Annotations, name: str) -> LandmarkScheme:
     """Build the scheme that a file itself describes: points, names, lines and mirrored pairs.
 
     The pairs are the file's own (`flip_idx`) if it has them; otherwise they follow from left and right in the names.
@@ -263,28 +263,30 @@ def scheme_from(annotations: Annotations, name: str) -> DatasetSpec:
         raise UserError(f"no annotated point in {annotations.source}{first}")
     pairs = annotations.pairs or pairs_of_names(annotations.names)
     edges = [edge for edge in annotations.edges if max(edge) < count and min(edge) >= 0]
-    return DatasetSpec(name, count, pairs=tuple(pairs), edges=tuple(edges), names=tuple(annotations.names))
+    return LandmarkScheme(name, count, pairs=tuple(pairs), edges=tuple(edges), names=tuple(annotations.names))
 
 
-def _order(annotations: Annotations, spec: DatasetSpec) -> tuple[str, ...]:
+def _order(annotations: Annotations, scheme: LandmarkScheme) -> tuple[str, ...]:
     """Return the names of the file's points in the scheme's order; empty if they have none.
 
     Raises:
         UserError: the file's points do not match the scheme.
     """
     own = tuple(annotations.names)
-    if spec.names and own:
-        missing = [name for name in spec.names if name not in own]
+    if scheme.names and own:
+        missing = [name for name in scheme.names if name not in own]
         if missing and annotations.ordered:
             has = ", ".join(own[:12])
-            raise UserError(f"{annotations.source} has no point '{missing[0]}' of '{spec.name}'; it has {has}")
-        return spec.names
+            raise UserError(f"{annotations.source} has no point '{missing[0]}' of '{scheme.name}'; it has {has}")
+        return scheme.names
     count = len(own) or annotations.points
-    if count and count != spec.points:
-        raise UserError(f"{annotations.source} has {count} points a face, the scheme '{spec.name}' has {spec.points}")
+    if count and count != scheme.points:
+        raise UserError(
+            f"{annotations.source} has {count} points a face, the scheme '{scheme.name}' has {scheme.points}"
+        )
     if own and not annotations.ordered:
         annotations.warnings.append(
-            f"the scheme '{spec.name}' has no names; the points of {annotations.source} are taken as {', '.join(own)}"
+            f"the scheme '{scheme.name}' has no names; the points of {annotations.source} are taken as {', '.join(own)}"
         )
     return own
 
@@ -325,27 +327,27 @@ def _settle(declared: Sequence[str | None], groups: Sequence[str], fraction: flo
 
 
 def to_archive(
-    annotations: Annotations, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1
+    annotations: Annotations, scheme: LandmarkScheme | None = None, name: str = "", test_fraction: float = 0.1
 ) -> Archive:
     """Convert the faces of an annotation file to an `Archive`.
 
     Args:
         annotations: the result of a reader.
-        spec: the scheme; if None, one is made from the file, named `name` or after the file.
+        scheme: the scheme; if None, one is made from the file, named `name` or after the file.
         test_fraction: share of the photographs held out for testing if the file has no splits.
 
     Raises:
         UserError: nothing is annotated, or the points do not match the scheme. Problems of single faces are listed
             in the archive.
     """
-    made = spec or scheme_from(annotations, name or own_name(annotations.source))
+    made = scheme or scheme_from(annotations, name or own_name(annotations.source))
     archive = Archive(made, warnings=annotations.warnings, problems=annotations.problems)
     names = _order(annotations, made)
     finder = PictureFinder(annotations.root, annotations.source.is_dir())
     found = []
     for index, face in enumerate(annotations.faces):
         try:
-            points, occluded = _points(face, names, made.points, strict=spec is not None and bool(spec.names))
+            points, occluded = _points(face, names, made.points, strict=scheme is not None and bool(scheme.names))
             picture, load = _find(finder, face)
         except BadSample as error:
             archive.problems.append(f"{face.where}: {error}")

@@ -22,7 +22,7 @@ from xml.parsers import expat
 from kd_loss.archives.annotations import MOST_BYTES, Annotations, Face, Mark, natural, number, split_of, to_archive
 from kd_loss.archives.sample import Archive
 from kd_loss.imaging.pictures import BadSample
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 
@@ -62,8 +62,10 @@ def cvat_file(source: Path) -> Path:
     return files[0]
 
 
-def read_cvat(source: Path, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1) -> Archive:
-    """Parse an export of CVAT (see the module's text); `spec` None: in the scheme that the file itself describes.
+def read_cvat(
+    source: Path, scheme: LandmarkScheme | None = None, name: str = "", test_fraction: float = 0.1
+) -> Archive:
+    """Parse an export of CVAT (see the module's text); `scheme` None: in the scheme that the file itself describes.
 
     Raises:
         UserError: a file that is no XML of this format, or whose points are not those of the scheme.
@@ -89,7 +91,7 @@ def read_cvat(source: Path, spec: DatasetSpec | None = None, name: str = "", tes
     if any(not isinstance(face.marks, dict) for face in found.faces):
         found.names, found.edges = [], []
         found.points = max(len(face.marks) for face in found.faces)
-    return to_archive(found, spec, name, test_fraction)
+    return to_archive(found, scheme, name, test_fraction)
 
 
 def _labels(root: ET.Element, found: Annotations) -> str:

@@ -27,7 +27,7 @@ import numpy as np
 from kd_loss.archives.pts import read_pts
 from kd_loss.archives.sample import Archive, Sample, assign_splits, check_landmarks, existing_folder, pair_files
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 Row = tuple[str, Path, np.ndarray, str]
@@ -57,7 +57,7 @@ def _from_pairs(root: Path, folder: Path, suffix: str, archive: Archive) -> Iter
     archive.problems += problems
     for image, note in pairs:
         try:
-            landmarks = reader(note, archive.spec.shape[0])
+            landmarks = reader(note, archive.scheme.shape[0])
         except BadSample as error:
             archive.problems.append(f"{note}: {error}")
             continue
@@ -117,7 +117,7 @@ def _from_csv(root: Path | None, folder: Path, table: Path, archive: Archive) ->
             if None in values:
                 raise BadSample("a cell is not a number")
             image = _find(root, folder, row[0])
-            landmarks = check_landmarks(np.array(values, np.float64), archive.spec.shape[0])
+            landmarks = check_landmarks(np.array(values, np.float64), archive.scheme.shape[0])
         except BadSample as error:
             archive.problems.append(f"{table} row {number}: {error}")
             continue
@@ -140,12 +140,12 @@ def _rows(root: Path, folder: Path, archive: Archive) -> list[Row]:
     return list(_from_pairs(root, folder, suffixes.pop(), archive))
 
 
-def read_folder(source: Path, spec: DatasetSpec, test_fraction: float = 0.1) -> Archive:
-    """Parse a folder of custom landmarks, or one CSV, in the scheme `spec` (see the module's text for the layout).
+def read_folder(source: Path, scheme: LandmarkScheme, test_fraction: float = 0.1) -> Archive:
+    """Parse a folder of custom landmarks, or one CSV, in the scheme `scheme` (see the module's text for the layout).
 
     The pictures of a CSV given directly may lie beside it or anywhere else.
     """
-    archive = Archive(spec)
+    archive = Archive(scheme)
     root = source if source.is_file() else existing_folder(source)
     if root.is_file():
         rows = list(_from_csv(None, root.parent, root, archive))

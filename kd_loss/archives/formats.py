@@ -15,7 +15,7 @@ from kd_loss.archives.yolo_pose import read_yolo_pose
 from kd_loss.imaging.pictures import BadSample
 from kd_loss.system.errors import UserError
 
-#: name -> `(source, spec or None, name of a scheme made from the file, share of photographs for testing)` -> faces
+#: name -> `(source, scheme or None, name of a scheme made from the file, share of photographs for testing)` -> faces
 READERS: dict[str, Callable[..., Archive]] = {
     "coco": read_coco,
     "cvat": read_cvat,

@@ -32,7 +32,7 @@ from kd_loss.archives.annotations import (
 )
 from kd_loss.archives.sample import Archive
 from kd_loss.imaging.pictures import BadSample
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 
@@ -44,9 +44,9 @@ def is_label_studio(values: Any) -> bool:
 
 
 def read_label_studio(
-    source: Path, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1
+    source: Path, scheme: LandmarkScheme | None = None, name: str = "", test_fraction: float = 0.1
 ) -> Archive:
-    """Parse an export (see the module's text); `spec` None: in the scheme of its labels.
+    """Parse an export (see the module's text); `scheme` None: in the scheme of its labels.
 
     Raises:
         UserError: a file that is not JSON of this format, or whose points are not those of the scheme.
@@ -66,7 +66,7 @@ def read_label_studio(
             except BadSample as error:
                 found.problems.append(f"{where}: {error}")
     found.names = natural(label for face in found.faces for label in face.marks)  # type: ignore[misc]
-    return to_archive(found, spec, name, test_fraction)
+    return to_archive(found, scheme, name, test_fraction)
 
 
 def picture_names(address: str) -> list[str]:

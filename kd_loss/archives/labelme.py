@@ -32,7 +32,7 @@ from kd_loss.archives.annotations import (
 )
 from kd_loss.archives.sample import Archive
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, decode_image
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
 
 def is_labelme(values: Any) -> bool:
@@ -40,8 +40,10 @@ def is_labelme(values: Any) -> bool:
     return isinstance(values, dict) and isinstance(values.get("shapes"), list) and "imagePath" in values
 
 
-def read_labelme(source: Path, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1) -> Archive:
-    """Parse a folder of LabelMe's files, or one (see the module's text); `spec` None: in the scheme of the labels.
+def read_labelme(
+    source: Path, scheme: LandmarkScheme | None = None, name: str = "", test_fraction: float = 0.1
+) -> Archive:
+    """Parse a folder of LabelMe's files, or one (see the module's text); `scheme` None: in the scheme of the labels.
 
     Raises:
         UserError: nothing is annotated, or other points than those of the scheme.
@@ -60,7 +62,7 @@ def read_labelme(source: Path, spec: DatasetSpec | None = None, name: str = "", 
     found.names = natural(n for face in found.faces if isinstance(face.marks, dict) for n in face.marks)
     if any(not isinstance(face.marks, dict) for face in found.faces):
         found.names, found.points = [], max(len(face.marks) for face in found.faces)
-    return to_archive(found, spec, name, test_fraction)
+    return to_archive(found, scheme, name, test_fraction)
 
 
 def _embedded(path: Path) -> np.ndarray:

@@ -12,13 +12,13 @@ import numpy as np
 from kd_loss.archives.sample import Archive, Sample, assign_splits, check_landmarks
 from kd_loss.imaging.pictures import BadSample
 from kd_loss.schemes.coordinates import Coordinates
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 
 def read_memory(
     source: Any,
-    spec: DatasetSpec | None = None,
+    scheme: LandmarkScheme | None = None,
     name: str = "own",
     *,
     coordinates: Coordinates | str | tuple[float, float] = "pixels",
@@ -31,7 +31,7 @@ def read_memory(
             or an iterable, or a `tf.data.Dataset`, of pairs (picture, points) or of batches of them. Pictures
             are RGB of 0…255; points (K, 2) or (2K,), NaN where one is not annotated. Items of an iterable are kept
             in memory until the archive is prepared.
-        spec: the scheme; if None, one is made with as many points as the first face has.
+        scheme: the scheme; if None, one is made with as many points as the first face has.
         name: the name of the scheme made.
         coordinates: the unit of the points, relative to each picture's own width and height, see `Coordinates`; by
             default pixels, the centre of the first one at 0.
@@ -51,7 +51,7 @@ def read_memory(
         faces.append((image, marks))
     if not faces:
         raise UserError("the source has no faces")
-    made = spec or DatasetSpec(name, len(faces[0][1]))
+    made = scheme or LandmarkScheme(name, len(faces[0][1]))
     if len(faces[0][1]) != made.points:
         raise UserError(f"the source has {len(faces[0][1])} points a face, the scheme '{made.name}' {made.points}")
     archive = Archive(made)

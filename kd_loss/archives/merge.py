@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 
-def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
+def translate(landmarks: np.ndarray, source: LandmarkScheme, target: LandmarkScheme) -> np.ndarray:
     """Translate points (M, 2) of one scheme to (K, 2) of another, NaN where the first lacks the point.
 
     >>> from kd_loss.schemes.benchmarks import CFP30, W300
@@ -37,18 +37,18 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
 
     They are `extra`: never held out, never tested on. Raises `UserError` if the schemes share no points.
     """
-    spec, more = archive.spec, other.spec
-    assert isinstance(spec, DatasetSpec)  # ensured by the command
-    assert isinstance(more, DatasetSpec)
-    indices = more.same.get(spec.name)
-    if indices is None or any(i is not None and i >= spec.points for i in indices):
+    scheme, more = archive.scheme, other.scheme
+    assert isinstance(scheme, LandmarkScheme)  # ensured by the command
+    assert isinstance(more, LandmarkScheme)
+    indices = more.same.get(scheme.name)
+    if indices is None or any(i is not None and i >= scheme.points for i in indices):
         known = ", ".join(more.same) or "none"
         raise UserError(
-            f"--extra-data {more.name}: that scheme does not define which points of '{spec.name}' it contains "
-            f'(defined: {known}); give a scheme file with "same": {{"{spec.name}": [an index or null per point]}}'
+            f"--extra-data {more.name}: that scheme does not define which points of '{scheme.name}' it contains "
+            f'(defined: {known}); give a scheme file with "same": {{"{scheme.name}": [an index or null per point]}}'
         )
     # one point alone does not define a crop
-    moved = [(sample, translate(sample.landmarks, more, spec)) for sample in other.samples if sample.split == "train"]
+    moved = [(sample, translate(sample.landmarks, more, scheme)) for sample in other.samples if sample.split == "train"]
     moved = [(sample, points) for sample, points in moved if (~np.isnan(points[:, 0])).sum() >= 2]
     samples: list[Sample] = [
         replace(
@@ -64,7 +64,7 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
         for sample, points in moved
     ]
     return Archive(
-        spec,
+        scheme,
         [*archive.samples, *samples],
         [*archive.warnings, *(f"{more.name}: {warning}" for warning in other.warnings)],
         [*archive.problems, *other.problems],

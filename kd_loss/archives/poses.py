@@ -77,7 +77,7 @@ def _split(archive: Archive, fraction: float) -> Archive:
         Sample(s.name, s.landmarks, splits[s.group], splits[s.group], s.group, s.load, place=s.place)
         for s in archive.samples
     ]
-    return Archive(archive.spec, samples, archive.warnings, archive.problems)
+    return Archive(archive.scheme, samples, archive.warnings, archive.problems)
 
 
 def read_biwi(source: Path, scheme: PoseScheme, test_fraction: float) -> Archive:

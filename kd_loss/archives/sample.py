@@ -46,7 +46,7 @@ class Sample:
 class Archive:
     """What a parser found: samples, one-line warnings, and the problems of single samples."""
 
-    spec: Scheme
+    scheme: Scheme
     samples: list[Sample] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)

@@ -22,7 +22,7 @@ from kd_loss.archives.annotations import Annotations, Face, Mark, number, to_arc
 from kd_loss.archives.plain_yaml import read_yaml
 from kd_loss.archives.sample import Archive
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 _TURNED = range(5, 9)  # EXIF orientations that swap width and height
@@ -41,9 +41,9 @@ def yolo_file(source: Path) -> Path:
 
 
 def read_yolo_pose(
-    source: Path, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1
+    source: Path, scheme: LandmarkScheme | None = None, name: str = "", test_fraction: float = 0.1
 ) -> Archive:
-    """Parse a YOLO-pose dataset (see the module's text); `spec` None: in the scheme that its YAML file describes.
+    """Parse a YOLO-pose dataset (see the module's text); `scheme` None: in the scheme that its YAML file describes.
 
     Raises:
         UserError: a YAML file without `kpt_shape` or pictures, or points that are not those of the scheme.
@@ -67,7 +67,7 @@ def read_yolo_pose(
                 _add(found, picture, label, split, points, numbers)
     if not pictures:
         raise UserError(f"{path}: no picture under its train, val and test")
-    return to_archive(found, spec, name, test_fraction)
+    return to_archive(found, scheme, name, test_fraction)
 
 
 def _pairs(path: Path, flip: Any, points: int) -> list[tuple[int, int]]:

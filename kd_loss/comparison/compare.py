@@ -201,19 +201,19 @@ def write_comparison(
 ) -> None:
     """Print the table; write `compare.json`, `ced.png` and `report.html`."""
     first = next(iter(results.values()))[0]
-    spec = first.split.spec
-    found = findings_of(spec)
-    header, rows = rows_of(summary, spec.metric, found.shares, list(first.more()), labels_of(first.split))
-    title = found.title(spec)
+    scheme = first.split.scheme
+    found = findings_of(scheme)
+    header, rows = rows_of(summary, scheme.metric, found.shares, list(first.more()), labels_of(first.split))
+    title = found.title(scheme)
     print_table(title, header, rows, turned=len(first.more()) > 1)  # one column per method if there are many figures
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
-    curves = ced_plot(errors, words=spec.metric_words)
+    curves = ced_plot(errors, words=scheme.metric_words)
     size, teacher = first.network["size"], summary["teacher"]
     lengths = unequal(options)
     for line in lengths:
         print(line)
     page = render_html(
-        title=f"Methods compared on {spec.name}",
+        title=f"Methods compared on {scheme.name}",
         lines=[
             f"{options.arch}, {size} px, {options.epochs} epochs, batch {options.batch_size}, "
             f"{counted(options.seeds, 'seed')}.",

@@ -158,7 +158,7 @@ def summarise(
     results.
     """
     methods: dict[str, Any] = {}
-    metric = next(iter(results.values()))[0].split.spec.metric
+    metric = next(iter(results.values()))[0].split.scheme.metric
     base = dict(zip(seeds.get(BASELINE, ()), results.get(BASELINE, ()), strict=True))
     for method, runs in results.items():
         scores = [run.scores() for run in runs]

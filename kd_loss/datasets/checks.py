@@ -72,9 +72,9 @@ def check_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
         raise UserError(f"{file}: the checksums are not strings; {AGAIN}")
     if not {"train/landmarks.npy", "train/target.npy"} & sums.keys():
         raise UserError(f"{file} has no checksum of the training faces' targets; {AGAIN}")
-    spec = manifest["spec"]
-    if isinstance(spec, dict):
-        subsets, official = spec.get("test_subsets", {}), spec.get("official", {})
+    scheme = manifest["spec"]
+    if isinstance(scheme, dict):
+        subsets, official = scheme.get("test_subsets", {}), scheme.get("official", {})
         if not isinstance(official, dict) or not (_are_counts(official) or not official):
             raise UserError(f"{file}: the official counts are not numbers of faces; {AGAIN}")
         lists = list(subsets.values()) if isinstance(subsets, dict) else [None]
@@ -87,7 +87,7 @@ def _are_counts(entry: Any) -> bool:
 
 
 def check_split(
-    folder: Path, spec: Scheme, manifest: Mapping[str, Any], files: Mapping[str, np.ndarray]
+    folder: Path, scheme: Scheme, manifest: Mapping[str, Any], files: Mapping[str, np.ndarray]
 ) -> None:  # fmt: skip
     """Raise a `UserError` that names the file and face if a split's arrays are invalid.
 
@@ -99,11 +99,11 @@ def check_split(
     if not counts:
         raise UserError(f"{folder.parent / 'manifest.json'} does not count the faces of {folder}; {AGAIN}")
     count, side = sum(counts.values()), manifest["size"] + 2 * manifest["crop"]["border"]
-    target = target_array(folder, spec)
+    target = target_array(folder, scheme)
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         "images": ((count, side, side, 3), "uint8"),
-        target: ((count, *spec.shape), "float32"),
-        "soft": ((count, *spec.shape), "float32"),
+        target: ((count, *scheme.shape), "float32"),
+        "soft": ((count, *scheme.shape), "float32"),
         "affine": ((count, 2, 3), "float64"),
         "extra": ((count,), "bool"),
     }
@@ -122,7 +122,7 @@ def check_split(
                 raise UserError(f"{where} has {array.dtype} {array.shape}; expected {kind} {shape}; {AGAIN}")
     for start in range(0, count, _CHUNK):
         for key in (target, "soft"):
-            _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start, spec.furthest)
+            _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start, scheme.furthest)
         _check_affine(folder / "affine.npy", files["affine"][start : start + _CHUNK], start)
     found = Counter(files["subset"].tolist())
     if found != Counter(counts):

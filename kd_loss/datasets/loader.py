@@ -21,7 +21,7 @@ class FaceLoader(keras.utils.PyDataset):
     accompany the targets, as `role/tap`.
 
     Args:
-        sampler: the faces; view: how they are seen.
+        sampler: the faces; transform: how they are cropped and augmented.
         answers: role -> that teacher's predictions for all faces of the split, with as many views.
         shard: (i, n): load only the rows i, i + n, … of every batch. A loader of unshuffled faces then pads its
             last batch with faces of `kind` 3, which do not count, so that all shards have equal size.

@@ -190,7 +190,7 @@ def prepare(
             shutil.rmtree(splits.pop(name).folder)
             log.warning(f"no valid {name} face remains")
         if "train" not in splits:
-            raise UserError(f"no training face for '{archive.spec.name}' is left")
+            raise UserError(f"no training face for '{archive.scheme.name}' is left")
         if outside:
             log.warning(f"{counted(outside, 'face')} with landmarks outside of the picture; kept")
         model = ShapeModel.fit(splits["train"].target, variance)
@@ -218,7 +218,7 @@ def _write_splits(
     archive: Archive, folder: Path, crop: _Crop, progress: Callable[[Any, int], Any]
 ) -> tuple[dict[str, _Split], Scheme, list[str]]:
     """Crop the faces of each split; return also the scheme fitted to the training faces, and all problems."""
-    problems, scheme = list(archive.problems), archive.spec
+    problems, scheme = list(archive.problems), archive.scheme
     splits: dict[str, _Split] = {}
     partial = any(np.isnan(s.landmarks).any() for s in archive.samples)
     to_train = [s.landmarks for s in archive.samples if s.split == "train"]

@@ -17,7 +17,7 @@ from kd_loss.evaluation.report import describe, published_tables, subset_table
 from kd_loss.evaluation.result import Result
 from kd_loss.runs.history import history_plot
 from kd_loss.schemes.drawing import encode_png
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.terminal import counted
 
 COLOURS = "green: annotated, red: predicted"
@@ -35,9 +35,9 @@ class Picture:
     png: bytes
 
 
-def title_of(spec: DatasetSpec, normaliser: str = "") -> str:
+def title_of(scheme: LandmarkScheme, normaliser: str = "") -> str:
     """Describe the errors of a table, by the default normaliser or another."""
-    return f"NME in %, {spec.name}, normalised by {describe(normaliser or spec.default_normaliser)}"
+    return f"NME in %, {scheme.name}, normalised by {describe(normaliser or scheme.default_normaliser)}"
 
 
 def tables_of(results: Sequence[Result]) -> list[dict[str, Any]]:
@@ -46,21 +46,21 @@ def tables_of(results: Sequence[Result]) -> list[dict[str, Any]]:
     They include published figures for official faces; errors per facial part and of the openings of eyes and mouth;
     and the distance to a teacher.
     """
-    spec, tables = results[0].spec, []
+    scheme, tables = results[0].scheme, []
     for normaliser in results[0].normalisers:
-        if normaliser != spec.default_normaliser and np.isnan(results[0].errors(normaliser)).all():
+        if normaliser != scheme.default_normaliser and np.isnan(results[0].errors(normaliser)).all():
             continue  # needs points that no face has
         header, rows = subset_table(list(results), normaliser)
-        tables.append({"title": title_of(spec, normaliser), "header": header, "rows": rows})
+        tables.append({"title": title_of(scheme, normaliser), "header": header, "rows": rows})
     tables[1:1] = published_tables(results[0].split, {result.name: [result] for result in results})
-    if spec.parts:
-        parts = [part_errors(result.errors(spec.default_normaliser), spec) for result in results]
-        rows = [[r.name, *(f"{p[part]:.2f}" for part in spec.parts)] for r, p in zip(results, parts, strict=True)]
-        header = ["network", *spec.parts]
+    if scheme.parts:
+        parts = [part_errors(result.errors(scheme.default_normaliser), scheme) for result in results]
+        rows = [[r.name, *(f"{p[part]:.2f}" for part in scheme.parts)] for r, p in zip(results, parts, strict=True)]
+        header = ["network", *scheme.parts]
         tables.append({"title": "Error per facial part, in %", "header": header, "rows": rows})
     opened = [(result.name, region, o) for result in results for region, o in result.openings.items()]
     if opened:
-        by = describe(spec.default_normaliser)
+        by = describe(scheme.default_normaliser)
         rows = [
             [
                 name,
@@ -87,12 +87,12 @@ def tables_of(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]) -> list[Picture]:
     """Draw the pictures of a network: error per landmark, faces with its landmarks, and its training if known."""
-    split, spec, name = first.split, first.spec, first.name
+    split, scheme, name = first.split, first.scheme, first.name
     bad = worst(first.nme, min(worst_count, len(split)))
     typical = np.linspace(0, len(split) - 1, min(10, len(split))).astype(int).tolist()
-    errors = first.errors(spec.default_normaliser)
+    errors = first.errors(scheme.default_normaliser)
     pictures = [
-        Picture("points", f"Error per landmark: {name}", "mean over the faces", point_plot(errors, spec)),
+        Picture("points", f"Error per landmark: {name}", "mean over the faces", point_plot(errors, scheme)),
         Picture(
             "sample",
             f"Ten faces: {name}",
@@ -146,7 +146,7 @@ def lines_of(results: Sequence[Result | PoseResult]) -> list[str]:
         lines.append(
             f"Official and complete: {', '.join(complete)}. Published figures have their own crops and training faces."
         )
-    elif split.spec.official:
+    elif split.scheme.official:
         lines.append("No official subset is complete: published figures are not comparable and are omitted.")
     return lines
 
@@ -156,4 +156,4 @@ def metrics_of(results: Sequence[Result | PoseResult]) -> dict[str, Any]:
     split = results[0].split
     summaries = [result.summary() for result in results]
     official = {row: asdict(found) for row, found in official_rows(split).items()}
-    return {"dataset": split.spec.name, "faces": len(split), "official": official, "networks": summaries}
+    return {"dataset": split.scheme.name, "faces": len(split), "official": official, "networks": summaries}

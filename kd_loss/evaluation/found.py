@@ -45,8 +45,8 @@ def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "")
         raise UserError("--finder: a test on the finder's crops measures landmarks, not head poses")
     split = annotated.split
     predictor = LandmarkPredictor.load(Path(annotated.weights), mirror=mirror)
-    if not split.spec.agrees(predictor.spec):
-        raise UserError(f"--finder: {annotated.weights} predicts other points than those of {split.spec.name}")
+    if not split.scheme.agrees(predictor.scheme):
+        raise UserError(f"--finder: {annotated.weights} predicts other points than those of {split.scheme.name}")
     predicted = np.full(annotated.truth.shape, np.nan)
     for start in range(0, len(split), TOGETHER):
         rows = range(start, min(start + TOGETHER, len(split)))

@@ -44,7 +44,7 @@ def tables_of(results: Sequence[PoseResult]) -> list[dict[str, Any]]:
             ranges.append([result.name, name, str(len(indices)), f"{scores[name].mean:.2f}", *angles, *where])
         usual = result.angles_300wlp.mean(axis=0)
         common.append([result.name, *(f"{value:.2f}" for value in usual), f"{usual.mean():.2f}"])
-    name = results[0].split.spec.name
+    name = results[0].split.scheme.name
     return [
         {
             "title": f"Head poses, {name}: degrees, positions in head widths ({CONVENTION})",

@@ -49,7 +49,7 @@ class PoseResult:
 
         The spread of landmarks is unused: it does not describe a pose. `about`: `name`, `weights`, `network`.
         """
-        scheme = split.spec
+        scheme = split.scheme
         assert isinstance(scheme, PoseScheme)
         predicted, truth = scheme.raw(targets), scheme.raw(split.target)
         return cls(split=split, scheme=scheme, predicted=predicted, truth=truth, **about)

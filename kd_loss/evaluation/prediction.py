@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: bool = False) -> None:
     """Raise for weights trained for another scheme (unless `any_points` or convertible) or another crop."""
     margin = dataset.manifest["crop"]["margin"]
-    own, trained = dataset.spec, card.scheme()
+    own, trained = dataset.scheme, card.scheme()
     if own.shape != trained.shape and not any_points:
         points = own.shape[1] == trained.shape[1] == 2
         finds, has = (trained.shape[0], own.shape[0]) if points else (trained.noun, own.noun)

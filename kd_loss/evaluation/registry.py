@@ -9,8 +9,8 @@ from typing import Any
 from kd_loss.evaluation import findings, pose_findings
 from kd_loss.evaluation.findings import Picture
 from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.pose import PoseScheme
-from kd_loss.schemes.spec import DatasetSpec
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Findings:
 #: kind of scheme -> its findings
 FINDINGS: dict[type, Findings] = {
     kind: Findings(room.tables_of, room.pictures_of, room.error_curves, room.title_of, room.SHARES)
-    for kind, room in ((DatasetSpec, findings), (PoseScheme, pose_findings))
+    for kind, room in ((LandmarkScheme, findings), (PoseScheme, pose_findings))
 }
 
 

@@ -18,9 +18,9 @@ from kd_loss.evaluation.prediction import check_fit, predict_split, rank_correla
 from kd_loss.evaluation.provenance import check_provenance
 from kd_loss.networks.card import SPREAD_CORRELATION
 from kd_loss.runtimes.crop_network import mirrored, open_network
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.nme import face_means
 from kd_loss.schemes.pose import PoseScheme
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
 
@@ -50,29 +50,29 @@ class Result:
 
     def errors(self, normaliser: str) -> np.ndarray:
         """Compute errors (N, K) in % of a normalising distance, in source pixels; NaN: not annotated."""
-        return point_errors(self.predicted, self.truth, normalising_distance(self.truth, self.spec, normaliser))
+        return point_errors(self.predicted, self.truth, normalising_distance(self.truth, self.scheme, normaliser))
 
     @property
-    def spec(self) -> DatasetSpec:
+    def scheme(self) -> LandmarkScheme:
         """The scheme of the landmarks."""
-        assert isinstance(self.split.spec, DatasetSpec)
-        return self.split.spec
+        assert isinstance(self.split.scheme, LandmarkScheme)
+        return self.split.scheme
 
     @property
     def normalisers(self) -> list[str]:
         """All normalisers of the errors, the default one first."""
-        return [*self.spec.normalisers, *BOXES]
+        return [*self.scheme.normalisers, *BOXES]
 
     @cached_property
     def openings(self) -> dict[str, Opening]:
         """Region -> errors of the openings of eyes or mouth; empty for schemes that have none."""
-        distance = normalising_distance(self.truth, self.spec, self.spec.default_normaliser)
-        return opening_errors(self.predicted, self.truth, distance, self.spec.name)
+        distance = normalising_distance(self.truth, self.scheme, self.scheme.default_normaliser)
+        return opening_errors(self.predicted, self.truth, distance, self.scheme.name)
 
     @cached_property
     def nme(self) -> np.ndarray:
-        """NME (N,) in % of the spec's default normaliser."""
-        return face_means(self.errors(self.spec.default_normaliser))
+        """NME (N,) in % of the scheme's default normaliser."""
+        return face_means(self.errors(self.scheme.default_normaliser))
 
     @property
     def values(self) -> np.ndarray:
@@ -96,10 +96,10 @@ class Result:
         Raises:
             UserError: no face has the points of the default normaliser.
         """
-        nme = face_means(self.errors(normaliser or self.spec.default_normaliser))
-        if normaliser in ("", self.spec.default_normaliser) and np.isnan(nme).all():
+        nme = face_means(self.errors(normaliser or self.scheme.default_normaliser))
+        if normaliser in ("", self.scheme.default_normaliser) and np.isnan(nme).all():
             raise UserError(
-                f"no face of {self.split.folder} has the points of '{self.spec.default_normaliser}', by which errors "
+                f"no face of {self.split.folder} has the points of '{self.scheme.default_normaliser}', by which errors "
                 "are normalised"
             )
         rows = self.split.rows().items()
@@ -107,16 +107,16 @@ class Result:
 
     def summary(self) -> dict[str, Any]:
         """Everything for `metrics.json`."""
-        errors = self.errors(self.spec.default_normaliser)
+        errors = self.errors(self.scheme.default_normaliser)
         return {
             "name": self.name,
             "weights": self.weights,
             **self.network,
             "scores": {
-                n: {r: s.to_dict(self.spec.metric) for r, s in self.scores(n).items()} for n in self.normalisers
+                n: {r: s.to_dict(self.scheme.metric) for r, s in self.scores(n).items()} for n in self.normalisers
             },
             **self.more(),
-            "parts": part_errors(errors, self.spec),
+            "parts": part_errors(errors, self.scheme),
             "openings": {region: asdict(opening) for region, opening in self.openings.items()},
             **({} if self.spread is None else {SPREAD_CORRELATION: rank_correlation(self.spread, errors)}),
             "points": [None if np.isnan(e).all() else round(mean_of_known(e), 4) for e in errors.T],
@@ -124,12 +124,14 @@ class Result:
 
 
 #: kind of scheme -> the class of its test results
-RESULTS: dict[type, type[Result] | type[PoseResult]] = {DatasetSpec: Result, PoseScheme: PoseResult}
+RESULTS: dict[type, type[Result] | type[PoseResult]] = {LandmarkScheme: Result, PoseScheme: PoseResult}
 
 
 def mean_error(split: PreparedSplit, targets: np.ndarray) -> float:
     """Average, over a split's faces, the error by which methods are compared, from normalised targets (N, …)."""
-    return float(np.nanmean(RESULTS[type(split.spec)].of(split, targets, None, name="", weights="", network={}).values))
+    return float(
+        np.nanmean(RESULTS[type(split.scheme)].of(split, targets, None, name="", weights="", network={}).values)
+    )
 
 
 def test_network(
@@ -148,7 +150,7 @@ def test_network(
     if mirror:
         network, name = mirrored(network), f"{name}, mirrored"
     other = network.card.scheme()
-    check_fit(network.card, dataset, path, any_points=split.spec.reads(other))
+    check_fit(network.card, dataset, path, any_points=split.scheme.reads(other))
     notes = check_provenance(network.card, path, dataset, split)
     for line in notes:
         print(f"warning: {line}")
@@ -163,9 +165,9 @@ def test_network(
         "parameters": network.parameters,
         **({"notes": notes} if notes else {}),
     }
-    read = predicted if split.spec.agrees(other) else split.spec.read(predicted, other)
+    read = predicted if split.scheme.agrees(other) else split.scheme.read(predicted, other)
     assert read is not None  # ensured by `check_fit`
-    kind = RESULTS[type(split.spec)]
+    kind = RESULTS[type(split.scheme)]
     return kind.of(split, read, spread, name=name, weights=str(path), network=facts)
 
 

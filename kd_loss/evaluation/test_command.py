@@ -135,7 +135,7 @@ def write_results(
     if there is one); `claims` records the files in a folder that is not a run.
     """
     first = results[0]
-    found = findings_of(first.split.spec)
+    found = findings_of(first.split.scheme)
     tables = found.tables(results)
     for table in tables:
         if table is tables[0] or table["title"] == TO_TEACHER:
@@ -146,7 +146,7 @@ def write_results(
     pictures = [found.error_curves(results), *found.pictures(first, worst_count, history)]
     config = folder / "config.json"
     page = render_html(
-        title=f"{first.name} on {first.split.spec.name}",
+        title=f"{first.name} on {first.split.scheme.name}",
         lines=[*notes, *lines_of(results)],
         tables=tables,
         pictures=[{"title": picture.title, "text": picture.text, "png": picture.png} for picture in pictures],
@@ -158,7 +158,7 @@ def write_results(
             path.write_bytes(picture.png)
     with atomic_file(folder / "predictions.npz", ".npz", claims) as path:
         arrays: dict[str, Any] = {"name": first.split.name, "predicted": first.predicted, "truth": first.truth}
-        arrays[first.split.spec.metric] = first.values
+        arrays[first.split.scheme.metric] = first.values
         np.savez(path, **arrays)
     with atomic_file(folder / "report.html", claims=claims) as path:
         path.write_text(page, encoding="utf-8")

@@ -116,7 +116,7 @@ def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, scheme: Sche
         ]
         for row in rows
     ]
-    where = "drawn faces" if faces.split is None else f"the test faces of {faces.split.spec.name}"
+    where = "drawn faces" if faces.split is None else f"the test faces of {faces.split.scheme.name}"
     what, words = ("Landmarks", "px of the input") if unit == "px" else ("Poses", "degrees")
     title = f"{what} of {rows[0]['name']} and of its exports on {where} ({len(faces.crops)}), {words}"
     print_table(title, header, cells, turned=False, width=115)

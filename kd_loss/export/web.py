@@ -57,8 +57,8 @@ def write_page(
         else:
             _begin_page(target, runtime, "index.html", "landmarks.mjs", "finder.mjs")
             copy_finder(target)
-            spec = card.dataset_spec()
-            page_card = {"size": card.size, "margin": card.margin, "points": spec.points, "edges": spec.edges}
+            scheme = card.landmark_scheme()
+            page_card = {"size": card.size, "margin": card.margin, "points": scheme.points, "edges": scheme.edges}
             page_card |= {"calibration": dict(card.calibration)}
         write_json(target / "card.json", page_card)
         with quiet_stderr():

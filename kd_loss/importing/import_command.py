@@ -28,7 +28,7 @@ from kd_loss.importing.legacy_graph import OldNetwork, input_size, rebuild
 from kd_loss.networks.card import Card
 from kd_loss.networks.landmark_net import LandmarkNet, load_network, save_network
 from kd_loss.networks.size_limits import within_limits
-from kd_loss.schemes.benchmarks import SPECS, chosen_spec
+from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES, chosen_landmark_scheme
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
@@ -93,12 +93,12 @@ def run_import(options: ImportOptions) -> Path:
 
 def _card(options: ImportOptions, path: Path, file: OldFile, parts: Recognised, convention: Convention) -> Card:
     """The card of the new network; raises a `UserError` if scheme or size do not match the file."""
-    spec = chosen_spec(options.dataset, options.spec)
-    if parts.points != spec.points:
-        fitting = [name for name, other in SPECS.items() if other.points == parts.points and "_" not in name]
+    scheme = chosen_landmark_scheme(options.dataset, options.scheme)
+    if parts.points != scheme.points:
+        fitting = [name for name, other in LANDMARK_SCHEMES.items() if other.points == parts.points and "_" not in name]
         raise UserError(
-            f"{path} predicts {parts.points} points, {spec.name} has {spec.points}"
-            + (f"; --dataset {fitting[0]} has as many" if fitting else "; describe them with --spec")
+            f"{path} predicts {parts.points} points, {scheme.name} has {scheme.points}"
+            + (f"; --dataset {fitting[0]} has as many" if fitting else "; describe them with --scheme")
         )
     stated = input_size(file)
     if stated and options.size and stated != options.size:
@@ -109,8 +109,8 @@ def _card(options: ImportOptions, path: Path, file: OldFile, parts: Recognised, 
     return Card(
         arch=parts.arch,
         alpha=parts.alpha,
-        dataset=spec.name,
-        spec=spec.to_dict(),
+        dataset=scheme.name,
+        spec=scheme.to_dict(),
         size=size,
         role=options.role,
         margin=margin,
@@ -172,8 +172,8 @@ class ImportOptions(Options):
     """Write a native .h5 with a card from a Keras 2 file (a whole model or weights alone); predictions stay."""
 
     old: str = option("", "old .h5 file", positional=True)
-    dataset: str = option("", "w300, cofw, wflw, …: scheme of its landmarks, or a name for that of --spec")
-    spec: str = option("", "JSON file that describes your own landmarks, as for prepare")
+    dataset: str = option("", "w300, cofw, wflw, …: scheme of its landmarks, or a name for that of --scheme")
+    scheme: str = option("", "JSON file that describes your own landmarks, as for prepare", also="--spec")
     convention: str = option(
         "",
         "kd-loss: (112 − p)/224, RGB of 0…1; native: −0.5…0.5 across the crop, RGB of 0…255; unit: 0…1 across "

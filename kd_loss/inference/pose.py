@@ -17,8 +17,8 @@ from kd_loss.inference.smoothing import RotationFilter
 from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
 from kd_loss.schemes.drawing import draw_axes
 from kd_loss.schemes.head_pose import HeadPose, camera_matrix
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.pose import MOST_YAW, PoseScheme
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.deprecation import renamed_keywords
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import Json
@@ -149,7 +149,7 @@ class PosePredictor(Predictor[FacePose]):
 
 #: kind of scheme -> what predicts its targets in photographs
 PREDICTORS: dict[type, type[LandmarkPredictor] | type[PosePredictor]] = {
-    DatasetSpec: LandmarkPredictor,
+    LandmarkScheme: LandmarkPredictor,
     PoseScheme: PosePredictor,
 }
 

@@ -12,7 +12,7 @@ from kd_loss.datasets.prepared import open_dataset
 from kd_loss.evaluation.report import print_table
 from kd_loss.keypoints.losses import average_keypoint_distance
 from kd_loss.keypoints.options import KeypointTestOptions
-from kd_loss.keypoints.regression import Faces, judge, landmark_spec, regress, wide_faces
+from kd_loss.keypoints.regression import Faces, judge, regress, split_scheme, wide_faces
 from kd_loss.keypoints.sheet import write_sheet
 from kd_loss.networks.keypoint_detector import KeypointDetector, build_detector, load_detector
 from kd_loss.system.errors import UserError
@@ -24,7 +24,7 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
     detectors = [load_detector(Path(path)) for path in options.weights]
     teacher = load_detector(Path(options.reference)) if options.reference else None
     dataset = open_dataset(options.dataset, options.data)
-    landmark_spec(dataset.spec)
+    split_scheme(dataset.scheme)
     size = detectors[0].card.size
     for detector, path in zip(
         [*detectors, *([teacher] if teacher else [])], [*options.weights, options.reference], strict=False

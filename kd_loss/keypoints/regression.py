@@ -14,9 +14,9 @@ import numpy as np
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.evaluation.metrics import bootstrap_interval, normalising_distance, point_errors
 from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.point_map import fit_point_map
 from kd_loss.schemes.registry import landmark_scheme
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
 
@@ -57,16 +57,16 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
     return Faces(images, landmarks.astype(np.float32))
 
 
-def landmark_spec(scheme: Scheme) -> DatasetSpec:
+def split_scheme(scheme: Scheme) -> LandmarkScheme:
     """The scheme of a landmark dataset; raises a `UserError` for another kind."""
     return landmark_scheme(scheme, f"landmarks are read from keypoints; {scheme.name} is a dataset of a {scheme.noun}")
 
 
 def judge(predicted: np.ndarray, split: PreparedSplit, faces: Faces) -> dict[str, float]:
-    """NME in % of the spec's distance and its 95 % interval over the faces."""
-    spec = landmark_spec(split.spec)
+    """NME in % of the scheme's distance and its 95 % interval over the faces."""
+    scheme = split_scheme(split.scheme)
     errors = point_errors(
-        predicted, faces.landmarks, normalising_distance(faces.landmarks, spec, spec.default_normaliser)
+        predicted, faces.landmarks, normalising_distance(faces.landmarks, scheme, scheme.default_normaliser)
     )
     nme = errors.mean(axis=1)
     low, high = bootstrap_interval(nme)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.registry import landmark_scheme, scheme_of
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json, write_json
 
@@ -95,7 +95,7 @@ class Card(WeightsCard):
         """The scheme of the network's targets."""
         return scheme_of(self.spec, "the card's spec")
 
-    def dataset_spec(self) -> DatasetSpec:
+    def landmark_scheme(self) -> LandmarkScheme:
         """The scheme of the network's landmarks; raises a `UserError` for a network with other targets."""
         scheme = self.scheme()
         return landmark_scheme(scheme, f"a network of {self.dataset} gives a {scheme.noun}; landmarks are wanted here")

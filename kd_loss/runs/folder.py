@@ -125,7 +125,7 @@ def _change(key: str, before: Any, now: Any) -> str:
 
 def data_record(dataset: PreparedDataset, soft: bool = False) -> dict[str, str]:
     """Return the checksums of a dataset's training data; `soft`: also of a tolerant teacher's targets."""
-    target = target_array(dataset.folder / "train", dataset.spec)
+    target = target_array(dataset.folder / "train", dataset.scheme)
     names = {"data_sha256": target, "pictures_sha256": "images", **({"soft_sha256": "soft"} if soft else {})}
     known = dataset.manifest["sha256"]
     return {key: known[f"train/{name}.npy"] for key, name in names.items() if f"train/{name}.npy" in known}

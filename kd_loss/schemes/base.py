@@ -39,7 +39,7 @@ class HeadPlacement:
 
 
 class Scheme(Protocol):
-    """One kind of target: an array (N, C) per face. `DatasetSpec` is for landmarks, `PoseScheme` for poses.
+    """One kind of target: an array (N, C) per face. `LandmarkScheme` is for landmarks, `PoseScheme` for poses.
 
     Attributes:
         name: of the dataset; noun: what is predicted, in words.
@@ -50,7 +50,7 @@ class Scheme(Protocol):
         metric: the history column of the training error; metric_words, unit: description and unit of that error.
         furthest: the largest absolute value in a target.
         mirrors: whether a mirrored face is a valid face of the scheme.
-        official, test_subsets: see `DatasetSpec`.
+        official, test_subsets: see `LandmarkScheme`.
     """
 
     @property

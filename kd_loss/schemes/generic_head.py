@@ -45,8 +45,8 @@ WORST_FIT = 0.15
 def _indices(scheme: Scheme) -> dict[int, int]:
     """Point of a scheme -> point of the 68; empty for a scheme that is not a benchmark's."""
     of_wflw = {own: other for own, other in enumerate(WFLW.same["w300"]) if other in POINTS}
-    for spec, indices in ((W300, {i: i for i in POINTS}), (COFW, _OF_COFW), (WFLW, of_wflw)):
-        if scheme.shape == spec.shape and getattr(scheme, "pairs", None) == spec.pairs:
+    for known, indices in ((W300, {i: i for i in POINTS}), (COFW, _OF_COFW), (WFLW, of_wflw)):
+        if scheme.shape == known.shape and getattr(scheme, "pairs", None) == known.pairs:
             return indices  # type: ignore[return-value]
     return {}
 

@@ -60,7 +60,7 @@ def run_benchmark(
     print(options.output / "benchmark.json")
     if dataset is not None:
         with atomic_file(options.output / "benchmark.png", claims=claims) as temporary:
-            temporary.write_bytes(plane_plot(rows, peers, dataset.spec))
+            temporary.write_bytes(plane_plot(rows, peers, dataset.scheme))
         print(options.output / "benchmark.png")
     return results
 
@@ -134,13 +134,13 @@ def run_worker(path: Path, threads: int, crops: Path, seconds: float) -> dict[st
 
 def _print(rows: list[dict[str, Any]], peers: list[dict[str, Any]], dataset: PreparedDataset | None) -> None:
     header = ["network", "px", "threads", "load, s", "p50, ms", "p95, ms", "predictor, ms", "faces/s",
-              "memory, MB", "file, MB", dataset.spec.metric_words if dataset else "NME in %"]  # fmt: skip
+              "memory, MB", "file, MB", dataset.scheme.metric_words if dataset else "NME in %"]  # fmt: skip
     cells = [
         [
             row["name"], str(row["size"]), str(row["threads"]), f"{row['load_s']:.2f}",
             f"{row['p50_ms']:.2f}", f"{row['p95_ms']:.2f}", f"{row['predictor_ms']:.2f}",
             f"{row['faces_per_s']:.0f}", f"{row['memory_mb']:.0f}", f"{row['bytes'] / 1e6:.2f}",
-            "–" if dataset is None else f"{row[dataset.spec.metric]:.2f}",
+            "–" if dataset is None else f"{row[dataset.scheme.metric]:.2f}",
         ]
         for row in rows
     ]  # fmt: skip

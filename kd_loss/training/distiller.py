@@ -16,7 +16,7 @@ from kd_loss.networks.landmark_net import LandmarkNet
 from kd_loss.networks.tapped_model import TappedModel
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.coordinates import Coordinates
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from kd_loss.training.check_data import Expected, checked_data
 from kd_loss.training.teachers.teacher import Teacher, as_teacher, scaled_pictures
@@ -100,7 +100,7 @@ class Distiller(keras.Model):
             student = TappedModel(student, coordinates=coordinates, taps=taps, size=image_size)
         network = _Untracked(student)
         size = student.size or image_size
-        scheme = scheme or DatasetSpec(name="own", points=student.target_shape[0])
+        scheme = scheme or LandmarkScheme(name="own", points=student.target_shape[0])
         if student.target_shape != scheme.shape:
             raise UserError(f"the student gives {_target(student.target_shape)}, the dataset has {scheme.noun}")
         uses = uses_of(methods)

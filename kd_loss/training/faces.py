@@ -86,7 +86,7 @@ class TrainingFaces:
         )
         if len(self.held):
             truth = np.asarray(still.targets_of(split)[self.held], np.float32)
-            if not np.isfinite(np.asarray(split.spec.training_error(truth, truth))).any():
+            if not np.isfinite(np.asarray(split.scheme.training_error(truth, truth))).any():
                 raise UserError(
                     f"none of the {len(self.held)} faces held out has the points that its error is normalised by: give "
                     "another --seed or --validation, or --validation 0"

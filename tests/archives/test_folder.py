@@ -9,13 +9,13 @@ import pytest
 
 from kd_loss.archives.folder import read_folder
 from kd_loss.schemes.benchmarks import W300
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from tests.archives.archives import counts, face, write_image
 
 pytestmark = pytest.mark.quick
 
-FIVE = DatasetSpec("five", 5, pairs=((0, 1),), normalisers={"eyes": ((0,), (1,))})
+FIVE = LandmarkScheme("five", 5, pairs=((0, 1),), normalisers={"eyes": ((0,), (1,))})
 
 
 def write_npy_folder(root, count=4, shape=(136,)):
@@ -84,7 +84,7 @@ def test_own_splits_are_kept(tmp_path):
 def test_own_spec_file(tmp_path):
     file = tmp_path / "five.json"
     file.write_text(json.dumps(FIVE.to_dict()))
-    assert DatasetSpec.from_json(file).flip_index.tolist() == [1, 0, 2, 3, 4]
+    assert LandmarkScheme.from_json(file).flip_index.tolist() == [1, 0, 2, 3, 4]
 
 
 def test_one_annotation_cannot_be_for_two_pictures(tmp_path):
@@ -124,7 +124,7 @@ def csv_row(name, points=4):
     return ",".join([str(name), *(str(10 + 7 * i % 31) for i in range(2 * points))])
 
 
-FOUR = DatasetSpec("four", 4)
+FOUR = LandmarkScheme("four", 4)
 
 
 def write_table(folder, *rows):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kd_loss.archives.label_studio import read_label_studio
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from tests.archives.writers import FACE, HEIGHT, NAMES, WIDTH, label_studio, pictures
 
@@ -67,7 +67,7 @@ def test_the_minimal_export(tmp_path):
 
 
 def test_a_scheme_without_names_is_told_the_order(tmp_path):
-    archive = read_label_studio(label_studio(tmp_path, {"a.png": [FACE]}), DatasetSpec("four", 4))
+    archive = read_label_studio(label_studio(tmp_path, {"a.png": [FACE]}), LandmarkScheme("four", 4))
     assert f"are taken as {', '.join(NAMES)}" in archive.warnings[0]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 import kd_loss
 from kd_loss.archives.memory import read_memory
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from tests.archives.archives import write_image
 
@@ -17,7 +17,7 @@ FACES, POINTS, HIGH, WIDE = 12, 5, 40, 60
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (FACES, HIGH, WIDE, 3)).astype(np.uint8)
 LANDMARKS = RNG.uniform((10, 5), (50, 35), (FACES, POINTS, 2))
-SPEC = DatasetSpec("five", POINTS, pairs=((0, 1),))
+SPEC = LandmarkScheme("five", POINTS, pairs=((0, 1),))
 
 
 def same(archive):
@@ -67,7 +67,7 @@ def test_coordinates_count_across_width_and_height(coordinates, points):
 
 
 def test_a_scheme_is_made_where_none_is_given():
-    assert read_memory((IMAGES, LANDMARKS), name="mine").spec == DatasetSpec("mine", POINTS)
+    assert read_memory((IMAGES, LANDMARKS), name="mine").scheme == LandmarkScheme("mine", POINTS)
 
 
 def test_points_that_nobody_annotated_and_bad_faces():
@@ -112,7 +112,7 @@ def test_the_same_bytes_as_from_a_folder(tmp_path):
     for index in range(FACES):
         write_image(folder / f"{index:08d}.png", IMAGES[index])
         np.save(folder / f"{index:08d}.npy", LANDMARKS[index])
-    options = {"size": 32, "test_fraction": 0.25, "pairs": "given", "spec": SPEC}
+    options = {"size": 32, "test_fraction": 0.25, "pairs": "given", "scheme": SPEC}
     kd_loss.prepare(source=folder, dataset="a", data=tmp_path / "data", **options)
     manifest = kd_loss.prepare(source=(IMAGES, LANDMARKS), dataset="b", data=tmp_path / "data", **options)
     assert manifest["spec"]["name"] == "b"
@@ -136,9 +136,9 @@ def test_prepare_makes_a_scheme_of_faces_in_memory(tmp_path):
         ({"source": (IMAGES, LANDMARKS)}, "give the faces in memory a name"),
         ({"source": (IMAGES, LANDMARKS), "dataset": "a/b"}, "a/b"),
         ({"source": (IMAGES, LANDMARKS), "dataset": "w300"}, "5 points a face, the scheme 'w300' 68"),
-        ({"source": (IMAGES, LANDMARKS), "dataset": "w300", "spec": SPEC}, "'w300' is a benchmark"),
+        ({"source": (IMAGES, LANDMARKS), "dataset": "w300", "scheme": SPEC}, "'w300' is a benchmark"),
         ({"source": (IMAGES, LANDMARKS), "dataset": "pose_w300"}, "no head poses"),
-        ({"source": "nowhere", "dataset": "a", "spec": SPEC}, "nowhere"),
+        ({"source": "nowhere", "dataset": "a", "scheme": SPEC}, "nowhere"),
         ({"source": "nowhere", "coordinates": "unit"}, "coordinates are of faces in memory"),
     ],
 )

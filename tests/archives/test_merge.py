@@ -14,7 +14,7 @@ from kd_loss.datasets.prepared import holdout, open_dataset
 from kd_loss.datasets.sampler import FaceSampler
 from kd_loss.datasets.transform import CropTransform
 from kd_loss.schemes.benchmarks import CFP30, W300, WFLW
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 pytestmark = pytest.mark.quick
@@ -71,7 +71,7 @@ def joined(tmp_path_factory):
     other = {"name": "pair", "points": 2, "same": {"dots": [0, 1]}}
     (folder / "pair.json").write_text(json.dumps(other))
     options = PrepareOptions(
-        spec=str(folder / "dots.json"),
+        scheme=str(folder / "dots.json"),
         source=str(whole),
         extra_data=[f"{folder / 'pair.json'}={pair}"],
         size=32,
@@ -121,7 +121,7 @@ def test_a_face_to_test_is_completed_though_all_to_train_are_whole(tmp_path):
     """Its crop does not depend on whether a training face is partly annotated, too."""
     squares = np.array([[20.0, 20], [60, 20], [60, 60], [20, 60]])
     rng = np.random.default_rng(0)
-    archive, image = Archive(DatasetSpec("dots", 4)), np.zeros((80, 80, 3), np.uint8)
+    archive, image = Archive(LandmarkScheme("dots", 4)), np.zeros((80, 80, 3), np.uint8)
     for index in range(13):
         points = squares + rng.normal(0, 1, (4, 2))
         if index == 12:
@@ -145,7 +145,7 @@ def test_an_epoch_with_fewer_faces_than_a_batch_is_one_batch(joined):
 
 def test_a_scheme_that_says_nothing_of_the_other_is_one_line(joined):
     with pytest.raises(UserError, match="does not define which points of 'cofw' it contains .defined: w300"):
-        add_faces(Archive(DatasetSpec("cofw", 29)), Archive(CFP30))
+        add_faces(Archive(LandmarkScheme("cofw", 29)), Archive(CFP30))
     with pytest.raises(UserError, match="--extra-data cfp30 is not of the form"):
         run_prepare(PrepareOptions(**{**vars(joined[1]), "extra_data": ["cfp30"]}))
 
@@ -161,4 +161,4 @@ def test_a_scheme_that_says_nothing_of_the_other_is_one_line(joined):
 )
 def test_a_bad_map_is_one_line(same, message):
     with pytest.raises(UserError, match=message):
-        DatasetSpec.from_dict({"name": "pair", "points": 2, "same": {"dots": same}})
+        LandmarkScheme.from_dict({"name": "pair", "points": 2, "same": {"dots": same}})

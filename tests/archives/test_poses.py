@@ -59,7 +59,7 @@ def test_biwi(tmp_path, capsys):
     np.testing.assert_allclose(archive.samples[0].landmarks, [[284, 204], [356, 276]])
     run_prepare(PrepareOptions(dataset="pose_biwi", source=str(tmp_path), size=32, data=tmp_path / "data"))
     split = open_dataset("pose_biwi", tmp_path / "data").split("test")
-    raw = split.spec.raw(split.target)
+    raw = split.scheme.raw(split.target)
     np.testing.assert_allclose(to_angles(to_matrices(raw[:, 0]))[:, 0], [-20, -10, 0, 10], atol=1e-3)
     np.testing.assert_allclose(raw[:, 1], [[0, 0, np.log(1.3)]] * 4, atol=1e-5)  # the crop is 1.3 heads wide
     assert "head pose" in capsys.readouterr().out
@@ -207,7 +207,7 @@ def annotated(tmp_path_factory):
 def test_annotated_points_tell_the_pose(annotated):
     poses, points = (open_dataset(name, annotated).split("train") for name in ("pose_w300", "w300"))
     np.testing.assert_array_equal(poses.images, points.images)
-    np.testing.assert_allclose(poses.spec.read(np.asarray(points.landmarks), W300), poses.landmarks, atol=2e-3)
+    np.testing.assert_allclose(poses.scheme.read(np.asarray(points.landmarks), W300), poses.landmarks, atol=2e-3)
     assert poses.subset.tolist() == ["afw"] * 6
 
 
@@ -221,7 +221,7 @@ def test_the_pose_follows_the_picture_through_augmentation(annotated):
         for split in (poses, points)
     ]
     np.testing.assert_array_equal(batches[0][0], batches[1][0])
-    scheme = poses.spec
+    scheme = poses.scheme
     recomputed = scheme.raw(scheme.read(batches[1][1]["landmarks"], W300))
     closed = scheme.raw(batches[0][1]["landmarks"])
     assert geodesic(to_matrices(recomputed[:, 0]), to_matrices(closed[:, 0])).max() < 0.5
@@ -244,7 +244,7 @@ def test_a_square_crop_keeps_the_turn(annotated):
     """A crop is a shift and a scale: only the middle and the width change in it."""
     split = open_dataset("pose_w300", annotated).split("train")
     affine = geometry.similarity(0.0, 1.2, (0.1, 0), False)
-    before = split.spec.raw(split.target[:1])
-    after = split.spec.raw(split.spec.move(split.target[:1], affine, False))
+    before = split.scheme.raw(split.target[:1])
+    after = split.scheme.raw(split.scheme.move(split.target[:1], affine, False))
     np.testing.assert_allclose(after[:, 0], before[:, 0], atol=1e-6)
     np.testing.assert_allclose(after[:, 1, 2] - before[:, 1, 2], -np.log(1.2), atol=1e-6)

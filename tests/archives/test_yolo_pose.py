@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kd_loss.archives.plain_yaml import parse_yaml
 from kd_loss.archives.yolo_pose import read_yolo_pose
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from tests.archives.writers import FACE, crowd, yolo
 
@@ -52,7 +52,7 @@ def test_splits_pictures_without_faces_and_moved_folders(tmp_path):
 
 def test_flip_idx_is_the_pairs(tmp_path):
     path = change(yolo(tmp_path, {"a.png": [FACE]}), "kpt_shape", "flip_idx: [0, 1, 3, 2]\nkpt_shape")
-    assert read_yolo_pose(path).spec.pairs == ((2, 3),)
+    assert read_yolo_pose(path).scheme.pairs == ((2, 3),)
 
 
 def test_a_list_of_pictures(tmp_path):
@@ -97,7 +97,7 @@ def test_a_bad_yaml_file_is_one_line(tmp_path, old, new, message):
 def test_a_bad_line_is_one_line(tmp_path, line, message):
     path = yolo(tmp_path, {"a.png": [FACE], "b.png": [FACE]})
     (tmp_path / "labels" / "train" / "a.txt").write_text(line)
-    archive = read_yolo_pose(path, DatasetSpec("four", 4))
+    archive = read_yolo_pose(path, LandmarkScheme("four", 4))
     assert len(archive.samples) == 1
     assert f"a.txt line 1: {message}" in archive.problems[0]
 

@@ -89,7 +89,7 @@ def test_holm():
 class Run:
     """What `summarise` asks a result for."""
 
-    split = SimpleNamespace(spec=SimpleNamespace(metric="nme"))
+    split = SimpleNamespace(scheme=SimpleNamespace(metric="nme"))
 
     def __init__(self, values):
         self.values = np.asarray(values, float)

@@ -10,24 +10,24 @@ from kd_loss.datasets.map_points import annotated_pairs, distances, drawn_pairs,
 from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.schemes.benchmarks import AFLW21, CFP30, COFW, W300, WFLW
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.point_map import held_out_error
 from kd_loss.schemes.same_points import same_points
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.synthetic.faces import face_landmarks
 from kd_loss.system.errors import UserError
 from tests.archives.archives import write_wflw
 
 #: a scheme of three points; its first two are the last two of the other, backwards
-THREE = DatasetSpec("three", 3, same={"two": (1, 0, None)}, normalisers={"eyes": ((0,), (1,))})
-TWO = DatasetSpec("two", 2)
+THREE = LandmarkScheme("three", 3, same={"two": (1, 0, None)}, normalisers={"eyes": ((0,), (1,))})
+TWO = LandmarkScheme("two", 2)
 
 
-def archive_of(spec, faces, **attributes):
+def archive_of(scheme, faces, **attributes):
     samples = [
         Sample(str(i), points, "train", "train", str(i), lambda: np.zeros((9, 9, 3), np.uint8), attributes)
         for i, points in enumerate(faces)
     ]
-    return Archive(spec, samples)
+    return Archive(scheme, samples)
 
 
 def test_tables_go_both_ways():
@@ -101,7 +101,7 @@ def test_a_face_that_is_partly_annotated_keeps_the_table_s_points():
     assert len(moved.samples) == 1
     assert "1 partly annotated faces" in moved.warnings[0]
     assert moved.samples[0].attributes["occluded"].tolist() == [0, 1]
-    assert moved.spec.name == "three_two"
+    assert moved.scheme.name == "three_two"
 
 
 def test_pairs_of_an_archive_that_knows_the_other_s_points(tmp_path):
@@ -120,8 +120,8 @@ def test_prepare_writes_the_points_of_another_scheme(tmp_path, caplog):
     source = write_wflw(tmp_path / "WFLW", train=12)
     run_prepare(PrepareOptions(dataset="wflw", source=str(source), map_points="w300", size=32, data=tmp_path / "data"))
     dataset = open_dataset("wflw_w300", tmp_path / "data")
-    assert dataset.spec.points == 68
-    assert dataset.spec.pairs == W300.pairs
+    assert dataset.scheme.points == 68
+    assert dataset.scheme.pairs == W300.pairs
     split = dataset.split("train")
     assert split.landmarks.shape == (12, 68, 2)
     assert "pose" in split.attributes
@@ -164,14 +164,14 @@ def test_a_scheme_that_scrambles_its_faces_is_refused_unless_asked(tmp_path):
         points = np.array([[10, 10], [40, 10], [10, 40], [40, 40]]) + rng.normal(0, 0.5, (4, 2))
         rows.append(",".join([f"{index}.png", *(f"{v:.2f}" for v in points.reshape(-1))]))
     (tmp_path / "faces" / "faces.csv").write_text("\n".join(rows))
-    spec = tmp_path / "dots.json"
-    spec.write_text(json.dumps({"name": "dots", "points": 4, "pairs": [[0, 3], [1, 2]]}))
-    options = {"spec": str(spec), "source": str(tmp_path / "faces"), "size": 32, "data": tmp_path / "data"}
+    scheme = tmp_path / "dots.json"
+    scheme.write_text(json.dumps({"name": "dots", "points": 4, "pairs": [[0, 3], [1, 2]]}))
+    options = {"scheme": str(scheme), "source": str(tmp_path / "faces"), "size": 32, "data": tmp_path / "data"}
     with pytest.raises(UserError, match="the pairs of 'dots' scramble points 0, 1, 2, 3: 0 would change places with 3"):
         run_prepare(PrepareOptions(**options))
     assert not (tmp_path / "data").exists()
     run_prepare(PrepareOptions(**options, pairs="given"))
-    assert open_dataset("dots", tmp_path / "data").spec.pairs == ((0, 3), (1, 2))
+    assert open_dataset("dots", tmp_path / "data").scheme.pairs == ((0, 3), (1, 2))
 
 
 def test_a_scheme_without_pairs_is_told_what_the_faces_say(caplog):
@@ -180,9 +180,9 @@ def test_a_scheme_without_pairs_is_told_what_the_faces_say(caplog):
     rng = np.random.default_rng(0)
     faces = np.array([[10, 10], [40, 10], [10, 40], [40, 40]]) + rng.normal(0, 0.5, (30, 4, 2))
     caplog.set_level(logging.INFO, "kd_loss")
-    same = with_pairs(archive_of(DatasetSpec("dots", 4), faces), False)
-    assert same.spec.pairs == ()
+    same = with_pairs(archive_of(LandmarkScheme("dots", 4), faces), False)
+    assert same.scheme.pairs == ()
     assert '"pairs": [[0, 1], [2, 3]]' in caplog.messages[0]
-    made = with_pairs(archive_of(DatasetSpec("dots", 4), faces), True)
-    assert made.spec.pairs == ((0, 1), (2, 3))
+    made = with_pairs(archive_of(LandmarkScheme("dots", 4), faces), True)
+    assert made.scheme.pairs == ((0, 1), (2, 3))
     assert len(caplog.messages) == 2

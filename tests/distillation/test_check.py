@@ -10,12 +10,12 @@ from keras import ops
 from kd_loss.distillation import METHODS, DistillationMethod, get_method, per_sample, register
 from kd_loss.distillation.base import parameters_of
 from kd_loss.networks import Card, build_network
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.method_specs import load_plugins, parse_methods
 
-SPEC = DatasetSpec("five", 5, normalisers={"eyes": ((0,), (1,))})
+SPEC = LandmarkScheme("five", 5, normalisers={"eyes": ((0,), (1,))})
 
 
 @pytest.fixture(scope="module")

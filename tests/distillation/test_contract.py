@@ -10,13 +10,13 @@ from keras import ops
 from kd_loss.distillation import METHODS, get_method
 from kd_loss.distillation.base import parameters_of
 from kd_loss.networks import Card, build_network
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.teachers.teacher import LiveTeacher
 
 B = 4
-SPEC = DatasetSpec("five", 5, normalisers={"eyes": ((0,), (1,))})
+SPEC = LandmarkScheme("five", 5, normalisers={"eyes": ((0,), (1,))})
 CARD = Card("tiny", 1.0, "five", SPEC.to_dict(), 32, "student", 0.15)
 IMAGES = np.random.default_rng(0).integers(0, 256, (B, 32, 32, 3)).astype("float32")
 TRUTH = np.random.default_rng(1).normal(0, 0.2, (B, 5, 2)).astype("float32")

@@ -29,13 +29,13 @@ def annotated(synthetic):
 def answer(monkeypatch, *answers):
     """A predictor that has for each picture these arrays of landmarks, in pixels of the picture."""
     faces = iter([[SimpleNamespace(landmarks=points) for points in here] for here in answers])
-    predictor = SimpleNamespace(spec=W300)
+    predictor = SimpleNamespace(scheme=W300)
     monkeypatch.setattr(found.LandmarkPredictor, "load", lambda *_, **__: Predictor(predictor, faces))
 
 
 class Predictor:
     def __init__(self, about, faces):
-        self.spec, self._faces = about.spec, faces
+        self.scheme, self._faces = about.scheme, faces
 
     def __call__(self, pictures):
         return [next(self._faces) for _ in pictures]

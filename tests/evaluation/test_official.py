@@ -10,14 +10,14 @@ from kd_loss.evaluation.official import complete_rows, labels_of, official_rows
 from kd_loss.evaluation.published import PUBLISHED, beside_published
 from kd_loss.evaluation.report import PUBLISHED_TITLE
 from kd_loss.evaluation.result import Result
-from kd_loss.schemes.benchmarks import COFW, SPECS, W300, WFLW
+from kd_loss.schemes.benchmarks import COFW, LANDMARK_SCHEMES, W300, WFLW
 
 #: 300W with an official test set of ten faces
 SMALL = dataclasses.replace(W300, official={"helen/testset": 4, "lfpw/testset": 3, "ibug": 3})
 
 
-def split_of(synthetic, subsets, spec=SMALL):
-    return dataclasses.replace(synthetic.split("test"), spec=spec, subset=np.array(subsets))
+def split_of(synthetic, subsets, scheme=SMALL):
+    return dataclasses.replace(synthetic.split("test"), scheme=scheme, subset=np.array(subsets))
 
 
 def result_of(split):
@@ -49,9 +49,9 @@ def test_the_number_of_faces_is_not_enough(synthetic):
 
 def test_faces_of_an_attribute(synthetic, tmp_path):
     """WFLW's subsets are flags of the test faces."""
-    spec = dataclasses.replace(W300, official={"test": 10, "pose": 2}, test_subsets=WFLW.test_subsets)
+    scheme = dataclasses.replace(W300, official={"test": 10, "pose": 2}, test_subsets=WFLW.test_subsets)
     np.save(tmp_path / "attribute-pose.npy", np.array([1, 1] + [0] * 8))
-    split = dataclasses.replace(split_of(synthetic, ["test"] * 10, spec), folder=tmp_path)
+    split = dataclasses.replace(split_of(synthetic, ["test"] * 10, scheme), folder=tmp_path)
     assert complete_rows(split) == ["pose", "full"]
 
 
@@ -89,12 +89,12 @@ def test_the_authors_figures_of_wflw_stand_beside_those_by_pupils():
 
 @pytest.mark.parametrize("dataset", PUBLISHED)
 def test_the_table_of_figures_is_sound(dataset):
-    spec = SPECS[dataset]
-    known = {*spec.test_subsets, *spec.official}
+    scheme = LANDMARK_SCHEMES[dataset]
+    known = {*scheme.test_subsets, *scheme.official}
     for entry in PUBLISHED[dataset]:
         assert entry.source
         assert entry.nme.keys() <= known
-        assert entry.normaliser in spec.normalisers
+        assert entry.normaliser in scheme.normalisers
         assert all(1 < value < 25 for value in entry.nme.values())
     assert len({(entry.who, entry.normaliser) for entry in PUBLISHED[dataset]}) == len(PUBLISHED[dataset])
 

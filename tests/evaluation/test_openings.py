@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kd_loss.evaluation.openings import OPENINGS, opening_errors, openings
-from kd_loss.schemes.benchmarks import SPECS
+from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
 
 
 def face(eye=4.0, mouth=10.0):
@@ -46,9 +46,9 @@ def test_points_that_are_not_known_are_left_out():
 
 
 @pytest.mark.parametrize("scheme", OPENINGS)
-def test_pairs_are_of_their_region_and_mirror_into_each_other(scheme):
-    spec = SPECS[scheme]
-    for region, groups in OPENINGS[scheme].items():
-        assert {i for pairs in groups for pair in pairs for i in pair} <= set(spec.parts[region])
+def test_pairs_are_of_their_region_and_mirror_into_each_other(name):
+    scheme = LANDMARK_SCHEMES[name]
+    for region, groups in OPENINGS[name].items():
+        assert {i for pairs in groups for pair in pairs for i in pair} <= set(scheme.parts[region])
         pairs = {pair for group in groups for pair in group}
-        assert {(spec.flip_index[up], spec.flip_index[down]) for up, down in pairs} == pairs
+        assert {(scheme.flip_index[up], scheme.flip_index[down]) for up, down in pairs} == pairs

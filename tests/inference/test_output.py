@@ -8,12 +8,12 @@ from kd_loss.archives.pts import parse_pts
 from kd_loss.inference.output import CsvTable
 from kd_loss.inference.predict_command import result_names
 from kd_loss.inference.result import FaceLandmarks
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 
 def test_text_formats():
-    face = FaceLandmarks(np.array([[1.0, 2.0], [3.0, 4.5]]), (0, 0, 9, 9), DatasetSpec("two", 2))
+    face = FaceLandmarks(np.array([[1.0, 2.0], [3.0, 4.5]]), (0, 0, 9, 9), LandmarkScheme("two", 2))
     assert json.loads(face.to_json())["landmarks"] == [[1, 2], [3, 4.5]]
     np.testing.assert_allclose(parse_pts(face.to_pts(), 2), face.landmarks)
 

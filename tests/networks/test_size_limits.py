@@ -14,10 +14,10 @@ from kd_loss.detection import YuNetDetector
 from kd_loss.networks import Card, load_network
 from kd_loss.runtimes.crop_network import open_network, read_card
 from kd_loss.runtimes.files import check_trial, embed_card, open_runtime
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
-SPEC = DatasetSpec("four", 4)
+SPEC = LandmarkScheme("four", 4)
 CARD = Card("mobileNetV2", 0.35, "four", SPEC.to_dict(), 32, "student", 0.15)
 
 

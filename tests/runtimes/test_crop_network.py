@@ -5,12 +5,12 @@ import pytest
 
 from kd_loss.networks import Card
 from kd_loss.runtimes.crop_network import HALF_OF_ANSWERS, CropNetwork, mirrored
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.pose import POSES
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
 #: left eye, right eye, chin
-SPEC = DatasetSpec("three", 3, pairs=((0, 1),))
+SPEC = LandmarkScheme("three", 3, pairs=((0, 1),))
 CARD = Card("tiny", 1.0, "three", SPEC.to_dict(), 32, "student", 0.15)
 
 
@@ -49,7 +49,7 @@ def test_poses_have_a_mean_and_no_spread():
 
 
 def test_a_scheme_without_mirror_images():
-    half = DatasetSpec("half", 3, half=(0, 1))
+    half = LandmarkScheme("half", 3, half=(0, 1))
     card = dataclasses.replace(CARD, dataset="half", spec=half.to_dict())
     with pytest.raises(UserError, match="a mirrored face is not valid for half"):
         mirrored(network(lambda crops: (crops, None), card))

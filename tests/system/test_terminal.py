@@ -24,7 +24,7 @@ from tests.networks.test_limits import onnx_file
 pytestmark = pytest.mark.quick
 
 ROOT = Path(__file__).parents[2]
-PREPARE_OWN = "prepare --dataset four --spec s.json --source . --size 32 --data ../made"
+PREPARE_OWN = "prepare --dataset four --scheme s.json --source . --size 32 --data ../made"
 PREPARE = "prepare --dataset synthetic --count 12 --size 32"
 
 
@@ -96,7 +96,7 @@ def test_pictures_whose_names_are_not_utf8_are_prepared(tmp_path):
         Path(os.fsdecode(stem + b".png")).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
         np.save(os.fsdecode(stem + b".npy"), points + index)
     (tmp_path / "s.json").write_text('{"name": "four", "points": 4}')
-    done = shell("prepare --dataset four --spec s.json --source own --size 32", tmp_path)
+    done = shell("prepare --dataset four --scheme s.json --source own --size 32", tmp_path)
     assert done.returncode == 0, done.stderr
     split = open_dataset("four", tmp_path / "data").split("train")
     assert all(name.startswith("\udcff\udcfe") for name in split.name.tolist())

@@ -174,7 +174,7 @@ def test_cards(key, value, drop):
     if drop:
         values.pop(key)
     with contextlib.suppress(UserError):
-        assert Card.from_dict(values, "the card").dataset_spec().points >= 2
+        assert Card.from_dict(values, "the card").landmark_scheme().points >= 2
 
 
 @settings(max_examples=300, deadline=None)

@@ -166,7 +166,7 @@ def test_a_validation_is_the_mean_absolute_error():
     ("make", "message"),
     [
         (
-            {"student": lambda: nested(points=4), "scheme": kd_loss.DatasetSpec("three", 3)},
+            {"student": lambda: nested(points=4), "scheme": kd_loss.LandmarkScheme("three", 3)},
             "gives 4 points, the dataset has 3",
         ),
         (
@@ -204,8 +204,8 @@ def unequal():
 
 
 def unequal_tf():
-    spec = (tf.TensorSpec((None, None, None, 3), tf.float32), tf.TensorSpec((None, POINTS, 2), tf.float32))
-    return tf.data.Dataset.from_generator(unequal, output_signature=spec)
+    scheme = (tf.TensorSpec((None, None, None, 3), tf.float32), tf.TensorSpec((None, POINTS, 2), tf.float32))
+    return tf.data.Dataset.from_generator(unequal, output_signature=scheme)
 
 
 @pytest.fixture(scope="module")
@@ -244,8 +244,8 @@ def test_an_endless_dataset_with_steps(distiller):
 
 
 def test_pictures_of_0_to_1_for_a_network_of_0_to_255():
-    spec = kd_loss.DatasetSpec("three", POINTS)
-    network = build_network(Card("tiny", 1.0, "three", spec.to_dict(), SIZE, "student", 0.15))
+    scheme = kd_loss.LandmarkScheme("three", POINTS)
+    network = build_network(Card("tiny", 1.0, "three", scheme.to_dict(), SIZE, "student", 0.15))
     data = of_tf(IMAGES / 255, LANDMARKS).batch(FACES)
     with pytest.raises(UserError, match=r"the pictures have values in 0…1, .* give image_range=\(0, 1\)"):
         distiller_of(network).fit(data, verbose=0)

@@ -5,14 +5,14 @@ from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.sampler import FaceSampler
 from kd_loss.datasets.transform import CropTransform
 from kd_loss.networks import Card, build_network
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.training.precise_batch_norm import PreciseBatchNorm
 
 
 def test_the_averages_become_those_of_the_batches(synthetic):
     """One batch: inference then computes what training computed on it."""
-    spec = DatasetSpec("five", 5)
-    network = build_network(Card("tiny", 1.0, "five", spec.to_dict(), 32, "student", 0.15))
+    scheme = LandmarkScheme("five", 5)
+    network = build_network(Card("tiny", 1.0, "five", scheme.to_dict(), 32, "student", 0.15))
     loader = FaceLoader(
         FaceSampler(synthetic.split("train"), np.arange(16)), CropTransform(32), batch_size=16, workers=1
     )
@@ -31,8 +31,8 @@ def test_the_averages_become_those_of_the_batches(synthetic):
 
 
 def test_several_batches_are_averaged_by_hand(synthetic):
-    spec = DatasetSpec("five", 5)
-    network = build_network(Card("tiny", 1.0, "five", spec.to_dict(), 32, "student", 0.15))
+    scheme = LandmarkScheme("five", 5)
+    network = build_network(Card("tiny", 1.0, "five", scheme.to_dict(), 32, "student", 0.15))
     loader = FaceLoader(
         FaceSampler(synthetic.split("train"), np.arange(32)), CropTransform(32), batch_size=2, workers=1
     )
@@ -49,8 +49,8 @@ def test_several_batches_are_averaged_by_hand(synthetic):
 
 
 def test_frozen_layers_keep_theirs(synthetic):
-    spec = DatasetSpec("five", 5)
-    network = build_network(Card("tiny", 1.0, "five", spec.to_dict(), 32, "student", 0.15))
+    scheme = LandmarkScheme("five", 5)
+    network = build_network(Card("tiny", 1.0, "five", scheme.to_dict(), 32, "student", 0.15))
     frozen = network.model.get_layer("bn1")
     frozen.trainable = False
     loader = FaceLoader(

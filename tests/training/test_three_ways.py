@@ -38,20 +38,20 @@ def parts(options):
     faces = FaceLoader(
         FaceSampler(split, chosen, shuffled=True, seed=SEED), CropTransform(SIZE, Augmentation()), batch_size=BATCH
     )
-    card = Card("tiny", 1.0, "synthetic", dataset.spec.to_dict(), SIZE, "student", 0.15, head="pooled", cut="P5")
+    card = Card("tiny", 1.0, "synthetic", dataset.scheme.to_dict(), SIZE, "student", 0.15, head="pooled", cut="P5")
     mean_shape = np.nanmean(split.landmarks[chosen], axis=0)
     student = build_network(card, mean_shape=mean_shape, seed=SEED)
     teachers = {
         role: kd_loss.load_network(find_teacher(role, "synthetic", "", options.runs)) for role in ("tough", "tolerant")
     }
     optimizer = keras.optimizers.Adam(learning_rate(options.learning_rate, len(faces) * EPOCHS))
-    return dataset.spec, faces, student, teachers, optimizer, PreciseBatchNorm(student.model, faces)
+    return dataset.scheme, faces, student, teachers, optimizer, PreciseBatchNorm(student.model, faces)
 
 
 def by_objects(options):
     """`kd_loss.Distiller` on the loader, with the schedule and the two callbacks that the command adds."""
-    spec, faces, student, teachers, optimizer, statistics = parts(options)
-    distiller = kd_loss.Distiller(student=student, teachers=teachers, methods=[kd_loss.methods.KDLoss()], scheme=spec)
+    scheme, faces, student, teachers, optimizer, statistics = parts(options)
+    distiller = kd_loss.Distiller(student=student, teachers=teachers, methods=[kd_loss.methods.KDLoss()], scheme=scheme)
     distiller.compile(optimizer)
     with fused_batch_normalization():
         distiller.fit(faces, epochs=EPOCHS, shuffle=False, callbacks=[EpochCounter(faces), statistics], verbose=0)

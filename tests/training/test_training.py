@@ -200,26 +200,26 @@ def test_learning_rate_warms_up_and_falls_to_a_hundredth():
 
 
 def test_a_distiller_without_its_teacher_or_with_one_of_another_scheme_is_refused(synthetic):
-    card = Card("tiny", 0.5, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
+    card = Card("tiny", 0.5, "synthetic", synthetic.scheme.to_dict(), 32, "student", 0.15)
     student = build_network(card)
     with pytest.raises(UserError, match="the method kd_loss needs a tough teacher"):
-        Distiller(student=student, methods={get_method("kd_loss"): 1.0}, scheme=synthetic.spec)
+        Distiller(student=student, methods={get_method("kd_loss"): 1.0}, scheme=synthetic.scheme)
     other = build_network(dataclasses.replace(card, spec=COFW.to_dict()))
     with pytest.raises(UserError, match="the tough teacher finds 29 points, the dataset has 68"):
         Distiller(
             student=student,
             methods={get_method("kd_loss"): 1.0},
             teachers={"tough": LiveTeacher(other), "tolerant": LiveTeacher(other)},
-            scheme=synthetic.spec,
+            scheme=synthetic.scheme,
         )
 
 
 def test_teachers_are_not_part_of_the_distiller(synthetic):
-    card = Card("tiny", 0.5, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
+    card = Card("tiny", 0.5, "synthetic", synthetic.scheme.to_dict(), 32, "student", 0.15)
     student, teacher = build_network(card), build_network(dataclasses.replace(card, size=48), seed=1)
     teachers = {role: LiveTeacher(teacher) for role in ("tough", "tolerant")}
     distiller = Distiller(
-        student=student, methods={get_method("kd_loss"): 1.0}, teachers=teachers, scheme=synthetic.spec
+        student=student, methods={get_method("kd_loss"): 1.0}, teachers=teachers, scheme=synthetic.scheme
     )
     assert len(distiller.weights) == len(student.model.weights)
     split = synthetic.split("train")
@@ -234,7 +234,7 @@ def test_teachers_are_not_part_of_the_distiller(synthetic):
     # the metric agrees with the NumPy one
     from kd_loss.evaluation.metrics import normalising_distance, point_errors
 
-    distance = normalising_distance(targets["landmarks"], synthetic.spec, "inter_ocular")
+    distance = normalising_distance(targets["landmarks"], synthetic.scheme, "inter_ocular")
     expected = point_errors(taps, targets["landmarks"], distance).mean()
     assert float(distiller.trackers["nme"].result()) == pytest.approx(expected, rel=1e-4)
 

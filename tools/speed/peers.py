@@ -135,7 +135,7 @@ def measure_peer(text: str, dataset: PreparedDataset, source: Path) -> dict[str,
     """
     name, command = parse_peer(text)
     train, test = dataset.split("train"), dataset.split("test")
-    spec = landmark_scheme(test.spec, f"peers find landmarks: {test.spec.name} has none")
+    scheme = landmark_scheme(test.scheme, f"peers find landmarks: {test.scheme.name} has none")
     known, _ = _ask_split(command, train, source)
     found, times = _ask_split(command, test, source)
     usable, seen = (
@@ -148,7 +148,7 @@ def measure_peer(text: str, dataset: PreparedDataset, source: Path) -> dict[str,
     frames = own_frames(found[seen])
     predicted = _move([geometry.invert(frame) for frame in frames], fitted(_move(frames, found[seen])))
     truth = test.to_source(test.landmarks)[seen]
-    distance = normalising_distance(truth, spec, spec.default_normaliser)
+    distance = normalising_distance(truth, scheme, scheme.default_normaliser)
     return {
         "name": name,
         "points": int(found.shape[1]),

@@ -17,8 +17,8 @@ from kd_loss.imaging import geometry
 from kd_loss.networks import LandmarkNet
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.point_map import fit_point_map, held_out_error
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.teachers.files import TeacherSource
@@ -107,18 +107,18 @@ class Recorder:
         return [self._with_map(source, split, chosen, data) for source in sources]
 
     def _with_map(self, source: TeacherSource, split: PreparedSplit, chosen: np.ndarray, data: str) -> TeacherSource:
-        if split.spec.agrees(source.scheme):
+        if split.scheme.agrees(source.scheme):
             return source
         views = self.views if self.options.teacher_views else Views(context=source.context)
         answers = self.call(source, split, data, views, self.taps)
-        if split.spec.read(np.asarray(answers.landmarks), source.scheme) is not None:
+        if split.scheme.read(np.asarray(answers.landmarks), source.scheme) is not None:
             return source
-        found, points = answers.landmarks.shape[2:], split.spec.shape
+        found, points = answers.landmarks.shape[2:], split.scheme.shape
         if points[1] != 2 or found[1] != 2:
             name = source.scheme.name if source.scheme else "a scheme of its own"
             raise UserError(
                 f"the {source.role} teacher predicts {found} of {name}, which cannot be converted to a "
-                f"{split.spec.noun}"
+                f"{split.scheme.noun}"
             )
         if not self.options.map_points:
             raise UserError(
@@ -145,12 +145,12 @@ class Recorder:
         found = []
         for source in members:
             views = Views(context=source.context)
-            found.append(in_scheme(source, self.call(source, split, data, views, taps), split.spec))
+            found.append(in_scheme(source, self.call(source, split, data, views, taps), split.scheme))
             if self.options.teacher_mirror:
                 mirrored = self.call(source, split, data, replace(views, mirror=True), ["landmarks"])
-                targets = in_scheme(source, mirrored, split.spec).landmarks
+                targets = in_scheme(source, mirrored, split.scheme).landmarks
                 mirror = geometry.similarity(0.0, 1.0, (0, 0), True)
-                back = np.asarray(split.spec.move(targets, mirror, True), np.float32)
+                back = np.asarray(split.scheme.move(targets, mirror, True), np.float32)
                 found.append(Answers({"landmarks": back}))
         if len(found) == 1:
             return found[0]
@@ -158,7 +158,7 @@ class Recorder:
 
     def seen(self, source: TeacherSource, split: PreparedSplit, data: str) -> Answers:
         """A teacher's predictions on the fixed augmentations of `--teacher-views`."""
-        return in_scheme(source, self.call(source, split, data, self.views, self.taps), split.spec)
+        return in_scheme(source, self.call(source, split, data, self.views, self.taps), split.scheme)
 
     def teachers(self, sources: Sequence[TeacherSource], mode: str) -> dict[str, Teacher]:
         """Role -> teacher, live or recorded, as chosen by `choose_mode`."""
@@ -193,11 +193,11 @@ def in_scheme(source: TeacherSource, answers: Answers, scheme: Scheme) -> Answer
 
 def _cost_of_map(found: np.ndarray, split: PreparedSplit, chosen: np.ndarray) -> str:
     """The error of a teacher's mapped points on a fifth of the training faces, held out of the map's fit."""
-    if len(chosen) < 20 or len(np.unique(split.group[chosen])) < 5 or not isinstance(split.spec, DatasetSpec):
+    if len(chosen) < 20 or len(np.unique(split.group[chosen])) < 5 or not isinstance(split.scheme, LandmarkScheme):
         return "too few training faces to say what that costs"
     truth = np.asarray(split.landmarks[chosen])
-    error = held_out_error(found, truth, distances(truth, split.spec), split.group[chosen], rounds=1).mean()
-    return f"mean error {error:.2f} % of {split.spec.default_normaliser} on a fifth of the training faces left out"
+    error = held_out_error(found, truth, distances(truth, split.scheme), split.group[chosen], rounds=1).mean()
+    return f"mean error {error:.2f} % of {split.scheme.default_normaliser} on a fifth of the training faces left out"
 
 
 def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit) -> dict[str, Teacher]:
@@ -209,8 +209,8 @@ def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit) -> dict[s
         elif isinstance(teacher, LiveTeacher | RecordedTeacher) and isinstance(teacher.network, LandmarkNet):
             predicted = predict_split(CropNetwork.of(teacher.network), split, 32)[0]
             other = teacher.network.card.scheme()
-            if not split.spec.agrees(other):
-                predicted = split.spec.read(predicted, other)
+            if not split.scheme.agrees(other):
+                predicted = split.scheme.read(predicted, other)
         else:
             raise UserError(
                 f"the errors of {role}, which has another runtime, can only be measured without --teacher-views"

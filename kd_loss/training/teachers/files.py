@@ -155,7 +155,7 @@ def open_sources(
     files = teacher_files(options, methods, dataset.folder.name)
     for role, text, weight in ((role, text, weight) for role, (texts, weight) in files.items() for text in texts):
         if in_other_runtime(text):
-            other = open_teacher(text, dataset.spec.shape[1])
+            other = open_teacher(text, dataset.scheme.shape[1])
             digest = sha256(other.source)
             card = other.source.with_suffix(".json")
             digest += sha256(card) if other.source.suffix != ".py" else text.partition(":")[2]
@@ -163,7 +163,7 @@ def open_sources(
             continue
         path = Path(text)
         network = load_network(path)
-        known = dataset.spec.reads(network.card.scheme())
+        known = dataset.scheme.reads(network.card.scheme())
         check_fit(network.card, dataset, path, any_points=options.map_points or known)
         if role in ("tough", "tolerant") and network.card.role != role:
             log.warning(f"{path} was trained as {network.card.role}, it is used as the {role} teacher")

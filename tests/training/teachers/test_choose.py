@@ -133,7 +133,7 @@ def test_several_networks_and_their_mirror_images_are_one_teacher(options, synth
     for file in (tough, tolerant):
         network = load_network(Path(file)).model
         answers.append(np.asarray(network.predict_on_batch(images)))
-        back = np.asarray(network.predict_on_batch(mirrored))[:, split.spec.flip_index] * [-1, 1]
+        back = np.asarray(network.predict_on_batch(mirrored))[:, split.scheme.flip_index] * [-1, 1]
         answers.append(back)
     methods = parse_methods(["kd"], [])
     sources = open_sources(both, methods, synthetic)

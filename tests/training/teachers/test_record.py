@@ -290,8 +290,8 @@ def test_a_dataset_that_shuffles_later_is_refused_in_training(answers):
         for start in (0, 6, 3):  # the second batch is not the recorded one
             yield IMAGES[start : start + 3], LANDMARKS[start : start + 3]
 
-    spec = (tf.TensorSpec((None, SIZE, SIZE, 3), tf.uint8), tf.TensorSpec((None, POINTS, 2), tf.float32))
-    dataset = kd_loss.with_answers(tf.data.Dataset.from_generator(batches, output_signature=spec), {"tough": answers})
+    scheme = (tf.TensorSpec((None, SIZE, SIZE, 3), tf.uint8), tf.TensorSpec((None, POINTS, 2), tf.float32))
+    dataset = kd_loss.with_answers(tf.data.Dataset.from_generator(batches, output_signature=scheme), {"tough": answers})
     distiller = kd_loss.Distiller(student=net(), teachers={"tough": answers}, methods=[kd_loss.methods.PlainKD()])
     distiller.compile("sgd")
     with pytest.raises(UserError, match="the pictures from face 3 on differ from those") as caught:
