@@ -150,7 +150,7 @@ def test_older_names_of_commands_and_options(tmp_path):
         assert from_keywords(TeacherOptions, {name: "tough"}, "train_teacher").role == "tough"
 
 
-def test_an_older_name_of_an_option_is_told_in_one_line(tmp_path):
+def test_an_older_name_of_an_option_warns_in_one_line(tmp_path):
     done = run("prepare", "--dataset", "synthetic", "--count", "4", "--size", "16", "--room", "0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines()[0] == "warning: --room is now --border; the old name will be removed in 0.3"

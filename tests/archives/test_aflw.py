@@ -50,7 +50,7 @@ def test_faces_with_missing_points_and_rows_by_yaw(aflw):
     assert AFLW21.default_normaliser == "box"
 
 
-def test_the_command_knows_both(aflw):
+def test_the_command_takes_both(aflw):
     assert read_archive(AFLW21, ArchiveRequest(source=str(aflw))).scheme is AFLW21
 
 

@@ -104,7 +104,7 @@ def test_pictures_of_own_data_with_numbered_names_are_different_photographs(tmp_
     assert counts(archive, "test") == 2
 
 
-def test_blank_lines_in_a_csv_are_passed_over_and_a_bad_first_row_is_told(tmp_path):
+def test_blank_lines_in_a_csv_are_skipped_and_a_bad_first_row_is_reported(tmp_path):
     write_image(tmp_path / "p.png", face("w300", 0)[0])
     good = "p.png," + ",".join(map(str, (30, 30, 80, 30, 55, 60, 40, 90, 70, 90)))
     (tmp_path / "points.csv").write_text(f"{good.replace('30', 'x', 1)}\n\n{good}\n , \n{good}\n")

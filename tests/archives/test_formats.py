@@ -170,7 +170,7 @@ def test_damaged_files_are_read_listed_or_refused_on_one_line(tool, data):
         assert not any("\n" in line for line in lines)
 
 
-def test_a_picture_of_another_size_than_was_annotated_is_told(tmp_path):
+def test_a_picture_of_another_size_than_was_annotated_is_reported(tmp_path):
     import cv2
 
     from kd_loss.imaging.pictures import BadSample
@@ -199,7 +199,7 @@ def test_a_source_that_is_a_folder_keeps_its_pictures_inside(tmp_path):
     assert "is outside" in archive.problems[0]
 
 
-def test_prepare_makes_a_scheme_from_the_file_and_finds_pairs_that_nobody_named(tmp_path, caplog):
+def test_prepare_makes_a_scheme_from_the_file_and_finds_its_pairs(tmp_path, caplog):
     """The eyes have no names here; the faces themselves say that they are each other's mirror images."""
     caplog.set_level(logging.INFO, "kd_loss")
     rng = np.random.default_rng(0)
@@ -212,7 +212,7 @@ def test_prepare_makes_a_scheme_from_the_file_and_finds_pairs_that_nobody_named(
     assert dataset.scheme.pairs == ((0, 1), (3, 4))
     assert dataset.scheme.edges == ((0, 1),)
     said = " ".join(caplog.messages)
-    assert "'pets', a scheme from the source: 5 points (p0, p1, p2, p3, p4), mirrored pairs not told, 1 line" in said
+    assert "'pets', a scheme from the source: 5 points (p0, p1, p2, p3, p4), mirrored pairs unknown, 1 line" in said
     assert "2 pairs from 36 faces, sure" in said
     manifest = dataset.manifest["spec"]
     assert LandmarkScheme.from_dict(manifest) == dataset.scheme

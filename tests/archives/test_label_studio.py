@@ -66,7 +66,7 @@ def test_the_minimal_export(tmp_path):
     assert sample.landmarks.tolist() == [[14.5, 19.5], [44.5, 19.5]]
 
 
-def test_a_scheme_without_names_is_told_the_order(tmp_path):
+def test_a_scheme_without_names_takes_the_order_of_the_file(tmp_path):
     archive = read_label_studio(label_studio(tmp_path, {"a.png": [FACE]}), LandmarkScheme("four", 4))
     assert f"are taken as {', '.join(NAMES)}" in archive.warnings[0]
 

@@ -70,7 +70,7 @@ def test_a_scheme_is_made_where_none_is_given():
     assert read_memory((IMAGES, LANDMARKS), name="mine").scheme == LandmarkScheme("mine", POINTS)
 
 
-def test_points_that_nobody_annotated_and_bad_faces():
+def test_points_without_annotation_and_bad_faces():
     points = LANDMARKS.copy()
     points[0, 1] = np.nan
     points[1, :, 0] = np.nan
@@ -95,7 +95,7 @@ def test_points_that_nobody_annotated_and_bad_faces():
         ([IMAGES[0]], "entry 0 of the source is not a pair"),
     ],
 )
-def test_what_is_no_source_is_one_line(source, message):
+def test_an_invalid_source_is_one_line(source, message):
     with pytest.raises(UserError, match=message) as caught:
         read_memory(source, SPEC)
     assert "\n" not in str(caught.value)

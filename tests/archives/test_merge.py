@@ -143,7 +143,7 @@ def test_an_epoch_with_fewer_faces_than_a_batch_is_one_batch(joined):
     assert (len(loader), len(loader[0][0])) == (1, 8)
 
 
-def test_a_scheme_that_says_nothing_of_the_other_is_one_line(joined):
+def test_a_scheme_without_a_map_to_the_other_is_one_line(joined):
     with pytest.raises(UserError, match="does not define which points of 'cofw' it contains .defined: w300"):
         add_faces(Archive(LandmarkScheme("cofw", 29)), Archive(CFP30))
     with pytest.raises(UserError, match="--extra-data cfp30 is not of the form"):

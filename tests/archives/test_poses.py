@@ -158,7 +158,7 @@ def test_notes_that_are_pipes_are_problems(tmp_path):
 
 
 @pytest.mark.parametrize("place", [(0, 0, 1e300), (1e300, 0, 1000), (0, -1e12, 1000), (0, 0, 1e7)])
-def test_a_head_that_is_nowhere_is_left_out(tmp_path, place):
+def test_a_head_that_is_nowhere_is_skipped(tmp_path, place):
     """And does not end what `--skip-bad` goes on with."""
     for number in range(3, 9):
         write_pose(tmp_path / f"{number:02d}", number, (0, 0, 0), (20.0, 0, 1000) if number > 3 else place)
@@ -204,7 +204,7 @@ def annotated(tmp_path_factory):
     return data
 
 
-def test_annotated_points_tell_the_pose(annotated):
+def test_annotated_points_determine_the_pose(annotated):
     poses, points = (open_dataset(name, annotated).split("train") for name in ("pose_w300", "w300"))
     np.testing.assert_array_equal(poses.images, points.images)
     np.testing.assert_allclose(poses.scheme.read(np.asarray(points.landmarks), W300), poses.landmarks, atol=2e-3)

@@ -73,7 +73,7 @@ def test_arrays(folder, key, change, message):
         opened(folder)
 
 
-def test_a_point_that_is_not_annotated_is_sound(folder):
+def test_a_point_that_is_not_annotated_is_valid(folder):
     rewrite(folder, "landmarks", put((3, 7), np.nan))
     assert np.isnan(opened(folder).landmarks[3, 7]).all()
 

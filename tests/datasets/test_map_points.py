@@ -48,7 +48,7 @@ def test_98_points_as_68_by_the_table_are_those_of_the_same_drawn_face():
     np.testing.assert_allclose(mapping(faces)[:, known], truth[:, known], atol=1e-6)
 
 
-def test_the_others_follow_from_a_linear_map_whose_cost_is_that_on_faces_left_out():
+def test_the_others_follow_from_a_linear_map_with_held_out_error():
     rng = np.random.default_rng(0)
     two = np.stack([np.tile([0.0, 100], (60, 1)), rng.normal(0, 5, (60, 2))], axis=2)  # their box is 100 px wide
     noise = rng.normal(0, 1, (60, 2))
@@ -104,7 +104,7 @@ def test_a_face_that_is_partly_annotated_keeps_the_table_s_points():
     assert moved.scheme.name == "three_two"
 
 
-def test_pairs_of_an_archive_that_knows_the_other_s_points(tmp_path):
+def test_pairs_of_an_archive_that_maps_to_the_other_s_points(tmp_path):
     archive = read_wflw(write_wflw(tmp_path, train=4))
     points, truth, groups, origin = annotated_pairs(archive, W300)
     assert points.shape == (4, 68, 2)
@@ -153,7 +153,7 @@ def test_68_points_of_photographs_as_98_cost_a_percent_on_the_30_others(real_fac
     assert 0.7 < mapping.errors[mapping.table < 0].mean() < 2
 
 
-def test_a_scheme_that_scrambles_its_faces_is_refused_unless_asked(tmp_path):
+def test_a_scheme_that_scrambles_its_faces_is_refused_by_default(tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "faces").mkdir()
     import cv2
@@ -174,7 +174,7 @@ def test_a_scheme_that_scrambles_its_faces_is_refused_unless_asked(tmp_path):
     assert open_dataset("dots", tmp_path / "data").scheme.pairs == ((0, 3), (1, 2))
 
 
-def test_a_scheme_without_pairs_is_told_what_the_faces_say(caplog):
+def test_a_scheme_without_pairs_gets_those_found_in_the_faces(caplog):
     from kd_loss.datasets.mirror_pairs import with_pairs
 
     rng = np.random.default_rng(0)

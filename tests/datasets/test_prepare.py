@@ -109,7 +109,7 @@ def test_bad_samples_are_skipped_on_demand(tmp_path):
     np.testing.assert_array_equal(images[1], np.delete(images[0], 1, axis=0))
 
 
-def test_landmarks_outside_of_the_picture_are_kept_counted_and_told(tmp_path, caplog):
+def test_landmarks_outside_of_the_picture_are_kept_counted_and_reported(tmp_path, caplog):
     root = write_w300(tmp_path / "300W", {"afw": 4})
     pts = root / "afw" / "1000_1.pts"
     lines = pts.read_text().splitlines()
@@ -138,7 +138,7 @@ def test_senseless_options_are_refused(tmp_path, options, message):
         prepare(read_w300(write_w300(tmp_path / "300W", {"afw": 4})), tmp_path / "x", **options)
 
 
-def test_an_unprepared_dataset_says_the_command(tmp_path):
+def test_an_unprepared_dataset_names_the_command(tmp_path):
     with pytest.raises(UserError, match="run: kd-loss prepare --dataset w300 --source /path/to/W300"):
         open_dataset("w300", tmp_path)
     with pytest.raises(UserError, match="run: kd-loss prepare --dataset synthetic$"):

@@ -45,7 +45,7 @@ def test_where_the_file_comes_from(name):
         open_detector(name)
 
 
-def test_what_is_no_detector(tmp_path):
+def test_an_invalid_detector(tmp_path):
     assert DETECTORS == ("finder", "haar", "yunet", "blazeface", "none")
     with pytest.raises(UserError, match="detector"):
         open_detector("hare")

@@ -99,7 +99,7 @@ def test_a_method_is_checked_once_on_two_faces(kind, message, student):
         Distiller(student=student, methods={kind(): 1.0}, scheme=SPEC)
 
 
-def test_a_sound_one_passes(student):
+def test_a_valid_one_passes(student):
     assert Distiller(student=student, methods={Sound(): 1.0}, scheme=SPEC).objective == "1·main"
 
 
@@ -153,7 +153,7 @@ def plugin(tmp_path_factory):
     return path
 
 
-def test_a_method_of_somebody_elses_file(plugin):
+def test_a_method_of_a_plugin_file(plugin):
     load_plugins([str(plugin)])
     load_plugins([str(plugin)])  # once is enough
     assert [kind.__name__ for kind, _ in parameters_of(METHODS["mine"]).values()] == ["int", "bool", "list", "float"]
@@ -199,7 +199,7 @@ def test_a_plugin_that_does_not_import_is_one_line(tmp_path):
         (["none@tough"], "it uses its own teachers .none"),
     ],
 )
-def test_whom_a_method_listens_to(methods, message):
+def test_teachers_used_by_a_method(methods, message):
     with pytest.raises(UserError, match=message):
         parse_methods(methods, [])
 
@@ -271,6 +271,6 @@ def test_a_plugin_that_registers_no_method_is_one_line(tmp_path, code, message):
 
 
 @pytest.mark.parametrize("value", ["9" * 400, "-" + "9" * 30])
-def test_a_parameter_that_nobody_counts_with_is_one_line(value):
+def test_a_parameter_of_excessive_size_is_one_line(value):
     with pytest.raises(UserError, match=r"kd.imitation: a whole number of \d+ digits is out of range"):
         parse_methods([f"kd(imitation={value})"], [])

@@ -98,7 +98,7 @@ def test_the_value_is_the_weighted_sum_of_the_named_terms(case):
     np.testing.assert_allclose(numpy(method(Y_TRUE, student, teachers)), total, rtol=1e-5, atol=1e-7)
 
 
-def test_a_sample_depends_on_the_others_only_where_the_method_says_so(case):
+def test_a_sample_depends_on_the_others_only_where_the_method_declares_it(case):
     method, student, teachers = case
     if method.name_on_command_line == "auxiliary":
         pytest.skip("its head normalises over the batch, as every network does in training")

@@ -179,7 +179,7 @@ def test_slopes_by_hand():
 
 
 @pytest.mark.parametrize("name", losses.__all__)
-def test_every_function_says_what_it_takes_and_returns(name):
+def test_every_function_documents_its_arguments_and_result(name):
     text = inspect.getdoc(getattr(losses, name)) or ""
     assert text.startswith("`")
     assert "(B,)" in text

@@ -61,7 +61,7 @@ def test_from_the_stored_crop_to_the_source(monkeypatch, annotated):
     assert any("excluded from all its figures" in line for line in lines_of([result]))
 
 
-def test_somebody_else_is_not_the_face(monkeypatch, annotated):
+def test_another_person_is_not_the_face(monkeypatch, annotated):
     split = annotated.split
     pixels = geometry.denormalise(split.landmarks, split.size)
     answer(monkeypatch, *([points + 1000] for points in pixels))

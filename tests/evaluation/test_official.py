@@ -55,7 +55,7 @@ def test_faces_of_an_attribute(synthetic, tmp_path):
     assert complete_rows(split) == ["pose", "full"]
 
 
-def test_published_figures_stand_beside_complete_subsets_only(synthetic):
+def test_published_figures_accompany_complete_subsets_only(synthetic):
     result = result_of(split_of(synthetic, ["helen/testset"] * 4 + ["lfpw/testset"] * 3 + ["ibug"] * 2 + ["x"]))
     tables = tables_of([result])
     assert tables[0]["header"][1:4] == ["common (official, 7 of 7)", "challenging (2 of 3)", "full"]
@@ -76,7 +76,7 @@ def test_other_faces_have_none(synthetic):
     assert any("No official subset is complete" in line for line in lines_of([result]))
 
 
-def test_the_authors_figures_of_wflw_stand_beside_those_by_pupils():
+def test_the_authors_figures_of_wflw_accompany_those_by_pupils():
     by = {
         normaliser: beside_published("wflw", normaliser, ["full", "pose"], [("own", None, {"full": 5.0})])
         for normaliser in ("inter_pupil", "inter_ocular", "box")
@@ -88,7 +88,7 @@ def test_the_authors_figures_of_wflw_stand_beside_those_by_pupils():
 
 
 @pytest.mark.parametrize("dataset", PUBLISHED)
-def test_the_table_of_figures_is_sound(dataset):
+def test_the_table_of_figures_is_consistent(dataset):
     scheme = LANDMARK_SCHEMES[dataset]
     known = {*scheme.test_subsets, *scheme.official}
     for entry in PUBLISHED[dataset]:

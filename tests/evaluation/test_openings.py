@@ -37,7 +37,7 @@ def test_errors_of_shut_eyes_that_are_drawn_open():
     assert (found["mouth"].error, found["mouth"].correlation) == (0, 0)  # all equally open: no order to tell
 
 
-def test_points_that_are_not_known_are_left_out():
+def test_points_that_are_not_known_are_omitted():
     truth = np.stack([face(), face()])
     truth[0, 37] = np.nan
     assert opening_errors(truth, truth, [50, 50], "w300")["eyes"].count == 3

@@ -51,7 +51,7 @@ def test_plots_are_pictures():
     assert history_plot(rows).startswith(PNG)
 
 
-def test_a_normaliser_of_points_that_no_face_has_is_left_out(synthetic):
+def test_a_normaliser_of_points_that_no_face_has_is_omitted(synthetic):
     split = synthetic.split("test")
     landmarks = np.array(split.landmarks)
     landmarks[:, 37] = np.nan  # of the right pupil

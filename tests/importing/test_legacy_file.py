@@ -41,7 +41,7 @@ def as_zip(**files):
         (b"\x00\x01\x02\xff\xfe", r"unknown kind \(it starts with the bytes 00 01 02 ff\)"),
     ],
 )
-def test_what_is_no_hdf5_file_is_named(tmp_path, content, message):
+def test_a_file_that_is_not_hdf5_is_named(tmp_path, content, message):
     path = tmp_path / "old.h5"
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):

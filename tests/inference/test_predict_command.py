@@ -20,7 +20,7 @@ from tests.inference.conftest import POINTS
 from tests.inference.videos import film, uneven
 
 
-def test_a_picture_that_cannot_be_read_is_left_out(weights, tmp_path):
+def test_a_picture_that_cannot_be_read_is_skipped(weights, tmp_path):
     for name in ("a.png", "c.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((48, 48, 3), np.uint8))
     (tmp_path / "b.png").write_bytes(b"no picture")
@@ -88,8 +88,8 @@ def test_mirrored_answers_have_a_confidence(weights, tmp_path):
     np.testing.assert_allclose(twice.confidence, 1 / (1 + ((apart + apart.mean()) / 0.03) ** 2), rtol=1e-3)
     middle = (once.landmarks + (once.landmarks[W300.flip_index] * (-1, 1) + (63, 0))) / 2
     np.testing.assert_allclose(twice.landmarks, middle, atol=1e-2)
-    [told] = json.loads((tmp_path / "twice" / "face.json").read_text())["faces"]
-    assert len(told["confidence"]) == 68
+    [observed] = json.loads((tmp_path / "twice" / "face.json").read_text())["faces"]
+    assert len(observed["confidence"]) == 68
     header = (tmp_path / "twice" / "faces.csv").read_text().splitlines()[0].split(",")
     assert "confidence67" in header
 
@@ -224,20 +224,20 @@ def test_two_at_once_do_not_write_into_one_folder(weights, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
 def test_frames_that_last_unequally_long(weights, tmp_path, suffix):
-    """Ten frames of 100 ms, ten of 300: a sound video, whose times are told."""
+    """Ten frames of 100 ms, ten of 300: a valid video, whose times are written."""
     times = [*range(0, 1000, 100), *range(1000, 4000, 300)]
     options = PredictOptions(
         sources=[str(uneven(tmp_path / f"film.{suffix}", times))], weights=str(weights), output=tmp_path / "out",
         box="20,10,30,30",
     )  # fmt: skip
     run_predict(options)
-    told = json.loads((tmp_path / "out" / "film.json").read_text())["frames"]
-    assert [frame["time"] for frame in told] == [ms / 1000 for ms in times]
+    observed = json.loads((tmp_path / "out" / "film.json").read_text())["frames"]
+    assert [frame["time"] for frame in observed] == [ms / 1000 for ms in times]
     with (tmp_path / "out" / "film.csv").open() as file:
         assert [float(row["time"]) for row in csv.DictReader(file)] == [ms / 1000 for ms in times]
 
 
-def test_an_uneven_video_that_breaks_off_is_said(weights, tmp_path):
+def test_an_uneven_truncated_video_is_reported(weights, tmp_path):
     """Its header promises ten seconds more than there are."""
     path = uneven(tmp_path / "film.mkv", [*range(0, 1000, 100), *range(1000, 4000, 300)])
     data = path.read_bytes()
@@ -289,7 +289,7 @@ def test_a_box_outside_of_the_picture_is_no_face(weights, tmp_path):
         run_predict(options)
 
 
-def test_a_cut_video_is_said(weights, tmp_path):
+def test_a_cut_video_is_reported(weights, tmp_path):
     path = tmp_path / "film.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
     noise = np.random.default_rng(0)

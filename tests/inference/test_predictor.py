@@ -38,12 +38,12 @@ def test_many_are_one_by_one(predictor):
 
 
 @pytest.mark.parametrize("image", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3)), np.zeros((0, 4, 3), np.uint8)])
-def test_what_is_no_picture_is_refused(predictor, image):
+def test_an_invalid_picture_is_refused(predictor, image):
     with pytest.raises(UserError, match="uint8"):
         predictor.predict_crop(image)
 
 
-def test_what_is_no_photograph_is_refused(predictor):
+def test_an_invalid_photograph_is_refused(predictor):
     with pytest.raises(UserError, match=r"a picture \(H, W, 3\) uint8 RGB, or a list of either, not NoneType"):
         predictor(None)
 
@@ -133,7 +133,7 @@ def test_the_edge_of_a_large_picture(predictor):
         *((0, 0, 1e-300, 1e-300), (0, 0, 1e308, 1e308), (1e308, 0, 9, 9), (0, -1e7, 9, 9), (0, 0, 0.001, 0.009)),
     ],
 )
-def test_what_is_no_box_is_refused(predictor, box):
+def test_an_invalid_box_is_refused(predictor, box):
     with pytest.raises(UserError, match=r"is not \(x, y, width, height\) in pixels, its longer side 0.01 or more"):
         predictor.predict_crop(np.zeros((60, 60, 3), np.uint8), box)
 
@@ -174,7 +174,7 @@ def test_a_predictor_is_pickled(predictor, synthetic, mirror):
     assert detector.min_scores == (0.5, 0.5)
 
 
-def test_faces_are_compared_and_told_in_a_line(predictor):
+def test_faces_compare_and_have_a_short_repr(predictor):
     picture = np.zeros((60, 60, 3), np.uint8)
     one, same, other = (predictor.predict_crop(picture, box) for box in (None, None, (5, 5, 20, 20)))
     assert one == same
@@ -188,8 +188,8 @@ def test_faces_are_compared_and_told_in_a_line(predictor):
 def test_a_number_that_is_none_is_null_in_json(predictor):
     face = predictor.predict_crop(np.zeros((60, 60, 3), np.uint8))
     face = dataclasses.replace(face, landmarks=np.full((68, 2), np.nan), confidence=np.full(68, np.inf))
-    told = json.loads(face.to_json(), parse_constant=pytest.fail)
-    assert (told["landmarks"][0], told["confidence"][0]) == ([None, None], None)
+    observed = json.loads(face.to_json(), parse_constant=pytest.fail)
+    assert (observed["landmarks"][0], observed["confidence"][0]) == ([None, None], None)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_number_that_is_none_is_null_in_json(predictor):
         (lambda p: LandmarkPredictor.load(3), "path = 3 is not the path of a weights file"),
     ],
 )
-def test_what_is_no_argument_is_named(predictor, call, message):
+def test_an_unknown_argument_is_named(predictor, call, message):
     with pytest.raises(UserError, match=message):
         call(predictor)
 

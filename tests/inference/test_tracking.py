@@ -140,8 +140,8 @@ def at(x):
     return FaceLandmarks(corners + [x, 0], (x - 1.5, -1.5, 13, 13), W300)
 
 
-class Told:
-    """A predictor that is told where the faces are."""
+class Placed:
+    """A predictor with given positions of the faces."""
 
     def __init__(self, *places):
         self.places = self.seen = places
@@ -155,11 +155,11 @@ class Told:
 
 def test_faces_that_overlap_keep_their_numbers():
     """Each detection goes to the face that it overlaps most, each face has one, and one that is seen twice is one."""
-    told = Told(0.0, 4.5)
+    observed = Placed(0.0, 4.5)
     assert overlap(at(0.0), at(4.5)) == pytest.approx(5.5 / 14.5)  # 0.38
-    tracker = FaceTracker(told, None, every=1, patience=3)
+    tracker = FaceTracker(observed, None, every=1, patience=3)
     for order in ((0.0, 4.5), (4.5, 0.0), (0.0, 4.5, 4.6), (4.5, 0.1)) * 2:
-        told.seen = order
+        observed.seen = order
         assert {face.number: face.landmarks[0, 0] for face in tracker(None)} == {1: 0.0, 2: 4.5}
-    told.seen = (0.0,)
+    observed.seen = (0.0,)
     assert [len(tracker(None)) for _ in range(4)] == [2, 2, 1, 1]

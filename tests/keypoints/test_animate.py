@@ -28,11 +28,11 @@ def test_a_clip_that_stands_still_leaves_the_source_where_it_is():
         "keypoints": np.stack([source, frame, frame + [0.1, -0.2]]),
         "jacobians": np.stack([slopes[0], slopes[1], 2 * slopes[1]]),
     }
-    told = {name: ops.convert_to_numpy(value) for name, value in moved(found).items()}
-    assert told["keypoints"][0] == pytest.approx(source, abs=1e-6)
-    assert told["keypoints"][1] == pytest.approx(source + [0.1, -0.2], abs=1e-6)
-    assert told["jacobians"][0] == pytest.approx(slopes[0], abs=1e-5)
-    assert told["jacobians"][1] == pytest.approx(2 * slopes[0], abs=1e-5)
+    observed = {name: ops.convert_to_numpy(value) for name, value in moved(found).items()}
+    assert observed["keypoints"][0] == pytest.approx(source, abs=1e-6)
+    assert observed["keypoints"][1] == pytest.approx(source + [0.1, -0.2], abs=1e-6)
+    assert observed["jacobians"][0] == pytest.approx(slopes[0], abs=1e-5)
+    assert observed["jacobians"][1] == pytest.approx(2 * slopes[0], abs=1e-5)
 
 
 def test_a_gif_of_drawn_faces(weights, tmp_path):

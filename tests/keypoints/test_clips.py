@@ -26,7 +26,7 @@ def folder(tmp_path, persons=6):
     return tmp_path
 
 
-def test_names_say_clip_and_person(tmp_path):
+def test_names_define_clip_and_person(tmp_path):
     clips = read_clips(folder(tmp_path), 16)
     assert clips.frames.shape == (36, 16, 16, 3)
     assert clips.names[:2] == ["some_one0_0", "some_one0_1"]

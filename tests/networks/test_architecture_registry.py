@@ -75,7 +75,7 @@ def test_ten_lines_of_a_plugin(tmp_path):
         build_network(card("mine"))
 
 
-def test_a_file_with_layers_of_ones_own_says_what_is_missing(tmp_path):
+def test_a_file_with_custom_layers_names_what_is_missing(tmp_path):
     plugin(tmp_path, OWN_LAYER, "arch_halved.py")
     assert "P2 8² x 8" in check_architecture("halved", 32)
     save_network(build_network(card("halved")), tmp_path / "net.h5")

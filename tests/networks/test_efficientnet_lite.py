@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: published sizes, and weights that are told from noise by what they make of pictures."""
+"""EfficientNet-Lite: published sizes, and weights that differ from noise in their output for pictures."""
 
 import importlib.machinery
 import importlib.util

@@ -120,7 +120,7 @@ def test_a_window_outside_of_its_storage_is_refused(tmp_path, torch_names, windo
         read_legacy_pth(tmp_path / "net.pth")
 
 
-def test_what_is_no_such_file_is_one_line(tmp_path, torch_names):
+def test_an_invalid_file_is_one_line(tmp_path, torch_names):
     path = tmp_path / "net.pth"
     with pytest.raises(UserError, match="no such weights"):
         read_legacy_pth(path)

@@ -56,7 +56,7 @@ def test_the_example_trains_and_its_file_loads_without_it(data_folder, tmp_path,
     assert network.model.predict(np.zeros((1, 32, 32, 3)), verbose=0).shape == (1, 68, 2)
 
 
-def test_a_sound_head_keeps_its_weights_and_its_taps():
+def test_a_valid_head_keeps_its_weights_and_its_taps():
     @kd_loss.register_head("mine", cut="P5")
     def mine(inputs):
         hidden = keras.layers.Dropout(0.5, seed=1, name="kept")(inputs.features)
@@ -127,7 +127,7 @@ def test_names_are_given_once():
     kd_loss.register_head("mine")(raises)  # the same file once more
 
 
-def test_an_unknown_head_says_how_one_is_made_known(data_folder):
+def test_an_unknown_head_names_the_way_to_register_one(data_folder):
     with pytest.raises(UserError, match="unknown head 'corner.*one of your own is known by --plugin FILE"):
         train_student(StudentOptions(dataset="synthetic", data=data_folder, method=["none"], head="corner"))
     with pytest.raises(UserError, match="unknown head 'mine'"):

@@ -46,7 +46,7 @@ def test_edges_and_middle_of_a_picture(what, left, middle, right):
         (("a", "b"), "neither a name nor two numbers"),
     ],
 )
-def test_what_is_no_scale_is_one_line(what, message):
+def test_an_invalid_scale_is_one_line(what, message):
     with pytest.raises(UserError, match=message) as caught:
         Coordinates.of(what)
     assert "\n" not in str(caught.value)

@@ -36,7 +36,7 @@ def test_the_pose_comes_back(yaw, pitch, roll):
         assert np.degrees(np.arccos(np.clip((np.trace(apart) - 1) / 2, -1, 1))) < 4
 
 
-def test_a_head_is_told_alike_wherever_it_is_and_however_large():
+def test_a_head_pose_does_not_depend_on_position_and_size():
     points = project(HeadPose(25, -10, 5))
     first = head_pose(points, W300)
     for moved in (points + 1000, points * 0.3):
@@ -46,7 +46,7 @@ def test_a_head_is_told_alike_wherever_it_is_and_however_large():
         )
 
 
-def test_drawn_heads_are_told_as_documented():
+def test_poses_of_drawn_heads_are_as_accurate_as_documented():
     """docs/pose.md: 5.3, 5.0 and 1.1 degrees off on 500 faces; these are 100 of them."""
     apart = []
     for index in range(100):
@@ -79,7 +79,7 @@ def test_schemes_without_the_points_have_no_pose():
     assert head_pose(np.full((68, 2), np.nan), W300) is None
 
 
-def test_what_is_no_face_has_no_pose():
+def test_an_object_other_than_a_face_has_no_pose():
     rng = np.random.default_rng(0)
     assert all(head_pose(rng.uniform(0, 100, (68, 2)), W300) is None for _ in range(50))
     assert head_pose(np.column_stack([np.linspace(0, 100, 68), np.full(68, 5.0)]), W300) is None

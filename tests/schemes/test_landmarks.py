@@ -84,7 +84,7 @@ def test_a_spec_that_is_a_pipe_is_not_waited_for(tmp_path):
         LandmarkScheme.from_json(tmp_path / "a.json")
 
 
-def test_the_place_of_a_mistake_in_a_spec_is_said(tmp_path):
+def test_the_place_of_a_mistake_in_a_scheme_is_reported(tmp_path):
     (tmp_path / "a.json").write_text('{"name": "a",}')
     with pytest.raises(UserError, match="is not JSON: .*line 1 column"):
         LandmarkScheme.from_json(tmp_path / "a.json")

@@ -32,7 +32,7 @@ def test_partners_and_margin_of_five_points():
     assert proposed.margin == pytest.approx(2 / 4, abs=0.02)
 
 
-def test_faces_that_are_turned_scaled_and_partly_annotated_say_the_same():
+def test_turned_scaled_and_partly_annotated_faces_give_the_same_pairs():
     rng = np.random.default_rng(0)
     faces = noisy(FIVE, 200)
     for index, face in enumerate(faces):

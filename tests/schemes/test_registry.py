@@ -26,7 +26,7 @@ def test_a_scheme_comes_back_from_its_plain_values(scheme):
     assert scheme_of(scheme.to_dict(), "here") == scheme
 
 
-def test_landmarks_are_asked_for_in_one_line():
+def test_a_missing_landmark_scheme_is_one_line():
     assert landmark_scheme(W300, "never") is W300
     with pytest.raises(UserError, match="not for poses"):
         landmark_scheme(POSE, "not for poses")

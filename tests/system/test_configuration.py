@@ -94,7 +94,7 @@ def test_a_bad_command_line_is_one_line(argv, message):
         ),
     ],
 )
-def test_what_is_no_configuration_is_one_line(tmp_path, name, text, message):
+def test_an_invalid_configuration_is_one_line(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
         parse(Options, ["--config", str(tmp_path / name)])
@@ -108,7 +108,7 @@ def test_a_pipe_or_a_device_is_no_configuration(tmp_path):
 
 
 @pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 19, str(2**63)])
-def test_whole_numbers_that_nobody_counts_with_are_one_line(number):
+def test_excessive_whole_numbers_are_one_line(number):
     with pytest.raises(UserError, match=r"--batch-size: a whole number of \d+ digits is out of range"):
         parse(Options, ["--batch-size", number])
 
@@ -182,7 +182,7 @@ def test_help_shows_choices_and_ranges(capsys):
     assert "(0 or more, below 1; default 0.5)" in text
 
 
-def test_help_says_no_bound_that_only_guards(capsys):
+def test_help_omits_bounds_that_only_guard(capsys):
     @dataclass(frozen=True)
     class Guarded(configuration.Options):
         seed: int = option(0, "seed", within=(0, 2**32 - 1))

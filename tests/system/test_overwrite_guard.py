@@ -36,7 +36,7 @@ def state(folder):
 
 
 def test_two_prepares_of_one_dataset_at_once(tmp_path):
-    """The second is told in one line while the first one is held at its work, which is whole in the end."""
+    """The second gets one line while the first one is held at its work, which is complete in the end."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "kd_loss", "prepare", "--dataset", "synthetic", "--count", "400", "--size", "32"]
     pipes = {"cwd": tmp_path, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -132,7 +132,7 @@ def test_what_was_not_written_is_not_claimed(tmp_path):
 
 
 def test_one_process_at_a_time_writes_into_a_folder(tmp_path):
-    """The second is told; afterwards nothing of the lock is left, and a folder that was made and stayed empty goes."""
+    """The second is refused; afterwards nothing of the lock is left, and a folder that was made and stayed empty goes."""
     place = tmp_path / "out"
     with alone_in(place), pytest.raises(UserError, match="another kd-loss process is writing"), alone_in(place):
         pytest.fail("two at once")
@@ -187,7 +187,7 @@ def test_a_demo_is_replaced(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"sha256": {}}', '{"sha256": 3, "spec": 1, "size": 1, "counts": 1, "crop": 1}']
 )
-def test_what_is_no_manifest_proves_nothing(tmp_path, text):
+def test_an_invalid_manifest_proves_nothing(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     (tmp_path / "x").write_text("mine")
     assert recorded(tmp_path) <= {"manifest.json"}

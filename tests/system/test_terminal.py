@@ -216,7 +216,7 @@ def test_ctrl_c_in_the_first_seconds(tmp_path, data_folder, delay):
     assert interrupted(line, ROOT, delay) == (130, "stopped\n")
 
 
-def test_ctrl_c_is_told_while_the_error_stream_is_muted(tmp_path):
+def test_ctrl_c_is_reported_while_the_error_stream_is_muted(tmp_path):
     """As it is while the modules of a command are imported."""
     script = tmp_path / "muted.py"
     script.write_text(

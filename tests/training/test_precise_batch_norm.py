@@ -48,7 +48,7 @@ def test_several_batches_are_averaged_by_hand(synthetic):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(first.moving_mean), expected, rtol=1e-3, atol=1e-5)
 
 
-def test_frozen_layers_keep_theirs(synthetic):
+def test_frozen_layers_keep_their_statistics(synthetic):
     scheme = LandmarkScheme("five", 5)
     network = build_network(Card("tiny", 1.0, "five", scheme.to_dict(), 32, "student", 0.15))
     frozen = network.model.get_layer("bn1")

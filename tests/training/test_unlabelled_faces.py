@@ -108,8 +108,8 @@ def test_what_counts_on_which_faces():
     assert get_method("min").distilling_terms == ("main",)
 
 
-def test_what_a_teacher_says_of_a_crop():
-    """In the dataset's own targets where they can be told from it, otherwise by the teacher's scheme."""
+def test_a_teachers_prediction_for_a_crop():
+    """In the dataset's own targets where they can be derived from it, otherwise by the teacher's scheme."""
     own, other = (PoseScheme("own", "w300", mean=(0.0, 0, 0, 0, 0, depth)) for depth in (0.0, 0.5))
     teacher = SimpleNamespace(map=None, scheme=other)
     scheme, [read] = _read(np.zeros((1, 2, 3)), teacher, own)  # a head as in its own training faces

@@ -46,7 +46,7 @@ def test_recorded_views_are_what_the_live_teacher_says(options, synthetic, tmp_p
     assert recorded.channels("embedding") == live.channels("embedding") == 64
 
 
-def test_training_with_teachers_asked_once(options):
+def test_training_with_cached_teachers(options):
     live, cached, views = (
         train_student(dataclasses.replace(options, augment_strength=0.1, **changes))
         for changes in (
@@ -64,7 +64,7 @@ def test_training_with_teachers_asked_once(options):
         assert rows[1][term] != rows[0][term]
 
 
-def test_ways_of_asking_that_cannot_be(options):
+def test_impossible_teacher_modes(options):
     for changes, message in (
         ({"teachers": "lazy"}, "unknown teachers 'lazy'"),
         ({"teachers": "cached", "method": ["srrl"]}, "embedding do not travel with a picture"),

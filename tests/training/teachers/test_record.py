@@ -36,7 +36,7 @@ def expected(images=IMAGES):
     return Counting()(images)["landmarks"]
 
 
-def asked(count, fresh):
+def calls_after(count, fresh):
     """Faces beyond the two black pictures on which a function is tried."""
     return fresh.faces - 2 * count
 
@@ -75,18 +75,18 @@ DATASETS = {
 
 
 @pytest.mark.parametrize("kind", DATASETS)
-def test_a_teacher_is_asked_once_about_each_picture_in_order(kind, tmp_path):
+def test_a_teacher_predicts_each_picture_once_and_in_order(kind, tmp_path):
     teacher = Counting()
     answers = kd_loss.record(teacher, DATASETS[kind](), tmp_path, batch_size=4)
-    assert asked(1, teacher) == FACES
+    assert calls_after(1, teacher) == FACES
     np.testing.assert_allclose(answers.landmarks, expected()[None], atol=1e-6)
     assert isinstance(answers.landmarks, np.memmap)
     again = kd_loss.record(teacher, DATASETS[kind](), tmp_path, batch_size=3)
-    assert asked(2, teacher) == FACES
+    assert calls_after(2, teacher) == FACES
     np.testing.assert_array_equal(again.landmarks, answers.landmarks)
     # the same pictures in another kind of dataset are the same record
     kd_loss.record(teacher, IMAGES.astype(np.float32), tmp_path)
-    assert asked(3, teacher) == FACES
+    assert calls_after(3, teacher) == FACES
 
 
 def test_what_lies_on_disk(tmp_path):
@@ -98,17 +98,17 @@ def test_what_lies_on_disk(tmp_path):
     assert manifest["key"]["faces"] == FACES
 
 
-def test_other_pictures_order_taps_and_damaged_files_are_asked_about_anew(tmp_path):
+def test_other_pictures_order_taps_and_damaged_files_are_recorded_again(tmp_path):
     teacher = Counting()
     for number, (images, taps) in enumerate(
         [(IMAGES, ()), (IMAGES[::-1], ()), (IMAGES[:9], ()), (IMAGES, ("embedding",))], 1
     ):
         kd_loss.record(teacher, images, tmp_path, taps=taps)
-        assert asked(number, teacher) == (FACES, 2 * FACES, 3 * FACES - 1, 4 * FACES - 1)[number - 1]
+        assert calls_after(number, teacher) == (FACES, 2 * FACES, 3 * FACES - 1, 4 * FACES - 1)[number - 1]
     for file in tmp_path.glob("*/landmarks.npy"):
         file.write_bytes(file.read_bytes()[:-1] + b"x")
     answers = kd_loss.record(teacher, IMAGES, tmp_path, taps=())
-    assert asked(5, teacher) == 5 * FACES - 1
+    assert calls_after(5, teacher) == 5 * FACES - 1
     np.testing.assert_allclose(answers.landmarks, expected()[None], atol=1e-6)
 
 
@@ -299,7 +299,7 @@ def test_a_dataset_that_shuffles_later_is_refused_in_training(answers):
     assert "\n" not in str(caught.value)
 
 
-def test_recorded_teachers_want_their_answers_in_the_batches(answers):
+def test_recorded_teachers_need_their_answers_in_the_batches(answers):
     distiller = kd_loss.Distiller(student=net(), teachers={"tough": answers}, methods=[kd_loss.methods.PlainKD()])
     distiller.compile("sgd")
     with pytest.raises(UserError, match=r"make the dataset by kd_loss.with_answers"):

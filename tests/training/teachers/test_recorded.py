@@ -35,7 +35,7 @@ def record(split, folder, views=None, limit=1.0, ask=None, weights="w", data="d"
     return recorded_answers(ask or Counted(), split, folder, key, size=24, views=views, limit=limit)
 
 
-def test_a_teacher_is_asked_once(synthetic, tmp_path):
+def test_a_teacher_predicts_once(synthetic, tmp_path):
     split, ask = synthetic.split("train"), Counted()
     answers, seconds = record(split, tmp_path, ask=ask)
     assert ask.faces == 40
@@ -72,7 +72,7 @@ def test_a_teacher_with_context_sees_more_and_answers_in_the_crops_coordinates(s
     np.testing.assert_allclose(answers.landmarks, 0.375)
 
 
-def test_other_weights_data_or_views_are_asked_again(synthetic, tmp_path):
+def test_other_weights_data_or_views_are_recorded_again(synthetic, tmp_path):
     split, ask = synthetic.split("train"), Counted()
     views = Views(2, Augmentation(), seed=1)
     for changes in ({}, {"weights": "x"}, {"data": "x"}, {"views": views}):
