@@ -65,7 +65,7 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
     say("teachers: tough on the landmarks, tolerant on the soft landmarks")
     common |= {"arch": options.arch, "alpha": options.alpha}
     tough, tolerant = train_teachers(TeacherOptions(epochs=options.epochs, **common))
-    student = StudentOptions(head="pooled", epochs=options.student_epochs, teachers="cached", **common)
+    student = StudentOptions(head="pooled", epochs=options.student_epochs, teacher_mode="cached", **common)
     say("student alone, from the tough teacher's trunk")
     begun = train_student(dataclasses.replace(student, method=["none"], init="teacher", name="student-trunk"))
     say("student alone")

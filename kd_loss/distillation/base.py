@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import keras
 from keras import ops
 
+from kd_loss.system.deprecation import renamed_of, warn_renamed
 from kd_loss.system.errors import UserError, choose
 
 #: a tensor of whichever backend Keras has: there is no common type
@@ -284,7 +285,9 @@ def _title(cls: type[DistillationMethod]) -> str:
 def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) -> None:
     """Raise a `UserError` for a parameter that the method does not have or a value of the wrong type."""
     valid, name = parameters_of(cls), _title(cls)
+    renamed = renamed_of(cls)
     for key, value in given.items():
+        key = renamed.get(key, key)
         if key in KERAS_PARAMETERS:
             continue
         if key not in valid:
@@ -303,7 +306,12 @@ def get_method(name: str, parameters: Mapping[str, object] | None = None) -> Dis
     name = choose(name, METHODS, "method")
     cls = METHODS[name]
     valid = parameters_of(cls)
-    given = {choose(key, valid, f"parameter of {name}"): value for key, value in (parameters or {}).items()}
+    renamed = renamed_of(cls)
+    given: dict[str, Any] = {}
+    for key, value in (parameters or {}).items():
+        if key in renamed:
+            warn_renamed(f"{name}.{key}", f"{name}.{renamed[key]}")
+        given[choose(renamed.get(key, key), valid, f"parameter of {name}")] = value
     for key, (_, default) in valid.items():
         if default is inspect.Parameter.empty and key not in given:
             raise UserError(f"the method {name} requires its parameter: --method-arg {name}.{key}=…")

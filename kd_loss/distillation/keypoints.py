@@ -25,6 +25,7 @@ from kd_loss.distillation.base import (
 from kd_loss.distillation.features import attention_map, attention_sums
 from kd_loss.distillation.heatmap import in_cells_of, probabilities
 from kd_loss.networks.backbones import FEATURE_MAPS
+from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 from kd_loss.system.errors import choose
 
 LOSSES = ("L1", "L2", "L3")
@@ -75,15 +76,19 @@ def shared_in_cells_of(student: Tensor, teacher: Tensor) -> Tensor:
     return ops.einsum("hH,bHWk,wW->bhwk", down, ops.cast(teacher, "float32"), across)
 
 
+@renamed_keywords(letter="as_published")
 def heatmap_term(
-    student: Tensor, teacher: Tensor, letter: bool = False, resized: Callable[[Tensor, Tensor], Tensor] = in_cells_of
+    student: Tensor,
+    teacher: Tensor,
+    as_published: bool = False,
+    resized: Callable[[Tensor, Tensor], Tensor] = in_cells_of,
 ) -> Tensor:
     """`mean_k Σ_z (H_S − H_T)²`: what L2 adds, the squared difference of heatmaps.
 
     Args:
         student: the student's heatmaps after their softmax, (B, h, w, K), summing to 1 over the cells.
         teacher: the teacher's, (B, H, W, K).
-        letter: take the mean over the cells, too, as written, which is smaller by their number.
+        as_published: take the mean over the cells, too, as written, which is smaller by their number.
         resized: brings the teacher's maps to the student's cells, where they sum to 1 again: those of landmark networks
             by half-pixel centres, those of keypoint detectors by `shared_in_cells_of`.
 
@@ -95,20 +100,21 @@ def heatmap_term(
     """
     student = ops.cast(student, "float32")
     teacher = resized(student, teacher)
-    cells = 1 if letter else student.shape[1] * student.shape[2]
+    cells = 1 if as_published else student.shape[1] * student.shape[2]
     return cells * per_sample(ops.square(student - teacher))
 
 
-def attention_term(student: Tensor, teacher: Tensor, power: float = 2.0, letter: bool = False) -> Tensor:
+@renamed_keywords(letter="as_published")
+def attention_term(student: Tensor, teacher: Tensor, power: float = 2.0, as_published: bool = False) -> Tensor:
     """`‖q(A_S) − q(A_T)‖²`, q = Σ_c |A|^p of length 1: what L3 adds, the difference of two encoders' attention.
 
     Args:
         student, teacher: the outputs of the two encoders, (B, h, w, C) and (B, h, w, C′) of one height and width.
         power: p, above 0.
-        letter: take Σ_c |A|^p of any length and the mean of the squares, as written, in units of the features.
+        as_published: take Σ_c |A|^p of any length and the mean of the squares, as written, in units of the features.
 
     Returns:
-        (B,) float32; 0…2, or with `letter` at least 0.
+        (B,) float32; 0…2, or with `as_published` at least 0.
 
     Source:
         Zagoruyko & Komodakis, ICLR 2017.
@@ -117,7 +123,7 @@ def attention_term(student: Tensor, teacher: Tensor, power: float = 2.0, letter:
     2.0
     """
     student, teacher = ops.cast(student, "float32"), ops.cast(teacher, "float32")
-    if letter:
+    if as_published:
         return per_sample(ops.square(attention_sums(student, power) - attention_sums(teacher, power)))
     return ops.sum(ops.square(attention_map(student, power) - attention_map(teacher, power)), axis=1)
 
@@ -129,14 +135,15 @@ def pooled_to(features: Tensor, side: int) -> Tensor:
 
 
 @register("keypoints")
+@renamed_keywords(letter="as_published")
 class KeypointDistillation(TeacherMean):
     """`4·e²(S, T)`, for L2 `+ Σ_z (H_S − H_T)²`, for L3 `+ ‖q(r(A_S)) − q(A_T)‖²`: the teacher alone, no truth.
 
     Shapes: landmarks (B, K, 2), heatmaps (B, h, w, K) before their softmax, the tap A (B, h, w, C), for which r is a
     1 × 1 convolution and max-pooling to the teacher's shape, q = Σ_c |A|^p of length 1; result (B,). L1 is in units of
-    the −1…1 grid, hence 4; Jacobians, of which it has a second term, landmark networks do not give. `letter` takes the
-    heatmaps' mean over cells and attention of any length, as written. Source: the distillation of the detector of
-    Siarohin et al., "First Order Motion Model for Image Animation", NeurIPS 2019.
+    the −1…1 grid, hence 4; Jacobians, of which it has a second term, landmark networks do not give. `as_published`
+    takes the heatmaps' mean over cells and attention of any length, as written. Source: the distillation of the
+    detector of Siarohin et al., "First Order Motion Model for Image Animation", NeurIPS 2019.
     """
 
     def __init__(
@@ -145,7 +152,7 @@ class KeypointDistillation(TeacherMean):
         heatmaps: float = 1.0,
         attention: float = 1.0,
         power: float = 2.0,
-        letter: bool = False,
+        as_published: bool = False,
         tap: str = "P4",
         **kwargs: Any,
     ):
@@ -154,13 +161,21 @@ class KeypointDistillation(TeacherMean):
         self._not_negative(heatmaps=heatmaps, attention=attention)
         self._positive(power=power)
         tap = choose(tap, FEATURE_MAPS, "keypoints.tap")
-        self.heatmaps, self.attention, self.power, self.letter, self.tap = heatmaps, attention, power, letter, tap
+        self.heatmaps, self.attention, self.power, self.as_published, self.tap = (
+            heatmaps,
+            attention,
+            power,
+            as_published,
+            tap,
+        )
         more = {"L1": (), "L2": ("heatmaps",), "L3": ("heatmaps", "attention")}[self.loss]
         taps = {"heatmaps": "heatmaps", "attention": tap}
         self.student_taps = self.teacher_taps = ("landmarks", *(taps[name] for name in more))  # type: ignore[misc]
         self.term_names = ("value", *more)
         self.single_taps = () if more else ("landmarks",)
         self.connectors: dict[str, keras.layers.Layer] = {}
+
+    letter = RenamedAttribute("as_published")
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
         """Build a connector per teacher."""
@@ -181,11 +196,11 @@ class KeypointDistillation(TeacherMean):
         terms = {"value": keypoint_l1(student["landmarks"], teacher["landmarks"])}
         if "heatmaps" in self.term_names:
             maps = probabilities(student["heatmaps"]), probabilities(teacher["heatmaps"])
-            terms["heatmaps"] = heatmap_term(*maps, self.letter)
+            terms["heatmaps"] = heatmap_term(*maps, self.as_published)
         if "attention" in self.term_names:
             teacher_map = teacher[self.tap]
             student_map = match_size(
                 pooled_to(self.connectors[role](student[self.tap]), teacher_map.shape[1]), teacher_map
             )
-            terms["attention"] = attention_term(student_map, teacher_map, self.power, self.letter)
+            terms["attention"] = attention_term(student_map, teacher_map, self.power, self.as_published)
         return terms

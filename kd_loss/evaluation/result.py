@@ -140,14 +140,14 @@ def test_network(
     dataset: PreparedDataset,
     split: PreparedSplit,
     batch_size: int,
-    mirror: bool = False,  # noqa: PT028 (it is no test of pytest's)
+    flip_test: bool = False,  # noqa: PT028 (it is no test of pytest's)
 ) -> Result | PoseResult:
     """Load, check and run one network on a split of a dataset, converting from the network's scheme if possible.
 
-    `mirror`: average the predictions for each face and its mirror image.
+    `flip_test`: average the predictions for each face and its mirror image.
     """
     network = open_network(path)
-    if mirror:
+    if flip_test:
         network, name = mirrored(network), f"{name}, mirrored"
     other = network.card.scheme()
     check_fit(network.card, dataset, path, any_points=split.scheme.reads(other))

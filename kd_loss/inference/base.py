@@ -19,6 +19,7 @@ from kd_loss.inference.result import Face
 from kd_loss.inference.sources import read_picture
 from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
+from kd_loss.system.deprecation import renamed_keywords
 from kd_loss.system.errors import UserError
 
 #: a photograph (H, W, 3) uint8 RGB -> its faces
@@ -98,6 +99,7 @@ class Predictor(Generic[F]):
         self.refine, self._detector = refine, detector
 
     @classmethod
+    @renamed_keywords(mirror="flip_test")
     def load(
         cls,
         path: str | os.PathLike[str] | None = None,
@@ -105,7 +107,7 @@ class Predictor(Generic[F]):
         *,
         detector: str | Detector = "finder",
         refine: int = 1,
-        mirror: bool = False,
+        flip_test: bool = False,
     ) -> Self:
         """Load weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; default: the shipped student.
 
@@ -113,7 +115,7 @@ class Predictor(Generic[F]):
             path: see `open_network`; threads: threads of the runtime; default: its own choice.
             detector: a name of `detection.DETECTORS` that needs no file, or the result of `open_detector`.
             refine: how often a face is cropped again around its prediction, 0…10.
-            mirror: average the predictions on a face and its mirror image, which also gives a confidence
+            flip_test: average the predictions on a face and its mirror image, which also gives a confidence
                 (`runtimes.crop_network.mirrored`).
 
         Raises:
@@ -123,7 +125,7 @@ class Predictor(Generic[F]):
             raise UserError(f"path = {path!r} is not the path of a weights file")
         weights = without_keras(Path(default_weights())) if path is None else Path(path)
         network = open_network(weights, threads)
-        return cls(mirrored(network) if mirror else network, detector, refine)
+        return cls(mirrored(network) if flip_test else network, detector, refine)
 
     @property
     def detector(self) -> Detector:

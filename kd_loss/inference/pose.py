@@ -155,9 +155,9 @@ PREDICTORS: dict[type, type[LandmarkPredictor] | type[PosePredictor]] = {
 
 
 def load_predictor(
-    path: str | Path, threads: int | None = None, mirror: bool = False
+    path: str | Path, threads: int | None = None, flip_test: bool = False
 ) -> LandmarkPredictor | PosePredictor:
-    """The predictor for a weights file, chosen by its card; `mirror`: see `runtimes.crop_network.mirrored`."""
+    """The predictor for a weights file, chosen by its card; `flip_test`: see `runtimes.crop_network.mirrored`."""
     network = open_network(Path(path), threads)
-    network = mirrored(network) if mirror else network
+    network = mirrored(network) if flip_test else network
     return PREDICTORS[type(network.card.scheme())](network)

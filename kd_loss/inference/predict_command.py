@@ -115,7 +115,7 @@ def run_predict(options: PredictOptions) -> list[Face]:
         log.info(
             f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once"
         )
-    predictor = load_predictor(fast, mirror=options.flip_test)
+    predictor = load_predictor(fast, flip_test=options.flip_test)
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
     with alone_in(options.output):
@@ -234,7 +234,7 @@ def _predict_video(
 ) -> list[Face]:
     every = sys.maxsize if options.box else options.detect_every  # the box is where the face is in the first frame
     tracker = FaceTracker(
-        predictor, detector, refine=options.refine, every=every, cutoff=options.smooth, rate=video.rate
+        predictor, detector, refine=options.refine, detect_every=every, cutoff=options.smooth, rate=video.rate
     )
     faces: list[Face] = []
     done, with_faces, start = 0, 0, time.perf_counter()

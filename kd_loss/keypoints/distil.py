@@ -41,7 +41,7 @@ class KeypointDistiller(TermModel):
     outputs, the student's through a 1 × 1 convolution and max-pooling to the teacher's shape. Metrics: the terms, AKD.
 
     Args:
-        loss: one of `LOSSES`; letter: see `distillation.keypoints`; power: of the attention.
+        loss: one of `LOSSES`; as_published: see `distillation.keypoints`; power: of the attention.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class KeypointDistiller(TermModel):
         student: KeypointDetector,
         teacher: KeypointDetector,
         loss: str = "L1",
-        letter: bool = False,
+        as_published: bool = False,
         power: float = 2.0,
     ):
         super().__init__("keypoint_distiller")
@@ -57,7 +57,7 @@ class KeypointDistiller(TermModel):
         frozen = teacher.with_encoder()
         frozen.trainable = False
         self._frozen = [lambda images: frozen(images, training=False)]  # hidden from Keras's tracking
-        self.letter, self.power = letter, power
+        self.as_published, self.power = as_published, power
         terms = ["value", *(["heatmaps"] if loss != "L1" else []), *(["attention"] if loss == "L3" else [])]
         student_shape, teacher_shape = (model.output["encoder"].shape for model in (self.student, frozen))
         if loss == "L3":
@@ -82,14 +82,14 @@ class KeypointDistiller(TermModel):
         values = {"value": losses.value_and_slope(y_pred, teacher_outputs)}
         if "heatmaps" in self.terms:
             values["heatmaps"] = heatmap_term(
-                y_pred["heatmaps"], teacher_outputs["heatmaps"], self.letter, shared_in_cells_of
+                y_pred["heatmaps"], teacher_outputs["heatmaps"], self.as_published, shared_in_cells_of
             )
         if "attention" in self.terms:
             features = pooled_to(self.connector(y_pred["encoder"]), teacher_outputs["encoder"].shape[1])
             features = match_size(
                 features, teacher_outputs["encoder"]
             )  # for a student whose encoder ends in fewer cells
-            values["attention"] = attention_term(features, teacher_outputs["encoder"], self.power, self.letter)
+            values["attention"] = attention_term(features, teacher_outputs["encoder"], self.power, self.as_published)
         akd = losses.average_keypoint_distance(y_pred["keypoints"], teacher_outputs["keypoints"])
         self.record({**values, "akd": akd})
         return ops.mean(sum(values.values()))

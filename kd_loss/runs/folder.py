@@ -33,6 +33,7 @@ RENAMED = {
     "cut": "output_stride",
     "augment": "augment_strength",
     "letter": "as_published",
+    "teachers": "teacher_mode",
 }
 #: key of a run's record: the checksum of its starting weights, wherever they lie
 START = "start_sha256"

@@ -128,7 +128,7 @@ def with_teachers(methods: Iterable[MethodUse], names: Iterable[str]) -> list[Me
 
 _STAGE = re.compile(r"(?P<methods>.+)=(?P<epochs>0*[1-9]\d*)(@(?P<freeze>\w*))?")
 #: options for calling teachers, which have no effect without one
-_TEACHER_OPTIONS = ("unlabelled", "teachers", "teacher_views", "teacher_mirror", "map_points")
+_TEACHER_OPTIONS = ("unlabelled", "teacher_mode", "teacher_views", "teacher_mirror", "map_points")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -92,7 +92,7 @@ def test_stages_and_settings_stand_in_the_table(options):
 
 
 def test_without_a_teacher_no_teacher_option_is_suggested(options):
-    mine = dataclasses.replace(options, teacher_mirror=True, teachers="cached")
+    mine = dataclasses.replace(options, teacher_mirror=True, teacher_mode="cached")
     alone, distilled = (student_options(mine, method, 0, "folder") for method in ("none", "kd"))
     assert (alone.teacher_mirror, alone.teachers) == (False, "auto")
     assert (distilled.teacher_mirror, distilled.teachers) == (True, "cached")

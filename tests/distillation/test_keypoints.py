@@ -41,7 +41,7 @@ def test_heatmaps_that_share_no_cell():
     point = np.zeros((1, 1, 2), np.float32)
     mine, theirs = ({"landmarks": point, "heatmaps": maps(cell)} for cell in (0, 3))
     for letter, apart in ((False, 2.0), (True, 0.5)):
-        method = keypoint_method("L2", letter=letter)
+        method = keypoint_method("L2", as_published=letter)
         assert np.asarray(method.terms(point, mine, {"tough": theirs})["heatmaps"]) == pytest.approx([apart])
         assert np.asarray(method.terms(point, mine, {"tough": mine})["heatmaps"]) == pytest.approx([0])
 

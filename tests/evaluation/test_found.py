@@ -49,7 +49,7 @@ def test_from_the_stored_crop_to_the_source(monkeypatch, annotated):
     answers[0] = []
     answers[1] = [pixels[1] + 1000, pixels[1]]
     answer(monkeypatch, *answers)
-    result = found.found_result(annotated, mirror=False)
+    result = found.found_result(annotated, flip_test=False)
     assert (result.name, result.network["found"]) == ("own, finder (9 of 10 found)", 9)
     assert np.isnan(result.nme[0])
     moved = np.linalg.norm(result.predicted - result.truth, axis=-1)[1:]
@@ -66,7 +66,7 @@ def test_another_person_is_not_the_face(monkeypatch, annotated):
     pixels = geometry.denormalise(split.landmarks, split.size)
     answer(monkeypatch, *([points + 1000] for points in pixels))
     with pytest.raises(UserError, match="no face of .* is found"):
-        found.found_result(annotated, mirror=False)
+        found.found_result(annotated, flip_test=False)
 
 
 def test_photographs_by_the_names_of_the_faces(monkeypatch, annotated, tmp_path):

@@ -45,7 +45,7 @@ def test_points_that_are_not_known_are_omitted():
     assert opening_errors(truth, truth, [50, 50], "cat") == {}
 
 
-@pytest.mark.parametrize("scheme", OPENINGS)
+@pytest.mark.parametrize("name", OPENINGS)
 def test_pairs_are_of_their_region_and_mirror_into_each_other(name):
     scheme = LANDMARK_SCHEMES[name]
     for region, groups in OPENINGS[name].items():

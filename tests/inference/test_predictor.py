@@ -165,7 +165,7 @@ def test_threads_share_a_predictor():
 def test_a_predictor_is_pickled(predictor, synthetic, mirror):
     """A file opens again by its path, a network in memory travels; detectors open their files again."""
     picture = synthetic.split("test").crop(0)
-    of_file = LandmarkPredictor.load(mirror=mirror, detector=HaarDetector())
+    of_file = LandmarkPredictor.load(flip_test=mirror, detector=HaarDetector())
     of_memory = LandmarkPredictor(mirrored(predictor.network) if mirror else predictor.network)
     for one in (of_file, of_memory):
         again = pickle.loads(pickle.dumps(one))

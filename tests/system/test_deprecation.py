@@ -1,4 +1,4 @@
-"""Old names keep working, and each says its new one."""
+"""Old names keep working, and each names its new one."""
 
 import inspect
 import warnings
@@ -121,3 +121,32 @@ def test_commands_show_old_names_on_standard_error(capsys):
     with shown(), old_names_shown():
         warn_renamed("--room", "--border")
     assert capsys.readouterr().err == "warning: --room is now --border; the old name will be removed in 0.3\n"
+
+
+def test_a_method_takes_the_old_name_of_a_parameter():
+    from kd_loss.distillation import get_method
+    from kd_loss.distillation.keypoints import KeypointDistillation
+
+    with pytest.warns(RenamedWarning, match=r"keypoints.letter is now keypoints.as_published"):
+        assert get_method("keypoints", {"letter": True}).as_published
+    with pytest.warns(RenamedWarning, match=r"KeypointDistillation\(letter=…\) is now as_published=…"):
+        method = KeypointDistillation(letter=True)
+    assert method.get_config()["as_published"] is True
+    with pytest.raises(UserError, match="unknown keypoints.*lettre|unknown parameter of keypoints 'lettre'"):
+        get_method("keypoints", {"lettre": True})
+
+
+def test_old_names_of_the_public_api():
+    import kd_loss
+    from kd_loss.training.options import StudentOptions
+
+    with pytest.warns(RenamedWarning, match="kd_loss.DatasetSpec is now LandmarkScheme"):
+        assert kd_loss.DatasetSpec is kd_loss.LandmarkScheme
+    with pytest.warns(RenamedWarning, match="--teachers is now --teacher-mode"):
+        assert parse(StudentOptions, ["--teachers", "live"]).teacher_mode == "live"
+    with pytest.warns(RenamedWarning, match="load\\(mirror=…\\) is now flip_test=…"):
+        predictor = kd_loss.LandmarkPredictor.load(mirror=True)
+    with pytest.warns(RenamedWarning, match="LandmarkPredictor.spec is now scheme"):
+        assert predictor.spec is predictor.scheme
+    with pytest.warns(RenamedWarning, match="FaceTracker\\(every=…\\) is now detect_every=…"):
+        assert kd_loss.FaceTracker(predictor, None, every=3).detect_every == 3

@@ -132,7 +132,7 @@ def test_what_was_not_written_is_not_claimed(tmp_path):
 
 
 def test_one_process_at_a_time_writes_into_a_folder(tmp_path):
-    """The second is refused; afterwards nothing of the lock is left, and a folder that was made and stayed empty goes."""
+    """The second is refused; afterwards nothing of the lock is left, and an empty new folder goes."""
     place = tmp_path / "out"
     with alone_in(place), pytest.raises(UserError, match="another kd-loss process is writing"), alone_in(place):
         pytest.fail("two at once")

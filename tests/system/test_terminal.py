@@ -19,7 +19,7 @@ import pytest
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.system.files import sha256
 from kd_loss.system.terminal import counted
-from tests.networks.test_limits import onnx_file
+from tests.networks.test_size_limits import onnx_file
 
 pytestmark = pytest.mark.quick
 

@@ -25,7 +25,7 @@ EPOCHS, BATCH, SIZE, SEED = 2, 8, 32, 3
 
 def by_command(options):
     """The weights of `last.h5`."""
-    options = dataclasses.replace(options, epochs=EPOCHS, seed=SEED, teachers="live", name="command")
+    options = dataclasses.replace(options, epochs=EPOCHS, seed=SEED, teacher_mode="live", name="command")
     run = train_student(options)
     return kd_loss.load_network(run / "last.h5").model.get_weights()
 

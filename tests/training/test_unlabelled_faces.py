@@ -64,7 +64,7 @@ def photographs(synthetic, tmp_path):
 def test_unlabelled_faces_take_part(options, photographs, monkeypatch, caplog):
     monkeypatch.setattr("kd_loss.training.unlabelled_faces.open_detector", Anywhere)
     caplog.set_level(logging.INFO, "kd_loss")
-    folder = train_student(dataclasses.replace(options, unlabelled=str(photographs), teachers="cached"))
+    folder = train_student(dataclasses.replace(options, unlabelled=str(photographs), teacher_mode="cached"))
     assert "unlabelled: 9 faces found in 10 photographs of " + str(photographs) in caplog.messages
     assert "objective: 1·main + 1·imitation + 1·mixed" in caplog.messages
     record = json.loads((folder / "config.json").read_text())["decided_by"]

@@ -34,7 +34,7 @@ def choose_mode(options: StudentOptions, sources: Sequence[TeacherSource], taps:
 
     `auto` records unless a method needs taps that do not travel with the picture (docs/experiments/live-cached.md).
     """
-    mode = options.teachers
+    mode = options.teacher_mode
     more = [tap for tap in taps if tap != "landmarks"]
     several = {s.role for s in sources if len([other for other in sources if other.role == s.role]) > 1}
     once = [s.role for s in sources if not scheme.agrees(s.scheme) or s.role in several or options.teacher_mirror]
@@ -52,13 +52,13 @@ def choose_mode(options: StudentOptions, sources: Sequence[TeacherSource], taps:
     cached = mode == "cached" or (mode == "auto" and (bool(once) or bool(options.teacher_views) or not more))
     if once and not cached:
         raise UserError(
-            f"--teachers live: {', '.join(dict.fromkeys(once))} has another runtime or scheme, a "
+            f"--teacher-mode live: {', '.join(dict.fromkeys(once))} has another runtime or scheme, a "
             "mirrored mean or several networks, and can only be cached"
         )
     if cached and more and not options.teacher_views:
         raise UserError(
             f"the taps {', '.join(more)} do not travel with a picture through augmentation as landmarks do: "
-            "give --teacher-views a number" + ("" if once else ", or --teachers live")
+            "give --teacher-views a number" + ("" if once else ", or --teacher-mode live")
         )
     return RECORDED if cached else LIVE
 

@@ -94,7 +94,7 @@ def _record(
     else:
         seen = CropTransform(size, look=geometry.similarity(0.0, 1 / views.context, (0, 0), views.mirror))
     loader = FaceLoader(FaceSampler(split, seed=views.seed), seen, batch_size=BATCH)
-    advice = f"--cache-limit is {limit:g}; raise it, take fewer --teacher-views, or --teachers live"
+    advice = f"--cache-limit is {limit:g}; raise it, take fewer --teacher-views, or --teacher-mode live"
     arrays = AnswerArrays(folder, count, len(split), taps, limit, advice)
     for view in range(count):
         loader.epoch = view

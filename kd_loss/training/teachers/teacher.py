@@ -292,7 +292,7 @@ def _from_file(text: str, size: int | None, coordinates: Coordinates | str | tup
         if opened.context != 1:
             raise UserError(
                 f"{text} needs more than a crop (the context of its card), which only a prepared dataset has: "
-                "train-student --teachers recorded"
+                "train-student --teacher-mode cached"
             )
         if not (opened.size or size):
             raise UserError(f"{text} needs the size of the pictures: image_size=…")

@@ -50,8 +50,8 @@ def test_training_with_cached_teachers(options):
     live, cached, views = (
         train_student(dataclasses.replace(options, augment_strength=0.1, **changes))
         for changes in (
-            {"teachers": "live"},
-            {"teachers": "cached"},
+            {"teacher_mode": "live"},
+            {"teacher_mode": "cached"},
             {"teacher_views": 1, "method": ["kd_loss", "srrl"]},
         )
     )
@@ -66,8 +66,8 @@ def test_training_with_cached_teachers(options):
 
 def test_impossible_teacher_modes(options):
     for changes, message in (
-        ({"teachers": "lazy"}, "unknown teachers 'lazy'"),
-        ({"teachers": "cached", "method": ["srrl"]}, "embedding do not travel with a picture"),
+        ({"teacher_mode": "lazy"}, "unknown teacher mode 'lazy'"),
+        ({"teacher_mode": "cached", "method": ["srrl"]}, "embedding do not travel with a picture"),
         ({"teacher_views": -1}, "--teacher-views -1"),
         ({"cache_limit": 0.0}, "--cache-limit 0"),
     ):
@@ -108,7 +108,7 @@ def test_a_teacher_of_another_scheme_is_read_through_a_map(options, stranger, ca
     for changes, message in (
         ({"map_points": False}, "finds 70 points, the dataset has 68; --map-points"),
         (
-            {"teachers": "live"},
+            {"teacher_mode": "live"},
             "stranger has another runtime or scheme, a mirrored mean or several networks, and can only",
         ),
         ({"teacher_views": 2}, "remove --teacher-views"),
@@ -142,7 +142,7 @@ def test_several_networks_and_their_mirror_images_are_one_teacher(options, synth
     np.testing.assert_allclose(seen.landmarks[0, :4], np.mean(answers, axis=0), atol=1e-3)
     for changes, message in (
         ({"method": ["srrl"], "teacher": [f"t={tough}"]}, "--teacher-mirror predicts landmarks only"),
-        ({"teachers": "live"}, "both has another runtime or scheme, a mirrored mean or several networks"),
+        ({"teacher_mode": "live"}, "both has another runtime or scheme, a mirrored mean or several networks"),
         ({"teacher_views": 2}, "predicts the faces as they are"),
     ):
         with pytest.raises(UserError, match=message):
