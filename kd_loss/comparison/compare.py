@@ -22,7 +22,7 @@ from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, open_datas
 from kd_loss.distillation.plugins import load_plugins
 from kd_loss.evaluation.official import labels_of
 from kd_loss.evaluation.plots import ced_plot
-from kd_loss.evaluation.registry import findings_of
+from kd_loss.evaluation.registry import content_of
 from kd_loss.evaluation.report import print_table, published_tables, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.history import read_history
@@ -202,9 +202,9 @@ def write_comparison(
     """Print the table; write `compare.json`, `ced.png` and `report.html`."""
     first = next(iter(results.values()))[0]
     scheme = first.split.scheme
-    found = findings_of(scheme)
-    header, rows = rows_of(summary, scheme.metric, found.shares, list(first.more()), labels_of(first.split))
-    title = found.title(scheme)
+    content = content_of(scheme)
+    header, rows = rows_of(summary, scheme.metric, content.shares, list(first.more()), labels_of(first.split))
+    title = content.title(scheme)
     print_table(title, header, rows, turned=len(first.more()) > 1)  # one column per method if there are many figures
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
     curves = ced_plot(errors, words=scheme.metric_words)

@@ -14,11 +14,12 @@ import numpy as np
 
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.distillation.plugins import load_plugins
-from kd_loss.evaluation.findings import TO_TEACHER, lines_of, metrics_of
 from kd_loss.evaluation.found import found_result
+from kd_loss.evaluation.landmark_content import TO_TEACHER
 from kd_loss.evaluation.pose_result import PoseResult
-from kd_loss.evaluation.registry import findings_of
+from kd_loss.evaluation.registry import content_of
 from kd_loss.evaluation.report import PUBLISHED_TITLE, print_table, render_html
+from kd_loss.evaluation.report_content import lines_of, metrics_of
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.folder import finished_runs
 from kd_loss.runs.history import read_history
@@ -135,15 +136,15 @@ def write_results(
     if there is one); `claims` records the files in a folder that is not a run.
     """
     first = results[0]
-    found = findings_of(first.split.scheme)
-    tables = found.tables(results)
+    content = content_of(first.split.scheme)
+    tables = content.tables(results)
     for table in tables:
         if table is tables[0] or table["title"] == TO_TEACHER:
             print_table(table["title"], table["header"], table["rows"])
         elif table["title"].startswith(PUBLISHED_TITLE):  # without the sources, for which a terminal is too narrow
             print_table(table["title"], table["header"][:-1], [row[:-1] for row in table["rows"]], turned=False)
     history = _history(curves or folder / "history.csv")
-    pictures = [found.error_curves(results), *found.pictures(first, worst_count, history)]
+    pictures = [content.error_curves(results), *content.pictures(first, worst_count, history)]
     config = folder / "config.json"
     page = render_html(
         title=f"{first.name} on {first.split.scheme.name}",

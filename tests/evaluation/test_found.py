@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kd_loss.evaluation import found
-from kd_loss.evaluation.findings import lines_of
+from kd_loss.evaluation.report_content import lines_of
 from kd_loss.evaluation.result import Result
 from kd_loss.evaluation.test_command import EvaluationOptions, run_test
 from kd_loss.imaging import geometry

@@ -5,10 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kd_loss.evaluation.findings import lines_of, metrics_of, tables_of
+from kd_loss.evaluation.landmark_content import tables_of
 from kd_loss.evaluation.official import complete_rows, labels_of, official_rows
 from kd_loss.evaluation.published import PUBLISHED, beside_published
 from kd_loss.evaluation.report import PUBLISHED_TITLE
+from kd_loss.evaluation.report_content import lines_of, metrics_of
 from kd_loss.evaluation.result import Result
 from kd_loss.schemes.benchmarks import COFW, LANDMARK_SCHEMES, W300, WFLW
 

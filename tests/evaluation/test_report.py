@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from kd_loss.evaluation.findings import tables_of
+from kd_loss.evaluation.landmark_content import tables_of
 from kd_loss.evaluation.plots import ced_plot, point_plot
 from kd_loss.evaluation.report import render_html
 from kd_loss.evaluation.result import Result

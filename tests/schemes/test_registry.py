@@ -1,7 +1,7 @@
 import pytest
 
 from kd_loss.datasets.contact_sheets import DRAWINGS
-from kd_loss.evaluation.registry import FINDINGS
+from kd_loss.evaluation.registry import CONTENT
 from kd_loss.evaluation.result import RESULTS
 from kd_loss.inference.pose import PREDICTORS
 from kd_loss.schemes.benchmarks import W300
@@ -15,7 +15,7 @@ POSE = next(iter(POSES.values()))
 
 
 @pytest.mark.parametrize(
-    "table", [DRAWINGS, FINDINGS, RESULTS, PREDICTORS], ids=["drawings", "findings", "results", "use"]
+    "table", [DRAWINGS, CONTENT, RESULTS, PREDICTORS], ids=["drawings", "content", "results", "use"]
 )
 def test_every_kind_of_scheme_is_in_every_table(table):
     assert set(table) == {type(W300), type(POSE)}

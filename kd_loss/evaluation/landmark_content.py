@@ -1,38 +1,25 @@
-"""The results of a test: tables, pictures and lines of the report, and the metrics."""
+"""The report of landmarks: tables and pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from kd_loss.evaluation import report_content
 from kd_loss.evaluation.figures import result_sheet, soft_sheet
-from kd_loss.evaluation.metrics import bootstrap_interval, part_errors, worst
-from kd_loss.evaluation.official import complete_rows, official_rows
-from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
-from kd_loss.evaluation.pose_result import PoseResult
+from kd_loss.evaluation.metrics import bootstrap_interval, part_errors
+from kd_loss.evaluation.plots import confidence_plot, point_plot
 from kd_loss.evaluation.report import describe, published_tables, subset_table
+from kd_loss.evaluation.report_content import Picture, face_pictures, training_pictures
 from kd_loss.evaluation.result import Result
-from kd_loss.runs.history import history_plot
 from kd_loss.schemes.drawing import encode_png
 from kd_loss.schemes.landmarks import LandmarkScheme
-from kd_loss.system.terminal import counted
 
 COLOURS = "green: annotated, red: predicted"
 SHARES = ("FR@0.10", "AUC@0.10")
 TO_TEACHER = "Mean distance to the teacher's landmarks (AKD), in units of the −1…1 grid"
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture of the report: file name, title, caption, and the PNG."""
-
-    name: str
-    title: str
-    text: str
-    png: bytes
 
 
 def title_of(scheme: LandmarkScheme, normaliser: str = "") -> str:
@@ -87,73 +74,26 @@ def tables_of(results: Sequence[Result]) -> list[dict[str, Any]]:
 
 def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]) -> list[Picture]:
     """Draw the pictures of a network: error per landmark, faces with its landmarks, and its training if known."""
-    split, scheme, name = first.split, first.scheme, first.name
-    bad = worst(first.nme, min(worst_count, len(split)))
-    typical = np.linspace(0, len(split) - 1, min(10, len(split))).astype(int).tolist()
+    scheme, name = first.scheme, first.name
     errors = first.errors(scheme.default_normaliser)
     pictures = [
         Picture("points", f"Error per landmark: {name}", "mean over the faces", point_plot(errors, scheme)),
-        Picture(
-            "sample",
-            f"Ten faces: {name}",
-            f"spread evenly over the split; {COLOURS}",
-            encode_png(result_sheet(first, typical)),
-        ),
-        Picture("worst", f"The worst faces: {name}", COLOURS, encode_png(result_sheet(first, bad))),
+        *face_pictures(first, result_sheet, COLOURS, worst_count),
         Picture(
             "soft",
             "Hard and soft landmarks",
             "green: annotated, blue: what the shape model keeps of them",
-            encode_png(soft_sheet(split)),
+            encode_png(soft_sheet(first.split)),
         ),
     ]
     if first.spread is not None:
         plot = confidence_plot(errors, first.spread)
-        title = f"What the spread says: {name}"
-        text = "of heatmaps or, mirrored, of two answers; landmarks in ten groups, from the surest on"
+        title = f"What the spread indicates: {name}"
+        text = "of heatmaps or, mirrored, of two predictions; landmarks in ten groups, the surest first"
         pictures.append(Picture("confidence", title, text, plot))
-    if history:
-        pictures.append(Picture("curves", "The training", "per epoch", history_plot(history)))
-    return pictures
+    return pictures + training_pictures(history)
 
 
 def error_curves(results: Sequence[Result]) -> Picture:
-    """Plot the cumulative error distributions of all networks."""
-    text = "share of faces up to an error; mean NME in brackets"
-    return Picture("ced", "Cumulative error distribution", text, ced_plot({r.name: r.nme for r in results}))
-
-
-def lines_of(results: Sequence[Result | PoseResult]) -> list[str]:
-    """Return the introductory lines of the report."""
-    split = results[0].split
-    lines = [
-        f"{counted(len(split), 'face')}, errors measured in the source pictures, intervals by bootstrap over faces."
-    ]
-    for result in results:
-        network = result.network
-        size = f"{network['parameters']:,} parameters" if network["parameters"] else network["runtime"]
-        lines.append(f"{result.name}: {network['arch']}, {network['size']} px, {size}, {result.weights}")
-        if "found" in network:
-            lines.append(
-                f"{result.name}: crops by the finder, which searched {network['looked_at']}. Faces not found "
-                f"are excluded from all its figures; the others have an NME of {network['found_nme_annotated']:.2f} "
-                "% by crops about the annotated points."
-            )
-        notes = [f"warning: {note}" for note in network.get("notes", [])]
-        lines += [note for note in notes if note not in lines]  # a network may be tested in several ways
-    complete = complete_rows(split)
-    if complete:
-        lines.append(
-            f"Official and complete: {', '.join(complete)}. Published figures have their own crops and training faces."
-        )
-    elif split.scheme.official:
-        lines.append("No official subset is complete: published figures are not comparable and are omitted.")
-    return lines
-
-
-def metrics_of(results: Sequence[Result | PoseResult]) -> dict[str, Any]:
-    """The contents of `metrics.json`."""
-    split = results[0].split
-    summaries = [result.summary() for result in results]
-    official = {row: asdict(found) for row, found in official_rows(split).items()}
-    return {"dataset": split.scheme.name, "faces": len(split), "official": official, "networks": summaries}
+    """Plot the cumulative distributions of the NME."""
+    return report_content.error_curves(results, "mean NME")
