@@ -48,8 +48,8 @@ def pooled_head(inputs: HeadInputs) -> dict[str, _Tensor]:
     if mean_shape is not None:
         kernel, _ = head.get_weights()
         head.set_weights([kernel / 10, np.asarray(mean_shape, np.float32).reshape(-1)])
-    landmarks = keras.layers.Reshape(shape, name="landmarks", dtype="float32")(x)
-    return {"landmarks": landmarks, "embedding": embedding}
+    target = keras.layers.Reshape(shape, name="landmarks" if shape[1] == 2 else "target", dtype="float32")(x)
+    return {"landmarks": target, "embedding": embedding}
 
 
 def grid(height: int, width: int, stretch: float = STRETCH) -> np.ndarray:

@@ -33,6 +33,8 @@ TAPS = (
     *("landmarks", "embedding", "heatmaps", "bins_x", "bins_y", "scores", "offsets_x", "offsets_y", "spread"),
     *FEATURE_MAPS,
 )
+#: names of the tap of the target: of points, of poses
+TARGETS = ("landmarks", "target")
 __all__ = ["HEADS", "LandmarkNet", "build_network", "load_network", "register_head", "save_network", "take_weights"]
 
 
@@ -40,7 +42,8 @@ __all__ = ["HEADS", "LandmarkNet", "build_network", "load_network", "register_he
 class LandmarkNet:
     """A Keras model from pictures (B, S, S, 3), RGB 0…255, to targets (B, N, C), with its card.
 
-    The tap and the layer of the target are called `landmarks`, whatever the target is.
+    The tap and the layer of the target are `landmarks`, those of a pose `target`. As methods read the student's target
+    as `landmarks`, whatever it is, `tap_model` takes either name; in files of 0.1 both kinds have `landmarks`.
     """
 
     model: keras.Model
@@ -60,6 +63,17 @@ class LandmarkNet:
     def taps(self) -> tuple[str, ...]:
         """Names of the available outputs."""
         return tuple(self.card.taps)
+
+    def _place(self, tap: str) -> str:
+        """The layer of a tap; raises a `UserError` for a tap that the network does not have."""
+        layers = self.card.taps
+        for name in (tap, *(TARGETS if tap in TARGETS else ())):
+            if name in layers:
+                return layers[name]
+        raise UserError(
+            f"the network {self.card.arch} with its {self.card.head} head has no tap '{tap}'; it has: "
+            f"{', '.join(layers)}"
+        )
 
     def channels(self, tap: str) -> int:
         """The number of channels of a tap: the last axis of its shape."""
@@ -91,15 +105,11 @@ class LandmarkNet:
         """A model with shared weights that returns a dictionary of the named taps."""
         outputs = {}
         for name in dict.fromkeys(names):
-            if name not in self.card.taps:
-                raise UserError(
-                    f"the network {self.card.arch} with its {self.card.head} head has no tap '{name}'; it has: "
-                    f"{', '.join(self.card.taps)}"
-                )
+            place = self._place(name)
             if name == "spread" and self.has_spread:
                 outputs[name] = spread(self.model, self.card.head)
                 continue
-            output = operation(self.model, self.card.taps[name]).output
+            output = operation(self.model, place).output
             if name == "embedding" and len(output.shape) == 4:  # the input of a pooled head
                 output = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(output)
             outputs[name] = output
@@ -157,10 +167,10 @@ def build_network(
     if end not in model.layers:
         raise UserError(
             f"the head {card.head} does not use the end of the backbone: build it from inputs.features; "
-            "--output-stride "
-            "and register_head(…, cut=…) define where that ends"
+            "--output-stride and register_head(…, cut=…) define where that ends"
         )
-    taps = {"landmarks": "landmarks", "embedding": end.name, **_layers_of(card.head, model, outputs)}
+    layers = _layers_of(card.head, model, outputs)
+    taps = {scheme.array: layers.pop("landmarks"), "embedding": end.name, **layers}
     if head.second_moment is not None:
         taps["spread"] = "probabilities"
     for layer in model.layers:
