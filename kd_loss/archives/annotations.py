@@ -333,7 +333,8 @@ def to_archive(
 
     Args:
         annotations: the result of a reader.
-        scheme: the scheme; if None, one is made from the file, named `name` or after the file.
+        scheme: the scheme; if None, one is made from the file.
+        name: name of a scheme made from the file; empty: the name of the file.
         test_fraction: share of the photographs held out for testing if the file has no splits.
 
     Raises:

@@ -110,9 +110,12 @@ def paired_difference(
     """Compute the mean of `values − baseline`, (S, N) each: S seeds of one method, paired, on the same N faces.
 
     Args:
-        values: errors of the method; baseline: errors of the reference method. Faces without an error (NaN) in
-            any of them are ignored.
-        level: confidence level of the intervals; resamples, seed: of the bootstrap.
+        values: errors of the method, (S, N). Faces without an error (NaN) in any training of either are
+            ignored.
+        baseline: errors of the reference method, (S, N), in the same order of seeds and faces.
+        level: confidence level of the intervals, 0…1.
+        resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: no face has an error in all of them.
@@ -210,7 +213,9 @@ def rows_of(
 
     Args:
         summary: the result of `summarise`.
-        metric: the scheme's; shares: names of the failure rate and the area; more: further columns.
+        metric: name of the error in the summary, that of the scheme.
+        shares: column titles of the failure rate and of the area under the curve.
+        more: further columns, keys of the summary.
         labels: row of the report -> title of its column, by default the row's name.
     """
     methods = summary["methods"]

@@ -92,6 +92,9 @@ def check_split(
     """Raise a `UserError` that names the file and face if a split's arrays are invalid.
 
     Args:
+        folder: folder of the split.
+        scheme: scheme of the dataset, which determines shape and range of the targets.
+        manifest: manifest of the dataset, with sizes and counts.
         files: `images`, the targets (`target_array`), `soft`, `affine`, `subset`, `group`, `name` and, if present,
             `extra`, as in `PreparedSplit`; attributes as `attribute-…`.
     """

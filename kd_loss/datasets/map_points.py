@@ -135,9 +135,10 @@ def map_scheme(source: LandmarkScheme, target: LandmarkScheme, faces: Faces | No
     """Compute the map between two schemes.
 
     Args:
-        source, target: the schemes.
-        faces: the same faces in both, (N, M, 2) and (N, K, 2) in pixels, the photograph of each or None, and what
-            they are in words; drawn faces by default. Unused if the table is complete.
+        source: scheme to map from, with M points.
+        target: scheme to map to, with K points.
+        faces: the same faces in both, (N, M, 2) and (N, K, 2) in pixels, the photograph of each or None, and what they
+            are in words; drawn faces by default. Unused if the table is complete.
 
     Raises:
         UserError: no faces are known in both schemes, or fewer than ten.

@@ -169,11 +169,14 @@ def prepare(
     """Write the prepared dataset `target` and return its manifest.
 
     Args:
-        archive: the result of a parser; its problems and those of decoding are errors, unless
-            `skip_bad` drops these samples.
-        size: side of a crop in pixels; margin: see `geometry.square_crop`.
+        archive: the result of a parser; its problems and those of decoding are errors, unless `skip_bad` drops these
+            samples.
+        target: folder of the dataset; replaced as a whole, after everything is written.
+        size: side of a crop in pixels, 16…1024.
+        margin: share of the landmark box added on each side, see `geometry.square_crop`.
         room: width of the photograph stored on each side of a crop, as a share of the crop's side.
         variance: share of the variance kept by the shape model of soft landmarks.
+        skip_bad: drop bad samples instead of raising a `UserError`.
         calibrate: maps training samples to the place of the landmarks in a detector's boxes, for the manifest.
         draw: called with the folder just written and the manifest; adds pictures to it.
         progress: wraps an iterable of known length.

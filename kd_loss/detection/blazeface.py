@@ -70,6 +70,7 @@ def read_answers(boxes: np.ndarray, logits: np.ndarray, size: int, threshold: fl
         boxes: (N, 16), centre relative to the anchor, width and height in pixels of the input, then points.
         logits: (N,).
         size: side of the input in pixels.
+        threshold: minimum score of a face, 0…1.
         scale: pixels of the picture per pixel of the input.
     """
     scores = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))

@@ -26,9 +26,11 @@ def open_detector(
     """Open a detector by its name, one of `DETECTORS`.
 
     Args:
+        name: one of `DETECTORS`.
         model: its file, for `yunet` and `blazeface`, which are not shipped, or to replace the shipped finder.
         min_score: minimum score of a face; None for the detector's default.
-        smallest: for the finder: side of the smallest faces to find, in pixels; 0: those visible in the whole picture.
+        smallest: for the finder: side of the smallest faces to find, in pixels; 0: those visible in the whole
+            picture.
         margin: margin of the training crops, for pictures that are crops.
 
     Raises:

@@ -107,9 +107,10 @@ class DistillationMethod(keras.layers.Layer):
         """Return term name -> (B,), unweighted.
 
         Args:
-            y_true: (B, N, C) the targets: (B, K, 2) normalised landmarks, or (B, 2, 3) of a pose, standardised.
-            student: tap name -> tensor, and `annotated` (B, N) if faces are partly annotated; teachers: role ->
-                tap name -> tensor, without gradients.
+            y_true: (B, N, C) the targets: (B, K, 2) normalised landmarks, or (B, 2, 3) of a pose,
+                standardised.
+            student: tap name -> tensor, and `annotated` (B, N) if faces are partly annotated.
+            teachers: role -> tap name -> tensor, without gradients.
         """
         raise NotImplementedError(f"{type(self).__name__} has to define terms()")
 

@@ -82,7 +82,8 @@ def srrl(features: Tensor, teacher: Tensor, kernel: Tensor, bias: Tensor) -> Ten
     Args:
         features: r(h_S), the student's embedding behind a connector to the teacher's channels, (B, C).
         teacher: the teacher's landmarks T = W_T h_T, (B, K, 2) or (B, 2K), normalised.
-        kernel, bias: of the teacher's linear head W_T, (C, 2K) and (2K,).
+        kernel: kernel of the teacher's linear head W_T, (C, 2K).
+        bias: bias of that head, (2K,).
 
     Returns:
         (B,) float32, at least 0, in squared crop sides.

@@ -34,9 +34,10 @@ def as_keras_loss(
 
     Args:
         method: its name, or one made with parameters of your own, e.g. `kd_loss.methods.FitNet(hint=0.1)`.
-        tap: the method's tap that the two layers provide; required if it has several (`attention`: P3 and P4,
-            one loss for each).
-        student_layer, teacher_layer: names of the layers to read; by default the networks' outputs.
+        tap: the method's tap that the two layers provide; required if it has several (`attention`: P3 and P4, one loss
+            for each).
+        student_layer: name of the student's layer to read; None: the network's output.
+        teacher_layer: name of the teacher's layer to read; None: the network's output.
 
     Raises:
         UserError: the method needs the truth, more or fewer than one teacher, or several layers at once.

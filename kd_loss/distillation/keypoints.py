@@ -35,7 +35,8 @@ def keypoint_l1(y_pred: Tensor, teacher: Tensor) -> Tensor:
     """`4·e²(S, T)`: L1, the squared error in units of the −1…1 grid of a keypoint detector.
 
     Args:
-        y_pred, teacher: the landmarks of student and teacher, (B, K, 2) or (B, 2K), normalised (−0.5…0.5 on the crop).
+        y_pred: the student's landmarks, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        teacher: the teacher's landmarks, likewise.
 
     Returns:
         (B,) float32, at least 0. L2 is L1 and `heatmap_term`, L3 is L2 and `attention_term`.
@@ -109,9 +110,11 @@ def attention_term(student: Tensor, teacher: Tensor, power: float = 2.0, as_publ
     """`‖q(A_S) − q(A_T)‖²`, q = Σ_c |A|^p of length 1: what L3 adds, the difference of two encoders' attention.
 
     Args:
-        student, teacher: the outputs of the two encoders, (B, h, w, C) and (B, h, w, C′) of one height and width.
+        student: output of the student's encoder, (B, h, w, C).
+        teacher: output of the teacher's encoder, (B, h, w, C′), of the same height and width.
         power: p, above 0.
-        as_published: take Σ_c |A|^p of any length and the mean of the squares, as written, in units of the features.
+        as_published: take Σ_c |A|^p of any length and the mean of the squares, as written, in units of the
+            features.
 
     Returns:
         (B,) float32; 0…2, or with `as_published` at least 0.

@@ -46,7 +46,8 @@ def rkd_distance(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     """`huber(ψ_D(S) − ψ_D(T))`, ψ_D the pairwise distances of a batch over their mean; a face's mean over its pairs.
 
     Args:
-        embedding, teacher_embedding: (B, C) and (B, C′), of any widths; B at least 2.
+        embedding: the student's embeddings, (B, C); B at least 2.
+        teacher_embedding: the teacher's, (B, C′); the widths may differ.
 
     Returns:
         (B,) float32, at least 0; a face's value depends on the others of its batch.
@@ -67,7 +68,8 @@ def rkd_angle(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     """`huber(ψ_A(S) − ψ_A(T))`, ψ_A the cosines of the angles in all triples of a batch; a face's mean over its own.
 
     Args:
-        embedding, teacher_embedding: (B, C) and (B, C′), of any widths; B at least 3. Memory grows with B³.
+        embedding: the student's embeddings, (B, C); B at least 3. Memory grows with B³.
+        teacher_embedding: the teacher's, (B, C′); the widths may differ.
 
     Returns:
         (B,) float32, 0…1.5; a face's value depends on the others of its batch.
@@ -88,7 +90,8 @@ def pkt(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     """`Σ_j p_T(j|i) log(p_T(j|i) / p_S(j|i))`, p from the cosine similarities in a batch.
 
     Args:
-        embedding, teacher_embedding: (B, C) and (B, C′), of any widths; B at least 3.
+        embedding: the student's embeddings, (B, C); B at least 3.
+        teacher_embedding: the teacher's, (B, C′); the widths may differ.
 
     Returns:
         (B,) float32, at least 0 but for rounding, in nats; a face's value depends on the others of its batch.

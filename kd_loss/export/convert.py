@@ -49,6 +49,8 @@ def to_litert(network: Exportable, path: Path, precision: str, calibration: np.n
     """A `.tflite` file for one face at a time, with its card inside.
 
     Args:
+        network: the model and its card.
+        path: the file to write.
         precision: `fp32`; `fp16`: weights of 16 bits; `int8`: weights, activations, input and output of 8 bits.
         calibration: crops (N, S, S, 3) uint8, for int8.
     """

@@ -76,6 +76,8 @@ class Exporter:
         """Write every format in every precision, a page in the first one.
 
         Args:
+            formats: `tflite`, `onnx`, `saved_model` or `web`.
+            precisions: `fp32`, `fp16` or `int8`; a format that lacks one is skipped with a warning.
             claims: claims of the folder; the files are recorded in it as they are written.
 
         Returns:

@@ -40,7 +40,11 @@ def write_page(
     A landmark network's page finds faces; a keypoint detector's page uses the centre of a picture.
 
     Args:
+        network: the model and its card.
+        folder: the folder of the page, replaced as a whole.
         runtime: a folder or `.tgz` of the npm package onnxruntime-web; empty: fetched by `npm pack`.
+        precision: precision of the network, see `convert.to_onnx`.
+        calibration: crops (N, S, S, 3) uint8, for int8; None for other precisions.
         check: checks the page's `.onnx` before the folder gets its final name, and raises any error.
 
     Returns:

@@ -161,6 +161,9 @@ def convert(
     """A network with the old weights that takes RGB 0…255 and returns −0.5…0.5.
 
     Args:
+        file: the old file.
+        parts: what was recognised in it: backbone, head, number of points.
+        convention: the meaning of the old network's coordinates.
         scaling: see `own_scaling`.
         card: card of the new network, with the backbone of `parts`.
 

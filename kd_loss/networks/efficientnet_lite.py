@@ -44,6 +44,7 @@ def efficientnet_lite(
 
     Args:
         variant: 0, 1 or 2: 3.4, 4.2 or 4.9 million parameters.
+        input_tensor: pictures (B, S, S, 3), scaled to (x − 127) / 128.
         weights: `imagenet`, or None for random ones.
         include_top: with the classifier: logits (B, 1000) instead.
 

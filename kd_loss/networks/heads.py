@@ -77,6 +77,7 @@ def decoder_features(maps: Mapping[str, _Tensor], width: float = 1.0, prefix: st
     Args:
         maps: feature maps by name, `P2` … `P5`; the coarsest is decoded, and the finer ones are added in turn.
         width: multiplier of the decoder's channels, like a backbone's alpha.
+        prefix: prefix of the layers' names.
     """
     channels = max(16, round(DECODER_CHANNELS * width / 8) * 8)
     names = iter(range(100))

@@ -127,9 +127,10 @@ def build_network(
     """Build a network from a card; its taps are filled in.
 
     Args:
+        card: the card: architecture, head, size and scheme.
         pretrained: see `backbones.build_backbone`.
-        dropout: dropout rate of a pooled head's embedding in training; None uses the architecture's default (0.5
-            for EfficientNet, as in the paper's teachers).
+        dropout: dropout rate of a pooled head's embedding in training; None uses the architecture's default (0.5 for
+            EfficientNet, as in the paper's teachers).
         mean_shape: (N, C), the mean target, from which a pooled head starts, see `heads.pooled_head`.
         seed: seed of the initial weights and of dropout.
     """

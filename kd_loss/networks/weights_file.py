@@ -44,7 +44,9 @@ def load_plain_model(path: Path, card: WeightsCard | None = None) -> keras.Model
     """Load a `.h5` or `.keras` file without its card.
 
     Args:
-        card: if known; its architecture determines the third-party layers needed, and the hint if some are missing.
+        path: the file.
+        card: if known; its architecture determines the third-party layers needed, and the hint if some are
+            missing.
 
     Raises:
         UserError: the file does not exist, or does not load.

@@ -118,6 +118,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
     """Open weights by their suffix: `.h5` and `.keras` in Keras, `.onnx` in ONNX Runtime, `.tflite` in LiteRT.
 
     Args:
+        path: the weights file, with its card next to it or inside.
         threads: number per call in ONNX Runtime and LiteRT; None uses their defaults.
 
     Raises:

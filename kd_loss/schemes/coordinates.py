@@ -27,8 +27,9 @@ class Coordinates:
         """Create a scale from its name or its two ends.
 
         Args:
-            what: `normalised` (−0.5…0.5), `unit` (0…1), `signed` (−1…1), `pixels` (of a picture of `size`; the
-                first pixel's centre is 0), or the two values at the edges, e.g. (0, 255).
+            what: `normalised` (−0.5…0.5), `unit` (0…1), `signed` (−1…1), `pixels` (of a picture of `size`; the first
+                pixel's centre is 0), or the two values at the edges, e.g. (0, 255).
+            size: side of the pictures in pixels; required for `pixels`.
 
         Raises:
             UserError: an unknown name, equal or unordered ends, or pixels of an unknown size.

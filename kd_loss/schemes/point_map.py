@@ -50,7 +50,8 @@ def held_out_error(
     """Cross-validated errors of a map from points to truth.
 
     Args:
-        points: (N, M, 2); truth: (N, K, 2).
+        points: (N, M, 2), the points to map from.
+        truth: (N, K, 2), the points to map to, in the same units.
         distance: (N,) normalising distance, e.g. the inter-ocular one.
         groups: (N,) photograph of each face; no photograph is split between fitting and testing. By default each face
             is its own group.

@@ -39,6 +39,7 @@ def run_benchmark(
     """Measure, print the table, write `benchmark.json` and `benchmark.png`; returns the content of the JSON.
 
     Args:
+        options: networks to measure, and how.
         measure_peers: returns a row for each detector from outside this package (`tools.speed.peers`).
     """
     options.check()

@@ -41,12 +41,16 @@ def option(
     """A field of an options class.
 
     Args:
+        default: default value; its type must be that of the field.
+        help: one line for `--help` and the reference.
+        positional: whether it is given by position rather than by a flag.
         flag: its name on the command line, where that differs.
         also: its old name on the command line, e.g. `--room`, still accepted there, as a keyword and as a key of a
             file, with a `RenamedWarning`.
         choices: the allowed strings, besides an empty default; for a list, those of each entry.
         within: the smallest and largest allowed number; the largest may be infinite.
-        above, below: exclusive bounds.
+        above: exclusive lower bound.
+        below: exclusive upper bound.
         group: heading in `--help` for this option and those after it.
         last: whether it comes after all others, under no heading.
         more: whether plug-ins may add choices, which the command checks.

@@ -45,7 +45,9 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
 
     Args:
         expected: what the training accepts.
-        x, y, options: arguments of `fit`: arrays, a `tf.data.Dataset`, a `PyDataset` or a generator, and its keywords.
+        x: first argument of `fit`: arrays, a `tf.data.Dataset`, a `PyDataset` or a generator.
+        y: second argument of `fit`: landmarks, if x is an array of pictures.
+        options: keywords of `fit`.
     """
     if isinstance(x, FaceLoader | MixedLoader):  # batches of this package's own
         yield x, y

@@ -65,7 +65,7 @@ def test_another_person_is_not_the_face(monkeypatch, annotated):
     split = annotated.split
     pixels = geometry.denormalise(split.landmarks, split.size)
     answer(monkeypatch, *([points + 1000] for points in pixels))
-    with pytest.raises(UserError, match="no face of .* is found"):
+    with pytest.raises(UserError, match="no face of .* was found"):
         found.found_result(annotated, flip_test=False)
 
 

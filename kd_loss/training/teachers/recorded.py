@@ -75,8 +75,12 @@ def recorded_answers(
     """The predictions from disk, or computed and written there; and the seconds that this took, 0 from disk.
 
     Args:
-        folder: folder of a dataset's predictions; key: see `answers_key`.
+        taps_of: pictures (B, S, S, 3) -> tap name -> NumPy array.
+        split: the faces.
+        folder: folder of a dataset's cached predictions.
+        key: what determines the predictions, see `answers_key`.
         size: side of the teacher's input pictures in pixels.
+        views: the crops or augmentations that the teacher sees.
         limit: largest size of one teacher's predictions on disk, in GB; a larger record raises a `UserError`.
     """
     found, seconds = kept_answers(

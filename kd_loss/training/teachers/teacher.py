@@ -246,11 +246,10 @@ def as_teacher(
     """Convert any supported value to a `Teacher`.
 
     Args:
-        value: a `Teacher`; a `LandmarkNet`; a Keras model; the path of a network (`.h5` and `.keras`, with a card or
-                without, `.onnx`, `.tflite`, `.pt`, `file.py:function`); a function, see `FunctionTeacher`; recorded
-                `Answers`.
-            size: side of the student's pictures in pixels, for functions and models that take any size.
-            coordinates: unit of the landmarks of Keras models and functions; a card states its own.
+        value: a `Teacher`; a `LandmarkNet`; a Keras model; the path of a network (`.h5` and `.keras`, with or without a
+            card, `.onnx`, `.tflite`, `.pt`, `file.py:function`); a function, see `FunctionTeacher`; recorded `Answers`.
+        size: side of the student's pictures in pixels, for functions and models that take any size.
+        coordinates: unit of the landmarks of Keras models and functions; a card states its own.
 
     Raises:
         UserError: it is none of these, or its file does not load.
@@ -276,7 +275,9 @@ def scaled_pictures(images: Tensor, as_bytes: bool, image_range: tuple[float, fl
     """Pictures (B, S, S, 3) as a network takes them, float32: of 0…255, or unchanged.
 
     Args:
-        as_bytes: whether it takes 0…255; image_range: values of black and white in the dataset's pictures.
+        images: pictures (B, S, S, 3) of any numeric type.
+        as_bytes: whether the network takes 0…255.
+        image_range: values of black and white in the dataset's pictures.
     """
     images, (low, high) = ops.cast(images, "float32"), image_range
     return images if not as_bytes or (low, high) == (0.0, 255.0) else (images - low) * (255 / (high - low))
