@@ -8,6 +8,7 @@ import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample
 from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.schemes.same_points import same_points
 from kd_loss.system.errors import UserError
 
 
@@ -19,16 +20,16 @@ def translate(landmarks: np.ndarray, source: LandmarkScheme, target: LandmarkSch
     >>> translate(half, CFP30, W300)[[36, 45]].tolist()      # the right eye is seen, the left one is not
     [[24.0, 25.0], [nan, nan]]
     """
-    indices = source.same[target.name]
-    flip = target.flip_index
-    mirrored = False
-    if source.half:
-        outer, inner = source.half
-        mirrored = landmarks[outer, 0] > landmarks[inner, 0]
     result = np.full((target.points, 2), np.nan)
-    for own, index in enumerate(indices):
+    if not source.half:
+        table = same_points(source, target)
+        result[table >= 0] = landmarks[table[table >= 0]]
+        return result
+    outer, inner = source.half
+    mirrored = landmarks[outer, 0] > landmarks[inner, 0]
+    for own, index in enumerate(source.same[target.name]):
         if index is not None:
-            result[flip[index] if mirrored else index] = landmarks[own]
+            result[target.flip_index[index] if mirrored else index] = landmarks[own]
     return result
 
 
@@ -40,8 +41,10 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
     scheme, more = archive.scheme, other.scheme
     assert isinstance(scheme, LandmarkScheme)  # ensured by the command
     assert isinstance(more, LandmarkScheme)
-    indices = more.same.get(scheme.name)
-    if indices is None or any(i is not None and i >= scheme.points for i in indices):
+    # half a face defines by its own table alone on which side its points lie
+    indices = more.same.get(scheme.name, ())
+    matched = any(i is not None for i in indices) or (same_points(more, scheme) >= 0).any()
+    if not matched or any(i is not None and i >= scheme.points for i in indices):
         known = ", ".join(more.same) or "none"
         raise UserError(
             f"--extra-data {more.name}: that scheme does not define which points of '{scheme.name}' it contains "

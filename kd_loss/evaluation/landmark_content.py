@@ -10,7 +10,10 @@ import numpy as np
 from kd_loss.evaluation import report_content
 from kd_loss.evaluation.figures import result_sheet, soft_sheet
 from kd_loss.evaluation.metrics import bootstrap_interval, part_errors
-from kd_loss.evaluation.plots import confidence_plot, point_plot
+from kd_loss.evaluation.official import complete_rows
+from kd_loss.evaluation.plots import confidence_plot, point_plot, size_plot
+from kd_loss.evaluation.pose_result import PoseResult
+from kd_loss.evaluation.published import published_points
 from kd_loss.evaluation.report import describe, published_tables, subset_table
 from kd_loss.evaluation.report_content import Picture, face_pictures, training_pictures
 from kd_loss.evaluation.result import Result
@@ -97,3 +100,15 @@ def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]
 def error_curves(results: Sequence[Result]) -> Picture:
     """Plot the cumulative distributions of the NME."""
     return report_content.error_curves(results, "mean NME")
+
+
+def beside_published(results: Sequence[Result | PoseResult]) -> list[Picture]:
+    """Plot error against parameters among published networks, on the first complete official row; [] without one."""
+    own = [result for result in results if isinstance(result, Result) and result.network.get("parameters")]
+    rows = complete_rows(own[0].split) if own else []
+    others = published_points(own[0].scheme.name, rows[0]) if rows else []
+    if not others:
+        return []
+    points = [(r.name, r.network["parameters"] / 1e6, r.scores("inter_ocular")[rows[0]].mean) for r in own]
+    plot = size_plot(points, others, f"NME in % on {rows[0]} (outer eye corners)")
+    return [Picture("published", f"{rows[0]}: error and size among published networks", "red: measured here", plot)]

@@ -108,6 +108,7 @@ class Predictor(Generic[F]):
         detector: str | Detector = "finder",
         refine: int = 1,
         flip_test: bool = False,
+        points: int = 68,
     ) -> Self:
         """Load weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; default: the shipped student.
 
@@ -118,13 +119,14 @@ class Predictor(Generic[F]):
             refine: how often a face is cropped again around its prediction, 0…10.
             flip_test: average the predictions on a face and its mirror image, which also gives a confidence
                 (`runtimes.crop_network.mirrored`).
+            points: without a path, the shipped student of 68, 98 or 29 landmarks.
 
         Raises:
             UserError: the file does not exist or is no network of this package; `refine` is out of range.
         """
         if path is not None and not isinstance(path, str | os.PathLike):
             raise UserError(f"path = {path!r} is not the path of a weights file")
-        weights = without_keras(Path(default_weights())) if path is None else Path(path)
+        weights = without_keras(Path(default_weights(points))) if path is None else Path(path)
         network = open_network(weights, threads)
         return cls(mirrored(network) if flip_test else network, detector, refine)
 

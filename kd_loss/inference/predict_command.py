@@ -109,7 +109,7 @@ def run_predict(options: PredictOptions) -> list[Face]:
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
         check_display()
-    weights = Path(options.weights or default_weights())
+    weights = Path(options.weights or default_weights(options.points))
     fast = without_keras(weights)
     if fast == weights and weights.suffix in (".h5", ".keras") and weights.is_file():
         log.info(
@@ -282,7 +282,8 @@ class PredictOptions(Options):
         [], "pictures, videos, folders of these, the index of a camera, or - for a picture on standard input",
         positional=True,
     )  # fmt: skip
-    weights: str = option("", ".h5, .keras, .onnx or .tflite; default: models/students/student_w300.h5")
+    weights: str = option("", ".h5, .keras, .onnx or .tflite; default: the shipped student of --points")
+    points: int = option(68, "shipped student to use: 68 points of 300W, 98 of WFLW, or 29 of COFW")
     plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")
     detector: str = option(
         "finder",
