@@ -10,7 +10,7 @@ from tools.speed.three_ways import WAYS, _parts, difference
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a loop of TensorFlow's")
 def test_the_weights_are_the_same(options):
-    options = dataclasses.replace(options, epochs=2, seed=3, teachers="live")
+    options = dataclasses.replace(options, epochs=2, seed=3, teacher_mode="live")
     results = {way: train(options) for way, train in WAYS.items()}
     weights = {way: result[0] for way, result in results.items()}
     assert difference(weights["command"], weights["objects"]) == 0

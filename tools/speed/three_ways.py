@@ -20,13 +20,13 @@ from typing import Any
 
 import keras
 import numpy as np
+from kd_loss.datasets.order import FaceOrder
+from kd_loss.datasets.view import View
 
 import kd_loss
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import holdout
-from kd_loss.datasets.view import View
 from kd_loss.evaluation.report import print_table
 from kd_loss.networks import Card, build_network
 from kd_loss.runs.folder import find_teacher
@@ -73,14 +73,14 @@ def _parts(options: StudentOptions) -> tuple[Any, ...]:
     chosen, _ = holdout(split, options.validation, options.seed)
     order = FaceOrder(split, chosen, shuffled=True, seed=options.seed)
     faces = FaceLoader(order, View(options.size, Augmentation()), batch_size=options.batch_size)
-    card = Card(options.arch, 1.0, options.dataset, dataset.spec.to_dict(), options.size, "student", 0.15)
+    card = Card(options.arch, 1.0, options.dataset, dataset.scheme.to_dict(), options.size, "student", 0.15)
     student = build_network(card, mean_shape=np.nanmean(split.landmarks[chosen], axis=0), seed=options.seed)
     teachers = {
         role: kd_loss.load_network(find_teacher(role, options.dataset, "", options.runs))
         for role in ("tough", "tolerant")
     }
     optimizer = keras.optimizers.Adam(learning_rate(options.learning_rate, len(faces) * options.epochs))
-    return dataset.spec, faces, student, teachers, optimizer, TrueStatistics(student.model, faces)
+    return dataset.scheme, faces, student, teachers, optimizer, TrueStatistics(student.model, faces)
 
 
 def by_objects(options: StudentOptions) -> Outcome:
@@ -154,7 +154,7 @@ def main() -> None:
         common: dict[str, Any] = {"dataset": args.dataset, "data": args.data, "runs": Path(folder), "arch": args.arch}
         common |= {"size": args.size, "head": "pooled", "validation": 0.0}
         train_teachers(TeacherOptions(epochs=1, **common))
-        options = StudentOptions(epochs=args.epochs, teachers="live", **common)
+        options = StudentOptions(epochs=args.epochs, teacher_mode="live", **common)
         for _ in range(args.rounds):
             weights = {}
             for way, train in WAYS.items():
