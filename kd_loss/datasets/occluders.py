@@ -127,6 +127,7 @@ def cover(
     Args:
         image: (S, S, 3) uint8.
         points: (K, 2) pixels; NaN where unknown.
+        rng: decides shape, place and colour.
         kind: `bar`, `hand`, `mask` or `glasses`; empty: drawn at random.
 
     Returns:

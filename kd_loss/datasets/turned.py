@@ -28,7 +28,8 @@ def head_shift(points: np.ndarray, yaw: float, pitch: float = 0.0) -> np.ndarray
 
     Args:
         points: NaN where not annotated; at least six are known.
-        yaw: degrees to the right of the picture; pitch: degrees upwards; about the head's own axes.
+        yaw: degrees to the right of the picture.
+        pitch: degrees upwards; both about the head's own axes.
 
     Returns:
         (68, 2), also for points that are not annotated.
@@ -66,8 +67,10 @@ def turn_head(image: np.ndarray, points: np.ndarray, yaw: float, pitch: float = 
     """Return a picture (H, W, 3) uint8 with the head turned further, and its points (68, 2) in pixels.
 
     Args:
+        image: the picture.
         points: (68, 2) pixels, NaN where not annotated; a face with fewer than six is returned unchanged.
-        yaw, pitch: degrees, see `head_shift`.
+        yaw: degrees to the right, see `head_shift`.
+        pitch: degrees upwards.
     """
     known = np.isfinite(points[:, 0])
     if known.sum() < 6:
@@ -95,7 +98,11 @@ def turned(
     """Turn the head in a stored crop (T, T, 3) with `border` pixels around it.
 
     Args:
+        image: the stored crop.
         targets: (…, 68, 2) normalised points; the first of several faces is the truth, the others move with it.
+        yaw: degrees to the right, see `head_shift`.
+        pitch: degrees upwards.
+        border: width of the surroundings in pixels.
 
     Returns:
         The picture and the points; unchanged if there are too few, or the head would turn away from the camera.

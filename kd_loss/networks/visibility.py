@@ -30,8 +30,10 @@ def visibility_output(model: keras.Model, features: _Tensor, points: int, head: 
     """Compute the probability (B, K) that each landmark is visible.
 
     Args:
-        model: the network of the landmarks; features: the backbone's last map (B, h, w, C).
+        model: the network of the landmarks.
+        features: the backbone's last map (B, h, w, C).
         points: number of landmarks K.
+        head: `heatmap` or `pooled`.
     """
     check_visibility(head)
 

@@ -13,7 +13,7 @@ import numpy as np
 from kd_loss.imaging import geometry
 from kd_loss.networks.card import Card
 from kd_loss.runtimes.files import SUFFIXES, embedded_card, open_runtime
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.terminal import at_once, quiet_stderr
 
@@ -35,24 +35,25 @@ class CropNetwork:
     Attributes:
         card: what the network expects.
         runtime: `keras`, `onnxruntime` or `litert`.
-        ask: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2), or the targets of
-            the card's scheme, float32, and their spread (N, K) in crop sides: that of heatmaps, or see `mirrored`;
-            None if the network has none.
-        see: like `ask`, with the visibility (N, K) 0…1 of each landmark as a third answer; None for a network without.
+        predict_with_spread: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2), or
+            the targets of the card's scheme, float32, and their spread (N, K) in crop sides: that of heatmaps, or
+            see `mirrored`; None if the network has none.
+        predict_with_visibility: the same with the visibility (N, K) 0…1 of each landmark as a third answer; None for a
+            network without it.
         parameters: number of parameters, None if the file does not record it.
         half: the spread at which a landmark's confidence is one half; None if, by its card, the spread of its
             heatmaps does not indicate confidence.
-        again: a function and arguments that recreate the network in another process, for pickling; None: `ask`
-            itself is pickled.
+        again: a function and arguments that recreate the network in another process, for pickling; None:
+            `predict_with_spread` itself is pickled.
     """
 
     card: Card
     runtime: str
-    ask: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+    predict_with_spread: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
     parameters: int | None = None
     half: float | None = None
     again: tuple[Callable[..., CropNetwork], tuple[Any, ...]] | None = field(default=None, repr=False, compare=False)
-    see: Callable[[np.ndarray], Seen] | None = field(default=None, repr=False, compare=False)
+    predict_with_visibility: Callable[[np.ndarray], Seen] | None = field(default=None, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the recipe: a file by its path, a Keras network as itself."""
@@ -83,17 +84,21 @@ class CropNetwork:
             runtime,
             lambda crops: see(crops)[:2],
             half=half_of(card),
-            see=see if card.visibility else None,
+            predict_with_visibility=see if card.visibility else None,
             **more,
         )
 
-    def look(self, crops: np.ndarray) -> Seen:
+    def predict_all(self, crops: np.ndarray) -> Seen:
         """Crops -> landmarks, spread and visibility, None for what the network has not."""
-        return (*self.ask(crops), None) if self.see is None else self.see(crops)
+        return (
+            (*self.predict_with_spread(crops), None)
+            if self.predict_with_visibility is None
+            else self.predict_with_visibility(crops)
+        )
 
     def run(self, crops: np.ndarray) -> np.ndarray:
         """Crops (N, S, S, 3) uint8 RGB -> normalised landmarks (N, K, 2), or the targets of the card's scheme."""
-        return self.ask(crops)[0]
+        return self.predict_with_spread(crops)[0]
 
 
 def _of(network: LandmarkNet) -> CropNetwork:
@@ -124,25 +129,25 @@ def mirrored(network: CropNetwork) -> CropNetwork:
     """
     scheme = network.card.scheme()
     if not scheme.mirrors:
-        raise UserError(f"--flip-test: the mirror image of a face is no face of {network.card.dataset}")
+        raise UserError(f"--flip-test: a mirrored face is not valid for {network.card.dataset}")
     turned = geometry.similarity(0.0, 1.0, (0, 0), True)
 
     def see(crops: np.ndarray) -> Seen:
-        found, _, visible = network.look(np.concatenate([crops, crops[:, :, ::-1]]))
+        found, _, visible = network.predict_all(np.concatenate([crops, crops[:, :, ::-1]]))
         answers = np.asarray(found, np.float64)
         first, second = answers[: len(crops)], scheme.move(answers[len(crops) :], turned, True)
         mean = ((first + second) / 2).astype(np.float32)
         if scheme.shape[1] != 2:
             return mean, None, None
         if visible is not None:
-            assert isinstance(scheme, DatasetSpec)  # poses have no visibility
+            assert isinstance(scheme, LandmarkScheme)  # poses have no visibility
             visible = (visible[: len(crops)] + visible[len(crops) :, scheme.flip_index]) / 2
         apart = np.linalg.norm(first - second, axis=-1)
         return mean, (apart + apart.mean(axis=1, keepdims=True)).astype(np.float32), visible
 
     return replace(
-        network, ask=lambda crops: see(crops)[:2], half=HALF_OF_ANSWERS, again=(mirrored, (network,)),
-        see=None if network.see is None else see,
+        network, predict_with_spread=lambda crops: see(crops)[:2], half=HALF_OF_ANSWERS, again=(mirrored, (network,)),
+        predict_with_visibility=None if network.predict_with_visibility is None else see,
     )  # fmt: skip
 
 
@@ -156,6 +161,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
     """Open weights by their suffix: `.h5` and `.keras` in Keras, `.onnx` in ONNX Runtime, `.tflite` in LiteRT.
 
     Args:
+        path: the weights file, with its card next to it or inside.
         threads: number per call in ONNX Runtime and LiteRT; None uses their defaults.
 
     Raises:

@@ -125,7 +125,7 @@ def test_the_pictures_of_a_person_stay_in_one_split(tmp_path):
         picture(tmp_path / name)
     (tmp_path / "landmarks.csv").write_text("\n".join(row(name, 30) for name in names))
     archive = read_archive(CFP30, ArchiveRequest(source=str(tmp_path), test_fraction=0.25))
-    assert archive.spec is CFP30
+    assert archive.scheme is CFP30
     split = {}
     for sample in archive.samples:
         split.setdefault(sample.group, set()).add(sample.split)

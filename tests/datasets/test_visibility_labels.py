@@ -9,15 +9,15 @@ from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.map_points import aflw_archive
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.datasets.view import View
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.schemes.benchmarks import AFLW21, CFP30, W300
 from kd_loss.schemes.full_head import AFLW
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.synthetic.faces import face_landmarks
 from kd_loss.system.errors import UserError
 
 pytestmark = pytest.mark.quick
-SPEC = DatasetSpec("dots", 4, pairs=((0, 1), (2, 3)))
+SPEC = LandmarkScheme("dots", 4, pairs=((0, 1), (2, 3)))
 
 
 def image():
@@ -53,7 +53,7 @@ def test_without_any_label_there_is_no_file(tmp_path):
     opened = open_dataset("dots", tmp_path).split("train")
     assert opened.visibility is None
     assert not (tmp_path / "dots" / "train" / "visibility.npy").exists()
-    _, targets = View(32, visibility=True).rows(opened, np.arange(6), {}, 0, 0)
+    _, targets = CropTransform(32, visibility=True).rows(opened, np.arange(6), {}, 0, 0)
     np.testing.assert_array_equal(targets["visibility"], np.ones((6, 4)))
 
 
@@ -64,13 +64,13 @@ def test_a_damaged_file_is_one_line(split, tmp_path):
 
 
 def test_mirrored_faces_swap_their_labels(split):
-    flipped = View(32, Augmentation(0, 0, 0, 1.0, 0, 0, 0, 0), visibility=True)
+    flipped = CropTransform(32, Augmentation(0, 0, 0, 1.0, 0, 0, 0, 0), visibility=True)
     _, targets = flipped.rows(split, np.array([0]), {}, 0, 0)
     np.testing.assert_array_equal(targets["visibility"][0], [0, 1, 1, np.nan])  # pairs (0, 1) and (2, 3)
 
 
 def test_points_outside_of_the_crop_are_hidden(split):
-    moved = View(32, Augmentation(0, 0, 0.45, 0, 0, 0, 0, 0), visibility=True)
+    moved = CropTransform(32, Augmentation(0, 0, 0.45, 0, 0, 0, 0, 0), visibility=True)
     for epoch in range(20):
         _, targets = moved.rows(split, np.array([1]), {}, 0, epoch)
         outside = (np.abs(targets["landmarks"][0]) > 0.5).any(axis=1)
@@ -81,13 +81,13 @@ def test_points_outside_of_the_crop_are_hidden(split):
 
 
 def test_half_of_the_augmented_faces_are_covered_and_the_still_ones_are_not(split):
-    view = View(32, Augmentation(colour=0.1), visibility=True)
+    view = CropTransform(32, Augmentation(colour=0.1), visibility=True)
     hidden = [view.rows(split, np.array([2]), {}, 0, epoch)[1]["visibility"].min() for epoch in range(30)]
     assert 3 < sum(value == 0 for value in hidden) < 27
-    still = View(32, NO_AUGMENTATION, visibility=True)
+    still = CropTransform(32, NO_AUGMENTATION, visibility=True)
     images, targets = still.rows(split, np.arange(6), {}, 0, 0)
     np.testing.assert_array_equal(targets["visibility"], split.visibility)
-    np.testing.assert_array_equal(images, View(32).rows(split, np.arange(6), {}, 0, 0)[0])
+    np.testing.assert_array_equal(images, CropTransform(32).rows(split, np.arange(6), {}, 0, 0)[0])
 
 
 def aflw_sample(hidden):
@@ -132,8 +132,8 @@ def test_aflw_in_68_points_is_a_dataset_of_its_own(tmp_path):
     samples = [aflw_sample(hidden) for hidden in ((), (9, 10, 11), (3,), (0, 1), (19,))]
     samples.append(aflw_sample(range(6)))
     archive = aflw_archive(Archive(AFLW21, samples))
-    assert archive.spec.default_normaliser == "box"
-    assert set(archive.spec.test_subsets) == set(AFLW21.test_subsets)
+    assert archive.scheme.default_normaliser == "box"
+    assert set(archive.scheme.test_subsets) == set(AFLW21.test_subsets)
     prepare(archive, tmp_path / "aflw_w300", size=32)
     split = open_dataset("aflw_w300", tmp_path).split("train")
     assert np.isfinite(split.target[0, :, 0]).sum() == 8

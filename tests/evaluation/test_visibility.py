@@ -1,4 +1,4 @@
-"""How well visible points are told from hidden ones."""
+"""How well visible points are teacher_landmarks from hidden ones."""
 
 import numpy as np
 import pytest

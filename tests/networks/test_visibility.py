@@ -39,7 +39,7 @@ def test_two_outputs_and_a_tap(network):
 
 def test_the_file_loads_here_and_in_plain_keras(network, tmp_path):
     save_network(network, tmp_path / "best.h5")
-    found = CropNetwork.of(load_network(tmp_path / "best.h5")).look(CROPS)
+    found = CropNetwork.of(load_network(tmp_path / "best.h5")).predict_all(CROPS)
     _, visible = keras.models.load_model(tmp_path / "best.h5", compile=False).predict(CROPS, verbose=0)
     np.testing.assert_allclose(found[2], visible, atol=1e-6)
     assert (found[1] is None) == (network.card.head == "pooled")
@@ -48,17 +48,17 @@ def test_the_file_loads_here_and_in_plain_keras(network, tmp_path):
 def test_a_network_without_it_answers_none_and_gives_its_weights(network):
     plain = build_network(card(network.card.head, visibility=False))
     wrapped = CropNetwork.of(plain)
-    landmarks, _, visible = wrapped.look(CROPS)
+    landmarks, _, visible = wrapped.predict_all(CROPS)
     assert visible is None
-    assert wrapped.see is None
+    assert wrapped.predict_with_visibility is None
     other = build_network(card(network.card.head))
     assert "all but visibility" in take_weights(other, plain)
-    np.testing.assert_allclose(CropNetwork.of(other).look(CROPS)[0], landmarks, atol=1e-5)
+    np.testing.assert_allclose(CropNetwork.of(other).predict_all(CROPS)[0], landmarks, atol=1e-5)
 
 
 def test_the_mirror_image_swaps_the_points(network):
     symmetric = np.concatenate([CROPS, CROPS[:, :, ::-1]])
-    visible = mirrored(CropNetwork.of(network)).look(symmetric)[2]
+    visible = mirrored(CropNetwork.of(network)).predict_all(symmetric)[2]
     np.testing.assert_allclose(visible[:2], visible[2:, COFW.flip_index], atol=1e-5)
 
 

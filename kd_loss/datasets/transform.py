@@ -11,11 +11,11 @@ from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment, war
 from kd_loss.datasets.occluders import SHARE, cover, covered_points
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.imaging import geometry
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class CropTransform:
     """Pictures and targets of faces, at a network's input size.
 
     Attributes:
@@ -45,13 +45,13 @@ class View:
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return pictures and targets of the given faces in an epoch; they depend only on face, epoch and seed."""
         turn = epoch % self.count if self.count else epoch
-        augmentation = self.augmentation if split.spec.mirrors else replace(self.augmentation, flip=0.0)
+        augmentation = self.augmentation if split.scheme.mirrors else replace(self.augmentation, flip=0.0)
         augmentation = replace(augmentation, patch=0.0) if self.visibility else augmentation
-        visible = np.empty((len(chosen), split.spec.shape[0]), np.float32)
+        visible = np.empty((len(chosen), split.scheme.shape[0]), np.float32)
         every = self.targets_of(split)
         images = np.empty((len(chosen), self.size, self.size, 3), np.uint8)
         travelling = [] if self.count else list(answers)
-        points = np.empty((1 + len(travelling), len(chosen), *split.spec.shape), np.float32)
+        points = np.empty((1 + len(travelling), len(chosen), *split.scheme.shape), np.float32)
         for row, index in enumerate(chosen):
             if self.look is not None:
                 images[row] = warp(split.images[index], self.look, self.size, split.border)
@@ -63,7 +63,7 @@ class View:
                 np.stack([every[index], *(answers[role].landmarks[0, index] for role in travelling)]),
                 self.size,
                 augmentation,
-                split.spec,
+                split.scheme,
                 np.random.default_rng((seed, turn, int(index))),
                 split.border,
             )
@@ -91,7 +91,7 @@ def visible_points(split: PreparedSplit, index: int, mirrored: bool) -> np.ndarr
         known = np.where(np.isnan(split.target[index, :, 0]), np.nan, 1.0)
     else:
         known = np.array(split.visibility[index], np.float64)
-    return known[split.spec.flip_index] if mirrored and isinstance(split.spec, DatasetSpec) else known
+    return known[split.scheme.flip_index] if mirrored and isinstance(split.scheme, LandmarkScheme) else known
 
 
 def _occluded(
