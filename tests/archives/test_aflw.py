@@ -87,7 +87,7 @@ def test_the_poses_have_the_yaw_of_the_table_with_the_other_sign(tmp_path):
 
 
 def test_the_command_knows_both(aflw):
-    assert read_archive(AFLW21, ArchiveRequest(source=str(aflw))).spec is AFLW21
+    assert read_archive(AFLW21, ArchiveRequest(source=str(aflw))).scheme is AFLW21
 
 
 def test_without_yaws_there_is_a_word_and_a_bad_table_is_one_line(aflw):
