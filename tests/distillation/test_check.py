@@ -164,8 +164,12 @@ def test_a_method_of_a_plugin_file(plugin):
     assert (again.power, again.squared, again.levels, again.pull) == (2, True, [3, 4], 0.5)
     with pytest.raises(UserError, match="the method mine requires its parameter: --method-arg mine.power="):
         get_method("mine")
-    for key, value, kind in (("power", 1.5, "whole number"), ("squared", 1, "True or False"), ("levels", 3, "list")):
-        with pytest.raises(UserError, match=f"mine.{key} = {value} is no {kind}"):
+    for key, value, kind in (
+        ("power", 1.5, "a whole number"),
+        ("squared", 1, "True or False"),
+        ("levels", 3, "a list"),
+    ):
+        with pytest.raises(UserError, match=f"mine.{key} = {value} is not {kind}"):
             get_method("mine", {"power": 1, key: value})
 
 

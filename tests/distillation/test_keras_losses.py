@@ -88,9 +88,9 @@ def test_a_layer_of_each_is_the_methods_tap(method, tap, layer):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("kd_loss", r"has one teacher, the method kd_loss wants 2 teachers \(tough, tolerant\)"),
-        ("none", "has one teacher, the method none wants no teacher"),
-        ("likelihood", "the method likelihood wants no teacher"),
+        ("kd_loss", r"has one teacher, the method kd_loss needs 2 teachers \(tough, tolerant\)"),
+        ("none", "has one teacher, the method none needs no teacher"),
+        ("likelihood", "the method likelihood needs no teacher"),
         ("min", "cannot be the method min, which reads the truth"),
         ("bound", "which reads the truth"),
         ("ail", "which reads the truth"),
