@@ -85,7 +85,7 @@ class NotInGraph(Sound):
         (Missing, "returns main; its term_names are: main, more"),
         (Typo, "gives a weight to 'mian'; its terms are: main"),
         (Metric, "names a term 'nme', which is a reserved key"),
-        (Scalar, r"returns \(\) for 'main' of two faces"),
+        (Scalar, r"returns \(\) as 'main' of two faces"),
         (Infinite, "returns a 'main' that is not finite"),
         (Broken, r"on two faces \(test_check.py, line \d+\): KeyError: P9; the taps that it names are student"),
         (Attach, r"fails in attach \(test_check.py, line \d+\): AttributeError: .*'chanels'"),

@@ -145,6 +145,6 @@ def test_the_page(capsys):
     for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
         exec(compile(code, "docs/keras-distillation.md", "exec"), names)
     assert all(np.isfinite(names["history"].history["distillation_loss"]))
-    assert capsys.readouterr().out.startswith("keras.distillation has one teacher, the method kd_loss wants 2")
+    assert capsys.readouterr().out.startswith("keras.distillation has one teacher, the method kd_loss needs 2")
     listed = set(re.findall(r"`(\w+)", re.search(r"`as_keras_loss` takes (.*?), by name", page, re.DOTALL)[1]))
     assert listed == {"kd", "imitation", "keypoints", "fitnet", "attention", "tap", "rkd", "pkt", "heatmap", "aht"}
