@@ -284,10 +284,7 @@ def _title(cls: type[DistillationMethod]) -> str:
 def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) -> None:
     """Raise a `UserError` for a parameter that the method does not have or a value of the wrong type."""
     valid, name = parameters_of(cls), _title(cls)
-    for old, value in given.items():
-        key = renamed_of(cls).get(old, old)
-        if key in KERAS_PARAMETERS:
-            continue
+    for key, value in ((renamed_of(cls).get(k, k), v) for k, v in given.items() if k not in KERAS_PARAMETERS):
         if key not in valid:
             near = choose(key, valid, f"parameter of {name}")
             raise UserError(f"unknown parameter of {name} '{key}': did you mean '{near}'?")
