@@ -103,7 +103,7 @@ def _fetch(folder: Path) -> Path:
             timeout=300,
         )
     except FileNotFoundError:
-        reason = "there is no npm here"
+        reason = "npm is not installed"
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         reason = "npm could not fetch it"
     else:

@@ -101,5 +101,5 @@ def test_the_runtime_from_a_folder_or_an_archive(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="is not the npm package onnxruntime-web"):
             copy_runtime(tmp_path / source, tmp_path / f"bad{number}")
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(UserError, match="there is no npm here; give --web-runtime"):
+    with pytest.raises(UserError, match="npm is not installed; give --web-runtime"):
         web._fetch(tmp_path)
