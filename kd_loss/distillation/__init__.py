@@ -19,12 +19,12 @@ from kd_loss.distillation.base import (
     Tensor,
     check_positive,
     get_method,
-    match_size,
     per_sample,
     register,
-    relative_distance,
     uses_of,
 )
+from kd_loss.distillation.feature_maps import match_size as match_size
+from kd_loss.distillation.feature_maps import relative_distance as relative_distance
 
 log = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kd_loss.distillation.arguments import of_tensors
 from kd_loss.distillation.base import (
     Taps,
     TeacherMean,
@@ -27,6 +28,7 @@ from kd_loss.distillation.partial import ANNOTATED, error_where_annotated
 from kd_loss.system.errors import UserError
 
 
+@of_tensors
 def plain_kd(y_true: Tensor, y_pred: Tensor, teacher: Tensor, main: float = 1.0, imitation: float = 1.0) -> Tensor:
     """`main·|S − y| + imitation·|S − T|`: the absolute differences to truth and teacher.
 
@@ -43,6 +45,7 @@ def plain_kd(y_true: Tensor, y_pred: Tensor, teacher: Tensor, main: float = 1.0,
     return main * mean_absolute_error(y_true, y_pred) + imitation * mean_absolute_error(teacher, y_pred)
 
 
+@of_tensors
 def minimum(y_true: Tensor, y_pred: Tensor, teacher: Tensor) -> Tensor:
     """`min(e²(S, y), e²(S, T))`: the nearer of truth and teacher.
 
@@ -61,6 +64,7 @@ def minimum(y_true: Tensor, y_pred: Tensor, teacher: Tensor) -> Tensor:
     return ops.minimum(mean_squared_error(y_true, y_pred), mean_squared_error(teacher, y_pred))
 
 
+@of_tensors
 def imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float = 0.5) -> Tensor:
     """`α·e²(S, y) + (1 − α)·e²(S, T)`.
 
@@ -80,6 +84,7 @@ def imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float = 0.
     return blend(y_true, y_pred, mean_squared_error(teacher, y_pred), alpha)
 
 
+@of_tensors
 def bounded_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, annotated: Tensor | None = None) -> Tensor:
     """`e²(S, T)·[e²(S, y) > e²(T, y)]`, the teacher's term of `teacher_bound`.
 
@@ -102,6 +107,7 @@ def bounded_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, annotated
     return ops.where(own > theirs, mean_squared_error(teacher, y_pred), 0.0)
 
 
+@of_tensors
 def teacher_bound(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float = 0.5) -> Tensor:
     """`α·e²(S, y) + (1 − α)·e²(S, T)·[e²(S, y) > e²(T, y)]`: imitates only a teacher that is better.
 
@@ -121,6 +127,7 @@ def teacher_bound(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float 
     return blend(y_true, y_pred, bounded_imitation(y_true, y_pred, teacher), alpha)
 
 
+@of_tensors
 def laplace_nll(y_pred: Tensor, teacher: Tensor, log_sigma: Tensor) -> Tensor:
     """`‖S − T‖/σ + log σ`, the negative log likelihood of a Laplace distribution but for its constant.
 
@@ -142,6 +149,7 @@ def laplace_nll(y_pred: Tensor, teacher: Tensor, log_sigma: Tensor) -> Tensor:
     return distance * ops.exp(-log_sigma) + log_sigma
 
 
+@of_tensors
 def laplace_imitation(
     y_true: Tensor, y_pred: Tensor, teacher: Tensor, log_sigma: Tensor, alpha: float = 0.5, scale: float = 0.001
 ) -> Tensor:

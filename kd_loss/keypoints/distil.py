@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kd_loss.distillation.base import match_size
+from kd_loss.distillation.feature_maps import match_size
 from kd_loss.distillation.keypoints import attention_term, heatmap_term, pooled_to, shared_in_cells_of
 from kd_loss.keypoints import losses
 from kd_loss.keypoints.clips import PictureLoader, read_pictures

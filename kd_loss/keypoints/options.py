@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kd_loss.system.configuration import DatasetOptions, Options, option
 from kd_loss.system.errors import UserError
+from kd_loss.system.trackers import TRACKERS, check_trackers
 
 #: `distillation.keypoints.LOSSES`, for help without importing Keras
 LOSSES = ("L1", "L2", "L3")
@@ -42,10 +43,14 @@ class DetectorTrainingOptions(Options):
     seed: int = option(0, "random seed of weights, order and warps", within=(0, 2**32 - 1))
     runs: Path = option(Path("runs"), "folder of the runs; these go to its subfolder keypoints")
     name: str = option("", "name of the run; default: a free one")
+    log_to: list[str] = option(
+        [], "also log to Weights & Biases or MLflow, whose packages are extras of this one", choices=TRACKERS
+    )
     resume: bool = option(False, "continue the run of that name where it stopped")
 
     def check(self) -> None:
         """Raises a `UserError` for a missing folder, or for patience without validation."""
+        check_trackers(self.log_to)
         if not self.data:
             raise UserError("give --data FOLDER with clips")
         if self.patience and not self.validation:

@@ -23,6 +23,7 @@ from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, sha256
 from kd_loss.training.fit import compile_with_adam, fit_run, run_log
+from kd_loss.training.trackers import trackers
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,7 @@ def fit_detector(
             monitor=monitor,
             order=["loss", *model.trackers],
             pictures=DetectorPictures(loader),
+            callbacks=trackers(options.log_to, folder, settings),
         )
     if checkpoint.best is not None:
         note(f"best {monitor} {checkpoint.best:.4f} -> {folder / 'best.h5'}")

@@ -18,6 +18,7 @@ from kd_loss.networks.architecture import Architecture
 from kd_loss.networks.backbones import ARCHITECTURES, arch_name, build_backbone, get_architecture
 from kd_loss.networks.graft import graft
 from kd_loss.networks.stages import FEATURE_MAPS, last_maps, stage_outputs
+from kd_loss.system.arguments import function_of
 from kd_loss.system.errors import UserError, check_name, choose, line_in
 
 log = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def register_architecture(
             raise UserError(f"'{name}' is an architecture of this package; register yours by another name")
 
     def decorate(function: _Function) -> _Function:
+        function_of(function, f"what stands below @register_architecture('{name}')")
         parameters = inspect.signature(function).parameters
         ARCHITECTURES[name] = Architecture(
             partial(_build, name, function),

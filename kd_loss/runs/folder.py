@@ -24,7 +24,7 @@ from kd_loss.system.versions import package_versions
 
 #: options that may differ when a run is continued
 FREE_OPTIONS = (
-    *("resume", "config", "workers", "name", "runs", "data"),
+    *("resume", "config", "workers", "name", "runs", "data", "log_to"),
     *("devices", "distributed", "process", "processes"),
 )
 #: option in the configuration of a run of 0.1 -> its present name
