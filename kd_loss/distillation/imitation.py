@@ -46,11 +46,12 @@ def plain_kd(y_true: Tensor, y_pred: Tensor, teacher: Tensor, main: float = 1.0,
 
 
 @of_tensors
-def minimum(y_true: Tensor, y_pred: Tensor, teacher: Tensor) -> Tensor:
+def minimum(y_true: Tensor, y_pred: Tensor, teacher: Tensor, annotated: Tensor | None = None) -> Tensor:
     """`min(e²(S, y), e²(S, T))`: the nearer of truth and teacher.
 
     Args:
         y_true, y_pred, teacher: truth and the predictions of student and teacher.
+        annotated: (B, K), 1 for the points that decide which is nearer, 0 for others; None for all.
 
     Returns:
         (B,) float32, at least 0, in squared crop sides.
@@ -61,7 +62,11 @@ def minimum(y_true: Tensor, y_pred: Tensor, teacher: Tensor) -> Tensor:
     >>> round(float(minimum([[0.0, 0.0]], [[0.2, 0.0]], [[0.1, 0.0]])[0]), 4)   # min(0.02, 0.005)
     0.005
     """
-    return ops.minimum(mean_squared_error(y_true, y_pred), mean_squared_error(teacher, y_pred))
+    truth, taught = (mean_squared_error(points, y_pred) for points in (y_true, teacher))
+    if annotated is None:
+        return ops.minimum(truth, taught)
+    nearer = [error_where_annotated(points, y_pred, annotated) for points in (y_true, teacher)]
+    return ops.where(nearer[0] <= nearer[1], truth, taught)
 
 
 @of_tensors
@@ -214,8 +219,10 @@ class Minimum(TeacherMean):
 
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
         """`main` alone."""
-        points = student["landmarks"]
-        return {"main": self.over_teachers(teachers, lambda _, taps: minimum(y_true, points, taps["landmarks"]))}
+        points, annotated = student["landmarks"], student.get(ANNOTATED)
+        return {
+            "main": self.over_teachers(teachers, lambda _, taps: minimum(y_true, points, taps["landmarks"], annotated))
+        }
 
 
 class Blend(TeacherMean):

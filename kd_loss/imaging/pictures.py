@@ -13,6 +13,8 @@ from kd_loss.system.errors import UserError
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 #: largest picture, and largest annotation file of one face, in bytes
 MOST_OF_PICTURE, MOST_OF_NOTE = 1 << 30, 1 << 23
+#: largest list or table of a whole archive, in bytes
+MOST_OF_TABLE = 1 << 30
 
 
 class BadSample(Exception):
@@ -30,6 +32,14 @@ def read_file(path: Path, most: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BadSample(f"cannot be read ({error.strerror})") from None
+
+
+def read_text(path: Path, most: int) -> str:
+    """Like `read_file`, as text in UTF-8 without a byte order mark; raises `BadSample` for anything else."""
+    try:
+        return read_file(path, most).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadSample("is not text") from None
 
 
 def read_image(path: Path, upright: bool = False) -> np.ndarray:

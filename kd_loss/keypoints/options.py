@@ -18,12 +18,13 @@ LOSSES = ("L1", "L2", "L3")
 class DetectorTrainingOptions(Options):
     """The options shared by trainings of detectors and of their students."""
 
-    data: str = option(
+    clips: str = option(
         "", "clips: a folder of frames each, or frames named person_<clip><frame>.jpg; for students any folder of "
         "pictures; synthetic: drawn",
+        also="--data",
     )  # fmt: skip
     arch: str = option("hourglass", "hourglass, squeezeUNet, mobileNetV2 or any other architecture")
-    width: float = option(1.0, "multiplier of the detector's channels", within=(0.1, 2))
+    alpha: float = option(1.0, "width multiplier: of the detector's channels", within=(0.1, 2), also="--width")
     stride: int = option(
         1, "stride of the heads' convolutions: 1 as published, 2 for a quarter of their cost", within=(1, 2)
     )
@@ -51,8 +52,8 @@ class DetectorTrainingOptions(Options):
     def check(self) -> None:
         """Raises a `UserError` for a missing folder, or for patience without validation."""
         check_trackers(self.log_to)
-        if not self.data:
-            raise UserError("give --data FOLDER with clips")
+        if not self.clips:
+            raise UserError("give --clips FOLDER")
         if self.patience and not self.validation:
             raise UserError("--patience waits for a better epoch on persons held out: give a --validation above 0")
 

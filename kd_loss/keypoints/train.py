@@ -33,7 +33,7 @@ FEATURE_TAPS = ("P2", "P3")
 
 def run_train_keypoints(options: KeypointOptions) -> Path:
     """Train a detector; returns its run folder, with `best.h5`, its card, the animator's weights and `sheet.png`."""
-    clips = read_clips(Path(options.data), options.size, options.crop)
+    clips = read_clips(Path(options.clips), options.size, options.crop)
     if clips.left_out:
         log.warning(f"{clips.left_out} clips of one frame are left out: no pair can be made of them")
     train, held = clips.split(options.validation)
@@ -43,7 +43,7 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
     )
     card = KeypointCard(
         options.arch,
-        options.width,
+        options.alpha,
         options.points,
         options.size,
         options.crop,

@@ -36,6 +36,8 @@ def choose(value: str, choices: Iterable[str], what: str, more: str = "") -> str
     folded = {fold(name): name for name in names}
     if fold(value) in folded:
         return folded[fold(value)]
+    if len(value) > 200:
+        value = value[:60] + "…"
     near = difflib.get_close_matches(fold(value), list(folded), n=1)
     hint = f"did you mean '{folded[near[0]]}'? " if near else ""
     raise UserError(f"unknown {what} '{value}': {hint}valid: {', '.join(names)}{more}")

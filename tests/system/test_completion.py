@@ -16,7 +16,7 @@ def offered(tmp_path, *words):
     """What bash completes the last word to."""
     file = tmp_path / "kd-loss.bash"
     file.write_text(script("bash", COMPLETED))
-    lines = f'source {file}; COMP_WORDS=({" ".join(words)!s}); COMP_CWORD={len(words) - 1}; _kd_loss'
+    lines = f"source {file}; COMP_WORDS=({' '.join(words)!s}); COMP_CWORD={len(words) - 1}; _kd_loss"
     command = ["bash", "--norc", "-c", f'{lines}; printf "%s\\n" "${{COMPREPLY[@]}}"']
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
     assert not done.stderr

@@ -73,7 +73,8 @@ def test_both_trackers_get_settings_epochs_and_the_end(options, fakes):
     train_student(dataclasses.replace(options, resume=True))
 
 
-def test_one_line_without_the_package_and_where_it_fails(options, fakes, monkeypatch):
+@pytest.mark.usefixtures("fakes")
+def test_one_line_without_the_package_and_where_it_fails(options, monkeypatch):
     def broken(**_):
         raise RuntimeError("api key not configured\nmore lines")
 
@@ -84,5 +85,7 @@ def test_one_line_without_the_package_and_where_it_fails(options, fakes, monkeyp
     monkeypatch.setitem(sys.modules, "wandb", None)
     monkeypatch.delitem(sys.modules, "wandb")
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
-    with pytest.raises(UserError, match=r"^--log-to wandb: that package is not installed: pip install 'kd-loss\[wandb\]'"):
+    with pytest.raises(
+        UserError, match=r"^--log-to wandb: that package is not installed: pip install 'kd-loss\[wandb\]'"
+    ):
         dataclasses.replace(options, log_to=["wandb"]).check()
