@@ -18,6 +18,9 @@ def relative_distance(mine: Tensor, theirs: Tensor) -> Tensor:
 
 
 def match_size(features: Tensor, like: Tensor) -> Tensor:
-    """Average or interpolate feature maps (B, h, w, C) to the height and width of others."""
+    """Interpolate feature maps (B, h, w, C) to the height and width of others; where these are smaller, by a triangle.
+
+    The triangle is as wide as a cell of the smaller map on either side: not the mean of blocks.
+    """
     size = (like.shape[1], like.shape[2])
     return features if tuple(features.shape[1:3]) == size else ops.image.resize(features, size, antialias=True)

@@ -25,7 +25,7 @@ def hint(features: Tensor, teacher_features: Tensor) -> Tensor:
 
     Args:
         features: r(A_S), the student's features behind a connector to the teacher's channels C: vectors (B, C), or
-            maps (B, h, w, C), which are averaged or interpolated to the teacher's height and width.
+            maps (B, h, w, C), which are brought to the teacher's height and width (`match_size`).
         teacher_features: A_T, (B, C) or (B, H, W, C).
 
     Returns:
