@@ -42,7 +42,7 @@ WORDS = {
     "image_size": ("pixels", "px"),
     "path": ("weights", "card", "network"),
     "student": ("network",),
-    "teacher": ("teacher",),
+    "teacher": ("teacher", "no such weights"),
     "size": ("pictures",),
     "names": ("taps", "names"),
     **dict.fromkeys(("half", "edges", "pairs", "parts", "normalisers", "official"), ("dataset spec 'cat'",)),

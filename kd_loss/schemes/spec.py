@@ -18,7 +18,7 @@ import numpy as np
 
 from kd_loss.imaging import geometry
 from kd_loss.schemes import nme
-from kd_loss.system.arguments import list_of, table_of, text_of, wrong
+from kd_loss.system.arguments import list_of, shown, table_of, text_of, wrong
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import Json, read_json
 
@@ -102,7 +102,7 @@ class DatasetSpec:
 
     def _check_kinds(self) -> None:
         """Raise a `UserError` for a field of another type than declared."""
-        where = f"dataset spec '{text_of(self.name, 'name')}': "
+        where = f"dataset spec {shown(text_of(self.name, 'name'))}: "
         for name in ("pairs", "edges", "names", *(["half"] if self.half is not None else [])):
             groups = getattr(self, name)
             nested = name in ("pairs", "edges")
@@ -116,6 +116,9 @@ class DatasetSpec:
                     list_of(value, f"{where}{name}.{key}")
                 if name == "normalisers" and (len(value) != 2 or not all(isinstance(g, list | tuple) for g in value)):
                     raise wrong(f"{where}normalisers.{key}", value, "two groups of indices")
+        for text in [self.name, *self.names, *self.parts, *self.normalisers]:
+            if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in text_of(text, where + "a name")):
+                raise wrong(where + "a name", text, "printable text")
 
     @cached_property
     def flip_index(self) -> np.ndarray:
