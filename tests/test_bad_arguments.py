@@ -44,7 +44,7 @@ WORDS = {
     "student": ("network",),
     "teacher": ("teacher", "no such weights"),
     "size": ("pictures",),
-    "names": ("taps", "names"),
+    "names": ("taps", "names", "a name"),
     **dict.fromkeys(("half", "edges", "pairs", "parts", "normalisers", "official"), ("dataset spec 'cat'",)),
 }
 

@@ -16,7 +16,7 @@ from kd_loss.distillation.base import Tensor
 from kd_loss.networks.landmark_net import LandmarkNet
 from kd_loss.networks.tapped_model import TappedModel
 from kd_loss.schemes.coordinates import Coordinates
-from kd_loss.system.arguments import function_of, list_of, number_of, text_of, whole_of, wrong
+from kd_loss.system.arguments import function_of, list_of, number_of, path_of, text_of, whole_of, wrong
 from kd_loss.system.errors import UserError
 from kd_loss.training.teachers.host import call_on_host
 
@@ -271,7 +271,7 @@ def as_teacher(
     if isinstance(value, keras.Model):
         return LiveTeacher(value, coordinates=coordinates, image_size=size)
     if isinstance(value, str | Path):
-        return _from_file(str(value), size, coordinates)
+        return _from_file(str(path_of(value, "a teacher")), size, coordinates)
     if callable(value):
         if not size:
             raise UserError("a teacher that is a function wants to know the size of the pictures: image_size=…")
