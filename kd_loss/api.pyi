@@ -343,6 +343,7 @@ def predict(
     sources: _Text | Sequence[_Text] = ...,
     *,
     weights: _Text = "",
+    points: int = 68,
     plugin: _Text | Sequence[_Text] = ...,
     detector: Literal["finder", "haar", "yunet", "blazeface", "none"] = "finder",
     detector_model: _Text = "",
@@ -417,6 +418,7 @@ def compare(
     freeze: _Text = "",
     methods: _Text | Sequence[_Text] = ...,
     seeds: int = 3,
+    finder: bool = False,
     config: _Text = "",
 ) -> Json: ...
 
@@ -435,6 +437,7 @@ def export_network(
     precision: Literal["fp32", "fp16", "int8"] | Sequence[Literal["fp32", "fp16", "int8"]] = ...,
     calibration: int = 200,
     tolerance: float = 0.0,
+    license: _Text = "",
     web_runtime: _Text = "",
     plugin: _Text | Sequence[_Text] = ...,
     output: _Text = "",

@@ -88,7 +88,9 @@ def model():
     return keras.Model(inputs, keras.layers.Dense(6)(keras.layers.GlobalAveragePooling2D()(inputs)))
 
 
-def test_predictors(predictor):
+def test_predictors(predictor, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
     def nothing(_image):
         return []
 
@@ -147,7 +149,8 @@ def test_methods_and_registries():
             check(cls, **defaults_of(cls))
 
 
-def test_training(tmp_path):
+def test_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     check(
         kd_loss.Distiller, **defaults_of(kd_loss.Distiller, student=model(), methods=[kd_loss.methods.NoDistillation()])
     )

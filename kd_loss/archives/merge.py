@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample
+from kd_loss.schemes.same_points import same_points
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
@@ -19,16 +20,16 @@ def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -
     >>> translate(half, CFP30, W300)[[36, 45]].tolist()      # the right eye is seen, the left one is not
     [[24.0, 25.0], [nan, nan]]
     """
-    indices = source.same[target.name]
-    flip = target.flip_index
-    mirrored = False
-    if source.half:
-        outer, inner = source.half
-        mirrored = landmarks[outer, 0] > landmarks[inner, 0]
     result = np.full((target.points, 2), np.nan)
-    for own, index in enumerate(indices):
+    if not source.half:
+        table = same_points(source, target)
+        result[table >= 0] = landmarks[table[table >= 0]]
+        return result
+    outer, inner = source.half
+    mirrored = landmarks[outer, 0] > landmarks[inner, 0]
+    for own, index in enumerate(source.same[target.name]):
         if index is not None:
-            result[flip[index] if mirrored else index] = landmarks[own]
+            result[target.flip_index[index] if mirrored else index] = landmarks[own]
     return result
 
 
@@ -40,8 +41,9 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
     spec, more = archive.spec, other.spec
     assert isinstance(spec, DatasetSpec)  # ensured by the command
     assert isinstance(more, DatasetSpec)
-    indices = more.same.get(spec.name)
-    if indices is None or any(i is not None and i >= spec.points for i in indices):
+    # half a face says on which side its points lie by its own table alone
+    matched = any(i is not None for i in more.same.get(spec.name, ())) or (same_points(more, spec) >= 0).any()
+    if not matched or any(i is not None and i >= spec.points for i in more.same.get(spec.name, ())):
         known = ", ".join(more.same) or "none"
         raise UserError(
             f"--extra-data {more.name}: that scheme does not say which points of '{spec.name}' its own are (it knows: "

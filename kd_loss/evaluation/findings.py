@@ -11,8 +11,9 @@ import numpy as np
 from kd_loss.evaluation.metrics import bootstrap_interval, part_errors, worst
 from kd_loss.evaluation.official import complete_rows, official_rows
 from kd_loss.evaluation.pictures import result_sheet, soft_sheet
-from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot
+from kd_loss.evaluation.plots import ced_plot, confidence_plot, point_plot, size_plot
 from kd_loss.evaluation.pose_result import PoseResult
+from kd_loss.evaluation.published import published_points
 from kd_loss.evaluation.report import describe, published_tables, subset_table
 from kd_loss.evaluation.result import Result
 from kd_loss.runs.history import history_plot
@@ -121,6 +122,18 @@ def error_curves(results: Sequence[Result]) -> Picture:
     """Plot the cumulative error distributions of all networks."""
     text = "share of faces up to an error; mean NME in brackets"
     return Picture("ced", "Cumulative error distribution", text, ced_plot({r.name: r.nme for r in results}))
+
+
+def beside_published(results: Sequence[Result | PoseResult]) -> list[Picture]:
+    """Plot error against parameters among published networks, on the first complete official row; [] without one."""
+    own = [result for result in results if isinstance(result, Result) and result.network.get("parameters")]
+    rows = complete_rows(own[0].split) if own else []
+    others = published_points(own[0].spec.name, rows[0]) if rows else []
+    if not others:
+        return []
+    points = [(r.name, r.network["parameters"] / 1e6, r.scores("inter_ocular")[rows[0]].mean) for r in own]
+    plot = size_plot(points, others, f"NME in % on {rows[0]} (outer eye corners)")
+    return [Picture("published", f"{rows[0]}: error and size among published networks", "red: measured here", plot)]
 
 
 def lines_of(results: Sequence[Result | PoseResult]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -11,6 +11,7 @@ import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from kd_loss.evaluation.metrics import ced, mean_of_known
 from kd_loss.schemes.spec import DatasetSpec
@@ -56,6 +57,39 @@ def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0, words: str =
         axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
     axes.set(xlabel=words, ylabel="share of faces in %", xlim=(0, limit), ylim=(0, 100.5))
     axes.legend(loc="best", framealpha=0.8)
+    return to_png(figure)
+
+
+#: offsets of a label from its point in points, and the side that it is aligned on, in the order they are tried
+LABEL_PLACES = tuple(
+    (x, y, side)
+    for y in (0, 9, -9, 18, -18)
+    for x, side in ((7, "left"), (-7, "right"), (0, "center"))
+    if y or side != "center"
+)
+
+
+def size_plot(own: Sequence[tuple[str, float, float]], others: Sequence[tuple[str, float, float]], words: str) -> bytes:
+    """Plot error against parameters; name, parameters in millions and error of own and of published networks."""
+    figure, axes = new_axes(8, 4.5)
+    for points, colour, size in ((others, "grey", 25), (own, "tab:red", 60)):
+        axes.scatter([m for _, m, _ in points], [e for *_, e in points], color=colour, s=size, zorder=3)
+    axes.set_xscale("log")
+    axes.margins(0.14)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set(xlabel="parameters in millions", ylabel=words)
+    figure.draw_without_rendering()  # so that positions in pixels are known
+    centres = axes.transData.transform([(m, e) for _, m, e in (*own, *others)])
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in centres]
+    for i, (name, millions, error) in enumerate((*own, *others)):
+        mine = {"color": "tab:red", "fontweight": "bold"} if i < len(own) else {}
+        label = axes.annotate(name, (millions, error), (7, 0), textcoords="offset points", fontsize=7.5, **mine)
+        for x, y, side in LABEL_PLACES:
+            label.set(position=(x, y), ha=side, va="center")
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken) and axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1:
+                break
+        taken.append(box)
     return to_png(figure)
 
 

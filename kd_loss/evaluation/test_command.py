@@ -14,7 +14,7 @@ import numpy as np
 
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.distillation.plugins import load_plugins
-from kd_loss.evaluation.findings import TO_TEACHER, lines_of, metrics_of
+from kd_loss.evaluation.findings import TO_TEACHER, beside_published, lines_of, metrics_of
 from kd_loss.evaluation.found import found_result
 from kd_loss.evaluation.kinds import findings_of
 from kd_loss.evaluation.pose_result import PoseResult
@@ -39,7 +39,7 @@ BESIDE = {
 #: files that a test writes to its folder
 FILES = (
     *("metrics.json", "report.html", "predictions.npz"),
-    *("ced.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png", "curves.png"),
+    *("ced.png", "published.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png", "curves.png"),
 )
 
 
@@ -143,7 +143,7 @@ def write_results(
         elif table["title"].startswith(PUBLISHED_TITLE):  # without the sources, for which a terminal is too narrow
             print_table(table["title"], table["header"][:-1], [row[:-1] for row in table["rows"]], turned=False)
     history = _history(curves or folder / "history.csv")
-    pictures = [found.error_curves(results), *found.pictures(first, worst_count, history)]
+    pictures = [found.error_curves(results), *beside_published(results), *found.pictures(first, worst_count, history)]
     config = folder / "config.json"
     page = render_html(
         title=f"{first.name} on {first.split.spec.name}",

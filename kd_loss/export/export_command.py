@@ -39,7 +39,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     convert.require_tensorflow()
     load_plugins(options.plugin)
     weights = Path(options.weights)
-    network = _named(load_network(weights), weights)
+    network = _named(load_network(weights), weights, options.license)
     dataset = _dataset(network, options)
     faces = test_faces(network.card, dataset)
     folder = Path(options.output) if options.output else weights.parent / "export"
@@ -70,10 +70,14 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     return rows
 
 
-def _named(network: LandmarkNet, weights: Path) -> LandmarkNet:
-    """The network with a card that records its source file: `predict` uses only an export of exactly that file."""
+def _named(network: LandmarkNet, weights: Path, terms: str) -> LandmarkNet:
+    """The network with a card that records its source file: `predict` uses only an export of exactly that file.
+
+    `terms` replaces the card's licence unless it is empty.
+    """
     training = {**network.card.training, EXPORTED_FROM: sha256(weights)}
-    return dataclasses.replace(network, card=dataclasses.replace(network.card, training=training))
+    card = dataclasses.replace(network.card, training=training, license=terms or network.card.license)
+    return dataclasses.replace(network, card=card)
 
 
 def _dataset(network: LandmarkNet, options: ExportOptions) -> PreparedDataset | None:
@@ -145,6 +149,7 @@ class ExportOptions(DatasetOptions):
         "0.1 for fp16, 1 for int8",
         within=(0, math.inf),
     )
+    license: str = option("", "terms of the weights, written into every file, e.g. 'CC BY-NC 4.0'; default: the card's")
     web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; default: fetched by npm")
     dataset: str = option("", "prepared dataset for calibration and testing; default: the card's")
     plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")

@@ -104,6 +104,7 @@ class Predictor(Generic[F]):
         detector: str | Detector = "finder",
         refine: int = 1,
         mirror: bool = False,
+        points: int = 68,
     ) -> Self:
         """Load weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; default: the shipped student.
 
@@ -113,6 +114,7 @@ class Predictor(Generic[F]):
             refine: how often a face is cropped again around its prediction, 0…10.
             mirror: average the predictions on a face and its mirror image, which also gives a confidence
                 (`runtimes.crop_network.mirrored`).
+            points: without a path, the shipped student of 68, 98 or 29 landmarks.
 
         Raises:
             UserError: the file does not exist or is no network of this package; `refine` is out of range.
@@ -120,7 +122,7 @@ class Predictor(Generic[F]):
         flag_of(mirror, "mirror")
         if threads is not None:
             threads = whole_of(threads, "threads", 1, 1024)
-        weights = without_keras(Path(default_weights())) if path is None else path_of(path, "path")
+        weights = without_keras(Path(default_weights(points))) if path is None else path_of(path, "path")
         network = open_network(weights, threads)
         return cls(mirrored(network) if mirror else network, detector, refine)
 

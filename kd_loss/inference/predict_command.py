@@ -109,7 +109,7 @@ def run_predict(options: PredictOptions) -> list[Face]:
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
         check_display()
-    weights = Path(options.weights or default_weights())
+    weights = Path(options.weights or default_weights(options.points))
     fast = without_keras(weights)
     if fast == weights and weights.suffix in (".h5", ".keras") and weights.is_file():
         log.info(
@@ -198,7 +198,7 @@ def _predict_pictures(
                     _leave_out(UserError(f"{batch[0][0].path}: {error}"), problems, len(pictures))
                     continue
             for (picture, name), image, here in zip(batch, images, found, strict=True):
-                origin = origin_of(str(picture.path), image, options.weights or default_weights())
+                origin = origin_of(str(picture.path), image, options.weights or default_weights(options.points))
                 write_picture(name, image, here, options.draw_pose, claims, origin)
                 for number, face in enumerate(here, 1):
                     table.writerow(csv_row(str(picture.path), "", None, face, number))
@@ -243,7 +243,7 @@ def _predict_video(
     columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), TextColumn("{task.fields[pace]}"))
     writer = VideoWriter(
         name, str(video.path), video.rate, _header(predictor), claims,
-        weights=options.weights or default_weights(), pose=options.draw_pose, pts=options.video_pts,
+        weights=options.weights or default_weights(options.points), pose=options.draw_pose, pts=options.video_pts,
     )  # fmt: skip
     with writer, Progress(*columns, transient=True, disable=not log.isEnabledFor(logging.INFO)) as progress:
         total = min(video.count or options.frames, options.frames or video.count) or None
@@ -285,7 +285,8 @@ class PredictOptions(Options):
         [], "pictures, videos, folders of these, the index of a camera, or - for a picture on standard input",
         positional=True,
     )  # fmt: skip
-    weights: str = option("", ".h5, .keras, .onnx or .tflite; default: models/students/student_w300.h5")
+    weights: str = option("", ".h5, .keras, .onnx or .tflite; default: the shipped student of --points")
+    points: int = option(68, "shipped student to use: 68 points of 300W, 98 of WFLW, or 29 of COFW")
     plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")
     detector: str = option(
         "finder",

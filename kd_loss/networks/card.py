@@ -72,6 +72,7 @@ class Card(WeightsCard):
         metrics: NME in % and the like, by split.
         training: command, epochs, seed, data, checksum of the data.
         versions: versions of the packages that wrote the file.
+        license: the terms of the weights, in words or as an SPDX name; empty if nobody has stated them.
     """
 
     REMEDY: ClassVar[str] = "; a network from elsewhere gets one by kd-loss import"
@@ -90,6 +91,7 @@ class Card(WeightsCard):
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    license: str = ""
 
     def scheme(self) -> Scheme:
         """The scheme of the network's targets."""
@@ -113,7 +115,10 @@ class Card(WeightsCard):
         if missing:
             raise UserError(f"{where} lacks {', '.join(sorted(missing))}")
         card = cls._of_known(values)
-        numbers, texts = (card.alpha, card.margin), (card.arch, card.dataset, card.role, card.head, card.cut)
+        numbers, texts = (
+            (card.alpha, card.margin),
+            (card.arch, card.dataset, card.role, card.head, card.cut, card.license),
+        )
         if type(card.size) is not int or not 16 <= card.size <= 1024:
             raise UserError(f"{where} names an input size of {card.size!r}")
         sound = all(isinstance(n, int | float) and 0 <= n < 10 for n in numbers)

@@ -72,6 +72,22 @@ COFW = DatasetSpec(
     normalisers={"inter_ocular": ((8,), (9,)), "inter_pupil": ((16,), (17,))},
     official={"train": 1345, "test": 507},
     test_subsets={"full": ("test",)},
+    same={
+        # omitted: the lower edges of the brows, which lie between two points of WFLW
+        "wflw": (
+            *(33, 46, 37, 42, 35, None, 44, None),
+            *(60, 72, 64, 68, 62, 66, 70, 74, 96, 97),
+            *(55, 59, 54, 57),
+            *(76, 82, 79, 90, 94, 85, 16),
+        ),
+        # omitted as well: pupils and the middles of the lids, which the 68 lack
+        "w300": (
+            *(17, 26, 21, 22, 19, None, 24, None),
+            *(36, 45, 39, 42, None, None, None, None, None, None),
+            *(31, 35, 30, 33),
+            *(48, 54, 51, 62, 66, 57, 8),
+        ),
+    },
 )
 
 

@@ -13,7 +13,7 @@ from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import holdout, open_dataset
 from kd_loss.datasets.view import View
-from kd_loss.schemes.benchmarks import CFP30, W300, WFLW
+from kd_loss.schemes.benchmarks import CFP30, COFW, W300, WFLW
 from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
@@ -29,6 +29,22 @@ def test_the_points_of_wflw_that_are_of_300w():
     # jaw: every other one; outer corners of the eyes 60, 72; tip of the nose 54; corners of the mouth 76, 82
     assert points[[0, 8, 16, 36, 45, 30, 48, 54], 0].tolist() == [0, 16, 32, 60, 72, 54, 76, 82]
     assert not np.isnan(points).any()
+
+
+def test_a_larger_scheme_takes_the_faces_of_a_smaller_one():
+    points = translate(np.stack([np.arange(68.0)] * 2, axis=1), W300, WFLW)
+    assert points[[0, 16, 32, 60, 72, 54, 76, 82], 0].tolist() == [0, 8, 16, 36, 45, 30, 48, 54]
+    assert int((~np.isnan(points[:, 0])).sum()) == 68
+
+
+def test_cofw_and_the_schemes_that_hold_its_points():
+    # its scheme alone has the tables: corners of the eyes 8 to 11, chin 28, pupils 16 and 17, which the 68 lack
+    wflw = translate(np.stack([np.arange(98.0)] * 2, axis=1), WFLW, COFW)
+    assert wflw[[8, 9, 10, 11, 16, 28], 0].tolist() == [60, 72, 64, 68, 96, 16]
+    assert np.flatnonzero(np.isnan(wflw[:, 0])).tolist() == [5, 7]
+    w300 = translate(np.stack([np.arange(68.0)] * 2, axis=1), W300, COFW)
+    assert w300[[8, 9, 10, 11, 28], 0].tolist() == [36, 45, 39, 42, 8]
+    assert int((~np.isnan(w300[:, 0])).sum()) == 21
 
 
 def test_a_half_face_is_the_one_that_is_seen():

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from kd_loss.comparison import compare
@@ -63,6 +64,20 @@ def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeyp
     assert told["none"] == pytest.approx(0, abs=1e-6)  # the teacher's own training: same network, seed and loss
     assert 0 < told["kd"] < 2
     assert "akd" in (folder / "report.html").read_text()
+
+    # every student once more in the finder's crops, which see only some of the faces
+    def found(run, mirror):
+        assert not mirror
+        values = np.full(len(run.nme), np.nan)
+        values[:2] = 1.0, 3.0
+        about = {"found": 2, "found_nme_annotated": 1.5}
+        return SimpleNamespace(nme=values, network=about)
+
+    monkeypatch.setattr(compare, "found_result", found)
+    seen = run_compare(dataclasses.replace(options, finder=True))["finder"]
+    assert seen["kd"] == [{"nme": 2.0, "nme_annotated": 1.5, "found": 2}]
+    assert len(trained) == 4
+    assert "finder&#39;s crops" in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from kd_loss.evaluation import findings
 from kd_loss.evaluation.findings import lines_of, metrics_of, tables_of
 from kd_loss.evaluation.official import complete_rows, labels_of, official_rows
 from kd_loss.evaluation.published import PUBLISHED, beside_published
@@ -70,8 +71,22 @@ def test_published_figures_stand_beside_complete_subsets_only(synthetic):
     assert metrics_of([result])["official"]["common"] == {"row": "common", "found": 7, "faces": 7, "complete": True}
 
 
+def test_size_and_error_are_plotted_among_published_networks(synthetic, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(findings, "size_plot", lambda *about: drawn.append(about) or b"png")
+    result = result_of(split_of(synthetic, ["helen/testset"] * 4 + ["lfpw/testset"] * 3 + ["ibug"] * 3))
+    [picture] = findings.beside_published([result])
+    assert (picture.name, picture.png) == ("published", b"png")
+    [(own, others, words)] = drawn
+    assert own == [("own", 0.65, 0.0)]
+    assert ("KD-Loss: student", 2.4, 3.56) in others
+    assert "PFLD 1X" not in {name for name, *_ in others}  # its size is not published
+    assert "common" in words
+
+
 def test_other_faces_have_none(synthetic):
     result = result_of(split_of(synthetic, ["helen/testset"] * 3 + ["x"] * 7))
+    assert findings.beside_published([result]) == []
     assert not [t for t in tables_of([result]) if t["title"].startswith(PUBLISHED_TITLE)]
     assert any("No official subset is complete" in line for line in lines_of([result]))
 

@@ -118,6 +118,15 @@ def test_int8_is_integers_throughout(options):
 
 
 @pytest.mark.usefixtures("rows")
+def test_the_terms_of_the_weights_stand_in_every_file(options, tmp_path):
+    terms = "for research only"
+    chosen = dataclasses.replace(options, format=["litert", "onnx"], precision=["fp32"], license=terms)
+    run_export(dataclasses.replace(chosen, output=str(tmp_path)))
+    cards = [embedded_card(path) for path in (*tmp_path.glob("*.tflite"), *tmp_path.glob("*.onnx"))]
+    assert [card["license"] for card in cards] == [terms, terms]
+    assert all("exported_from_sha256" in card["training"] for card in cards)
+
+
 def test_a_card_inside_is_replaced_and_checked(options, tmp_path):
     for name in ("best-fp16.tflite", "best-fp16.onnx"):
         path = tmp_path / name
