@@ -45,7 +45,7 @@ WORDS = {
     "teacher": ("teacher", "no such weights"),
     "size": ("pictures",),
     "names": ("taps", "names", "a name"),
-    **dict.fromkeys(("half", "edges", "pairs", "parts", "normalisers", "official"), ("dataset spec 'cat'",)),
+    **dict.fromkeys(("half", "edges", "pairs", "parts", "normalisers", "official"), ("scheme 'cat'",)),
 }
 
 
@@ -120,13 +120,13 @@ def test_loading(tmp_path, monkeypatch):
 
 
 def test_values():
-    spec = kd_loss.DatasetSpec("cat", 3)
-    check(kd_loss.FaceLandmarks, landmarks=POINTS[0], crop_box=(0, 0, 1, 1), spec=spec)
+    scheme = kd_loss.LandmarkScheme("cat", 3)
+    check(kd_loss.FaceLandmarks, landmarks=POINTS[0], crop_box=(0, 0, 1, 1), scheme=scheme)
     check(kd_loss.Detection, box=(0, 0, 1, 1), score=0.5)
     check(kd_loss.BoxCalibration, x=0.0, y=0.0, side=1.0, faces=0)
-    check(kd_loss.DatasetSpec, **defaults_of(kd_loss.DatasetSpec, name="cat", points=3, parts={}, normalisers={}))
+    check(kd_loss.LandmarkScheme, **defaults_of(kd_loss.LandmarkScheme, name="cat", points=3, parts={}, normalisers={}))
     check(kd_loss.Answers, taps={"landmarks": np.zeros((1, 2, 3, 2))})
-    face = kd_loss.FaceLandmarks(POINTS[0], (0, 0, 1, 1), spec)
+    face = kd_loss.FaceLandmarks(POINTS[0], (0, 0, 1, 1), scheme)
     check(face.draw, image=PICTURE, pose=False)
     assert repr(face).startswith("FaceLandmarks(3 landmarks of cat")
     with pytest.raises(UserError, match=r"landmarks is an array \(3, 2\) float32; an array \(68, 2\)"):
@@ -166,7 +166,7 @@ def test_training(tmp_path, monkeypatch):
 
 
 #: tensors (B, h, w, C) among the arguments of losses
-MAPS = ("features", "teacher_features", "heatmaps", "teacher_heatmaps", "mine", "theirs")
+MAPS = ("features", "teacher_features", "heatmaps", "teacher_heatmaps", "student")
 
 
 @pytest.mark.parametrize("name", kd_loss.losses.__all__)
@@ -179,7 +179,7 @@ def test_losses(name):
         for kind, value in VALUES.items():
             message = ""
             maps = np.zeros((2, 4, 4, 3), np.float32)
-            base = {tensor: maps if tensor in MAPS else POINTS for tensor in tensors}
+            base = {t: maps if t in MAPS or (t, "student" in tensors) == ("teacher", True) else POINTS for t in tensors}
             try:
                 function(**{**base, **others, argument: value})
             except (UserError, TypeError) as error:

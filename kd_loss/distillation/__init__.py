@@ -34,7 +34,7 @@ def _load(name: str, what: str) -> None:
     try:
         importlib.import_module(name)
     except Exception as error:  # third-party code
-        log.warning(f"{what} {name} is left out: {type(error).__name__}: {first_line(error)}")
+        log.warning(f"{what} {name} is skipped: {type(error).__name__}: {first_line(error)}")
 
 
 for _module in pkgutil.iter_modules(__path__):

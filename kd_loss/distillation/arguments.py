@@ -13,8 +13,8 @@ from kd_loss.system.arguments import number_of, shown, wrong
 from kd_loss.system.errors import UserError, first_line
 
 _F = TypeVar("_F", bound=Callable[..., Any])
-#: arguments that are landmarks, (B, K, 2) or (B, 2K)
-_LANDMARKS = ("y_true", "y_pred", "teacher", "tough", "tolerant", "auxiliary")
+#: arguments that are landmarks, (B, K, 2) or (B, 2K); `teacher` may be maps as well
+_LANDMARKS = ("y_true", "y_pred", "tough", "tolerant", "auxiliary")
 
 
 def of_tensors(function: _F) -> _F:

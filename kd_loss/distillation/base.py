@@ -14,6 +14,7 @@ from keras import ops
 
 from kd_loss.distillation.arguments import of_tensors
 from kd_loss.system.arguments import list_of, shown, table_of
+from kd_loss.system.deprecation import renamed_of, warn_renamed
 from kd_loss.system.errors import UserError, choose
 
 #: a tensor of whichever backend Keras has: there is no common type
@@ -108,9 +109,10 @@ class DistillationMethod(keras.layers.Layer):
         """Return term name -> (B,), unweighted.
 
         Args:
-            y_true: (B, N, C) the targets: (B, K, 2) normalised landmarks, or (B, 2, 3) of a pose, standardised.
-            student: tap name -> tensor, and `annotated` (B, N) if faces are partly annotated; teachers: role ->
-                tap name -> tensor, without gradients.
+            y_true: (B, N, C) the targets: (B, K, 2) normalised landmarks, or (B, 2, 3) of a pose,
+                standardised.
+            student: tap name -> tensor, and `annotated` (B, N) if faces are partly annotated.
+            teachers: role -> tap name -> tensor, without gradients.
         """
         raise NotImplementedError(f"{type(self).__name__} has to define terms()")
 
@@ -173,7 +175,7 @@ def uses_of(methods: Any) -> list[MethodUse]:
                 f"methods are DistillationMethod or (method, weight), not {shown(item)}; see kd_loss.methods"
             )
         if not isinstance(use.weight, int | float) or not 0 < use.weight < math.inf:
-            raise UserError(f"the method {use.name} has the weight {shown(use.weight)}; a positive number is wanted")
+            raise UserError(f"the method {use.name} has the weight {shown(use.weight)}; expected a positive number")
         if use.name in (other.name for other in uses):
             raise UserError(f"the method {use.name} is given twice")
         uses.append(use)
@@ -243,7 +245,7 @@ def register(name: str) -> Callable[[_T], _T]:
     def add(cls: _T) -> _T:
         if not isinstance(cls, type) or not issubclass(cls, DistillationMethod):
             what = getattr(cls, "__name__", "") or shown(cls)
-            raise UserError(f"@register({name!r}) stands before a class of DistillationMethod; {what} is none")
+            raise UserError(f"@register({name!r}) decorates a subclass of DistillationMethod; {what} is not one")
         known = METHODS.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise UserError(f"{cls.__name__} cannot be registered as the method '{name}': {known.__name__} is")
@@ -257,11 +259,11 @@ def register(name: str) -> Callable[[_T], _T]:
 #: type of a parameter -> the word for its values in messages, and the accepted types
 KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
     bool: ("True or False", (bool,)),
-    int: ("whole number", (numbers.Integral,)),
-    float: ("finite number", (numbers.Real,)),
-    str: ("name", (str,)),
-    list: ("list", (list, tuple)),
-    tuple: ("list", (list, tuple)),
+    int: ("a whole number", (numbers.Integral,)),
+    float: ("a finite number", (numbers.Real,)),
+    str: ("a name", (str,)),
+    list: ("a list", (list, tuple)),
+    tuple: ("a list", (list, tuple)),
 }
 
 
@@ -290,7 +292,9 @@ def _title(cls: type[DistillationMethod]) -> str:
 def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) -> None:
     """Raise a `UserError` for a parameter that the method does not have or a value of the wrong type."""
     valid, name = parameters_of(cls), _title(cls)
+    renamed = renamed_of(cls)
     for key, value in given.items():
+        key = renamed.get(key, key)
         if key in KERAS_PARAMETERS:
             continue
         if key not in valid:
@@ -301,7 +305,7 @@ def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) ->
         if fits and isinstance(value, int) and abs(value) >= 2**63:
             raise UserError(f"{name}.{key}: a whole number of {len(str(abs(value)))} digits is out of range")
         if not fits or (isinstance(value, numbers.Real) and not math.isfinite(value)):
-            raise UserError(f"{name}.{key} = {shown(value)} is no {words}")
+            raise UserError(f"{name}.{key} = {shown(value)} is not {words}")
 
 
 def get_method(name: str, parameters: Mapping[str, object] | None = None) -> DistillationMethod:
@@ -310,10 +314,15 @@ def get_method(name: str, parameters: Mapping[str, object] | None = None) -> Dis
     cls = METHODS[name]
     valid = parameters_of(cls)
     given_by_name = {} if parameters is None else table_of(parameters, "parameters", "a dictionary of parameters")
-    given = {choose(key, valid, f"parameter of {name}"): value for key, value in given_by_name.items()}
+    renamed = renamed_of(cls)
+    given: dict[str, Any] = {}
+    for key, value in given_by_name.items():
+        if key in renamed:
+            warn_renamed(f"{name}.{key}", f"{name}.{renamed[key]}")
+        given[choose(renamed.get(key, key), valid, f"parameter of {name}")] = value
     for key, (_, default) in valid.items():
         if default is inspect.Parameter.empty and key not in given:
-            raise UserError(f"the method {name} wants its parameter: --method-arg {name}.{key}=…")
+            raise UserError(f"the method {name} requires its parameter: --method-arg {name}.{key}=…")
     made = cls(**given)
     if not vars(made).get("built"):
         raise UserError(f"the method {name} does not call super().__init__(**kwargs) in its constructor")

@@ -7,14 +7,14 @@ from keras import ops
 from kd_loss.distillation.base import Tensor, per_sample
 
 
-def relative_distance(mine: Tensor, theirs: Tensor) -> Tensor:
+def relative_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """Squared distance of features (B, …) in units of the teacher's own mean square on that face, (B,).
 
     Without this unit a term scales with the teacher's features, an order of magnitude above the error of landmarks;
     with it, a connector that returns 0 gives 1, and one of random weights starts between 1 and 2.
     """
-    theirs = ops.cast(theirs, "float32")
-    return per_sample(ops.square(theirs - mine)) / (per_sample(ops.square(theirs)) + 1e-3)
+    teacher = ops.cast(teacher, "float32")
+    return per_sample(ops.square(teacher - student)) / (per_sample(ops.square(teacher)) + 1e-3)
 
 
 def match_size(features: Tensor, like: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from kd_loss.evaluation.metrics import ced, mean_of_known
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
 
 def to_png(figure: Figure) -> bytes:
@@ -93,19 +93,19 @@ def size_plot(own: Sequence[tuple[str, float, float]], others: Sequence[tuple[st
     return to_png(figure)
 
 
-def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
+def point_plot(errors: np.ndarray, scheme: LandmarkScheme) -> bytes:
     """Plot the mean error per landmark, coloured by part; errors (N, K) in %."""
     figure, axes = new_axes(9, 3)
     means = np.array([mean_of_known(column) for column in errors.T])
-    left = set(range(spec.points))
-    for part, indices in spec.parts.items():
+    left = set(range(scheme.points))
+    for part, indices in scheme.parts.items():
         axes.bar(list(indices), means[list(indices)], label=part, width=0.8)
         left -= set(indices)
     if left:
         axes.bar(sorted(left), means[sorted(left)], width=0.8, color="grey")
-    axes.set(xlabel="landmark", ylabel="mean error in %", xlim=(-1, spec.points))
-    if spec.parts:
-        axes.legend(ncols=len(spec.parts), frameon=False, loc="upper right")
+    axes.set(xlabel="landmark", ylabel="mean error in %", xlim=(-1, scheme.points))
+    if scheme.parts:
+        axes.legend(ncols=len(scheme.parts), frameon=False, loc="upper right")
     return to_png(figure)
 
 

@@ -115,6 +115,7 @@ def beside_published(
 
     Args:
         dataset: the benchmark's name.
+        normaliser: the distance by which errors are normalised; figures by others are omitted.
         rows: rows of the report whose official faces are complete.
         own: name, number of parameters (None: not known) and row -> NME in %, for each own network.
     """

@@ -16,7 +16,7 @@ from kd_loss.distillation.plugins import load_plugins
 from kd_loss.evaluation.report import print_table
 from kd_loss.export import convert
 from kd_loss.export.files import FORMATS, Exported, Exporter
-from kd_loss.export.parity import Faces, calibration_crops, difference, test_faces
+from kd_loss.export.verification import Faces, calibration_crops, difference, test_faces
 from kd_loss.inference.weights import EXPORTED_FROM
 from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.runtimes.crop_network import CropNetwork, open_network
@@ -24,7 +24,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256, write_json
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     rows = [_row(file, faces, scheme) for file in (itself, *exported)]
     _report(rows, faces, folder, scheme, claims)
     if refused:
-        raise UserError(f"refused and not written, {scheme.predicted} differ too much: {'; '.join(refused)}")
+        raise UserError(f"not written, {scheme.predicted} differ too much: {'; '.join(refused)}")
     return rows
 
 
@@ -120,7 +120,7 @@ def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, scheme: Sche
         ]
         for row in rows
     ]
-    where = "drawn faces" if faces.split is None else f"the test faces of {faces.split.spec.name}"
+    where = "drawn faces" if faces.split is None else f"the test faces of {faces.split.scheme.name}"
     what, words = ("Landmarks", "px of the input") if unit == "px" else ("Poses", "degrees")
     title = f"{what} of {rows[0]['name']} and of its exports on {where} ({len(faces.crops)}), {words}"
     print_table(title, header, cells, turned=False, width=115)

@@ -17,7 +17,7 @@ from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.drawing import encode_png
 from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.files import Json, atomic_file, to_json
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 from kd_loss.system.versions import __version__
 
 Face = FaceLandmarks | FacePose
@@ -176,7 +176,7 @@ class VideoWriter:
             if self._writer is None or not self._writer.isOpened():
                 raise UserError(f"cannot write {self._name('.mp4')}: this OpenCV has no encoder for it")
         if (image.shape[1], image.shape[0]) != self._size:
-            raise UserError(f"frame {self._frame} of {self.base.name} is of another size than the first")
+            raise UserError(f"frame {self._frame} of {self.base.name} differs in size from the first")
         self._writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
         if not self._frame:
             origin = {**origin_of(self.source, image, self.weights), "rate": self.rate}

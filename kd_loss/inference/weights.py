@@ -28,7 +28,7 @@ def default_weights(points: int = 68) -> str:
     found = shipped(STUDENTS[points])
     if found is None:
         raise UserError(
-            f"there is no {STUDENTS[points]} here; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5"
+            f"{STUDENTS[points]} is missing; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5"
         )
     return str(found)
 

@@ -55,7 +55,7 @@ class DetectorTrainingOptions(Options):
         if not self.clips:
             raise UserError("give --clips FOLDER")
         if self.patience and not self.validation:
-            raise UserError("--patience waits for a better epoch on persons held out: give a --validation above 0")
+            raise UserError("--patience needs a validation set: give a --validation above 0")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from kd_loss.schemes.base import Scheme
-from kd_loss.schemes.kinds import landmark_scheme, scheme_of
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.schemes.registry import landmark_scheme, scheme_of
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json, write_json
 
@@ -41,7 +41,7 @@ class WeightsCard:
         """Read the card of a weights file; raises a `UserError` if it is missing, incomplete or malformed."""
         path = weights.with_suffix(".json")
         if not path.is_file():
-            raise UserError(f"{weights} has no card {path.name} beside it{cls.REMEDY}")
+            raise UserError(f"{weights} has no card {path.name} next to it{cls.REMEDY}")
         return cls.from_dict(read_json(path, "the card"), f"the card {path}")
 
     @classmethod
@@ -97,7 +97,7 @@ class Card(WeightsCard):
         """The scheme of the network's targets."""
         return scheme_of(self.spec, "the card's spec")
 
-    def dataset_spec(self) -> DatasetSpec:
+    def landmark_scheme(self) -> LandmarkScheme:
         """The scheme of the network's landmarks; raises a `UserError` for a network with other targets."""
         scheme = self.scheme()
         return landmark_scheme(scheme, f"a network of {self.dataset} gives a {scheme.noun}; landmarks are wanted here")

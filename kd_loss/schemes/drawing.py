@@ -10,7 +10,7 @@ import numpy as np
 
 from kd_loss.imaging.rotations import to_matrices
 from kd_loss.schemes.head_pose import HeadPose, rotation
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
 #: the axes of a head: its left, up, where it looks; none in a colour of landmarks
 AXES = (((1, 0, 0), (240, 60, 240)), ((0, -1, 0), (60, 200, 60)), ((0, 0, -1), (60, 120, 255)))
@@ -29,12 +29,12 @@ def _fixed(points: np.ndarray) -> np.ndarray:
 def draw_landmarks(
     image: np.ndarray,
     landmarks: np.ndarray,
-    spec: DatasetSpec | None = None,
+    scheme: LandmarkScheme | None = None,
     colour: tuple[int, int, int] = PREDICTED,
     radius: float | None = None,
     confidence: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw points (K, 2), in pixels, and the spec's edges on a copy of a picture (H, W, 3).
+    """Draw points (K, 2), in pixels, and the scheme's edges on a copy of a picture (H, W, 3).
 
     NaN points are skipped. `radius` is in pixels; by default a hundredth of the extent of the points. On a small face
     the points are single pixels, half transparent, without edges, so that the face remains visible.
@@ -48,8 +48,8 @@ def draw_landmarks(
     extent = float(np.ptp(points[seen], axis=0).max())
     size = max(1.0, extent / 110) if radius is None else radius
     small = radius is None and extent < _SMALL
-    if spec is not None and not small:
-        whole = spec.edges if seen.all() else [pair for edge in spec.edges for pair in pairwise(edge)]
+    if scheme is not None and not small:
+        whole = scheme.edges if seen.all() else [pair for edge in scheme.edges for pair in pairwise(edge)]
         lines = [_fixed(points[list(edge)]) for edge in whole if seen[list(edge)].all()]
         cv2.polylines(picture, lines, False, colour, max(1, round(size / 2)), cv2.LINE_AA, _SHIFT)
     shares = np.ones(len(points)) if confidence is None else np.clip(confidence, 0, 1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
 
-def same_points(source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
+def same_points(source: LandmarkScheme, target: LandmarkScheme) -> np.ndarray:
     """For each point of the target the index of the same point in the source, −1 if it has none.
 
     Uses the source's `same`, or the inverse of the target's; schemes of half a face match no others.

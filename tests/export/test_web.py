@@ -65,7 +65,7 @@ def test_the_page_finds_the_faces_that_python_finds(page):
     assert len(answer["result"]["faces"]) == 2
 
 
-def test_the_page_refuses_what_is_no_face(page):
+def test_the_page_refuses_other_objects(page):
     folder, _ = page
     (folder / "wall.png").write_bytes(encode_png(np.full((300, 400, 3), 190, np.uint8)))
     answer = open_page(folder, "picture=wall.png", folder.parent / "wall.png")
