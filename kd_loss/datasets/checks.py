@@ -150,7 +150,7 @@ def _check_points(where: Path, points: np.ndarray, start: int, furthest: float) 
     with np.errstate(invalid="ignore"):
         far = np.abs(points) > furthest
     for problem, bad in (
-        ("a coordinate that is no number beside one that is", missing.any(axis=2) != missing.all(axis=2)),
+        ("a coordinate that is not a number next to one that is", missing.any(axis=2) != missing.all(axis=2)),
         (f"a coordinate further than {furthest:g} crops away", far.any(axis=2)),
         ("no annotated point", missing.all(axis=2)),
     ):

@@ -15,7 +15,7 @@ import logging
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample
-from kd_loss.datasets.shape_model import ShapeCompletion, ShapeModel
+from kd_loss.datasets.shape_model import FEWEST, ShapeCompletion, ShapeModel
 from kd_loss.imaging import geometry
 from kd_loss.imaging.crop import crop_face
 from kd_loss.imaging.pictures import BadSample
@@ -168,6 +168,19 @@ def check_crop(size: int, margin: float, room: float = 0.0) -> None:
         raise UserError(f"--border {room} is not between 0 and 1")
 
 
+def _check_enough(targets: Mapping[str, np.ndarray]) -> None:
+    """Raise a `UserError` if too few training faces have all points for the shape model of soft landmarks."""
+    train = targets["train"]
+    complete = int((~np.isnan(train).any(axis=(1, 2))).sum())
+    if complete >= FEWEST:
+        return
+    test = sum(len(target) for name, target in targets.items() if name != "train")
+    raise UserError(
+        f"too few faces: {counted(len(train), 'training face')}, {complete} of them with all points, and "
+        f"{counted(test, 'test face')}; soft landmarks need {FEWEST} training faces with all points: add photographs"
+    )
+
+
 def prepare(
     archive: Archive,
     target: Path,
@@ -208,7 +221,8 @@ def prepare(
             shutil.rmtree(splits.pop(name).folder)
             log.warning(f"no valid {name} face remains")
         if "train" not in splits:
-            raise UserError(f"no training face for '{archive.scheme.name}' is left")
+            raise UserError(f"no training face for '{archive.scheme.name}' remains")
+        _check_enough({name: split.target for name, split in splits.items()})
         if outside:
             log.warning(f"{counted(outside, 'face')} with landmarks outside of the picture; kept")
         shapes = splits["train"].target

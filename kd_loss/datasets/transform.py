@@ -12,6 +12,7 @@ from kd_loss.datasets.occluders import SHARE, cover, covered_points
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.imaging import geometry
 from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.system.arguments import table_of, wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +125,11 @@ class Answers:
     taps: Mapping[str, np.ndarray]
     views: int = 0
     pictures: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        shapes = {tap: np.shape(values) for tap, values in table_of(self.taps, "taps", "tap -> array").items()}
+        if len(shapes.get("landmarks", ())) != 4 or len({shape[:2] for shape in shapes.values()}) > 1:
+            raise wrong("taps", shapes, "landmarks (V, N, K, 2), and any further tap (V, N, …)")
 
     @property
     def landmarks(self) -> np.ndarray:

@@ -27,7 +27,7 @@ def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: boo
         points = own.shape[1] == trained.shape[1] == 2
         finds, has = (trained.shape[0], own.shape[0]) if points else (trained.noun, own.noun)
         raise UserError(
-            f"{where} finds {finds}{' points' if points else ''} ({card.dataset}), the dataset {own.name} has {has}"
+            f"{where} predicts {finds}{' points' if points else ''} ({card.dataset}), the dataset {own.name} has {has}"
         )
     if card.dataset != dataset.folder.name:
         log.warning(f"{where} was trained on {card.dataset}, not on {dataset.folder.name}")

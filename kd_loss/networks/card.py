@@ -102,7 +102,9 @@ class Card(WeightsCard):
     def landmark_scheme(self) -> LandmarkScheme:
         """The scheme of the network's landmarks; raises a `UserError` for a network with other targets."""
         scheme = self.scheme()
-        return landmark_scheme(scheme, f"a network of {self.dataset} gives a {scheme.noun}; landmarks are wanted here")
+        return landmark_scheme(
+            scheme, f"a network of {self.dataset} predicts a {scheme.noun}; landmarks are required here"
+        )
 
     @property
     def confident(self) -> bool:

@@ -180,7 +180,7 @@ def test_a_validation_is_the_mean_absolute_error():
             {"student": Subclassed, "image_size": SIZE, "methods": ["attention"]},
             "subclassed model: it has no tap but landmarks",
         ),
-        ({"teachers": lambda: {"tough": lambda images: np.zeros(3)}}, r"gives \(3,\) for 2 pictures"),
+        ({"teachers": lambda: {"tough": lambda images: np.zeros(3)}}, r"returns \(3,\) for 2 pictures"),
         ({"teachers": lambda: {"tough": 7}}, "a teacher is a Keras model, a file, a function"),
         ({"teachers": lambda: {"tough": "nowhere.keras"}}, "nowhere.keras"),
         ({"coordinates": "unti"}, "unit"),
