@@ -222,13 +222,14 @@ def prepare(
             log.warning(f"no valid {name} face remains")
         if "train" not in splits:
             raise UserError(f"no training face for '{archive.scheme.name}' remains")
-        _check_enough({name: split.target for name, split in splits.items()})
+        targets = {name: split.target for name, split in splits.items()}
+        outlines = splits["train"].outlines
+        if outlines is not None and np.isnan(targets["train"]).any(axis=(1, 2)).all():
+            targets["train"] = outlines  # no whole face: the shape model is that of the rough ones
+        _check_enough(targets)
         if outside:
             log.warning(f"{counted(outside, 'face')} with landmarks outside of the picture; kept")
-        shapes = splits["train"].target
-        if splits["train"].outlines is not None and np.isnan(shapes).any(axis=(1, 2)).all():
-            shapes = splits["train"].outlines
-        model = ShapeModel.fit(shapes, variance)
+        model = ShapeModel.fit(targets["train"], variance)
         model.save(folder / "shape_model.npz")
         for split in splits.values():
             np.save(split.folder / "soft.npy", model.soften(split.target))

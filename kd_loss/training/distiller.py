@@ -68,8 +68,7 @@ class Distiller(keras.Model):
         scheme: scheme of the landmarks; without one, NME is normalised by the box of the face's landmarks.
         partial: whether faces may have points that are not annotated (NaN).
         unlabelled_weight, mix_weight: weights of the distilling terms on faces of kind 1 and of the error on kind 2.
-        visibility_weight: weight of the cross-entropy of a student's visible points, where the targets have
-            `visibility` (B, K) that is not NaN; 0: not trained. Its metric is `visibility`.
+        visibility_weight: weight of the cross-entropy of visible points, for targets with `visibility` (B, K), or NaN.
         kinds: how many kinds of faces share a batch, in equal parts: 1, 2 or, with mixtures, 3.
 
     Raises:
@@ -143,9 +142,8 @@ class Distiller(keras.Model):
                     "a point_map reads it (LiveTeacher)"
                 )
         self._network = network
-        wanted = ["landmarks", *(tap for use in uses for tap in use.method.student_taps)]
-        self.visibility_weight = visibility_weight
-        self.student = student.tap_model([*wanted, *(["visibility"] if visibility_weight else [])])
+        self.visibility_weight, more = visibility_weight, ["visibility"] if visibility_weight else []
+        self.student = student.tap_model(["landmarks", *(t for use in uses for t in use.method.student_taps), *more])
         self.methods = [use.method for use in uses]
         self._weights_of_methods = [use.weight for use in uses]
         self._teachers = _Untracked(opened)
