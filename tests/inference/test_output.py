@@ -22,18 +22,18 @@ def test_text_formats():
 
 def test_visibility_is_written_and_drawn_hollow():
     spec = LandmarkScheme("three", 3, edges=((0, 1, 2),))
-    points = np.array([[10.0, 20], [30, 20], [50, 20]])
-    face = FaceLandmarks(points, (0, 0, 60, 40), spec, visibility=np.array([0.9, 0.4, 0.1234]))
+    points = np.array([[40.0, 80], [120, 80], [200, 80]])
+    face = FaceLandmarks(points, (0, 0, 240, 160), spec, visibility=np.array([0.9, 0.4, 0.1234]))
     assert json.loads(face.to_json())["visibility"] == [0.9, 0.4, 0.123]
     assert face.cells()[-3:] == ["0.900", "0.400", "0.123"]
-    drawn = face.draw(np.zeros((40, 60, 3), np.uint8)).sum(axis=2)
-    assert drawn[20, 10] > 300  # filled
-    assert drawn[20, 50] < 60  # hollow
-    assert drawn[20, 40] == 0  # without a line to the other hidden one
-    assert drawn[20, 20] > 0  # but one from a visible point
-    plain = FaceLandmarks(points, (0, 0, 60, 40), spec)
+    drawn = face.draw(np.zeros((160, 240, 3), np.uint8)).sum(axis=2)
+    assert drawn[80, 40] > 300  # filled
+    assert drawn[80, 200] < 150  # hollow
+    assert drawn[80, 160] == 0  # without a line to the other hidden one
+    assert drawn[80, 80] > 0  # but one from a visible point
+    plain = FaceLandmarks(points, (0, 0, 240, 160), spec)
     assert "visibility" not in plain.to_dict()
-    assert plain.draw(np.zeros((40, 60, 3), np.uint8)).sum(axis=2)[20, 50] > 300
+    assert plain.draw(np.zeros((160, 240, 3), np.uint8)).sum(axis=2)[80, 200] > 300
 
 
 def test_the_pose_is_that_of_the_visible_points():
