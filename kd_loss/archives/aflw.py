@@ -16,6 +16,7 @@ import numpy as np
 
 from kd_loss.archives.folder import read_folder
 from kd_loss.archives.sample import Archive, existing_folder
+from kd_loss.imaging.pictures import MOST_OF_TABLE, BadSample, read_text
 from kd_loss.schemes.benchmarks import AFLW21
 from kd_loss.system.errors import UserError
 
@@ -27,11 +28,11 @@ SUBSETS = ("yaw 0–30", "yaw 30–60", "yaw 60–90")
 def read_yaws(path: Path) -> dict[str, float]:
     """Return the yaw of each face in degrees by picture path; raise `UserError` for any other table."""
     try:
-        rows = list(csv.reader(path.read_text(encoding="utf-8-sig").splitlines()))
+        rows = list(csv.reader(read_text(path, MOST_OF_TABLE).splitlines()))
         yaws = {row[0]: float(row[1]) for row in rows if row}
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except (UnicodeDecodeError, csv.Error, ValueError, IndexError):
+    except BadSample as error:
+        raise UserError(f"{path} {error}") from None
+    except (csv.Error, ValueError, IndexError):
         raise UserError(f"{path} is not a table of pictures and degrees") from None
     lost = next((name for name, yaw in yaws.items() if not math.isfinite(yaw)), None)
     if lost is not None:

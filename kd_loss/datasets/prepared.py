@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
 from kd_loss.schemes.pose import POSES
 from kd_loss.schemes.registry import scheme_of
+from kd_loss.system.arguments import path_of, text_of
 from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import is_temporary, read_json
@@ -154,10 +156,11 @@ def prepared_names(data: Path) -> list[str]:
     return [path.parent.name for path in found if not is_temporary(path.parent)]
 
 
-def open_dataset(name: str, data: Path) -> PreparedDataset:
+def open_dataset(name: str, data: str | os.PathLike[str] = "data") -> PreparedDataset:
     """Open `<data>/<name>`; if it is not prepared, raise a `UserError` with the command to run."""
+    data = path_of(data, "data")
     ready = prepared_names(data)
-    if name not in ready:
+    if text_of(name, "name") not in ready:
         name = choose(name, dict.fromkeys([*LANDMARK_SCHEMES, *POSES, *ready]), "dataset")
     folder = data / name
     if not (folder / "manifest.json").is_file():

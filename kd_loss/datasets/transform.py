@@ -9,6 +9,7 @@ import numpy as np
 
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation, augment, warp
 from kd_loss.datasets.prepared import PreparedSplit
+from kd_loss.system.arguments import table_of, wrong
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,11 @@ class Answers:
     taps: Mapping[str, np.ndarray]
     views: int = 0
     pictures: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        shapes = {tap: np.shape(values) for tap, values in table_of(self.taps, "taps", "tap -> array").items()}
+        if len(shapes.get("landmarks", ())) != 4 or len({shape[:2] for shape in shapes.values()}) > 1:
+            raise wrong("taps", shapes, "landmarks (V, N, K, 2), and any further tap (V, N, …)")
 
     @property
     def landmarks(self) -> np.ndarray:

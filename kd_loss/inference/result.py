@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from kd_loss.archives.pts import format_pts
+from kd_loss.detection.base import check_box
 from kd_loss.imaging import geometry
+from kd_loss.imaging.pictures import check_picture
 from kd_loss.inference.smoothing import OneEuroFilter
 from kd_loss.schemes.drawing import draw_landmarks, draw_pose
 from kd_loss.schemes.head_pose import HeadPose, head_pose
 from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.system.arguments import flag_of, wrong
 from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 from kd_loss.system.files import Json, to_json
 
@@ -97,6 +100,13 @@ class FaceLandmarks(Face):
     confidence: np.ndarray | None = None
     spec = RenamedAttribute("scheme")
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.scheme, LandmarkScheme):
+            raise wrong("scheme", self.scheme, "a kd_loss.LandmarkScheme")
+        if np.shape(self.landmarks) != self.scheme.shape or not isinstance(self.landmarks, np.ndarray):
+            raise wrong("landmarks", self.landmarks, f"an array {self.scheme.shape} in pixels")
+        check_box(self.crop_box, "crop_box")
+
     def __repr__(self) -> str:
         return f"FaceLandmarks({len(self.landmarks)} landmarks of {self.scheme.name}{about(self)})"
 
@@ -106,8 +116,9 @@ class FaceLandmarks(Face):
 
     def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:
         """A copy of the picture (H, W, 3) RGB with the landmarks, and optionally the head's axes."""
+        check_picture(image)
         drawn = draw_landmarks(image, self.landmarks, self.scheme, confidence=self.confidence)
-        angles = self.pose() if pose else None
+        angles = self.pose() if flag_of(pose, "pose") else None
         return drawn if angles is None else draw_pose(drawn, angles, self.landmarks)
 
     def landmark_box(self) -> tuple[float, float, float, float]:

@@ -5,6 +5,7 @@ It is built from Keras's own layers only, so that its `.h5` file loads in plain 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
 from kd_loss.networks.stages import FEATURE_MAPS, cut_backbone, operation
 from kd_loss.networks.unets import ANTI_ALIAS
 from kd_loss.networks.weights_file import check_exists, load_plain_model, save_with_card
+from kd_loss.system.arguments import path_of
 from kd_loss.system.errors import UserError, choose
 
 #: momentum of every batch normalisation; its averages are recomputed before use (`training.statistics`)
@@ -244,8 +246,9 @@ def save_network(network: LandmarkNet, path: Path) -> None:
     save_with_card(network.model, network.card, path)
 
 
-def load_network(path: Path) -> LandmarkNet:
+def load_network(path: str | os.PathLike[str]) -> LandmarkNet:
     """Load a `.h5` file with its card; raises a `UserError` for anything else."""
+    path = path_of(path, "path")
     check_exists(path)
     card = Card.read(path)
     model = load_plain_model(path, card)

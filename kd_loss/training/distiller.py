@@ -18,7 +18,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
-from kd_loss.training.check_data import Expected, checked_data
+from kd_loss.training.check_data import Expected, check_settings, checked_data
 from kd_loss.training.teachers.teacher import Teacher, as_teacher, scaled_pictures
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,9 @@ class Distiller(keras.Model):
         kinds: int = 1,
     ):
         super().__init__(name="distiller")
+        self._image_range = check_settings(
+            image_range, scheme, teachers, partial, kinds, unlabelled_weight=unlabelled_weight, mix_weight=mix_weight
+        )
         if not isinstance(student, LandmarkNet | TappedModel):
             student = TappedModel(student, coordinates=coordinates, taps=taps, size=image_size)
         network = _Untracked(student)
@@ -142,7 +145,6 @@ class Distiller(keras.Model):
         self._teachers = _Untracked(opened)
         self._scheme = _Untracked(scheme)
         self._coordinates = Coordinates.of(coordinates, size)
-        self._image_range = (float(image_range[0]), float(image_range[1]))
         self._attach(opened, student)
         self.metric = scheme.metric
         self.trackers = {scheme.metric: keras.metrics.Mean(name=scheme.metric)}

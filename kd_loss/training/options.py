@@ -11,6 +11,7 @@ from kd_loss.datasets.prepared import open_dataset
 from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
+from kd_loss.system.trackers import TRACKERS, check_trackers
 
 #: the heads of this package, for help without importing Keras; `networks.HEADS` has all of them
 HEADS = ("heatmap", "pooled", "simcc", "pip")
@@ -114,10 +115,14 @@ class TrainingOptions(DatasetOptions):
     processes: int = option(1, "with --distributed: the number of processes", within=(1, 1e6))
     runs: Path = option(Path("runs"), "folder of the runs", group="run")
     name: str = option("", "name of the run; default: a free one")
+    log_to: list[str] = option(
+        [], "also log to Weights & Biases or MLflow, whose packages are extras of this one", choices=TRACKERS
+    )
     resume: bool = option(False, "continue the run of that name where it stopped")
 
     def check(self) -> None:
-        """Raises a `UserError` for a dataset that is not prepared."""
+        """Raises a `UserError` for a dataset that is not prepared, or a tracker that is not installed."""
+        check_trackers(self.log_to)
         open_dataset(self.dataset, self.data)
 
 

@@ -1,6 +1,9 @@
 """The page finds what Python finds."""
 
+import base64
+import hashlib
 import json
+import re
 import shutil
 import tarfile
 
@@ -103,3 +106,14 @@ def test_the_runtime_from_a_folder_or_an_archive(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="npm is not installed; give --web-runtime"):
         web._fetch(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["index.html", "keypoints.html"])
+def test_the_page_has_a_policy_that_allows_its_own_script_alone(name):
+    text = web._with_policy((web.PAGE / name).read_text(encoding="utf-8"))
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)[1]
+    script = text.partition('<script type="module">')[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'self' 'wasm-unsafe-eval' 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy

@@ -5,11 +5,13 @@ import numpy as np
 import pytest
 
 from kd_loss.archives.pts import parse_pts
-from kd_loss.inference.output import CsvTable
+from kd_loss.inference.output import CsvTable, VideoWriter, csv_header, origin_of, write_picture
 from kd_loss.inference.predict_command import result_names
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
+from kd_loss.system.overwrite_guard import Claims
+from kd_loss.system.versions import __version__
 
 
 def test_text_formats():
@@ -61,3 +63,25 @@ def test_no_cell_of_a_table_is_a_formula(tmp_path, cell, written):
         table.writerow([cell])
     with (tmp_path / "t.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [["source"], [written]]
+
+
+def test_json_says_where_its_faces_are_from(tmp_path):
+    face = FaceLandmarks(np.array([[1.0, 2.0], [3.0, 4.5]]), (0, 0, 9, 9), LandmarkScheme("two", 2))
+    image = np.zeros((30, 40, 3), np.uint8)
+    claims = Claims(tmp_path, [])
+    origin = origin_of("photos/a.jpg", image, "student.h5")
+    write_picture(tmp_path / "a", image, [face, face], False, claims, origin)
+    told = json.loads((tmp_path / "a.json").read_text())
+    assert len(told.pop("faces")) == 2
+    assert told == {
+        **{"source": "photos/a.jpg", "width": 40, "height": 30, "weights": "student.h5", "kd_loss": __version__}
+    }
+    options = {"weights": "student.h5", "pose": False, "pts": False}
+    with VideoWriter(tmp_path / "v", "clips/v.mp4", 25.0, csv_header([]), claims, **options) as writer:
+        for time in (0.0, 0.04):
+            writer.write(image, [face], time)
+    told = json.loads((tmp_path / "v.json").read_text())
+    assert [frame["frame"] for frame in told.pop("frames")] == [0, 1]
+    assert (told["source"], told["rate"], told["width"]) == ("clips/v.mp4", 25.0, 40)
+    with (tmp_path / "v.csv").open(newline="") as file:
+        assert {row["source"] for row in csv.DictReader(file)} == {"clips/v.mp4"}  # the path, as for pictures
