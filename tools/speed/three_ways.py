@@ -35,7 +35,7 @@ from kd_loss.training.callbacks import EpochCounter
 from kd_loss.training.fit import learning_rate
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
 from kd_loss.training.options import StudentOptions, TeacherOptions
-from kd_loss.training.precise_batch_norm import TrueStatistics
+from kd_loss.training.precise_batch_norm import PreciseBatchNorm
 from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers
 
@@ -80,7 +80,7 @@ def _parts(options: StudentOptions) -> tuple[Any, ...]:
         for role in ("tough", "tolerant")
     }
     optimizer = keras.optimizers.Adam(learning_rate(options.learning_rate, len(faces) * options.epochs))
-    return dataset.scheme, faces, student, teachers, optimizer, TrueStatistics(student.model, faces)
+    return dataset.scheme, faces, student, teachers, optimizer, PreciseBatchNorm(student.model, faces)
 
 
 def by_objects(options: StudentOptions) -> Outcome:
