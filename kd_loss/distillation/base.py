@@ -266,7 +266,6 @@ KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
     tuple: ("a list", (list, tuple)),
 }
 
-
 #: the arguments of a Keras layer besides the parameters of a method
 KERAS_PARAMETERS = ("name", "trainable", "dtype")
 
@@ -313,10 +312,9 @@ def get_method(name: str, parameters: Mapping[str, object] | None = None) -> Dis
     name = choose(name, METHODS, "method")
     cls = METHODS[name]
     valid = parameters_of(cls)
-    given_by_name = {} if parameters is None else table_of(parameters, "parameters", "a dictionary of parameters")
     renamed = renamed_of(cls)
     given: dict[str, Any] = {}
-    for key, value in given_by_name.items():
+    for key, value in table_of({} if parameters is None else parameters, "parameters").items():
         if key in renamed:
             warn_renamed(f"{name}.{key}", f"{name}.{renamed[key]}")
         given[choose(renamed.get(key, key), valid, f"parameter of {name}")] = value
