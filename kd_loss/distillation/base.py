@@ -14,7 +14,7 @@ from keras import ops
 
 from kd_loss.distillation.arguments import of_tensors
 from kd_loss.system.arguments import list_of, shown, table_of
-from kd_loss.system.deprecation import renamed_of, warn_renamed
+from kd_loss.system.deprecation import current_keyword, renamed_of
 from kd_loss.system.errors import UserError, choose
 
 #: a tensor of whichever backend Keras has: there is no common type
@@ -109,8 +109,7 @@ class DistillationMethod(keras.layers.Layer):
         """Return term name -> (B,), unweighted.
 
         Args:
-            y_true: (B, N, C) the targets: (B, K, 2) normalised landmarks, or (B, 2, 3) of a pose,
-                standardised.
+            y_true: (B, N, C) the targets: (B, K, 2) normalised landmarks, or (B, 2, 3) of a pose, standardised.
             student: tap name -> tensor, and `annotated` (B, N) if faces are partly annotated.
             teachers: role -> tap name -> tensor, without gradients.
         """
@@ -262,8 +261,7 @@ KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
     int: ("a whole number", (numbers.Integral,)),
     float: ("a finite number", (numbers.Real,)),
     str: ("a name", (str,)),
-    list: ("a list", (list, tuple)),
-    tuple: ("a list", (list, tuple)),
+    **dict.fromkeys((list, tuple), ("a list", (list, tuple))),
 }
 
 #: the arguments of a Keras layer besides the parameters of a method
@@ -291,11 +289,7 @@ def _title(cls: type[DistillationMethod]) -> str:
 def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) -> None:
     """Raise a `UserError` for a parameter that the method does not have or a value of the wrong type."""
     valid, name = parameters_of(cls), _title(cls)
-    renamed = renamed_of(cls)
-    for key, value in given.items():
-        key = renamed.get(key, key)
-        if key in KERAS_PARAMETERS:
-            continue
+    for key, value in ((renamed_of(cls).get(k, k), v) for k, v in given.items() if k not in KERAS_PARAMETERS):
         if key not in valid:
             near = choose(key, valid, f"parameter of {name}")
             raise UserError(f"unknown parameter of {name} '{key}': did you mean '{near}'?")
@@ -312,15 +306,10 @@ def get_method(name: str, parameters: Mapping[str, object] | None = None) -> Dis
     name = choose(name, METHODS, "method")
     cls = METHODS[name]
     valid = parameters_of(cls)
-    renamed = renamed_of(cls)
-    given: dict[str, Any] = {}
-    for key, value in table_of({} if parameters is None else parameters, "parameters").items():
-        if key in renamed:
-            warn_renamed(f"{name}.{key}", f"{name}.{renamed[key]}")
-        given[choose(renamed.get(key, key), valid, f"parameter of {name}")] = value
-    for key, (_, default) in valid.items():
-        if default is inspect.Parameter.empty and key not in given:
-            raise UserError(f"the method {name} requires its parameter: --method-arg {name}.{key}=…")
+    table = {} if parameters is None else table_of(parameters, "parameters", "a dictionary of parameters")
+    given = {choose(current_keyword(cls, k, name), valid, f"parameter of {name}"): v for k, v in table.items()}
+    for key in (key for key, (_, default) in valid.items() if default is inspect.Parameter.empty and key not in given):
+        raise UserError(f"the method {name} requires its parameter: --method-arg {name}.{key}=…")
     made = cls(**given)
     if not vars(made).get("built"):
         raise UserError(f"the method {name} does not call super().__init__(**kwargs) in its constructor")
