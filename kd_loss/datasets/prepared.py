@@ -36,6 +36,7 @@ class PreparedSplit:
         affine: (N, 2, 3) from source pixels to crop pixels.
         subset, group, name: (N,) text.
         extra: (N,) bool, faces of other archives, which are never held out; None if there are none.
+        visibility: (N, K) float32, 1: a point is visible, 0: hidden, NaN: unknown; None in datasets without.
 
     The arrays are memory-mapped, so that memory does not grow with the faces.
     """
@@ -51,6 +52,7 @@ class PreparedSplit:
     name: np.ndarray
     border: int = 0
     extra: np.ndarray | None = None
+    visibility: np.ndarray | None = None
     spec = RenamedAttribute("scheme")
 
     def __len__(self) -> int:
@@ -129,7 +131,8 @@ class PreparedDataset:
         extra = np.array(more["extra"]) if "extra" in more else None
         files["target"] = files.pop(target)
         border = int(self.manifest["crop"]["border"])
-        return PreparedSplit(folder, self.scheme, **files, border=border, extra=extra)
+        visible = more.get("visibility")
+        return PreparedSplit(folder, self.scheme, **files, border=border, extra=extra, visibility=visible)
 
 
 def holdout(split: PreparedSplit, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -66,7 +66,7 @@ def write_page(
             copy_finder(target)
             scheme = card.landmark_scheme()
             page_card = {"size": card.size, "margin": card.margin, "points": scheme.points, "edges": scheme.edges}
-            page_card |= {"calibration": dict(card.calibration)}
+            page_card |= {"calibration": dict(card.calibration), "visibility": card.visibility}
         write_json(target / "card.json", page_card)
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)

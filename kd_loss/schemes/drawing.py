@@ -33,12 +33,14 @@ def draw_landmarks(
     colour: tuple[int, int, int] = PREDICTED,
     radius: float | None = None,
     confidence: np.ndarray | None = None,
+    visibility: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw points (K, 2), in pixels, and the scheme's edges on a copy of a picture (H, W, 3).
 
     NaN points are skipped. `radius` is in pixels; by default a hundredth of the extent of the points. On a small face
     the points are single pixels, half transparent, without edges, so that the face remains visible.
-    `confidence` (K,) 0…1 blends the points from `UNSURE` (0) to `colour` (1).
+    `confidence` (K,) 0…1 blends the points from `UNSURE` (0) to `colour` (1). Points whose `visibility` (K,) is below
+    one half are hollow, and edges between two of them are omitted.
     """
     picture = np.ascontiguousarray(image).copy()
     points = np.asarray(landmarks, np.float64)
@@ -49,18 +51,22 @@ def draw_landmarks(
     size = max(1.0, extent / 110) if radius is None else radius
     small = radius is None and extent < _SMALL
     if scheme is not None and not small:
-        whole = scheme.edges if seen.all() else [pair for edge in scheme.edges for pair in pairwise(edge)]
-        lines = [_fixed(points[list(edge)]) for edge in whole if seen[list(edge)].all()]
+        shown = np.ones(len(points), bool) if visibility is None else np.asarray(visibility) >= 0.5
+        apart = [pair for edge in scheme.edges for pair in pairwise(edge)]
+        whole: Sequence[Sequence[int]] = scheme.edges if seen.all() and shown.all() else apart
+        lines = [_fixed(points[list(e)]) for e in whole if seen[list(e)].all() and shown[list(e)].any()]
         cv2.polylines(picture, lines, False, colour, max(1, round(size / 2)), cv2.LINE_AA, _SHIFT)
     shares = np.ones(len(points)) if confidence is None else np.clip(confidence, 0, 1)
-    for (x, y), share in zip(_fixed(points[seen]), shares[seen], strict=True):
+    solid = np.ones(len(points), bool) if visibility is None else np.asarray(visibility) >= 0.5
+    for (x, y), share, filled in zip(_fixed(points[seen]), shares[seen], solid[seen], strict=True):
         blend = tuple(int(share * c + (1 - share) * u) for c, u in zip(colour, UNSURE, strict=True))
         if small:
             column, row = round(x / (1 << _SHIFT)), round(y / (1 << _SHIFT))
             if 0 <= row < picture.shape[0] and 0 <= column < picture.shape[1]:
                 picture[row, column] = (picture[row, column].astype(int) + blend) // 2
             continue
-        cv2.circle(picture, (int(x), int(y)), int(size * (1 << _SHIFT)), blend, -1, cv2.LINE_AA, _SHIFT)
+        reach, line = (size, -1) if filled else (1.3 * max(size, 1.2), max(1, round(size / 2)))
+        cv2.circle(picture, (int(x), int(y)), int(reach * (1 << _SHIFT)), blend, line, cv2.LINE_AA, _SHIFT)
     return picture
 
 

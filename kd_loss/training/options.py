@@ -100,6 +100,10 @@ class TrainingOptions(DatasetOptions):
     scale: float | None = option(
         None, "largest relative change of the crop's scale; default: 12 % times --augment-strength", within=(0, 0.5)
     )
+    turn_head: float = option(
+        0.0, "largest angle in degrees by which a generic head turns a face of 68 points further; 10 to 20 look right",
+        within=(0, 45)
+    )  # fmt: skip
     workers: int = option(2, "threads that make batches", within=(1, 256))
     precision: str = option(
         "float32", "arithmetic precision; mixed precision pays off on some devices", choices=PRECISIONS
@@ -183,8 +187,18 @@ class DistillationOptions(TrainingOptions):
     mix_alpha: float = option(
         0.75, "parameter of the Beta distribution of the mixtures; 0: no mixtures", within=(0, math.inf), below=1e6
     )
+    visibility: bool = option(
+        False,
+        "a second output: how likely each landmark is visible, learnt from the archive's labels and drawn occluders",
+        group="visible points",
+    )
+    visibility_weight: float = option(
+        0.02, "weight of its cross-entropy beside the other terms", within=(0, math.inf), below=1e6
+    )
     freeze: str = option(
-        "", "freeze everything up to this tap, with the weights of --init: P2…P5 or embedding", group="network"
+        "",
+        "freeze everything up to this tap, with the weights of --init: P2…P5, embedding or landmarks",
+        group="network",
     )
 
 

@@ -107,6 +107,7 @@ class Training:
             size=faces.size,
             role=self.role,
             head=head,
+            visibility=bool(getattr(options, "visibility", False)),
             cut=options.output_stride or HEADS[head].cut,
             margin=self.dataset.manifest["crop"]["margin"],
             calibration=self.dataset.manifest.get("calibration", {}),
@@ -152,6 +153,7 @@ class Training:
             partial=self.dataset.split("train").partial,
             kinds=1 if not more else 3 if more.mixed else 2,
             mix_weight=more.mix_weight if more and more.mixed else 0.0,
+            visibility_weight=getattr(self.options, "visibility_weight", 0.0) if network.card.visibility else 0.0,
         )
         compile_with_adam(distiller, self.options.learning_rate, len(faces.loader) * self.options.epochs)
         return distiller

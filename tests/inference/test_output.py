@@ -20,6 +20,42 @@ def test_text_formats():
     np.testing.assert_allclose(parse_pts(face.to_pts(), 2), face.landmarks)
 
 
+def test_visibility_is_written_and_drawn_hollow():
+    spec = LandmarkScheme("three", 3, edges=((0, 1, 2),))
+    points = np.array([[40.0, 80], [120, 80], [200, 80]])
+    face = FaceLandmarks(points, (0, 0, 240, 160), spec, visibility=np.array([0.9, 0.4, 0.1234]))
+    assert json.loads(face.to_json())["visibility"] == [0.9, 0.4, 0.123]
+    assert face.cells()[-3:] == ["0.900", "0.400", "0.123"]
+    drawn = face.draw(np.zeros((160, 240, 3), np.uint8)).sum(axis=2)
+    assert drawn[80, 40] > 300  # filled
+    assert drawn[80, 200] < 150  # hollow
+    assert drawn[80, 160] == 0  # without a line to the other hidden one
+    assert drawn[80, 80] > 0  # but one from a visible point
+    plain = FaceLandmarks(points, (0, 0, 240, 160), spec)
+    assert "visibility" not in plain.to_dict()
+    assert plain.draw(np.zeros((160, 240, 3), np.uint8)).sum(axis=2)[80, 200] > 300
+
+
+def test_the_pose_is_that_of_the_visible_points():
+    from kd_loss.schemes.benchmarks import W300
+    from kd_loss.synthetic.faces import face_landmarks
+
+    points = face_landmarks("w300", 200, 0, 0)
+    wild = points.copy()
+    wild[42:48] += [150, 60]  # a guess far outside
+    wild[54] += [80, 0]
+    seen = np.ones(68)
+    seen[[*range(42, 48), 54]] = 0
+    true, wrong, mended = (
+        FaceLandmarks(p, (0, 0, 200, 200), W300, visibility=v).pose()
+        for p, v in ((points, None), (wild, None), (wild, seen))
+    )
+    assert abs(mended.yaw - true.yaw) < 6
+    assert wrong is None or abs(wrong.yaw - true.yaw) > 10
+    few = np.zeros(68)
+    assert FaceLandmarks(points, (0, 0, 200, 200), W300, visibility=few).pose() == true
+
+
 def test_results_never_overwrite_pictures_or_each_other(tmp_path):
     a, b, c = tmp_path / "x" / "a.jpg", tmp_path / "x" / "a.png", tmp_path / "y" / "b.png"
     for path in (a, b, c):
