@@ -1,8 +1,8 @@
 """The embedded finder: a small network that was distilled for this package, run without Keras.
 
-It searches the whole picture at its input's size, and finds faces from about a twenty-fifth of the picture's longer
+It searches the whole picture at its input's size, and finds faces from about a 22nd of the picture's longer
 side. On request it searches tiles of the picture for smaller ones; by default it does so only if it found a small face,
-and then in four tiles, down to a forty-fifth.
+and then in four tiles, down to a 40th.
 """
 
 from __future__ import annotations

@@ -296,8 +296,8 @@ class PredictOptions(Options):
     min_score: float | None = option(None, "smallest score of a face; default: the detector's own")
     smallest: float = option(
         0.0,
-        "finder: side in pixels of the smallest faces to find, in tiles where that is needed; 0: a 25th of the "
-        "picture, a 45th where a face is small",
+        "finder: side in pixels of the smallest faces to find, in tiles where that is needed; 0: a 22nd of the "
+        "picture, a 40th where a face is small",
         within=(0, math.inf),
     )
     unconfirmed: bool = option(

@@ -75,7 +75,7 @@ def _restore(model: keras.Model, path: Path) -> None:
         else:
             # Keras numbers its layers in the order in which they are made
             part = next(part for part in name.replace(" ", "/").split("/") if "conv2d" in part)
-            number = int([word for word in part.split("_") if word.isdigit()][0])
+            number = int(next(word for word in part.split("_") if word.isdigit()))
             if part.startswith("depthwise"):
                 depthwise[number] = kernel.transpose(2, 3, 0, 1), shift
             else:
