@@ -117,7 +117,7 @@ def on_300w(detector: Detector, samples: list[Sample], weights: str) -> dict[str
         return row
     from kd_loss.inference.predictor import LandmarkPredictor
 
-    predictor = LandmarkPredictor.load(weights)
+    predictor = LandmarkPredictor.load(weights, confirm=False)
     truth = np.array([sample.landmarks for sample, _ in found])
     distance = normalising_distance(truth, predictor.spec, predictor.spec.default_normaliser)
     ways: dict[str, list[np.ndarray]] = {"landmark box": [], "box": [], "refined once": []}
