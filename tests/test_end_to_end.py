@@ -65,7 +65,7 @@ def test_weights_of_another_scheme_or_crop_are_one_line(demo, tmp_path):
         run_test(options)
 
 
-def test_the_card_says_how_good_the_network_is(demo):
+def test_the_card_has_the_networks_accuracy(demo):
     card = load_network(demo / "runs" / "synthetic" / "student-kd_loss" / "best.h5").card
     assert card.metrics["validation_nme"] > 0
     assert card.training["faces"] + card.training["held_out"] == 64

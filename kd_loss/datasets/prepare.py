@@ -169,11 +169,14 @@ def prepare(
     """Write the prepared dataset `target` and return its manifest.
 
     Args:
-        archive: the result of a parser; its problems and those of decoding are errors, unless
-            `skip_bad` drops these samples.
-        size: side of a crop in pixels; margin: see `geometry.square_crop`.
+        archive: the result of a parser; its problems and those of decoding are errors, unless `skip_bad` drops these
+            samples.
+        target: folder of the dataset; replaced as a whole, after everything is written.
+        size: side of a crop in pixels, 16…1024.
+        margin: share of the landmark box added on each side, see `geometry.square_crop`.
         room: width of the photograph stored on each side of a crop, as a share of the crop's side.
         variance: share of the variance kept by the shape model of soft landmarks.
+        skip_bad: drop bad samples instead of raising a `UserError`.
         calibrate: maps training samples to the place of the landmarks in a detector's boxes, for the manifest.
         draw: called with the folder just written and the manifest; adds pictures to it.
         progress: wraps an iterable of known length.
@@ -188,9 +191,9 @@ def prepare(
         outside = sum(int(split.outside.sum()) for split in splits.values())
         for name in [name for name, split in splits.items() if not split.samples]:
             shutil.rmtree(splits.pop(name).folder)
-            log.warning(f"no good {name} face is left")
+            log.warning(f"no valid {name} face remains")
         if "train" not in splits:
-            raise UserError(f"no training face for '{archive.spec.name}' is left")
+            raise UserError(f"no training face for '{archive.scheme.name}' is left")
         if outside:
             log.warning(f"{counted(outside, 'face')} with landmarks outside of the picture; kept")
         model = ShapeModel.fit(splits["train"].target, variance)
@@ -218,7 +221,7 @@ def _write_splits(
     archive: Archive, folder: Path, crop: _Crop, progress: Callable[[Any, int], Any]
 ) -> tuple[dict[str, _Split], Scheme, list[str]]:
     """Crop the faces of each split; return also the scheme fitted to the training faces, and all problems."""
-    problems, scheme = list(archive.problems), archive.spec
+    problems, scheme = list(archive.problems), archive.scheme
     splits: dict[str, _Split] = {}
     partial = any(np.isnan(s.landmarks).any() for s in archive.samples)
     to_train = [s.landmarks for s in archive.samples if s.split == "train"]
@@ -265,6 +268,6 @@ def _judge(problems: list[str], archive: Archive, skip_bad: bool) -> None:
     if not skip_bad:
         raise UserError(
             f"{len(problems)} bad of {len(archive.samples) + len(archive.problems)} samples (first: "
-            f"{problems[0]}); mend them or leave them out with --skip-bad"
+            f"{problems[0]}); fix them, or skip them with --skip-bad"
         )
-    log.warning(f"{len(problems)} bad samples are left out")
+    log.warning(f"{len(problems)} bad samples are skipped")

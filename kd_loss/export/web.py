@@ -21,7 +21,7 @@ from kd_loss.detection.finder import (
     SAME,
     shipped_finder,
 )
-from kd_loss.detection.layout import CHANNELS
+from kd_loss.detection.finder_format import CHANNELS
 from kd_loss.export.convert import Exportable, to_onnx
 from kd_loss.inference.base import LEAST_POINTS, SHRINKS, WANDERS
 from kd_loss.networks.keypoint_detector import KeypointCard
@@ -49,7 +49,11 @@ def write_page(
     A landmark network's page finds faces; a keypoint detector's page uses the centre of a picture.
 
     Args:
+        network: the model and its card.
+        folder: the folder of the page, replaced as a whole.
         runtime: a folder or `.tgz` of the npm package onnxruntime-web; empty: fetched by `npm pack`.
+        precision: precision of the network, see `convert.to_onnx`.
+        calibration: crops (N, S, S, 3) uint8, for int8; None for other precisions.
         check: checks the page's `.onnx` before the folder gets its final name, and raises any error.
 
     Returns:
@@ -66,8 +70,8 @@ def write_page(
         else:
             _begin_page(target, runtime, "index.html", "landmarks.mjs", "finder.mjs")
             copy_finder(target)
-            spec = card.dataset_spec()
-            page_card = {"size": card.size, "margin": card.margin, "points": spec.points, "edges": spec.edges}
+            scheme = card.landmark_scheme()
+            page_card = {"size": card.size, "margin": card.margin, "points": scheme.points, "edges": scheme.edges}
             page_card |= {"calibration": dict(card.calibration)}
             page_card |= {"wanders": WANDERS, "shrinks": SHRINKS, "least_points": LEAST_POINTS}
         write_json(target / "card.json", page_card)

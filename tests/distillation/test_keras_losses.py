@@ -118,7 +118,7 @@ def test_every_method_is_taken_or_refused_in_one_line():
 
 
 def test_layers_that_there_are_not():
-    with pytest.raises(UserError, match="wants the names of both layers"):
+    with pytest.raises(UserError, match="needs the names of both layers"):
         as_keras_loss("fitnet", student_layer="maps")
     loss = as_keras_loss("fitnet", student_layer="map", teacher_layer="maps")
     with pytest.raises(UserError, match="unknown layer of the student 'map': did you mean 'maps'"):

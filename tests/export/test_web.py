@@ -87,7 +87,7 @@ def test_the_page_looks_again_where_a_face_is_small_and_leaves_out_what_wanders(
     assert answer["said"].startswith("No face was found here")
 
 
-def test_the_page_refuses_what_is_no_face(page):
+def test_the_page_refuses_other_objects(page):
     folder, _ = page
     (folder / "wall.png").write_bytes(encode_png(np.full((300, 400, 3), 190, np.uint8)))
     answer = open_page(folder, "picture=wall.png", folder.parent / "wall.png")

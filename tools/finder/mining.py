@@ -8,7 +8,7 @@ import numpy as np
 
 from kd_loss.detection.base import merge_boxes, shrink, square_at
 from kd_loss.detection.finder import SAME
-from kd_loss.detection.layout import LEVELS, decode
+from kd_loss.detection.finder_format import LEVELS, decode
 from tools.finder.compose import Composer
 from tools.finder.faces import FacePicture, rescale
 from tools.finder.measure import matches
