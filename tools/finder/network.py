@@ -16,8 +16,8 @@ def build_finder(
 ) -> keras.Model:
     """Pictures (B, S, S, 3) RGB 0…255, S a multiple of 32 -> two maps (B, S/8, S/8, 14) and (B, S/16, S/16, 14).
 
-    What the numbers of a cell mean: `detection.finder_format`. About 0.17 million parameters with the default widths, those
-    of the maps of stride 2 … 32.
+    What the numbers of a cell mean: `detection.finder_format`. About 0.17 million parameters with the default widths,
+    those of the maps of stride 2 … 32.
 
     Args:
         extra: blocks that the maps of stride 8, 16 and 32 have beyond three; they begin as if they were not there.

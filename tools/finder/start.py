@@ -64,8 +64,8 @@ def _restore(model: keras.Model, path: Path) -> None:
             constant = [values[name] for name in after.input if name in values]
             if after.op_type not in ("Mul", "Add") or not constant:
                 break
-            number = constant[0].reshape(-1)
-            scale, shift = (scale * number, shift * number) if after.op_type == "Mul" else (scale, shift + number)
+            value = constant[0].reshape(-1)
+            scale, shift = (scale * value, shift * value) if after.op_type == "Mul" else (scale, shift + value)
             last = after
         kernel = kernel * scale[:, None, None, None]
         name = f"{node.name} {node.input[1]}"
@@ -82,8 +82,8 @@ def _restore(model: keras.Model, path: Path) -> None:
                 pointwise[number] = kernel.transpose(2, 3, 1, 0), shift
     names = separable_names(model)
     for kind, found in (("depthwise", depthwise), ("pointwise", pointwise)):
-        for name, number in zip(names[kind], sorted(found), strict=True):
-            kernel, shift = found[number]
+        for name, place in zip(names[kind], sorted(found), strict=True):
+            kernel, shift = found[place]
             layer = model.get_layer(name)
             if layer.use_bias:
                 layer.set_weights([kernel, shift])
