@@ -92,7 +92,7 @@ def check_terms(
     for term, value in values.items():
         if tuple(value.shape) != (2,):
             raise UserError(
-                f"the method {name} returns {tuple(value.shape)} for '{term}' for two faces; expected one value "
+                f"the method {name} returns {tuple(value.shape)} as '{term}' of two faces; expected one value "
                 "per face, (B,): see per_sample"
             )
         if not np.isfinite(keras.ops.convert_to_numpy(value)).all():

@@ -42,6 +42,14 @@ def renamed_of(cls: type) -> dict[str, str]:
     return dict(getattr(cls, "__renamed__", {}))
 
 
+def current_keyword(cls: type, name: str, title: str) -> str:
+    """The present name of a keyword of a class called `title`; warns if `name` is an old one."""
+    new = renamed_of(cls).get(name, name)
+    if new != name:
+        warn_renamed(f"{title}.{name}", f"{title}.{new}")
+    return new
+
+
 class RenamedAttribute:
     """A class attribute that forwards an old name to `new`: an attribute, property or method.
 

@@ -104,7 +104,7 @@ def answer(action: Callable[[], None]) -> NoReturn:
     except Exception as error:  # the libraries raise errors of any type
         reason = first_line(error)
         if out_of_memory(error):
-            reason = f"it wants more than {MOST_MEMORY >> 20} MiB of memory"
+            reason = f"it needs more than {MOST_MEMORY >> 20} MiB of memory"
         print(reason, flush=True)
         os._exit(3)
     sys.stdout.flush()

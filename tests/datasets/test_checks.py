@@ -43,7 +43,11 @@ def put(index, value):
 @pytest.mark.parametrize(
     ("key", "change", "message"),
     [
-        ("landmarks", put((3, 7, 0), np.nan), "landmarks.npy: face 3 has a coordinate that is no number beside one"),
+        (
+            "landmarks",
+            put((3, 7, 0), np.nan),
+            "landmarks.npy: face 3 has a coordinate that is not a number next to one",
+        ),
         ("landmarks", put((4,), np.nan), "landmarks.npy: face 4 has no annotated point"),
         ("landmarks", put((5, 0), np.inf), "landmarks.npy: face 5 has a coordinate further than 10 crops away"),
         ("landmarks", put((6, 2, 1), 1e30), "landmarks.npy: face 6 has a coordinate further"),

@@ -171,6 +171,14 @@ def test_holding_out_keeps_photographs_together(synthetic):
     assert len(holdout(split, 0.0, 0)[1]) == 0
 
 
+def test_too_few_faces_are_one_line_with_their_numbers(tmp_path):
+    archive = read_w300(write_w300(tmp_path / "300W", {"afw": 2, "helen/testset": 1}))
+    message = "2 training faces, 2 of them with all points, and 1 test face; soft landmarks need 3 .*: add photographs"
+    with pytest.raises(UserError, match=message):
+        prepare(archive, tmp_path / "data" / "w300", size=64)
+    assert not (tmp_path / "data" / "w300").exists()
+
+
 def test_test_faces_that_are_all_bad_leave_training_faces(tmp_path, caplog):
     root = write_w300(tmp_path / "300W", {"afw": 4, "ibug": 1})
     (root / "ibug" / "1004_1.png").write_bytes(b"x")

@@ -85,7 +85,7 @@ class NotInGraph(Sound):
         (Missing, "returns main; its term_names are: main, more"),
         (Typo, "gives a weight to 'mian'; its terms are: main"),
         (Metric, "names a term 'nme', which is a reserved key"),
-        (Scalar, r"returns \(\) for 'main' of two faces"),
+        (Scalar, r"returns \(\) as 'main' of two faces"),
         (Infinite, "returns a 'main' that is not finite"),
         (Broken, r"on two faces \(test_check.py, line \d+\): KeyError: P9; the taps that it names are student"),
         (Attach, r"fails in attach \(test_check.py, line \d+\): AttributeError: .*'chanels'"),
@@ -164,8 +164,12 @@ def test_a_method_of_a_plugin_file(plugin):
     assert (again.power, again.squared, again.levels, again.pull) == (2, True, [3, 4], 0.5)
     with pytest.raises(UserError, match="the method mine requires its parameter: --method-arg mine.power="):
         get_method("mine")
-    for key, value, kind in (("power", 1.5, "whole number"), ("squared", 1, "True or False"), ("levels", 3, "list")):
-        with pytest.raises(UserError, match=f"mine.{key} = {value} is no {kind}"):
+    for key, value, kind in (
+        ("power", 1.5, "a whole number"),
+        ("squared", 1, "True or False"),
+        ("levels", 3, "a list"),
+    ):
+        with pytest.raises(UserError, match=f"mine.{key} = {value} is not {kind}"):
             get_method("mine", {"power": 1, key: value})
 
 

@@ -220,9 +220,9 @@ def test_names_are_checked():
 
 @pytest.mark.parametrize("value", ["abc", None, [1], float("nan"), True])
 def test_values_are_checked(value):
-    with pytest.raises(UserError, match=r"kd_loss.main = .* is no finite number"):
+    with pytest.raises(UserError, match=r"kd_loss.main = .* is not a finite number"):
         get_method("kd_loss", {"main": value})
-    with pytest.raises(UserError, match=r"kd_loss.main = .* is no finite number"):
+    with pytest.raises(UserError, match=r"kd_loss.main = .* is not a finite number"):
         METHODS["kd_loss"](main=value)
     with pytest.raises(UserError, match=r"kd_loss.variant = 1 is not a name"):
         get_method("kd_loss", {"variant": 1})

@@ -100,7 +100,7 @@ def test_other_networks_are_refused(old, tmp_path, name, message):
 @pytest.mark.parametrize(
     ("options", "more", "message"),
     [
-        ({"dataset": "cofw"}, [], "finds 68 points, cofw has 29; --dataset w300 has as many"),
+        ({"dataset": "cofw"}, [], "predicts 68 points, cofw has 29; --dataset w300 has as many"),
         ({"dataset": ""}, [], "give --dataset"),
         ({"convention": "kdloss"}, [], "did you mean 'kd-loss'"),
         ({"convention": ""}, [], "give --convention"),

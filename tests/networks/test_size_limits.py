@@ -134,7 +134,7 @@ def test_a_constant_of_gigabytes_in_onnx(tmp_path):
     assert path.stat().st_size < 4_000
     before = peak()
     for call in (read_card, open_runtime, open_network):
-        with pytest.raises(UserError, match="does not load: it wants more than 3072 MiB of memory"):
+        with pytest.raises(UserError, match="does not load: it needs more than 3072 MiB of memory"):
             call(path)
     assert peak() - before < 200
     sound = onnx_file(tmp_path / "sound.onnx", nodes, shape=np.array([34, 34], np.int64), to=to)

@@ -74,5 +74,5 @@ def test_names_that_claim_all_memory(tmp_path):
     where = [i for i in range(place, place + 120) if data[i : i + 4] == struct.pack("<I", 3)]
     struct.pack_into("<I", data, where[-1], 0xF0000000)
     path.write_bytes(data)
-    with pytest.raises(UserError, match="does not load: it wants more than 3072 MiB of memory"):
+    with pytest.raises(UserError, match="does not load: it needs more than 3072 MiB of memory"):
         check_model_file(path)

@@ -104,7 +104,7 @@ def test_kd_loss_learns_poses(student):
     assert "rotation vector" in card.outputs
     assert card.metrics.keys() == {"validation_degrees"}
     assert load_network(student / "best.h5").model.output_shape == (None, 2, 3)
-    with pytest.raises(UserError, match="gives a head pose; landmarks are wanted"):
+    with pytest.raises(UserError, match="predicts a head pose; landmarks are required"):
         card.landmark_scheme()
 
 

@@ -115,14 +115,14 @@ export class FaceFinder {
    */
   async find(picture, ease = 1, again = true) {
     const { size, of_tiles, of_groups } = this.card, longest = Math.max(picture.width, picture.height);
-    const seen = await this.look([[0, 0]], resized(picture, size / longest), size / longest, ease, true);
+    const seen = await this.look(picture, [[0, 0]], resized(picture, size / longest), size / longest, ease, true);
     const faces = this.faces(picture, seen);
     if (again && faces.some((face) => face.box[2] < of_groups * longest)) {
       const scale = (2 * size - of_tiles) / longest, level = resized(picture, scale), corners = [];
       for (const y of starts(level.height, size, of_tiles)) {
         for (const x of starts(level.width, size, of_tiles)) corners.push([x, y]);
       }
-      const more = this.faces(picture, await this.look(corners, level, scale, ease, false));
+      const more = this.faces(picture, await this.look(picture, corners, level, scale, ease, false));
       faces.push(...more.filter((face) => !faces.some((known) => sharesCentre(known.box, face.box))));
     }
     return faces.sort((a, b) => b.box[2] - a.box[2]);
@@ -135,8 +135,9 @@ export class FaceFinder {
   }
 
   /** What the network answers about the parts of `level`, the picture resized by `scale`, that begin at `corners`. */
-  async look(corners, level, scale, ease, whole) {
+  async look(picture, corners, level, scale, ease, whole) {
     const { size, strides, min_scores, channels, largest, of_tiles } = this.card, answers = [];
+    const scales = [level.width / picture.width, level.height / picture.height]; // they differ by rounding
     for (const from of corners) {
       const { pixels, width, height } = letterbox(level, size, ...from);
       const input = new ort.Tensor("float32", pixels, [1, size, size, 3]);
@@ -150,7 +151,7 @@ export class FaceFinder {
           if (side > (whole ? largest * Math.min(width, height) : of_tiles)) continue;
           const centre = [cell % cells, Math.floor(cell / cells)].map(
             (i, axis) => (i + 0.5) * stride - 0.5 + 4 * stride * values[at + 1 + axis]);
-          const corner = centre.map((c, axis) => (c - side / 2 + 0.5 + from[axis]) / scale - 0.5);
+          const corner = centre.map((c, i) => (c + from[i] + 0.5) / scales[i] - 0.5 - side / scale / 2);
           answers.push({ box: [...corner, side / scale], score });
         }
       });

@@ -106,13 +106,13 @@ def test_a_teacher_of_another_scheme_is_read_through_a_map(options, stranger, ca
     assert kept["kernel"].shape == (140, 136)
     assert np.load(folder / "errors-stranger.npy").shape == (40,)
     for changes, message in (
-        ({"map_points": False}, "finds 70 points, the dataset has 68; --map-points"),
+        ({"map_points": False}, "predicts 70 points, the dataset has 68; --map-points"),
         (
             {"teacher_mode": "live"},
             "stranger has another runtime or scheme, a mirrored mean or several networks, and can only",
         ),
         ({"teacher_views": 2}, "remove --teacher-views"),
-        ({"method": ["srrl"], "teacher_views": 1}, "no tap 'embedding'; it gives: landmarks"),
+        ({"method": ["srrl"], "teacher_views": 1}, "no tap 'embedding'; it has: landmarks"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(with_map, **changes))

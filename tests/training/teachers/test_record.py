@@ -177,7 +177,7 @@ class Shuffling:
         (lambda: [], {}, "the dataset has no pictures"),
         (lambda: 7, {}, "a dataset is arrays, tf.data, a PyDataset or batches, not int"),
         (Shuffling, {}, "other pictures, or another order"),
-        (lambda: IMAGES, {"taps": ["P4"]}, "gives landmarks, embedding, not 'P4'"),
+        (lambda: IMAGES, {"taps": ["P4"]}, "returns landmarks, embedding, not 'P4'"),
         (lambda: IMAGES, {"limit_gb": 1e-9}, "limit_gb is 1e-09; raise it"),
     ],
 )
