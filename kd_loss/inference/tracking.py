@@ -19,7 +19,10 @@ FOLLOWED = 0.3
 #: overlap from which two detections are one face
 SAME = 0.6
 #: pixels: smallest and largest longer side of a tracked face
-SMALLEST, LARGEST = 2.0, 1e5
+SMALLEST, LARGEST = 8.0, 1e5
+#: a face that has shrunk to less of its side since the detector last saw it is none: a head does not go away so fast
+#: between two looks, but predictions on an ear or a hand shrink from frame to frame
+SHRUNK = 0.5
 
 
 @dataclass
@@ -27,6 +30,7 @@ class _Track:
     number: int
     face: Any  # FaceLandmarks or FacePose, and its filter
     filter: Any
+    side: float = 0.0  # when the detector last saw it
     unseen: int = 0
 
 
@@ -90,7 +94,7 @@ class FaceTracker(Generic[F]):
         faces: Sequence[Any] = self.predictor.predict_many([image] * len(boxes), boxes)
         for track, face in zip(self._tracks, faces, strict=True):
             track.face = replace(face, score=track.face.score)
-        self._tracks = [track for track in self._tracks if track.face.plausible() and _of_a_size(track.face)]
+        self._tracks = [track for track in self._tracks if track.face.plausible() and _of_a_size(track)]
 
     def _look(self, image: np.ndarray) -> None:
         for track in self._tracks:
@@ -105,10 +109,11 @@ class FaceTracker(Generic[F]):
             if f in known:
                 track = self._tracks[known[f]]
                 track.unseen, track.face = 0, replace(track.face, score=face.score)
+                track.side = _side(track.face)
             elif face.plausible() and all(common < SAME for common in self._overlaps(face)):
                 self._count += 1
                 smoother = self.predictor.smoother(self.cutoff, self.rate) if self.cutoff else None
-                self._tracks.append(_Track(self._count, face, smoother))
+                self._tracks.append(_Track(self._count, face, smoother, _side(face)))
         self._tracks = [track for track in self._tracks if track.unseen < self.patience]
 
     def _overlaps(self, face: Any) -> list[float]:
@@ -121,6 +126,10 @@ class FaceTracker(Generic[F]):
         return replace(face, number=track.number)
 
 
-def _of_a_size(face: Any) -> bool:
+def _side(face: Any) -> float:
+    return float(max(face.landmark_box()[2:]))
+
+
+def _of_a_size(track: _Track) -> bool:
     """Whether a tracked face is still one: a network's predictions may shrink to nothing from frame to frame."""
-    return bool(SMALLEST <= max(face.landmark_box()[2:]) <= LARGEST)
+    return bool(max(SMALLEST, SHRUNK * track.side) <= _side(track.face) <= LARGEST)
