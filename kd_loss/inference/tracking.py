@@ -11,7 +11,7 @@ import numpy as np
 
 from kd_loss.detection.base import overlaps
 from kd_loss.inference.base import Detector, F, Predictor, check_refine
-from kd_loss.system.arguments import function_of, number_of, whole_of, wrong
+from kd_loss.system.arguments import number_of, whole_of, wrong
 from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 
 #: overlap above which a detection may be a tracked face
@@ -60,9 +60,8 @@ class FaceTracker(Generic[F]):
         cutoff: float = 0.0,
         rate: float = 25.0,
     ):
-        if not isinstance(predictor, Predictor):
+        if not (hasattr(predictor, "detect") and hasattr(predictor, "predict_many")):
             raise wrong("predictor", predictor, "a kd_loss.LandmarkPredictor")
-        function_of(detector, "detector", "a function of pictures, e.g. kd_loss.open_detector('finder')")
         check_refine(refine)
         whole_of(detect_every, "detect_every", 1, sys.maxsize)
         whole_of(patience, "patience", 1, sys.maxsize)

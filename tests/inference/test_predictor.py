@@ -207,7 +207,7 @@ def test_a_number_that_is_none_is_null_in_json(predictor):
         (lambda p: p.detect(np.zeros((9, 9, 3), np.uint8), HaarDetector(), refine="1"), "refine = '1' is not"),
         (lambda p: LandmarkPredictor(p.network, detector=None), "detector = None is neither the name of a detector"),
         (lambda p: LandmarkPredictor(p.network, refine=1.5), "refine = 1.5 is not a whole number"),
-        (lambda p: LandmarkPredictor.load(3), "path = 3 is not the path of a weights file"),
+        (lambda p: LandmarkPredictor.load(3), "path is 3; the path of a file or folder is wanted"),
     ],
 )
 def test_an_unknown_argument_is_named(predictor, call, message):
