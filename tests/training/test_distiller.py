@@ -171,7 +171,7 @@ def test_a_validation_is_the_mean_absolute_error():
         ),
         (
             {"teachers": lambda: {"tough": nested(points=4)}},
-            "the tough teacher finds 4 points, the dataset has 3",
+            "the tough teacher predicts 4 points, the dataset has 3",
         ),
         ({"teachers": lambda: {}}, "the method kd needs"),
         ({"taps": {"P4": "block_12_add"}}, "nested has no layer 'block_12_add' for 'P4'"),
