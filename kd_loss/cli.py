@@ -109,14 +109,19 @@ COMMANDS = {
         "train a recognition network, with landmarks (FAN-Face), dynamic (CondFace) or distilled",
     ),
     "verify": Command(
-        "kd_loss.recognition.verify:VerifyOptions",
+        "kd_loss.recognition.options:VerifyOptions",
         "kd_loss.recognition.verify:run_verify",
         "do two pictures show one person? accuracy over folds, ROC, TAR at FAR, a report",
     ),
     "embed": Command(
-        "kd_loss.recognition.embed:EmbedOptions",
+        "kd_loss.recognition.options:EmbedOptions",
         "kd_loss.recognition.embed:run_embed",
         "pictures -> embeddings, as .npy or CSV",
+    ),
+    "export-recogniser": Command(
+        "kd_loss.recognition.options:RecogniserExportOptions",
+        "kd_loss.recognition.export:run_export_recogniser",
+        "a recogniser for LiteRT and ONNX Runtime",
     ),
     "test": Command(
         "kd_loss.evaluation.test_command:EvaluationOptions",

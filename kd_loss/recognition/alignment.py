@@ -12,7 +12,9 @@ from kd_loss.imaging import geometry
 from kd_loss.inference.predictor import LandmarkPredictor
 
 #: eyes, nose tip and corners of the mouth in a crop of 112 px, as ArcFace and its relatives align them
-TEMPLATE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+TEMPLATE = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
 #: the side in pixels that the template is for
 TEMPLATE_SIZE = 112
 #: margin of a crop that is not aligned, as in the training of landmark networks

@@ -123,4 +123,6 @@ def check_apart(training: Sequence[str], test: Sequence[str]) -> None:
     both = sorted(set(training) & set(test))
     if both:
         more = f" and {len(both) - 1} more" if len(both) > 1 else ""
-        raise UserError(f"{both[0]}{more} in training and in test: figures on known persons say nothing; leave them out")
+        raise UserError(
+            f"{both[0]}{more} in training and in test: figures on known persons say nothing; leave them out"
+        )

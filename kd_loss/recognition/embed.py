@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,34 +13,11 @@ from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.weights import default_weights
 from kd_loss.recognition.alignment import Cropper
 from kd_loss.recognition.embedders import as_embedder
-from kd_loss.system.configuration import Options, option
+from kd_loss.recognition.options import EmbedOptions
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file
 from kd_loss.system.ownership import Claims
 from kd_loss.system.terminal import counted
-
-
-@dataclass(frozen=True)
-class EmbedOptions(Options):
-    """Embeddings of the largest face of each picture, as .npy or CSV; compare two by their product, their cosine."""
-
-    pictures: list[str] = option([], "pictures, and folders of them", positional=True)
-    weights: str = option("", "a recogniser's run folder or weights, an export, another's .onnx, or file.py:function")
-    output: str = option("embeddings.npy", "file to write: .npy (N, D), with the names in a .txt beside it, or .csv")
-    landmarks: str = option("", "network of the 68 landmarks that aligns the crops; default: the shipped student")
-    align: bool = option(True, "align crops by five points, for a network that does not say; others: as they were trained")
-    size: int = option(112, "side of the crops of a function, which takes any", within=(16, 1024))
-    mirror: bool = option(True, "add the mirror image's embedding")
-    skip_bad: bool = option(False, "leave out pictures without a face, or with two of like size, instead of stopping")
-
-    def check(self) -> None:
-        """Raise a `UserError` for missing pictures or weights, or another suffix."""
-        if not self.pictures:
-            raise UserError("give pictures or folders: kd-loss embed album --weights runs/persons/recogniser")
-        if not self.weights:
-            raise UserError("give --weights, e.g. --weights runs/persons/recogniser")
-        if Path(self.output).suffix not in (".npy", ".csv"):
-            raise UserError(f"--output {self.output} ends in neither .npy nor .csv")
 
 
 def run_embed(options: EmbedOptions) -> np.ndarray:

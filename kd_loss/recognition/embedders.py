@@ -87,8 +87,11 @@ def as_embedder(value: Any) -> Embedder:
         return value
     if isinstance(value, Recogniser):
         card = value.card
-        persons = tuple(card.training.get("persons", ()))
-        return Embedder(value.embed, card.size, card.align, persons, card.title, value)
+        persons, other = tuple(card.training.get("persons", ())), bool(card.training.get("other_maps"))
+        title = f"{card.title}, another face's maps" if other else card.title
+        return Embedder(
+            lambda crops: value.embed(crops, other_maps=other), card.size, card.align, persons, title, value
+        )
     if callable(value):
         return Embedder(value, None, title=getattr(value, "__name__", type(value).__name__))
     text = str(value)
@@ -125,10 +128,12 @@ def _of_file(path: Path) -> Embedder:
 def _foreign_card(path: Path) -> dict[str, Any]:
     beside = path.with_suffix(".json")
     if not beside.is_file():
-        raise UserError(f"{path} has no card {beside.name} beside it, with at least its size: {{\"size\": 112}}")
+        raise UserError(f'{path} has no card {beside.name} beside it, with at least its size: {{"size": 112}}')
     card = read_json(beside, "the card")
     low_high = card.get("range", [0, 255])
-    sound = type(card.get("size")) is int and 16 <= card["size"] <= 1024 and card.get("layout", "nhwc") in ("nhwc", "nchw")
+    sound = (
+        type(card.get("size")) is int and 16 <= card["size"] <= 1024 and card.get("layout", "nhwc") in ("nhwc", "nchw")
+    )
     sound = sound and isinstance(low_high, list) and len(low_high) == 2
     if not sound or not all(isinstance(n, int | float) for n in low_high):
         raise UserError(f"the card {beside} is malformed: size, range [0, 255], layout nhwc or nchw")

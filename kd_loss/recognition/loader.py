@@ -69,7 +69,7 @@ class PersonsLoader(keras.utils.PyDataset):
         rng = np.random.default_rng((self.seed, epoch, batch + 1))
         mirrored = rng.random(len(rows)) < 0.5 if self.train else np.zeros(len(rows), bool)
         images = self.images[rows]
-        images[mirrored] = images[mirrored, :, :, ::-1]
+        images[mirrored] = images[mirrored][:, :, ::-1]
         if self.train and self.light:
             gain = rng.uniform(1 - self.light, 1 + self.light, (len(rows), 1, 1, 1)).astype(np.float32)
             images = np.clip(images * gain, 0, 255).astype(np.uint8)

@@ -64,7 +64,11 @@ def margin_loss(
     """
     cosines = ops.cast(cosines, "float32")
     own = ops.one_hot(ops.cast(labels, "int32"), cosines.shape[-1])
-    moved = arcface_cosine(cosines, margin) if choose(kind, LOSSES, "loss") == "arcface" else cosface_cosine(cosines, margin)
+    moved = (
+        arcface_cosine(cosines, margin)
+        if choose(kind, LOSSES, "loss") == "arcface"
+        else cosface_cosine(cosines, margin)
+    )
     logits = scale * ops.where(own > 0, moved, cosines)
     return ops.logsumexp(logits, axis=-1) - ops.sum(own * logits, axis=-1)
 
@@ -95,7 +99,9 @@ class MarginHead(keras.Layer):
         ramp: steps over which the margin grows to its full value from 0, from which a training diverges less.
     """
 
-    def __init__(self, persons: int, size: int, kind: str = "arcface", scale: float = 64.0, margin: float = 0.0, ramp: int = 0):
+    def __init__(
+        self, persons: int, size: int, kind: str = "arcface", scale: float = 64.0, margin: float = 0.0, ramp: int = 0
+    ):
         super().__init__(name="margin_head", dtype="float32")
         self.kind, self.scale, self.ramp = choose(kind, LOSSES, "loss"), scale, ramp
         self.margin = margin or MARGINS[self.kind]

@@ -214,5 +214,5 @@ def _mobile(x: Tensor, card: RecogniserCard) -> Tensor:
 
 
 def nearest_map(maps: Mapping[str, Any], size: int) -> str:
-    """The feature map, out of tap -> (h, w, C), whose resolution is nearest to `size`; the first of equally near ones."""
+    """The feature map, out of tap -> (h, w, C), whose resolution is nearest to `size`; the first of equal ones."""
     return min((name for name in maps if name != "heatmaps"), key=lambda name: abs(math.log2(maps[name][0] / size)))

@@ -36,7 +36,7 @@ class RecogniserOptions(PersonsDatasetOptions):
         choices=HEATMAPS, group="landmarks",
     )  # fmt: skip
     features: str = option(
-        "none", "integration of its feature maps: bl (concatenated), sl (added), al (three convolutions), 1m (all units)",
+        "none", "its feature maps: bl (concatenated), sl (added), al (three convolutions), 1m (after all units)",
         choices=FEATURES,
     )  # fmt: skip
     landmarks: str = option("", "the landmark network (.h5, with heatmaps); default: the shipped student")
@@ -62,8 +62,12 @@ class RecogniserOptions(PersonsDatasetOptions):
     learning_rate: float = option(
         2e-3, "largest learning rate of Adam: linear warm-up, then cosine decay", above=0, below=1e6
     )
-    validation: float = option(0.1, "share of the persons held out to choose the best epoch; 0: keep the last", within=(0, 0.9))
-    patience: int = option(0, "stop after this many epochs without improvement; 0: never", within=(0, math.inf), below=1e6)
+    validation: float = option(
+        0.1, "share of the persons held out to choose the best epoch; 0: keep the last", within=(0, 0.9)
+    )
+    patience: int = option(
+        0, "stop after this many epochs without improvement; 0: never", within=(0, math.inf), below=1e6
+    )
     init: str = option("", "initial weights, of a recogniser of the same structure")
     seed: int = option(0, "random seed of weights, order and changes", within=(0, 2**32 - 1))
     runs: Path = option(Path("runs"), "folder of the runs; these go to its subfolder of the dataset's name")
@@ -87,3 +91,60 @@ class RecogniserOptions(PersonsDatasetOptions):
             raise UserError("a student of --teacher takes neither maps nor dynamic convolutions")
         if self.patience and not self.validation:
             raise UserError("--patience waits for a better epoch on persons held out: give a --validation above 0")
+
+
+@dataclass(frozen=True)
+class VerifyOptions(PersonsDatasetOptions):
+    """Verify pairs of a prepared dataset: accuracy over folds, ROC, TAR at FAR, identification, a report."""
+
+    weights: str = option(
+        "",
+        "a recogniser's run folder or weights, an export, another's .onnx, or file.py:function",
+        positional=True,
+    )
+    output: str = option("", "folder for the results; default: the run's folder, or verify beside the weights")
+
+    def check(self) -> None:
+        """Raise a `UserError` if there is nothing to verify with."""
+        if not self.weights:
+            raise UserError("give the weights of a recogniser: kd-loss verify runs/persons/recogniser")
+
+
+@dataclass(frozen=True)
+class EmbedOptions(Options):
+    """Embeddings of the largest face of each picture, as .npy or CSV; compare two by their product, their cosine."""
+
+    pictures: list[str] = option([], "pictures, and folders of them", positional=True)
+    weights: str = option("", "a recogniser's run folder or weights, an export, another's .onnx, or file.py:function")
+    output: str = option("embeddings.npy", "file to write: .npy (N, D), with the names in a .txt beside it, or .csv")
+    landmarks: str = option("", "network of the 68 landmarks that aligns the crops; default: the shipped student")
+    align: bool = option(
+        True, "align crops by five points, for a network that does not say; others: as they were trained"
+    )
+    size: int = option(112, "side of the crops of a function, which takes any", within=(16, 1024))
+    mirror: bool = option(True, "add the mirror image's embedding")
+    skip_bad: bool = option(False, "leave out pictures without a face, or with two of like size, instead of stopping")
+
+    def check(self) -> None:
+        """Raise a `UserError` for missing pictures or weights, or another suffix."""
+        if not self.pictures:
+            raise UserError("give pictures or folders: kd-loss embed album --weights runs/persons/recogniser")
+        if not self.weights:
+            raise UserError("give --weights, e.g. --weights runs/persons/recogniser")
+        if Path(self.output).suffix not in (".npy", ".csv"):
+            raise UserError(f"--output {self.output} ends in neither .npy nor .csv")
+
+
+@dataclass(frozen=True)
+class RecogniserExportOptions(Options):
+    """A recogniser for other runtimes, compared with itself on drawn faces."""
+
+    weights: str = option("", "a recogniser's run folder or weights", positional=True)
+    format: list[str] = option(["litert", "onnx"], "litert (.tflite), onnx", choices=("litert", "onnx"))
+    precision: str = option("fp32", "precision of the weights", choices=("fp32", "fp16"))
+    output: str = option("", "folder of the files; default: export beside the weights")
+
+    def check(self) -> None:
+        """Raise a `UserError` if there is nothing to export."""
+        if not self.weights:
+            raise UserError("give the weights of a recogniser: kd-loss export-recogniser runs/persons/recogniser")

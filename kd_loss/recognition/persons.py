@@ -107,7 +107,9 @@ def drawn_pairs(pictures: Sequence[Picture], folds: int, seed: int) -> list[Pair
     rng = np.random.default_rng((seed, 5))
     persons = sorted({picture.person for picture in pictures})
     if len(persons) < 2 * folds:
-        raise UserError(f"{counted(len(persons), 'person')} for {folds} folds of two or more: draw more, or fewer folds")
+        raise UserError(
+            f"{counted(len(persons), 'person')} for {folds} folds of two or more: draw more, or fewer folds"
+        )
     by_person = {person: [p.name for p in pictures if p.person == person] for person in persons}
     pairs = []
     for fold, members in enumerate(np.array_split(persons, folds), start=1):
@@ -185,7 +187,7 @@ def _csv_pairs(path: Path, lines: Sequence[str]) -> Iterator[Pair]:
 
 
 def _lfw(path: Path, lines: Sequence[str]) -> Iterator[Pair]:
-    """`pairs.txt`: folds and pairs of a kind in the first line, then n pairs of one person and n of two, fold by fold."""
+    """`pairs.txt`: folds and n in the first line, then n pairs of one person and n of two, fold by fold."""
     head = lines[0].split() if lines else []
     if len(head) not in (1, 2) or not all(word.isdecimal() for word in head):
         raise UserError(f"{path} is no pairs file: a CSV with {', '.join(COLUMNS)}, or LFW's pairs.txt")

@@ -22,13 +22,14 @@ TOGETHER = 64
 
 @dataclass(frozen=True)
 class PersonsOptions(Options):
-    """Crop pictures of persons into data/<dataset>/, to train and to verify recognition; without folders, drawn ones."""
+    """Crop pictures of persons into data/<dataset>/, to train and verify recognition; without folders, drawn ones."""
 
     dataset: str = option("persons", "name of the prepared dataset")
     train: str = option("", "folder of the training persons: a folder each, or files named person_07.jpg")
     test: str = option("", "folder of the test persons, likewise; those of CFP and of LFW have their pairs in them")
     pairs: str = option(
-        "", "pairs of test pictures: a CSV with fold, same, first, second, or LFW's pairs.txt; default: the folder's own"
+        "",
+        "pairs of test pictures: a CSV with fold, same, first, second, or LFW's pairs.txt; default: the folder's own",
     )
     align: bool = option(
         True, "align crops by five points (similarity); otherwise a square about the landmarks", group="crops"
@@ -123,7 +124,9 @@ def _write(
     with atomic_folder(target) as folder:
         for split, pictures in splits.items():
             images, rows, doubtful = _crops(pictures, cropper)
-            problems = [f"{pictures[i].name} shows {rows[i].faces or 'no'} face{'s' * (rows[i].faces != 1)}" for i in doubtful]
+            problems = [
+                f"{pictures[i].name} shows {rows[i].faces or 'no'} face{'s' * (rows[i].faces != 1)}" for i in doubtful
+            ]
             if problems and options.doubtful == "refuse":
                 raise UserError(
                     f"{counted(len(problems), 'doubtful picture')} of {len(pictures)} in {split} ({problems[0]}): mend "
@@ -150,7 +153,9 @@ def _write(
                 "skipped": len(skipped),
             }
             if split == "test" and pairs:
-                counts[split] |= _write_pairs(place, pairs, [pictures[i].name for i in kept], check_folds, bool(skipped))
+                counts[split] |= _write_pairs(
+                    place, pairs, [pictures[i].name for i in kept], check_folds, bool(skipped)
+                )
         manifest |= {
             "counts": counts,
             "landmark_network": {"file": Path(weights).name, "sha256": sha256(Path(weights))},
@@ -159,7 +164,9 @@ def _write(
         }
         write_json(folder / "manifest.json", manifest)
     for split, count in counts.items():
-        print(f"{target / split}: " + ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in count.items()))
+        print(
+            f"{target / split}: " + ", ".join(f"{number:,} {name.replace('_', ' ')}" for name, number in count.items())
+        )
     return manifest
 
 
@@ -198,7 +205,7 @@ def _unreadable(picture: Any) -> bool:
 
 
 def _write_pairs(place: Path, pairs: Sequence[Any], names: Sequence[str], check: Any, skipped: bool) -> dict[str, int]:
-    """Write the pairs whose pictures are left; where some were skipped, folds are cut to equal numbers of both kinds."""
+    """Write the pairs whose pictures are left; folds are cut to equal numbers of both kinds if some were skipped."""
     import numpy as np
 
     number = {name: index for index, name in enumerate(names)}

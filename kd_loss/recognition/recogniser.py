@@ -24,6 +24,8 @@ INNER = range(17, 68)
 MAPS = ("P2", "P3", "P4")
 #: what a recogniser's file of weights ends in
 SUFFIX = ".weights.h5"
+#: the centres (D, N) of the training's persons, beside the weights
+CENTRES = "centres.npy"
 #: pictures in one step of inference
 STEP = 64
 
@@ -70,7 +72,7 @@ class Recogniser:
         return self.network.count_params() + (self.maps.count_params() if self.maps else 0)
 
     def inputs(self, images: np.ndarray, other_maps: bool = False) -> dict[str, Any]:
-        """The network's inputs for crops (B, S, S, 3); `other_maps`: with the maps of the previous crop of the batch."""
+        """The network's inputs for crops (B, S, S, 3); `other_maps`: with the maps of the crop before each."""
         images = images.astype(np.float32)
         maps = self.maps.predict_on_batch(images) if self.maps else {}
         return {"image": images, **{n: np.roll(v, 1, axis=0) if other_maps else v for n, v in maps.items()}}
@@ -144,7 +146,9 @@ def load_recogniser(path: Path) -> Recogniser:
     card = RecogniserCard.read(path.with_name(path.name.removesuffix(SUFFIX) + ".h5"))
     landmarks = None
     if card.integrated:
-        landmarks = build_network(Card.from_dict(dict(card.landmark_card or {}), f"the landmark network's card of {path}"))
+        landmarks = build_network(
+            Card.from_dict(dict(card.landmark_card or {}), f"the landmark network's card of {path}")
+        )
     recogniser = new_recogniser(card, landmarks)
     if recogniser.card.maps != {name: tuple(shape) for name, shape in card.maps.items()}:
         raise UserError(f"{path}: its card names maps of other shapes than its landmark network makes")
@@ -162,5 +166,3 @@ class _Together(keras.Model):
         super().__init__(name="together")
         self.parts = list(parts)
         self.built = True
-
-

@@ -114,7 +114,10 @@ def verification(scores: np.ndarray, same: np.ndarray, fold: np.ndarray) -> dict
 
 
 def identification(
-    gallery: np.ndarray, gallery_person: Sequence[Any], probes: np.ndarray, probe_person: Sequence[Any],
+    gallery: np.ndarray,
+    gallery_person: Sequence[Any],
+    probes: np.ndarray,
+    probe_person: Sequence[Any],
     rates: Sequence[float] = (0.1, 0.01),
 ) -> dict[str, Any]:
     """Rank 1, and TPIR at FPIR: how many probes are found in a gallery, and how many strangers are taken for members.

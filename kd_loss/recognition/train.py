@@ -17,7 +17,7 @@ from kd_loss.recognition.loader import PersonsLoader, split_persons
 from kd_loss.recognition.margins import MarginHead
 from kd_loss.recognition.network import RecogniserCard
 from kd_loss.recognition.options import RecogniserOptions
-from kd_loss.recognition.recogniser import Recogniser, load_recogniser, new_recogniser, save_recogniser
+from kd_loss.recognition.recogniser import CENTRES, Recogniser, load_recogniser, new_recogniser, save_recogniser
 from kd_loss.recognition.routing import PseudoLabels
 from kd_loss.recognition.stored_maps import stored_maps
 from kd_loss.recognition.trainer import RecogniserTrainer
@@ -25,7 +25,7 @@ from kd_loss.runs.folder import open_run, start_record
 from kd_loss.system.bundled import shipped
 from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError
-from kd_loss.system.files import alone_in, sha256
+from kd_loss.system.files import alone_in, atomic_file, sha256
 from kd_loss.system.versions import package_versions
 from kd_loss.training.fit import compile_with_adam, fit_run, run_log
 
@@ -60,7 +60,9 @@ def run_train_recogniser(options: RecogniserOptions) -> Path:
             "pictures": len(train),
             "held_out_persons": len(persons.persons) - len(names),
             "alignment": dataset.manifest["alignment"],
-            **{name: getattr(options, name) for name in ("epochs", "seed", "loss", "scale", "other_maps", "clustering")},
+            **{
+                name: getattr(options, name) for name in ("epochs", "seed", "loss", "scale", "other_maps", "clustering")
+            },
         },
         versions=package_versions(),
     )
@@ -110,6 +112,9 @@ def _fit(
         metrics = {key: value for key, value in logs.items() if key.startswith("val_")}
         card = dataclasses.replace(recogniser.card, metrics=metrics)
         save_recogniser(dataclasses.replace(recogniser, card=card), folder / "best")
+        centres = keras.ops.convert_to_numpy(trainer.head.centres)
+        with atomic_file(folder / CENTRES, ".npy") as temporary:
+            np.save(temporary, centres / np.maximum(np.linalg.norm(centres, axis=0, keepdims=True), 1e-6))
 
     callbacks = []
     if options.clustering != "none":
@@ -128,8 +133,8 @@ def _fit(
             save_last=lambda: save_recogniser(recogniser, folder / "last"),
             note=note,
             opening=[
-                f"{folder}: {recogniser.card.title}, {recogniser.network.count_params():,} parameters, {persons} persons, "
-                f"{len(loader.chosen):,} pictures of {recogniser.card.size} px, {steps} steps",
+                f"{folder}: {recogniser.card.title}, {recogniser.network.count_params():,} parameters, "
+                f"{persons} persons, {len(loader.chosen):,} pictures of {recogniser.card.size} px, {steps} steps",
                 f"objective: {trainer.objective}",
             ],
             monitor="val_loss",

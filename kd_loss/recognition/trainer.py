@@ -66,7 +66,9 @@ class RecogniserTrainer(keras.Model):
         if self.routing_head is not None:
             logits = self.routing_head(y_pred["routing"])
             own = ops.one_hot(ops.cast(y["cluster"], "int32"), logits.shape[-1])  # zeros of −1
-            values["clusters"] = ops.mean(ops.sum(own, axis=-1) * ops.logsumexp(logits, axis=-1) - ops.sum(own * logits, axis=-1))
+            values["clusters"] = ops.mean(
+                ops.sum(own, axis=-1) * ops.logsumexp(logits, axis=-1) - ops.sum(own * logits, axis=-1)
+            )
             total = total + self.weight * values["clusters"]
         for name, value in values.items():
             self.trackers[name].update_state(value)

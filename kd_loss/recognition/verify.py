@@ -14,10 +14,9 @@ from kd_loss.evaluation.plots import new_axes, to_png
 from kd_loss.evaluation.report import print_table, render_html
 from kd_loss.recognition.dataset import Persons, check_apart, open_persons
 from kd_loss.recognition.embedders import Embedder, as_embedder
-from kd_loss.recognition.options import PersonsDatasetOptions
+from kd_loss.recognition.options import VerifyOptions
 from kd_loss.recognition.scores import RATES, identification, roc, verification
 from kd_loss.schemes.drawing import encode_png, enlarge, label, sheet
-from kd_loss.system.configuration import option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
 from kd_loss.system.ownership import Claims
@@ -30,21 +29,6 @@ FILES = ("verify.json", "verify.html", "roc.png", "worst-pairs.png")
 SIDE, SHOWN = 112, 12
 #: share of the persons that are in the gallery; the others are non-mates
 MEMBERS = 0.5
-
-
-@dataclass(frozen=True)
-class VerifyOptions(PersonsDatasetOptions):
-    """Verify pairs of pictures of a prepared dataset: accuracy over folds, ROC, TAR at FAR, identification, a report."""
-
-    weights: str = option(
-        "", "a recogniser's run folder or weights, an export of it, another's .onnx, or file.py:function", positional=True
-    )
-    output: str = option("", "folder for the results; default: the run's folder, or verify beside the weights")
-
-    def check(self) -> None:
-        """Raise a `UserError` if there is nothing to verify with."""
-        if not self.weights:
-            raise UserError("give the weights of a recogniser: kd-loss verify runs/persons/recogniser")
 
 
 @dataclass(frozen=True)
@@ -65,7 +49,9 @@ class Protocol:
 
 
 def verify_persons(embedder: Embedder, persons: Persons) -> tuple[list[Protocol], dict[str, Any]]:
-    """Verify all pairs of a split, and identify its persons in a gallery; returns the protocols and the latter's figures.
+    """Verify all pairs of a split, and identify its persons in a gallery.
+
+    Returns the protocols, and the figures of identification.
 
     Raises:
         UserError: a person of the split was trained on, or there are no pairs.
@@ -110,7 +96,9 @@ def run_verify(options: VerifyOptions) -> dict[str, Any]:
     align = bool(dataset.manifest.get("align"))
     if embedder.align is not None and embedder.align != align:
         words = {True: "aligned", False: "not aligned"}
-        raise UserError(f"{options.weights} was trained on crops that are {words[not align]}, {dataset.folder} holds {words[align]}")
+        raise UserError(
+            f"{options.weights} was trained on crops that are {words[not align]}, {dataset.folder} holds {words[align]}"
+        )
     protocols, identified = verify_persons(embedder, persons)
     return write_report(options, embedder, dataset, persons, protocols, identified)
 
@@ -128,8 +116,8 @@ def write_report(
     print_table(f"{embedder.title} on {options.dataset}, accuracy in %", header, rows)
     missing = int((~persons.found).sum())
     lines = [
-        f"{len(persons.persons)} persons, {len(persons)} pictures, none of the training; {missing} without a found face, "
-        "whose crop is the middle of the picture.",
+        f"{len(persons.persons)} persons, {len(persons)} pictures, none of the training; {missing} without a found "
+        "face, whose crop is the middle of the picture.",
         f"Crops: {dataset.manifest['alignment']}, {dataset.size} px. Threshold of each fold chosen on the others.",
         _words(identified),
     ]
@@ -210,7 +198,9 @@ def roc_plot(protocols: Sequence[Protocol]) -> bytes:
         far, tar, _ = roc(protocol.scores, protocol.same)
         auc = protocol.figures["mirrored"]["auc"]
         axes.step(np.maximum(far, least), 100 * tar, where="post", label=f"{protocol.name} (AUC {auc:.3f})")
-    axes.set(xscale="log", xlabel="false acceptance rate", ylabel="true acceptance rate in %", xlim=(least, 1), ylim=(0, 101))
+    axes.set(
+        xscale="log", xlabel="false acceptance rate", ylabel="true acceptance rate in %", xlim=(least, 1), ylim=(0, 101)
+    )
     axes.legend(loc="best", framealpha=0.8)
     return to_png(figure)
 

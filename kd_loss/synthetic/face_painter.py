@@ -234,7 +234,7 @@ def paint_face(
     `part`: the generator of each of `PARTS`, in place of `rng`: with the same ones for `OF_A_PERSON`, several pictures
     show one person.
     """
-    part = part or (lambda name: rng)
+    part = part or (lambda _: rng)
     canvas = _Canvas(face, size, scale, origin, _background(size, part("background")))
     skin, hair, *_ = skin_and_hair(part("colours"))
     _head(canvas, skin, hair, part("head"))
