@@ -48,16 +48,22 @@ class Protocol:
     figures: dict[str, dict[str, Any]]
 
 
-def verify_persons(embedder: Embedder, persons: Persons) -> tuple[list[Protocol], dict[str, Any]]:
+def verify_persons(network: Any, persons: Persons) -> tuple[list[Protocol], dict[str, Any]]:
     """Verify all pairs of a split, and identify its persons in a gallery.
 
-    Returns the protocols, and the figures of identification.
+    Args:
+        network: a recogniser, a file, a function of crops, see `embedders.as_embedder`.
+        persons: the test pictures, with pairs.
+
+    Returns:
+        The protocols, with `figures` without and with the mirror image; and the figures of identification.
 
     Raises:
         UserError: a person of the split was trained on, or there are no pairs.
     """
     if not persons.pairs:
         raise UserError("the test pictures have no pairs; prepare them with --pairs FILE")
+    embedder = as_embedder(network)
     check_apart(embedder.persons, persons.persons)
     plain = embedder.embed(persons.images)
     mirrored = plain + embedder.embed(np.asarray(persons.images)[:, :, ::-1])

@@ -34,16 +34,17 @@ def teacher(given):
 @pytest.mark.parametrize("method", [["rkd", "pkt:2", "imitation"], ["srrl"]])
 def test_a_student_learns_from_a_recogniser(given, teacher, method):
     student = run_train_recogniser(
-        dataclasses.replace(given, arch="mobile", teacher=str(teacher), method=method, name="-".join(method)[:3])
+        dataclasses.replace(given, teacher=str(teacher), method=method, name="-".join(method)[:3])
     )
     history = read_history(student / "history.csv")[-1]
     terms = {"rkd.distance", "rkd.angle", "pkt.transfer", "imitation.imitation"}
     assert (terms if len(method) > 1 else {"features", "regression"}) | {"margin", "accuracy"} <= set(history)
     assert all(np.isfinite(value) for value in history.values())
     card = load_recogniser(student).card
-    assert (card.arch, card.landmark_card, card.training["method"]) == ("mobile", None, method)
+    assert (card.landmark_card, card.training["method"]) == (None, method)
 
 
+@pytest.mark.slow
 def test_exports_agree_with_keras_and_are_teachers(given, teacher):
     files = run_export_recogniser(RecogniserExportOptions(weights=str(teacher)))
     assert sorted(path.name for path in files) == ["best-fp32.onnx", "best-fp32.tflite"]
@@ -56,11 +57,11 @@ def test_exports_agree_with_keras_and_are_teachers(given, teacher):
         assert len(embedder.persons) == 12
         np.testing.assert_allclose(embedder.embed(crops), wanted, atol=1e-4)
     onnx = next(str(path) for path in files if path.suffix == ".onnx")
-    student = run_train_recogniser(dataclasses.replace(given, arch="mobile", teacher=onnx, name="of-onnx"))
+    student = run_train_recogniser(dataclasses.replace(given, teacher=onnx, name="of-onnx"))
     assert read_history(student / "history.csv")[-1]["transfer"] >= -1e-6
 
 
-def test_a_function_is_a_teacher(given):
+def test_a_function_is_a_teacher():
     teacher = EmbeddingTeacher(as_embedder(lambda crops: crops.reshape(len(crops), -1)[:, :6] + 1.0), 32)
     assert teacher.shape == (3, 2)
     answer = teacher(np.full((2, 32, 32, 3), 7, np.float32))
@@ -84,6 +85,6 @@ def test_methods_of_embeddings():
 
 def test_a_teacher_of_another_width_is_refused(given, teacher):
     with pytest.raises(UserError, match="gives 16 numbers, the student 8: give --embedding 16"):
-        run_train_recogniser(dataclasses.replace(given, teacher=str(teacher), embedding=8, arch="mobile"))
+        run_train_recogniser(dataclasses.replace(given, teacher=str(teacher), embedding=8))
     with pytest.raises(UserError, match="give --method srrl alone"):
-        run_train_recogniser(dataclasses.replace(given, teacher=str(teacher), method=["srrl", "pkt"], arch="mobile"))
+        run_train_recogniser(dataclasses.replace(given, teacher=str(teacher), method=["srrl", "pkt"]))

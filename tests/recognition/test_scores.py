@@ -47,7 +47,8 @@ def test_equal_error_rate():
 
 
 def test_a_rate_below_one_in_the_negatives_is_not_measurable():
-    assert true_at_false(SCORES, SAME, 1 / 3) == pytest.approx(2 / 3)  # one of 0.4, 0.2, 0.1 may pass: above 0.2 … all
+    assert true_at_false(SCORES, SAME, 1 / 3) == 1  # one of 0.4, 0.2 and 0.1 may pass: above 0.2 are all same pairs
+    assert true_at_false(np.array([0.9, 0.3, 0.4, 0.35]), np.array([True, True, False, False]), 0.5) == 0.5
     assert true_at_false(SCORES, SAME, 0.3) is None
     assert verification(SCORES, SAME, np.array([1, 2, 3, 1, 2, 3]))["tar_at_far"] == dict.fromkeys(
         ("0.1", "0.01", "0.001", "0.0001")
