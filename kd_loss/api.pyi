@@ -25,7 +25,7 @@ from kd_loss.inference.predict_command import PredictOptions
 from kd_loss.keypoints.animate import AnimationOptions
 from kd_loss.keypoints.export import KeypointExportOptions
 from kd_loss.keypoints.options import KeypointDistillationOptions, KeypointOptions, KeypointTestOptions
-from kd_loss.recognition.options import EmbedOptions, RecogniserOptions, VerifyOptions
+from kd_loss.recognition.options import EmbedOptions, RecogniserExportOptions, RecogniserOptions, VerifyOptions
 from kd_loss.recognition.prepare import PersonsOptions
 from kd_loss.speed.benchmark_command import BenchmarkOptions
 from kd_loss.training.options import StudentOptions, TeacherOptions
@@ -407,6 +407,21 @@ def embed(
     skip_bad: bool = False,
     config: _Text = "",
 ) -> np.ndarray: ...
+
+@overload
+def export_recogniser(
+    options: RecogniserExportOptions,
+    /,
+) -> dict[Path, float]: ...
+@overload
+def export_recogniser(
+    weights: _Text = "",
+    *,
+    format: Literal["litert", "onnx"] | Sequence[Literal["litert", "onnx"]] = ...,
+    precision: Literal["fp32", "fp16"] = "fp32",
+    output: _Text = "",
+    config: _Text = "",
+) -> dict[Path, float]: ...
 
 @overload
 def test(

@@ -88,7 +88,7 @@ def true_at_false(scores: np.ndarray, same: np.ndarray, rate: float) -> float | 
 
     None, "not measurable", below one in the number of different pairs.
 
-    >>> true_at_false(np.array([0.9, 0.5, 0.7, 0.1]), np.array([True, True, False, False]), 0.5)
+    >>> true_at_false(np.array([0.9, 0.3, 0.7, 0.4]), np.array([True, True, False, False]), 0.5)
     0.5
     """
     negatives = np.sort(scores[~same])[::-1]

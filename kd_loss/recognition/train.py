@@ -73,7 +73,7 @@ def run_train_recogniser(options: RecogniserOptions) -> Path:
     recogniser = new_recogniser(card, landmarks, options.seed)
     if options.init:
         _start(recogniser, Path(options.init))
-    data = {"batch_size": options.batch_size, "seed": options.seed, "other_maps": options.other_maps}
+    data: dict[str, Any] = {"batch_size": options.batch_size, "seed": options.seed, "other_maps": options.other_maps}
     if card.integrated:
         data["maps"] = stored_maps(
             recogniser, persons.images, dataset.checksum, options.runs / options.dataset / "maps"

@@ -1,5 +1,6 @@
 """The whole way on drawn persons and a tiny network: prepare, train, verify, embed."""
 
+import csv
 import json
 
 import cv2
@@ -16,9 +17,14 @@ from kd_loss.recognition.prepare import PersonsOptions, run_prepare_persons
 from kd_loss.recognition.recogniser import load_recogniser
 from kd_loss.recognition.train import run_train_recogniser
 from kd_loss.recognition.verify import run_verify
-from kd_loss.runs.history import read_history
 from kd_loss.synthetic.persons import draw_person
 from kd_loss.system.errors import UserError
+
+
+def rows_of(run):
+    """The rows of a training's history."""
+    with (run / "history.csv").open(newline="") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +120,7 @@ def test_a_run_holds_network_card_and_history(run):
     assert (card["kind"], card["heatmaps"], card["features"]) == ("recogniser", "h2", "bl")
     assert len(card["training"]["persons"]) == 12
     assert card["maps"]["heatmaps"][-1] == 51
-    history = read_history(run / "history.csv")
+    history = rows_of(run)
     assert len(history) == 2
     assert {"margin", "accuracy", "val_loss"} <= set(history[0])
     assert "objective: arcface(s 16, m 0.5" in (run / "log.txt").read_text()
@@ -144,7 +150,7 @@ def test_a_stopped_training_goes_on(data, run):
 
 def test_clusters_of_the_routing_are_learned(data, tmp_path):
     run = run_train_recogniser(options(data, tmp_path, dynamic="dynamic", clustering="kmeans", clusters=3))
-    history = read_history(run / "history.csv")
+    history = rows_of(run)
     assert 0 < history[-1]["clusters"] < 3
     assert load_recogniser(run).network.output["routing"].shape[-1] == 12
 

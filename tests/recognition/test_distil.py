@@ -14,8 +14,8 @@ from kd_loss.recognition.options import RecogniserExportOptions, RecogniserOptio
 from kd_loss.recognition.prepare import PersonsOptions, run_prepare_persons
 from kd_loss.recognition.recogniser import load_recogniser
 from kd_loss.recognition.train import run_train_recogniser
-from kd_loss.runs.history import read_history
 from kd_loss.system.errors import UserError
+from tests.recognition.test_commands import rows_of
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_a_student_learns_from_a_recogniser(given, teacher, method):
     student = run_train_recogniser(
         dataclasses.replace(given, teacher=str(teacher), method=method, name="-".join(method)[:3])
     )
-    history = read_history(student / "history.csv")[-1]
+    history = rows_of(student)[-1]
     terms = {"rkd.distance", "rkd.angle", "pkt.transfer", "imitation.imitation"}
     assert (terms if len(method) > 1 else {"features", "regression"}) | {"margin", "accuracy"} <= set(history)
     assert all(np.isfinite(value) for value in history.values())
@@ -58,7 +58,7 @@ def test_exports_agree_with_keras_and_are_teachers(given, teacher):
         np.testing.assert_allclose(embedder.embed(crops), wanted, atol=1e-4)
     onnx = next(str(path) for path in files if path.suffix == ".onnx")
     student = run_train_recogniser(dataclasses.replace(given, teacher=onnx, name="of-onnx"))
-    assert read_history(student / "history.csv")[-1]["transfer"] >= -1e-6
+    assert rows_of(student)[-1]["transfer"] >= -1e-6
 
 
 def test_a_function_is_a_teacher():
