@@ -102,7 +102,12 @@ class VerifyOptions(PersonsDatasetOptions):
         "a recogniser's run folder or weights, an export, another's .onnx, or file.py:function",
         positional=True,
     )
-    output: str = option("", "folder for the results; default: the run's folder, or verify beside the weights")
+    clusters: int = option(
+        0,
+        "also cluster embeddings and routing into so many, beside pose and the like; 0: no",
+        within=(0, 10**5),
+    )
+    output: str = option("", "folder for the results; default: verify-<dataset> beside the weights")
 
     def check(self) -> None:
         """Raise a `UserError` if there is nothing to verify with."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from kd_loss.evaluation.plots import new_axes, to_png
 from kd_loss.evaluation.report import print_table, render_html
+from kd_loss.recognition.clusters import classes_of, cluster_figures, cluster_sheet, cluster_table
 from kd_loss.recognition.dataset import Persons, check_apart, open_persons
 from kd_loss.recognition.embedders import Embedder, as_embedder
 from kd_loss.recognition.options import VerifyOptions
@@ -24,7 +25,7 @@ from kd_loss.system.ownership import Claims
 log = logging.getLogger(__name__)
 
 #: files that `verify` writes
-FILES = ("verify.json", "verify.html", "roc.png", "worst-pairs.png")
+FILES = ("verify.json", "verify.html", "roc.png", "worst-pairs.png", "clusters.png")
 #: side in pixels of a face on the sheet; pairs of each kind
 SIDE, SHOWN = 112, 12
 #: share of the persons that are in the gallery; the others are non-mates
@@ -138,10 +139,15 @@ def write_report(
             "name": "worst-pairs.png",
         },
     ]
+    tables = [{"title": "Verification", "header": header, "rows": rows}]
+    grouped: dict[str, Any] = {}
+    if options.clusters:
+        grouped, png = _clusters(options.clusters, embedder, persons, tables)
+        pictures.append(png)
     page = render_html(
         title=f"{embedder.title} on {options.dataset}",
         lines=lines,
-        tables=[{"title": "Verification", "header": header, "rows": rows}],
+        tables=tables,
         pictures=[{key: picture[key] for key in ("title", "text", "png")} for picture in pictures],
         details={},
     )
@@ -153,6 +159,7 @@ def write_report(
         "no_face": missing,
         "protocols": {protocol.name: protocol.figures for protocol in protocols},
         "identification": identified,
+        "clusters": grouped,
     }
     for picture in pictures:
         with atomic_file(folder / str(picture["name"]), claims=claims) as path:
@@ -162,6 +169,23 @@ def write_report(
     write_json(folder / "verify.json", result, claims)
     print(f"report: {folder / 'verify.html'}")
     return result
+
+
+def _clusters(
+    count: int, embedder: Embedder, persons: Persons, tables: list[dict[str, Any]]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The figures of clusters, whose table is printed and added to the others, and the sheet of the last kind."""
+    vectors = {"embedding": embedder.embed(persons.images)}
+    if embedder.recogniser is not None and embedder.recogniser.card.dynamic != "none":
+        vectors["routing"] = embedder.recogniser.answers(persons.images, "routing")
+    figures, clusters = cluster_figures(vectors, classes_of(persons), count)
+    header, rows = cluster_table(figures)
+    title = f"{count} clusters beside attributes, in %"
+    print_table(title, header, rows, turned=False)
+    tables.append({"title": title, "header": header, "rows": rows})
+    kind = list(clusters)[-1]
+    png = encode_png(cluster_sheet(clusters[kind], persons.images))
+    return figures, {"title": "Clusters", "text": f"A row a cluster of the {kind}.", "png": png, "name": "clusters.png"}
 
 
 def _table(protocols: Sequence[Protocol]) -> tuple[list[str], list[list[str]]]:

@@ -152,6 +152,13 @@ def test_clusters_of_the_routing_are_learned(data, tmp_path):
     run = run_train_recogniser(options(data, tmp_path, dynamic="dynamic", clustering="kmeans", clusters=3))
     history = rows_of(run)
     assert 0 < history[-1]["clusters"] < 3
+    given = {"dataset": "drawn", "data": data, "output": str(tmp_path / "out"), "clusters": 3}
+    figures = run_verify(VerifyOptions(weights=str(run), **given))["clusters"]
+    assert set(figures) == {"embedding", "routing"}
+    for own in figures.values():
+        assert {"yaw", "skin", "hair"} <= set(own)
+        assert all(f["purity"] >= f["largest"] - 1e-9 and f["ami"] <= 1 for f in own.values())
+    assert cv2.imread(str(tmp_path / "out" / "clusters.png")).shape == (3 * 64, 12 * 64, 3)
     assert load_recogniser(run).network.output["routing"].shape[-1] == 12
 
 

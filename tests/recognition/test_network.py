@@ -8,6 +8,7 @@ import pytest
 from keras import ops
 
 from kd_loss.networks.cost import multiply_adds
+from kd_loss.recognition.clusters import cluster_figures
 from kd_loss.recognition.layers import DynamicConv2D, adain, integrate
 from kd_loss.recognition.margins import MarginHead, arcface_cosine, contrast, margin_loss
 from kd_loss.recognition.network import RecogniserCard, build_recogniser
@@ -139,3 +140,13 @@ def test_clusters():
     q = sinkhorn(RNG.normal(size=(12, 3)), epsilon=0.5, rounds=50)
     np.testing.assert_allclose(q.sum(axis=0), 4, rtol=1e-2)
     np.testing.assert_allclose(q.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_figures_of_clusters_beside_attributes():
+    vectors = np.repeat(np.eye(3), 4, axis=0)
+    classes = {"same": np.repeat([0, 1, 2], 4), "one": np.zeros(12, int), "half": np.array([0, -1, 0, 1] * 3)}
+    figures, clusters = cluster_figures({"embedding": vectors}, classes, 3)
+    assert figures["embedding"]["same"] == pytest.approx({"purity": 1, "ami": 1, "largest": 1 / 3})
+    assert "one" not in figures["embedding"]
+    assert figures["embedding"]["half"]["purity"] == pytest.approx(2 / 3)  # of the nine that are known
+    assert len(clusters["embedding"]) == 12
