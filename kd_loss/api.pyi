@@ -385,6 +385,7 @@ def verify(
     *,
     dataset: _Text = "persons",
     data: _Text = ...,
+    clusters: int = 0,
     output: _Text = "",
     config: _Text = "",
 ) -> Json: ...

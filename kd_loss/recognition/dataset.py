@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from kd_loss.datasets.checks import open_array
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import read_json
 
@@ -88,15 +89,21 @@ class PersonsDataset:
         folder = self.folder / name
         if not (folder / "images.npy").is_file():
             raise UserError(f"{self.folder} has no {name} pictures; prepare it with --{name} FOLDER")
-        arrays = {key: np.load(folder / f"{key}.npy") for key in ("landmarks", "person", "name", "found")}
-        attributes = {p.stem.partition("-")[2]: np.load(p) for p in sorted(folder.glob("attribute-*.npy"))}
+        arrays = {
+            key: open_array(folder / f"{key}.npy", mapped=False) for key in ("landmarks", "person", "name", "found")
+        }
+        attributes = {
+            p.stem.partition("-")[2]: open_array(p, mapped=False) for p in sorted(folder.glob("attribute-*.npy"))
+        }
         pairs: list[Pairs] = []
         if (folder / "pairs.npy").is_file():
-            rows, protocol = np.load(folder / "pairs.npy"), np.load(folder / "protocol.npy")
+            rows, protocol = (open_array(folder / f"{key}.npy", mapped=False) for key in ("pairs", "protocol"))
             for title in dict.fromkeys(protocol.tolist()):
                 own = rows[protocol == title]
                 pairs.append(Pairs(title, own[:, :2], own[:, 2].astype(bool), own[:, 3]))
-        images = np.load(folder / "images.npy", mmap_mode="r")
+        images = open_array(folder / "images.npy")
+        if any(len(values) != len(images) for values in (*arrays.values(), *attributes.values())):
+            raise UserError(f"{folder} is damaged: its arrays differ in length; prepare it anew")
         return Persons(images, **arrays, attributes=attributes, pairs=tuple(pairs))
 
 
