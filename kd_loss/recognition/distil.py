@@ -122,6 +122,10 @@ class RecogniserDistiller(Distiller):
         ]
         return " + ".join([f"{self.head.kind}(s {self.head.scale:g}, m {self.head.margin:g})", *terms])
 
+    def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
+        """Keras's `fit` on a `PersonsLoader`."""
+        return keras.Model.fit(self, x, y, **options)
+
     def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Taps:
         """The student's embedding as points, and as it is."""
         return super().call(inputs["image"], training=training)
