@@ -5,6 +5,7 @@ STAMP := $(VENV)/.ready
 
 # the backends of Keras that `make backends` runs the methods under
 BACKENDS ?= jax torch
+BACKEND_TESTS ?= tests/distillation
 PYTEST := $(BIN)/python -m pytest -q -n auto --dist loadfile
 
 .PHONY: demo test tests nightly quick backends check lint docs release setup clean
@@ -20,7 +21,7 @@ tests: $(STAMP)
 
 nightly: lint
 	$(PYTEST)
-	$(MAKE) backends
+	$(MAKE) backends BACKEND_TESTS="tests/distillation tests/training/teachers/test_record.py"
 
 # what changes most often and needs no training, marked `quick`: for the everyday, under a minute
 quick: $(STAMP)
@@ -29,7 +30,7 @@ quick: $(STAMP)
 # the distillation methods under other backends: make backends BACKENDS=torch
 backends: $(STAMP)
 	set -e; for backend in $(BACKENDS); do echo "KERAS_BACKEND=$$backend"; \
-	  KERAS_BACKEND=$$backend $(PYTEST) --dist load tests/distillation; done
+	  KERAS_BACKEND=$$backend $(PYTEST) --dist load $(BACKEND_TESTS); done
 
 # before a commit
 check: lint quick

@@ -1,6 +1,6 @@
 """Your own `tf.data` pipeline and networks, two methods at once: python examples/own_tf_data.py
 
-Landmarks are pixels, the pictures floats of 0…1, each face has a weight: the Distiller is told, the data stay as they
+Landmarks are pixels, the pictures floats of 0…1, each face has a weight: the Distiller converts, the data stay as they
 are. Teachers are a Keras model and a function of NumPy arrays.
 """
 

@@ -22,7 +22,7 @@ _EXPORTS = {
     **dict.fromkeys(("LandmarkPredictor",), "kd_loss.inference.predictor"),
     **dict.fromkeys(("FaceTracker",), "kd_loss.inference.tracking"),
     **dict.fromkeys(("DETECTORS", "BoxCalibration", "Detection", "open_detector"), "kd_loss.detection"),
-    **dict.fromkeys(("DatasetSpec",), "kd_loss.schemes.spec"),
+    **dict.fromkeys(("LandmarkScheme",), "kd_loss.schemes.landmarks"),
     **dict.fromkeys(("open_dataset",), "kd_loss.datasets.prepared"),
     **dict.fromkeys(("HeadInputs", "load_network", "register_head"), "kd_loss.networks"),
     **dict.fromkeys(("register_architecture",), "kd_loss.networks.architecture_registry"),
@@ -31,7 +31,7 @@ _EXPORTS = {
     **dict.fromkeys(("record",), "kd_loss.training.teachers.record"),
     **dict.fromkeys(("with_answers",), "kd_loss.datasets.plain"),
     **dict.fromkeys(("FunctionTeacher", "LiveTeacher", "RecordedTeacher"), "kd_loss.training.teachers.teacher"),
-    **dict.fromkeys(("Answers",), "kd_loss.datasets.view"),
+    **dict.fromkeys(("Answers",), "kd_loss.datasets.transform"),
     **dict.fromkeys(("Coordinates",), "kd_loss.schemes.coordinates"),
     **dict.fromkeys(("UserError",), "kd_loss.system.errors"),
     **dict.fromkeys(
@@ -83,7 +83,6 @@ __all__ = [
     "CompareOptions",
     "Coordinates",
     "CurvesOptions",
-    "DatasetSpec",
     "DemoOptions",
     "Detection",
     "DistillationMethod",
@@ -101,6 +100,7 @@ __all__ = [
     "KeypointOptions",
     "KeypointTestOptions",
     "LandmarkPredictor",
+    "LandmarkScheme",
     "LiveTeacher",
     "MethodsOptions",
     "PersonsOptions",
@@ -188,7 +188,7 @@ if TYPE_CHECKING:
     from kd_loss.datasets.prepare_command import PrepareOptions
     from kd_loss.datasets.prepared import open_dataset
     from kd_loss.datasets.show import ShowOptions
-    from kd_loss.datasets.view import Answers
+    from kd_loss.datasets.transform import Answers
     from kd_loss.demo.demo_command import DemoOptions
     from kd_loss.detection import DETECTORS, BoxCalibration, Detection, open_detector
     from kd_loss.distillation import METHODS, DistillationMethod, TeacherMean, get_method, register
@@ -215,7 +215,7 @@ if TYPE_CHECKING:
     from kd_loss.recognition.recogniser import Recogniser, load_recogniser
     from kd_loss.recognition.verify import verify_persons
     from kd_loss.schemes.coordinates import Coordinates
-    from kd_loss.schemes.spec import DatasetSpec
+    from kd_loss.schemes.landmarks import LandmarkScheme
     from kd_loss.speed.benchmark_command import BenchmarkOptions
     from kd_loss.system.errors import UserError
     from kd_loss.training.distiller import Distiller
@@ -224,8 +224,17 @@ if TYPE_CHECKING:
     from kd_loss.training.teachers.teacher import FunctionTeacher, LiveTeacher, RecordedTeacher
 
 
+#: old name -> name
+_RENAMED = {"DatasetSpec": "LandmarkScheme"}
+
+
 def __getattr__(name: str) -> Any:
     """Import a name on first use (PEP 562), without the start-up notes of native libraries."""
+    if name in _RENAMED:
+        from kd_loss.system.deprecation import warn_renamed
+
+        warn_renamed(f"kd_loss.{name}", _RENAMED[name])
+        return getattr(__import__("kd_loss"), _RENAMED[name])
     if name not in _EXPORTS:
         raise AttributeError(f"module 'kd_loss' has no attribute '{name}'")
     import importlib

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from kd_loss.cli import COMMANDS, resolve
 from kd_loss.system.configuration import Options, fields_of, from_keywords
+from kd_loss.system.deprecation import renamed_keywords
 from kd_loss.system.errors import UserError
 from kd_loss.system.terminal import quiet_stderr
 
@@ -92,29 +93,30 @@ def _run(command: str, first: tuple[Any, ...], keywords: dict[str, Any], **more:
 
 
 @_documented("prepare")
+@renamed_keywords(spec="scheme")
 def prepare(*options: Any, coordinates: Coordinates | str | tuple[float, float] = "pixels", **keywords: Any) -> Json:
     """Crop, resize and normalise annotated faces into `data/<dataset>/`; returns its manifest.
 
     `source` may also be in memory: `(images, landmarks)`, an iterable of pairs (picture, points) or a
     `tf.data.Dataset`. Pictures (H, W, 3) are RGB of 0…255; points (K, 2) are in pixels of each picture, with the
-    centre of the first pixel at 0, or as `coordinates` states; NaN marks a point that is not annotated. `spec` may be a
-    `DatasetSpec`; without one a scheme of K points is created.
+    centre of the first pixel at 0, or as `coordinates` states; NaN marks a point that is not annotated. `scheme` may
+    be a `LandmarkScheme`; without one a scheme of K points is created.
     """
     from kd_loss.datasets.prepare_command import Given
-    from kd_loss.schemes.spec import DatasetSpec
+    from kd_loss.schemes.landmarks import LandmarkScheme
 
-    source, spec = keywords.get("source", ""), keywords.get("spec", "")
+    source, scheme = keywords.get("source", ""), keywords.get("scheme", "")
     in_memory = not isinstance(source, str | os.PathLike)
-    if not in_memory and not isinstance(spec, DatasetSpec):
+    if not in_memory and not isinstance(scheme, LandmarkScheme):
         if coordinates != "pixels":
-            raise UserError("coordinates are of faces in memory: files say themselves what theirs count")
+            raise UserError("coordinates are of faces in memory: a file's format defines its own")
         return _run("prepare", options, keywords)
     given = Given(
         source=source if in_memory else None,
-        spec=spec if isinstance(spec, DatasetSpec) else None,
+        scheme=scheme if isinstance(scheme, LandmarkScheme) else None,
         coordinates=coordinates,
     )
-    objects = {"source": in_memory, "spec": given.spec is not None}
+    objects = {"source": in_memory, "scheme": given.scheme is not None}
     return _run("prepare", options, {k: v for k, v in keywords.items() if not objects.get(k)}, given=given)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.coordinates import Coordinates
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.files import Json
 from kd_loss.comparison.compare import CompareOptions
 from kd_loss.comparison.draw_loss import CurvesOptions
@@ -44,7 +44,7 @@ def prepare(
     *,
     dataset: _Text = "",
     source: _Text | Iterable[Any] = "",
-    spec: _Text | DatasetSpec = "",
+    scheme: _Text | LandmarkScheme = "",
     format: Literal["auto", "folder", "coco", "cvat", "label_studio", "yolo_pose", "labelme"] = "auto",
     pairs: Literal["check", "given"] = "check",
     size: int = 224,
@@ -185,7 +185,7 @@ def train_student(
     tolerant: _Text = "",
     teacher: _Text | Sequence[_Text] = ...,
     map_points: bool = False,
-    teachers: Literal["auto", "live", "cached"] = "auto",
+    teacher_mode: Literal["auto", "live", "cached"] = "auto",
     teacher_views: int = 0,
     teacher_mirror: bool = False,
     cache_limit: float = 4.0,
@@ -459,6 +459,7 @@ def predict(
     sources: _Text | Sequence[_Text] = ...,
     *,
     weights: _Text = "",
+    points: int = 68,
     plugin: _Text | Sequence[_Text] = ...,
     detector: Literal["finder", "haar", "yunet", "blazeface", "none"] = "finder",
     detector_model: _Text = "",
@@ -521,7 +522,7 @@ def compare(
     tolerant: _Text = "",
     teacher: _Text | Sequence[_Text] = ...,
     map_points: bool = False,
-    teachers: Literal["auto", "live", "cached"] = "auto",
+    teacher_mode: Literal["auto", "live", "cached"] = "auto",
     teacher_views: int = 0,
     teacher_mirror: bool = False,
     cache_limit: float = 4.0,
@@ -532,6 +533,7 @@ def compare(
     freeze: _Text = "",
     methods: _Text | Sequence[_Text] = ...,
     seeds: int = 3,
+    finder: bool = False,
     config: _Text = "",
 ) -> Json: ...
 
@@ -550,6 +552,7 @@ def export_network(
     precision: Literal["fp32", "fp16", "int8"] | Sequence[Literal["fp32", "fp16", "int8"]] = ...,
     calibration: int = 200,
     tolerance: float = 0.0,
+    license: _Text = "",
     web_runtime: _Text = "",
     plugin: _Text | Sequence[_Text] = ...,
     output: _Text = "",
@@ -566,7 +569,7 @@ def import_network(
     old: _Text = "",
     *,
     dataset: _Text = "",
-    spec: _Text = "",
+    scheme: _Text = "",
     convention: Literal["", "kd-loss", "native", "unit", "pixels"] = "",
     range: Literal["", "bytes", "unit", "signed", "imagenet"] = "",
     first_pixel: float | None = None,

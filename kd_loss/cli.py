@@ -214,7 +214,7 @@ def check_backend(command: str) -> None:
         return
     known = ("tensorflow", "jax", "torch", "numpy", "openvino")
     if backend not in known:
-        raise UserError(f"KERAS_BACKEND={backend}: Keras knows {', '.join(known)}")
+        raise UserError(f"KERAS_BACKEND={backend}: Keras supports {', '.join(known)}")
     if importlib.util.find_spec(backend) is None:
         raise UserError(f"KERAS_BACKEND={backend}: that package is not installed: pip install {backend}")
     if backend in ("numpy", "openvino") and command.startswith(("train", "distil", "compare", "demo")):

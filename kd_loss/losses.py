@@ -37,9 +37,9 @@ from kd_loss.distillation.imitation import (
 from kd_loss.distillation.kd_loss import kd_loss, kd_loss_terms
 from kd_loss.distillation.keypoints import attention_term, heatmap_term, keypoint_l1
 from kd_loss.distillation.likelihood import likelihood
+from kd_loss.distillation.output_distillation import attention_weight, attentive_hint, attentive_imitation
 from kd_loss.distillation.pseudo import pseudo_labels
-from kd_loss.distillation.regression import attention_weight, attentive_hint, attentive_imitation
-from kd_loss.distillation.relations import pkt, rkd_angle, rkd_distance
+from kd_loss.distillation.relational import pkt, rkd_angle, rkd_distance
 
 __all__ = [
     "attention_term",

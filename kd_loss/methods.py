@@ -20,9 +20,9 @@ from kd_loss.distillation.keras_losses import as_keras_loss
 from kd_loss.distillation.keypoints import KeypointDistillation
 from kd_loss.distillation.likelihood import HeatmapLikelihood
 from kd_loss.distillation.none import NoDistillation
+from kd_loss.distillation.output_distillation import AttentiveHint, AttentiveImitation
 from kd_loss.distillation.pseudo import PseudoLabels
-from kd_loss.distillation.regression import AttentiveHint, AttentiveImitation
-from kd_loss.distillation.relations import PKT, RKD
+from kd_loss.distillation.relational import PKT, RKD
 
 __all__ = [
     "METHODS",

@@ -77,8 +77,8 @@ def test_every_command_is_a_function_with_its_options():
     ("call", "message"),
     [
         (lambda: api.train_student(epoch=3), "train_student has no option 'epoch': did you mean 'epochs'?"),
-        (lambda: api.train_student(epochs="3"), "train_student: epochs = '3' is no whole number"),
-        (lambda: api.train_student(epochs=2.5), "train_student: epochs = 2.5 is no whole number"),
+        (lambda: api.train_student(epochs="3"), "train_student: epochs = '3' is not a whole number"),
+        (lambda: api.train_student(epochs=2.5), "train_student: epochs = 2.5 is not a whole number"),
         (lambda: api.predict("a.jpg", "b.jpg"), "predict takes several sources as one list"),
         (lambda: api.predict("nowhere.jpg"), "no such picture or video: nowhere.jpg"),
         (lambda: api.export_network("a.h5", weights="b.h5"), "takes its options by name"),
@@ -87,7 +87,7 @@ def test_every_command_is_a_function_with_its_options():
         (lambda: api.show(kd_loss.ShowOptions(), count=3), "show takes ShowOptions(…) or keywords, not both (count)"),
         (lambda: api.show(kd_loss.ShowOptions(config="a.toml")), "give show(config=…) as a keyword"),
         (lambda: kd_loss.ShowOptions(cuont=3), "ShowOptions has no option 'cuont': did you mean 'count'?"),
-        (lambda: kd_loss.ShowOptions(count="3"), "ShowOptions: count = '3' is no whole number"),
+        (lambda: kd_loss.ShowOptions(count="3"), "ShowOptions: count = '3' is not a whole number"),
         (lambda: kd_loss.ShowOptions("w300"), "ShowOptions takes its options by name"),
     ],
 )

@@ -100,10 +100,10 @@ def test_prepare_from_an_archive_and_from_npy_files(tmp_path):
 
 
 def test_prepare_own_scheme(tmp_path):
-    spec = {"name": "x", "points": 68, "pairs": [[36, 45]], "normalisers": {"eyes": [[36], [45]]}}
-    (tmp_path / "mine.json").write_text(json.dumps(spec))
+    scheme = {"name": "x", "points": 68, "pairs": [[36, 45]], "normalisers": {"eyes": [[36], [45]]}}
+    (tmp_path / "mine.json").write_text(json.dumps(scheme))
     write_w300(tmp_path / "src", {"afw": 8})
-    argv = ["prepare", "--dataset", "mine", "--spec", "mine.json", "--source", "src/afw", "--size", "32"]
+    argv = ["prepare", "--dataset", "mine", "--scheme", "mine.json", "--source", "src/afw", "--size", "32"]
     done = run(*argv, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     manifest = json.loads((tmp_path / "data" / "mine" / "manifest.json").read_text())
@@ -116,13 +116,13 @@ def test_a_demo_does_not_clear_a_folder_of_something_else(tmp_path):
     (tmp_path / "mine" / "precious").write_text("x")
     done = run("demo", "--output", "mine", cwd=tmp_path)
     assert done.returncode == 2
-    assert "mine holds something else than a demo" in done.stderr
+    assert "mine has other contents than a demo" in done.stderr
     assert (tmp_path / "mine" / "precious").read_text() == "x"
 
 
 def test_a_benchmark_is_not_overwritten_by_another_scheme(tmp_path):
     (tmp_path / "s.json").write_text('{"name": "w300", "points": 5}')
-    done = run("prepare", "--spec", "s.json", "--source", ".", cwd=tmp_path)
+    done = run("prepare", "--scheme", "s.json", "--source", ".", cwd=tmp_path)
     assert done.returncode == 2
     assert "'w300' is a benchmark" in done.stderr
 
@@ -134,7 +134,7 @@ def test_preparing_does_not_replace_its_source_or_something_else(tmp_path):
     assert "lies in data/w300, which preparing replaces" in done.stderr
     write_w300(tmp_path / "300W", {"afw": 2})
     done = run("prepare", "--dataset", "w300", "--source", "300W", "--size", "32", cwd=tmp_path)
-    assert "data/w300 is there already, and kd-loss did not write it" in done.stderr
+    assert "data/w300 already exists, and kd-loss did not write it" in done.stderr
     assert len(list((tmp_path / "data" / "w300" / "afw").iterdir())) == 4
 
 
@@ -150,17 +150,17 @@ def test_older_names_of_commands_and_options(tmp_path):
         assert from_keywords(TeacherOptions, {name: "tough"}, "train_teacher").role == "tough"
 
 
-def test_an_older_name_of_an_option_is_told_in_one_line(tmp_path):
+def test_an_older_name_of_an_option_warns_in_one_line(tmp_path):
     done = run("prepare", "--dataset", "synthetic", "--count", "4", "--size", "16", "--room", "0", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stderr.splitlines()[0] == "warning: --room is now --border; the old name goes in 0.3"
+    assert done.stderr.splitlines()[0] == "warning: --room is now --border; the old name will be removed in 0.3"
     assert done.stderr.count("warning:") == 1
 
 
 @pytest.mark.parametrize(
     ("backend", "command", "message"),
     [
-        ("nothing", "train-student", "KERAS_BACKEND=nothing: Keras knows tensorflow, jax, torch"),
+        ("nothing", "train-student", "KERAS_BACKEND=nothing: Keras supports tensorflow, jax, torch"),
         ("openvino", "predict", "KERAS_BACKEND=openvino: that package is not installed: pip install openvino"),
         ("numpy", "train-teacher", "KERAS_BACKEND=numpy cannot train: set it to tensorflow or jax"),
         ("numpy", "predict", ""),

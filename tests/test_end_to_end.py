@@ -57,7 +57,7 @@ def test_weights_of_another_scheme_or_crop_are_one_line(demo, tmp_path):
     weights = demo / "runs" / "synthetic" / "student-none" / "best.h5"
     run_prepare(PrepareOptions(dataset="synthetic_cofw", count=8, size=32, data=tmp_path))
     options = EvaluationOptions(weights=[str(weights)], dataset="synthetic_cofw", data=tmp_path, runs=tmp_path)
-    with pytest.raises(UserError, match="finds 68 points .* has 29"):
+    with pytest.raises(UserError, match="predicts 68 points .* has 29"):
         run_test(options)
     run_prepare(PrepareOptions(dataset="synthetic", count=8, size=32, data=tmp_path, margin=0.4))
     options = EvaluationOptions(weights=[str(weights)], dataset="synthetic", data=tmp_path, runs=tmp_path)
@@ -65,7 +65,7 @@ def test_weights_of_another_scheme_or_crop_are_one_line(demo, tmp_path):
         run_test(options)
 
 
-def test_the_card_says_how_good_the_network_is(demo):
+def test_the_card_has_the_networks_accuracy(demo):
     card = load_network(demo / "runs" / "synthetic" / "student-kd_loss" / "best.h5").card
     assert card.metrics["validation_nme"] > 0
     assert card.training["faces"] + card.training["held_out"] == 64

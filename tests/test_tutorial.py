@@ -20,8 +20,8 @@ def test_the_tutorial(tmp_path, monkeypatch):
     [code] = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
     exec(compile(code.replace("CATS = 400", "CATS = 40"), "cats.py", "exec"), {})
     assert cv2.imread("cats/039.png").shape == (200, 200, 3)
-    [spec] = re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)
-    Path("cat.json").write_text(spec)
+    [scheme] = re.findall(r"```json\n(.*?)```", PAGE, flags=re.DOTALL)
+    Path("cat.json").write_text(scheme)
     commands = re.findall(r"^kd-loss (.*)$", PAGE, flags=re.MULTILINE)
     assert [command.split()[0] for command in commands] == ["prepare", "train-student", "test", "predict", "export"]
     for command in commands:
@@ -33,7 +33,7 @@ def test_the_tutorial(tmp_path, monkeypatch):
     assert (len(split), split.landmarks.shape[1:]) == (36, (9, 2))
     # mirrored cats are cats: each point of the mean shape lies near that of its partner on the other side
     mean = split.landmarks.mean(axis=0)
-    np.testing.assert_allclose(mean[split.spec.flip_index] * [-1, 1], mean, atol=0.05)
+    np.testing.assert_allclose(mean[split.scheme.flip_index] * [-1, 1], mean, atol=0.05)
     assert Path("data/cat/crops.png").is_file()
     assert Path("runs/cat/small/report.html").is_file()
     [face] = json.loads(Path("predictions/000.json").read_text())["faces"]

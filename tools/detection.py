@@ -97,7 +97,7 @@ def on_300w(detector: Detector, samples: list[Sample], weights: str) -> dict[str
 
     predictor = LandmarkPredictor.load(weights)
     truth = np.array([sample.landmarks for sample, _ in found])
-    distance = normalising_distance(truth, predictor.spec, predictor.spec.default_normaliser)
+    distance = normalising_distance(truth, predictor.scheme, predictor.scheme.default_normaliser)
     ways: dict[str, list[np.ndarray]] = {"landmark box": [], "box": [], "refined once": []}
     for sample, face in found:
         image = sample.load()

@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the random numbers (default 0)")
     options = parser.parse_args()
     if options.repeats < 1 or min(options.seeds) < 2:
-        parser.error("--repeats wants 1 or more, --seeds 2 or more")
+        parser.error("--repeats must be 1 or more, --seeds 2 or more")
     header = ["regime", "seeds", "false alarms", "after Holm, 4 methods", "12 methods", "95 % interval covers"]
     header += [f"power for {effect:g}: alone, of 4" for effect in options.effects]
     print(f"| {' | '.join(header)} |\n{'|---' * len(header)}|", flush=True)

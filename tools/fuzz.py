@@ -52,16 +52,16 @@ def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _child(module: str, arguments: list[str], told: str) -> None:
+def _child(module: str, arguments: list[str], scratch: str) -> None:
     """A trial's own main, with what it says in a file."""
-    os.dup2(os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
+    os.dup2(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-def fork_trials(told: Path) -> None:
-    """Trials (`kd_loss.system.sandbox`) forked from a process with all imports; `told` is a scratch file."""
+def fork_trials(scratch: Path) -> None:
+    """Trials (`kd_loss.system.sandbox`) forked from a process with all imports; `scratch` is a scratch file."""
     from kd_loss.system import sandbox
 
     context = multiprocessing.get_context("forkserver")
@@ -69,13 +69,13 @@ def fork_trials(told: Path) -> None:
 
     def run(command: list[str], **_: Any) -> subprocess.CompletedProcess[bytes]:
         module, *arguments = command[command.index("-m") + 1 :]
-        child = context.Process(target=_child, args=(module, arguments, str(told)))
+        child = context.Process(target=_child, args=(module, arguments, str(scratch)))
         child.start()
         child.join(sandbox.SECONDS)
         if child.exitcode is None:
             child.kill()
             raise subprocess.TimeoutExpired(command, sandbox.SECONDS)
-        return subprocess.CompletedProcess(command, child.exitcode, told.read_bytes() if told.is_file() else b"")
+        return subprocess.CompletedProcess(command, child.exitcode, scratch.read_bytes() if scratch.is_file() else b"")
 
     sandbox.subprocess = SimpleNamespace(  # type: ignore[assignment]
         run=run, DEVNULL=subprocess.DEVNULL, TimeoutExpired=subprocess.TimeoutExpired
@@ -92,7 +92,7 @@ def worker(name: str, seed: int, start: int, count: int, keep: Path) -> None:
 
     with tempfile.TemporaryDirectory() as temporary, tempfile.TemporaryDirectory() as apart:
         folder = Path(temporary)
-        fork_trials(Path(apart) / "told")
+        fork_trials(Path(apart) / "scratch")
         with quiet_stderr():
             kind = kind_of(name, folder)
         most = (memory("VmSize") + ROOM) << 20

@@ -220,12 +220,12 @@ def kind_of(name: str, folder: Path) -> Kind:
         card = Card("mobileNetV2", 0.35, "w300", benchmarks.W300.to_dict(), 32, "student", 0.15).__dict__
         return Kind(
             folder, lambda rng: (folder / "a.json").write_bytes(json_bytes(dict(card), rng)) and None,
-            lambda: Card.read(folder / "a.h5").dataset_spec(),
+            lambda: Card.read(folder / "a.h5").landmark_scheme(),
         )  # fmt: skip
     if name == "spec":
         return Kind(
             folder, lambda rng: (folder / "a.json").write_bytes(json_bytes(benchmarks.COFW.to_dict(), rng)) and None,
-            lambda: benchmarks.chosen_spec("mine", str(folder / "a.json")),
+            lambda: benchmarks.chosen_landmark_scheme("mine", str(folder / "a.json")),
         )  # fmt: skip
     if name == "config":
         from kd_loss.system.configuration import read_config, to_plain

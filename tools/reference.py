@@ -1,6 +1,6 @@
 """The reference way of distilling, small, from its description: the baseline of `kd-loss benchmark --training`.
 
-Both teachers are asked by `predict_on_batch` for every batch of every epoch, the student's step runs in eager
+Both teachers are called by `predict_on_batch` for every batch of every epoch, the student's step runs in eager
 mode, and pictures and landmarks are read from files as it goes. There is no augmentation online: the reference
 keeps augmented pictures on disk.
 """

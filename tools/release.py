@@ -55,7 +55,7 @@ def build(folder: Path) -> tuple[Path, Path]:
 
 
 def try_wheel(wheel: Path, folder: Path, version: str) -> None:
-    """Install the wheel into a fresh environment, ask for its version, and predict a drawn face."""
+    """Install the wheel into a fresh environment, print its version, and predict a drawn face."""
     home = folder / "environment"
     venv.create(home, with_pip=True)
     python, work = home / "bin" / "python", folder / "work"
@@ -67,15 +67,15 @@ def try_wheel(wheel: Path, folder: Path, version: str) -> None:
         headless = "opencv-python-headless==" + run(python, "-c", command, cwd=work).strip()
         run(python, "-m", "pip", "uninstall", "--quiet", "--yes", "opencv-python", cwd=work)
         run(python, "-m", "pip", "install", "--quiet", headless, cwd=work)
-    told = run(home / "bin" / "kd-loss", "--version", cwd=work).strip()
-    if version not in told.split():
-        sys.exit(f"the wheel {wheel.name} calls itself '{told}'")
+    printed = run(home / "bin" / "kd-loss", "--version", cwd=work).strip()
+    if version not in printed.split():
+        sys.exit(f"the wheel {wheel.name} calls itself '{printed}'")
     run(python, "-c", DRAW, work / "face.png", cwd=work)
     run(home / "bin" / "kd-loss", "predict", "face.png", "--detector", "none", "--output", "out", cwd=work)
     [face] = json.loads((work / "out" / "face.json").read_text(encoding="utf-8"))["faces"]
     if len(face["landmarks"]) != 68:
-        sys.exit(f"{len(face['landmarks'])} landmarks on the drawn face, 68 are wanted")
-    print(f"{told}: installed outside of the checkout, 68 landmarks on a drawn face")
+        sys.exit(f"{len(face['landmarks'])} landmarks on the drawn face; expected 68")
+    print(f"{printed}: installed outside of the checkout, 68 landmarks on a drawn face")
 
 
 def main() -> None:

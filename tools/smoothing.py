@@ -64,7 +64,7 @@ def main() -> None:
             for x in (np.zeros(FRAMES), swing):
                 path = np.stack([x, np.zeros(FRAMES)], axis=1)
                 box = FixedBox((x0, y0, x1 - x0, y1 - y0))
-                tracker = FaceTracker(predictor, box, every=10**9, cutoff=cutoff, rate=RATE)
+                tracker = FaceTracker(predictor, box, detect_every=10**9, cutoff=cutoff, rate=RATE)
                 points = []
                 for frame in video(image, path, int(index)):
                     faces = tracker(frame)

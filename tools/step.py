@@ -25,12 +25,12 @@ from tensorflow.tsl.profiler.protobuf.xplane_pb2 import XSpace
 from kd_loss.archives.synthetic import draw_archive
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.datasets.view import Answers, View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import Answers, CropTransform
 from kd_loss.training.teachers.teacher import RecordedTeacher
-from tools.speed.ways import ROLES, Clock, ours
+from tools.speed.scenarios import ROLES, Clock, ours
 
 #: group -> pattern of `name:type` of an operation; the first that fits
 GROUPS = {
@@ -55,7 +55,7 @@ def run_step(folder: Path, size: int, batch: int, steps: int) -> tuple[Callable[
     prepare(archive, folder / "synthetic", size=size)
     split = open_dataset("synthetic", folder).split("train")
     answers = {role: Answers({"landmarks": np.array(split.landmarks)[None] + 0.01}) for role in ROLES}
-    order, view = FaceOrder(split, shuffled=True), View(size, Augmentation())
+    order, view = FaceSampler(split, shuffled=True), CropTransform(size, Augmentation())
     loader = FaceLoader(order, view, batch_size=batch, answers=answers)
     clock = Clock()
     teachers = {role: RecordedTeacher(answers[role]) for role in ROLES}

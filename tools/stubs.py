@@ -28,7 +28,7 @@ import numpy as np
 
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.coordinates import Coordinates
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.files import Json
 {imports}
 
@@ -37,7 +37,7 @@ _Text: TypeAlias = str | PathLike[str]
 
 
 #: (function, option) -> what it takes beside what the command line takes
-OBJECTS = {("prepare", "source"): "Iterable[Any]", ("prepare", "spec"): "DatasetSpec"}
+OBJECTS = {("prepare", "source"): "Iterable[Any]", ("prepare", "scheme"): "LandmarkScheme"}
 
 
 def choices_of(field: dataclasses.Field[Any], default: Any) -> str:

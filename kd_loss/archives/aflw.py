@@ -47,7 +47,9 @@ def read_aflw(source: Path, test_fraction: float = 0.1) -> Archive:
     """
     root = existing_folder(source)
     if not (root / "landmarks.csv").is_file():
-        raise UserError(f"no landmarks.csv in {root}: a row a face, the picture's path and x, y of the 21 points")
+        raise UserError(
+            f"no landmarks.csv in {root}: expected one row per face, the picture's path and x, y of the 21 points"
+        )
     archive = read_folder(root / "landmarks.csv", AFLW21, test_fraction)
     table = root / "yaw.csv"
     if not table.exists():

@@ -23,7 +23,7 @@ import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample, assign_splits, check_landmarks
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 #: upper limits on the bytes of an annotation file and the points of a face
@@ -110,7 +110,7 @@ def load_json(path: Path) -> Any:
     except OSError as error:
         raise BadSample(f"cannot be read ({error.strerror})") from None
     except json.JSONDecodeError as error:
-        raise BadSample(f"is not JSON, or breaks off: {error}") from None
+        raise BadSample(f"is not JSON, or is truncated: {error}") from None
     except (ValueError, RecursionError):
         raise BadSample("is not JSON") from None
 
@@ -207,12 +207,12 @@ class PictureFinder:
                 if not _is_file(picture):
                     continue
                 if self.inside and not picture.is_relative_to(self.root):
-                    raise BadSample(f"the picture {picture} lies outside of {self.root}")
+                    raise BadSample(f"the picture {picture} is outside {self.root}")
                 return picture
         for name in dict.fromkeys(PurePosixPath(name.replace("\\", "/")).name for name in names):
             found = self._below.get(name, [])
             if len(found) > 1:
-                raise BadSample(f"{len(found)} pictures are called {name}, the first {found[0]}")
+                raise BadSample(f"{len(found)} pictures are named {name}, the first {found[0]}")
             if found:
                 return found[0]
         raise BadSample(f"no image {names[0] if names else '(it has no name)'} under {self.root}")
@@ -241,7 +241,7 @@ def load_picture(path: Path, size: tuple[int, int] | None) -> np.ndarray:
     if stored.shape[1::-1] == size:
         return stored
     wide, high = image.shape[1::-1]
-    raise BadSample(f"is of {wide} × {high} pixels, one of {size[0]} × {size[1]} was annotated")
+    raise BadSample(f"has {wide} × {high} pixels, but the annotated one has {size[0]} × {size[1]}")
 
 
 def own_name(source: Path) -> str:
@@ -252,7 +252,7 @@ def own_name(source: Path) -> str:
     return (source.parent if source.is_file() else source).absolute().name
 
 
-def scheme_from(annotations: Annotations, name: str) -> DatasetSpec:
+def scheme_from(annotations: Annotations, name: str) -> LandmarkScheme:
     """Build the scheme that a file itself describes: points, names, lines and mirrored pairs.
 
     The pairs are the file's own (`flip_idx`) if it has them; otherwise they follow from left and right in the names.
@@ -263,28 +263,30 @@ def scheme_from(annotations: Annotations, name: str) -> DatasetSpec:
         raise UserError(f"no annotated point in {annotations.source}{first}")
     pairs = annotations.pairs or pairs_of_names(annotations.names)
     edges = [edge for edge in annotations.edges if max(edge) < count and min(edge) >= 0]
-    return DatasetSpec(name, count, pairs=tuple(pairs), edges=tuple(edges), names=tuple(annotations.names))
+    return LandmarkScheme(name, count, pairs=tuple(pairs), edges=tuple(edges), names=tuple(annotations.names))
 
 
-def _order(annotations: Annotations, spec: DatasetSpec) -> tuple[str, ...]:
+def _order(annotations: Annotations, scheme: LandmarkScheme) -> tuple[str, ...]:
     """Return the names of the file's points in the scheme's order; empty if they have none.
 
     Raises:
         UserError: the file's points do not match the scheme.
     """
     own = tuple(annotations.names)
-    if spec.names and own:
-        missing = [name for name in spec.names if name not in own]
+    if scheme.names and own:
+        missing = [name for name in scheme.names if name not in own]
         if missing and annotations.ordered:
             has = ", ".join(own[:12])
-            raise UserError(f"{annotations.source} has no point '{missing[0]}' of '{spec.name}'; it has {has}")
-        return spec.names
+            raise UserError(f"{annotations.source} has no point '{missing[0]}' of '{scheme.name}'; it has {has}")
+        return scheme.names
     count = len(own) or annotations.points
-    if count and count != spec.points:
-        raise UserError(f"{annotations.source} has {count} points a face, the scheme '{spec.name}' {spec.points}")
+    if count and count != scheme.points:
+        raise UserError(
+            f"{annotations.source} has {count} points a face, the scheme '{scheme.name}' has {scheme.points}"
+        )
     if own and not annotations.ordered:
         annotations.warnings.append(
-            f"the scheme '{spec.name}' has no names; the points of {annotations.source} are taken as {', '.join(own)}"
+            f"the scheme '{scheme.name}' has no names; the points of {annotations.source} are taken as {', '.join(own)}"
         )
     return own
 
@@ -295,7 +297,7 @@ def _points(face: Face, names: Sequence[str], count: int, strict: bool) -> tuple
     if isinstance(marks, Mapping):
         unknown = [name for name in marks if name not in names]
         if unknown and strict:
-            raise BadSample(f"no point of the scheme is called '{unknown[0]}'")
+            raise BadSample(f"no point of the scheme is named '{unknown[0]}'")
         ordered: list[Mark | None] = [marks.get(name) for name in names]
     else:
         ordered = list(marks)
@@ -306,12 +308,12 @@ def _points(face: Face, names: Sequence[str], count: int, strict: bool) -> tuple
     return check_landmarks(points, count), occluded
 
 
-def _settle(told: Sequence[str | None], groups: Sequence[str], fraction: float, warnings: list[str]) -> list[str]:
+def _settle(declared: Sequence[str | None], groups: Sequence[str], fraction: float, warnings: list[str]) -> list[str]:
     """Assign `train` or `test` to each face as the file does; validation faces serve as test faces if it has none.
 
     If the file has one split only, or none, a share of the photographs is held out for testing.
     """
-    kinds = {split for split in told if split}
+    kinds = {split for split in declared if split}
     if len(kinds) < 2:
         shared = assign_splits(groups, fraction)
         return [shared[group] for group in groups]
@@ -321,31 +323,32 @@ def _settle(told: Sequence[str | None], groups: Sequence[str], fraction: float, 
         meaning = {"val": "train"}
         if "val" in kinds:
             warnings.append("faces for validation join those for training, which hold out some of their own")
-    return [meaning.get(split, split) if split else "train" for split in told]
+    return [meaning.get(split, split) if split else "train" for split in declared]
 
 
 def to_archive(
-    annotations: Annotations, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1
+    annotations: Annotations, scheme: LandmarkScheme | None = None, name: str = "", test_fraction: float = 0.1
 ) -> Archive:
     """Convert the faces of an annotation file to an `Archive`.
 
     Args:
         annotations: the result of a reader.
-        spec: the scheme; if None, one is made from the file, named `name` or after the file.
+        scheme: the scheme; if None, one is made from the file.
+        name: name of a scheme made from the file; empty: the name of the file.
         test_fraction: share of the photographs held out for testing if the file has no splits.
 
     Raises:
         UserError: nothing is annotated, or the points do not match the scheme. Problems of single faces are listed
             in the archive.
     """
-    made = spec or scheme_from(annotations, name or own_name(annotations.source))
+    made = scheme or scheme_from(annotations, name or own_name(annotations.source))
     archive = Archive(made, warnings=annotations.warnings, problems=annotations.problems)
     names = _order(annotations, made)
     finder = PictureFinder(annotations.root, annotations.source.is_dir())
     found = []
     for index, face in enumerate(annotations.faces):
         try:
-            points, occluded = _points(face, names, made.points, strict=spec is not None and bool(spec.names))
+            points, occluded = _points(face, names, made.points, strict=scheme is not None and bool(scheme.names))
             picture, load = _find(finder, face)
         except BadSample as error:
             archive.problems.append(f"{face.where}: {error}")

@@ -32,7 +32,7 @@ from kd_loss.archives.annotations import (
 )
 from kd_loss.archives.sample import Archive
 from kd_loss.imaging.pictures import BadSample
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 
@@ -50,8 +50,10 @@ def coco_files(source: Path) -> list[Path]:
     return sorted(path for folder in (source, source / "annotations") for path in folder.glob("*.json"))
 
 
-def read_coco(source: Path, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1) -> Archive:
-    """Parse COCO keypoints (see the module's text); `spec` None: in the scheme that the file itself describes.
+def read_coco(
+    source: Path, scheme: LandmarkScheme | None = None, name: str = "", test_fraction: float = 0.1
+) -> Archive:
+    """Parse COCO keypoints (see the module's text); `scheme` None: in the scheme that the file itself describes.
 
     Raises:
         UserError: a file that is not JSON of this format, or whose points are not those of the scheme.
@@ -64,26 +66,26 @@ def read_coco(source: Path, spec: DatasetSpec | None = None, name: str = "", tes
     for path, values in files:
         if not is_coco(values):
             raise UserError(f"{path} is not COCO keypoints: images, annotations and categories are expected")
-        _add(found, path, values, spec)
-    return to_archive(found, spec, name, test_fraction)
+        _add(found, path, values, scheme)
+    return to_archive(found, scheme, name, test_fraction)
 
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _categories(path: Path, values: dict[str, Any], spec: DatasetSpec | None) -> dict[Any, dict[str, Any]]:
+def _categories(path: Path, values: dict[str, Any], scheme: LandmarkScheme | None) -> dict[Any, dict[str, Any]]:
     """Return the categories with keypoints, by id."""
     known = [c for c in values["categories"] if isinstance(c, dict) and isinstance(c.get("keypoints"), list)]
     known = [c for c in known if c["keypoints"]]
     if not known:
         return {_key(c.get("id")): {"keypoints": []} for c in values["categories"] if isinstance(c, dict)}
-    if spec is not None and len(known) > 1:
-        known = [c for c in known if len(c["keypoints"]) == spec.points] or known
+    if scheme is not None and len(known) > 1:
+        known = [c for c in known if len(c["keypoints"]) == scheme.points] or known
     kinds = {tuple(map(str, c["keypoints"])) for c in known}
     if len(kinds) > 1:
         names = ", ".join(f"{c.get('name')} ({len(c['keypoints'])} points)" for c in known)
-        raise UserError(f"{path} has several kinds of objects: {names}; leave one")
+        raise UserError(f"{path} has several kinds of objects: {names}; keep only one")
     return {_key(c.get("id")): c for c in known}
 
 
@@ -117,13 +119,13 @@ def _marks(values: Any, hides: bool) -> list[Mark | None]:
     return marks
 
 
-def _add(found: Annotations, path: Path, values: dict[str, Any], spec: DatasetSpec | None) -> None:
+def _add(found: Annotations, path: Path, values: dict[str, Any], scheme: LandmarkScheme | None) -> None:
     """The faces of one file."""
-    categories = _categories(path, values, spec)
+    categories = _categories(path, values, scheme)
     category: dict[str, Any] = next(iter(categories.values()), {"keypoints": []})
     names = [str(name) for name in category["keypoints"]]
     if len(set(names)) != len(names):
-        raise UserError(f"{path}: two keypoints have one name, '{next(n for n in names if names.count(n) > 1)}'")
+        raise UserError(f"{path}: two keypoints share the name '{next(n for n in names if names.count(n) > 1)}'")
     if found.names and found.names != names:
         raise UserError(f"{path} has other keypoints than the other files of {found.source}")
     found.names, found.edges = names, _skeleton(category)

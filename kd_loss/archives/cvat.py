@@ -22,7 +22,7 @@ from xml.parsers import expat
 from kd_loss.archives.annotations import MOST_BYTES, Annotations, Face, Mark, natural, number, split_of, to_archive
 from kd_loss.archives.sample import Archive
 from kd_loss.imaging.pictures import BadSample
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 
@@ -30,7 +30,7 @@ def parse_xml(path: Path) -> ET.Element:
     """The root of an XML file without a document type; a `UserError` for anything else."""
 
     def refuse(*_: object) -> None:
-        raise UserError(f"{path} declares a document type or entities, which no annotation needs; it is not read")
+        raise UserError(f"{path} declares a document type or entities; such files are not read")
 
     builder = ET.TreeBuilder()
     parser = expat.ParserCreate()
@@ -49,7 +49,7 @@ def parse_xml(path: Path) -> ET.Element:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror})") from None
     except (expat.ExpatError, ValueError, LookupError, AssertionError) as error:
-        raise UserError(f"{path} is not XML, or breaks off: {error}") from None
+        raise UserError(f"{path} is not XML, or is truncated: {error}") from None
 
 
 def cvat_file(source: Path) -> Path:
@@ -58,12 +58,14 @@ def cvat_file(source: Path) -> Path:
         return source
     files = sorted(path for folder in (source, source / "annotations") for path in folder.glob("*.xml"))
     if len(files) != 1:
-        raise UserError(f"{len(files)} .xml files in {source}; name the one that is meant")
+        raise UserError(f"{len(files)} .xml files in {source}; give the path of one of them")
     return files[0]
 
 
-def read_cvat(source: Path, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1) -> Archive:
-    """Parse an export of CVAT (see the module's text); `spec` None: in the scheme that the file itself describes.
+def read_cvat(
+    source: Path, scheme: LandmarkScheme | None = None, name: str = "", test_fraction: float = 0.1
+) -> Archive:
+    """Parse an export of CVAT (see the module's text); `scheme` None: in the scheme that the file itself describes.
 
     Raises:
         UserError: a file that is no XML of this format, or whose points are not those of the scheme.
@@ -71,7 +73,7 @@ def read_cvat(source: Path, spec: DatasetSpec | None = None, name: str = "", tes
     path = cvat_file(source)
     root = parse_xml(path)
     if root.tag != "annotations":
-        raise UserError(f"{path} is not CVAT's: its outermost element is <{root.tag[:40]}>, not <annotations>")
+        raise UserError(f"{path} is not a CVAT file: its root element is <{root.tag[:40]}>, not <annotations>")
     if root.find("track") is not None:
         raise UserError(f"{path} is 'CVAT for video'; export the task again as 'CVAT for images'")
     found = Annotations(source, "CVAT")
@@ -89,7 +91,7 @@ def read_cvat(source: Path, spec: DatasetSpec | None = None, name: str = "", tes
     if any(not isinstance(face.marks, dict) for face in found.faces):
         found.names, found.edges = [], []
         found.points = max(len(face.marks) for face in found.faces)
-    return to_archive(found, spec, name, test_fraction)
+    return to_archive(found, scheme, name, test_fraction)
 
 
 def _labels(root: ET.Element, found: Annotations) -> str:
@@ -100,7 +102,7 @@ def _labels(root: ET.Element, found: Annotations) -> str:
     skeletons = [label for label in skeletons if label.findtext("name") in used] or skeletons
     if len(skeletons) > 1:
         names = ", ".join(str(label.findtext("name")) for label in skeletons)
-        raise UserError(f"{found.source} has several skeletons: {names}; leave one")
+        raise UserError(f"{found.source} has several skeletons: {names}; keep only one")
     if not skeletons:
         return ""
     name = str(skeletons[0].findtext("name"))
@@ -170,7 +172,7 @@ def _face(image: ET.Element, where: str, shapes: list[ET.Element]) -> Face:
             if part.get("outside") == "1":
                 continue
             if label in marks:
-                raise BadSample(f"point '{label}' stands in it twice; give the points of each face a group in CVAT")
+                raise BadSample(f"point '{label}' appears twice; give the points of each face a group in CVAT")
             marks[label] = _place(part.get("points", ""), part.get("occluded") == "1")
     width, height = _side(image, "width"), _side(image, "height")
     size = (width, height) if width and height else None

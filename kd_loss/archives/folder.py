@@ -27,7 +27,7 @@ import numpy as np
 from kd_loss.archives.pts import read_pts
 from kd_loss.archives.sample import Archive, Sample, assign_splits, check_landmarks, existing_folder, pair_files
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 Row = tuple[str, Path, np.ndarray, str]
@@ -44,10 +44,10 @@ def read_npy(path: Path, points: int) -> np.ndarray:
     if values is None:
         raise BadSample("is not a .npy array of landmarks") from None
     if not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
-        raise BadSample(f"holds {values.dtype}, not numbers")
+        raise BadSample(f"has {values.dtype}, not numbers")
     known = values[~np.isnan(values.astype(np.float64))]
     if values.size == 2 * points and len(known) and np.abs(known).max() <= 1:
-        raise BadSample("holds normalised values; pixel coordinates are expected")
+        raise BadSample("has normalised values; expected pixel coordinates")
     return check_landmarks(values, points)
 
 
@@ -57,7 +57,7 @@ def _from_pairs(root: Path, folder: Path, suffix: str, archive: Archive) -> Iter
     archive.problems += problems
     for image, note in pairs:
         try:
-            landmarks = reader(note, archive.spec.shape[0])
+            landmarks = reader(note, archive.scheme.shape[0])
         except BadSample as error:
             archive.problems.append(f"{note}: {error}")
             continue
@@ -88,7 +88,7 @@ def _find(root: Path | None, folder: Path, name: str) -> Path:
             return image
         if there and root is not None:
             if not image.is_relative_to(os.path.abspath(root)):
-                raise BadSample(f"the picture {image} lies outside of {root}")
+                raise BadSample(f"the picture {image} is outside {root}")
             return root / image.relative_to(os.path.abspath(root))
     raise BadSample(f"no image {folder / name}")
 
@@ -106,7 +106,7 @@ def _from_csv(root: Path | None, folder: Path, table: Path, archive: Archive) ->
             raise UserError(f"{table} is not a regular file")
         rows = list(csv.reader(table.read_text(encoding="utf-8-sig").splitlines()))
     except (UnicodeDecodeError, csv.Error):
-        raise UserError(f"{table} is not a CSV of text") from None
+        raise UserError(f"{table} is not a CSV text file") from None
     for number, row in enumerate(rows, 1):
         if not any(cell.strip() for cell in row):
             continue
@@ -117,7 +117,7 @@ def _from_csv(root: Path | None, folder: Path, table: Path, archive: Archive) ->
             if None in values:
                 raise BadSample("a cell is not a number")
             image = _find(root, folder, row[0])
-            landmarks = check_landmarks(np.array(values, np.float64), archive.spec.shape[0])
+            landmarks = check_landmarks(np.array(values, np.float64), archive.scheme.shape[0])
         except BadSample as error:
             archive.problems.append(f"{table} row {number}: {error}")
             continue
@@ -129,23 +129,23 @@ def _from_csv(root: Path | None, folder: Path, table: Path, archive: Archive) ->
 def _rows(root: Path, folder: Path, archive: Archive) -> list[Row]:
     tables = sorted(folder.glob("*.csv"))
     if len(tables) > 1:
-        raise UserError(f"{len(tables)} CSV files in {folder}; leave one")
+        raise UserError(f"{len(tables)} CSV files in {folder}; keep only one")
     if tables:
         return list(_from_csv(root, folder, tables[0], archive))
     suffixes = {p.suffix.lower() for p in folder.iterdir()} & {".pts", ".npy"}
     if len(suffixes) > 1:
-        raise UserError(f"both .pts and .npy files in {folder}; leave one kind")
+        raise UserError(f"both .pts and .npy files in {folder}; keep one kind")
     if not suffixes:
         raise UserError(f"no landmarks in {folder}: expected .pts or .npy files, or one .csv")
     return list(_from_pairs(root, folder, suffixes.pop(), archive))
 
 
-def read_folder(source: Path, spec: DatasetSpec, test_fraction: float = 0.1) -> Archive:
-    """Parse a folder of custom landmarks, or one CSV, in the scheme `spec` (see the module's text for the layout).
+def read_folder(source: Path, scheme: LandmarkScheme, test_fraction: float = 0.1) -> Archive:
+    """Parse a folder of custom landmarks, or one CSV, in the scheme `scheme` (see the module's text for the layout).
 
     The pictures of a CSV given directly may lie beside it or anywhere else.
     """
-    archive = Archive(spec)
+    archive = Archive(scheme)
     root = source if source.is_file() else existing_folder(source)
     if root.is_file():
         rows = list(_from_csv(None, root.parent, root, archive))

@@ -15,7 +15,7 @@ from kd_loss.archives.yolo_pose import read_yolo_pose
 from kd_loss.imaging.pictures import BadSample
 from kd_loss.system.errors import UserError
 
-#: name -> `(source, spec or None, name of a scheme made from the file, share of photographs for testing)` -> faces
+#: name -> `(source, scheme or None, name of a scheme made from the file, share of photographs for testing)` -> faces
 READERS: dict[str, Callable[..., Archive]] = {
     "coco": read_coco,
     "cvat": read_cvat,
@@ -51,7 +51,7 @@ def found_format(source: Path) -> str | None:
         if suffix == ".json":
             kind = _kind_of(open_json(source))
             if kind is None:
-                raise UserError(f"{source} is of no format that is known: COCO keypoints, Label Studio or LabelMe")
+                raise UserError(f"{source} is in none of the known formats: COCO keypoints, Label Studio or LabelMe")
             return kind
         return {".xml": "cvat", ".yaml": "yolo_pose", ".yml": "yolo_pose"}.get(suffix)
     plain = (source / place for place in (".", "train", "test"))

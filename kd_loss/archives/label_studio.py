@@ -32,7 +32,7 @@ from kd_loss.archives.annotations import (
 )
 from kd_loss.archives.sample import Archive
 from kd_loss.imaging.pictures import BadSample
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 
@@ -44,9 +44,9 @@ def is_label_studio(values: Any) -> bool:
 
 
 def read_label_studio(
-    source: Path, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1
+    source: Path, scheme: LandmarkScheme | None = None, name: str = "", test_fraction: float = 0.1
 ) -> Archive:
-    """Parse an export (see the module's text); `spec` None: in the scheme of its labels.
+    """Parse an export (see the module's text); `scheme` None: in the scheme of its labels.
 
     Raises:
         UserError: a file that is not JSON of this format, or whose points are not those of the scheme.
@@ -55,10 +55,10 @@ def read_label_studio(
     files = [(path, open_json(path)) for path in sorted(source.glob("*.json")) or [source]]
     files = [(path, values) for path, values in files if source.is_file() or is_label_studio(values)]
     if not files:
-        raise UserError(f"no export of Label Studio in {source}: expected a .json")
+        raise UserError(f"no Label Studio export in {source}: expected a .json")
     for path, values in files:
         if not is_label_studio(values):
-            raise UserError(f"{path} is not Label Studio's: a list of tasks is expected; export JSON, not another kind")
+            raise UserError(f"{path} is not a Label Studio export: expected a list of tasks; export as JSON")
         for position, task in enumerate(values, 1):
             where = f"{path} task {task.get('id', position) if isinstance(task, dict) else position}"
             try:
@@ -66,7 +66,7 @@ def read_label_studio(
             except BadSample as error:
                 found.problems.append(f"{where}: {error}")
     found.names = natural(label for face in found.faces for label in face.marks)  # type: ignore[misc]
-    return to_archive(found, spec, name, test_fraction)
+    return to_archive(found, scheme, name, test_fraction)
 
 
 def picture_names(address: str) -> list[str]:
@@ -124,7 +124,7 @@ def _groups(regions: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
         if apart:
             owners = [str(box.get("id")) for box in boxes if _inside(point["value"], box["value"])]
             if len(owners) != 1:
-                raise BadSample(f"point '{_label(point)}' lies in {len(owners)} rectangles; make one its parent")
+                raise BadSample(f"point '{_label(point)}' is in {len(owners)} rectangles; make one of them its parent")
             owner = owners[0]
         groups.setdefault(owner, []).append(point)
     return groups
@@ -133,7 +133,7 @@ def _groups(regions: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 def _label(region: dict[str, Any]) -> str:
     labels = region["value"].get("keypointlabels")
     if not isinstance(labels, list) or len(labels) != 1:
-        raise BadSample("a point has not one label")
+        raise BadSample("a point must have exactly one label")
     return str(labels[0])
 
 
@@ -144,7 +144,7 @@ def _task(task: Any, where: str, split: str | None) -> Iterator[Face]:
     regions, address = _regions(task)
     groups = _groups(regions)
     if groups and not isinstance(address, str):
-        raise BadSample("it names no picture")
+        raise BadSample("no picture is named")
     for count, points in enumerate(groups.values(), 1):
         marks: dict[str, Mark] = {}
         for point in points:
@@ -152,13 +152,16 @@ def _task(task: Any, where: str, split: str | None) -> Iterator[Face]:
                 number(point.get(f"original_{side}"), "the picture's size") for side in ("width", "height")
             )
             if point.get("image_rotation"):
-                raise BadSample("the picture was turned in the tool; turn the file instead and annotate it again")
+                raise BadSample("the picture was rotated in the tool; rotate the file instead and annotate it again")
             label = _label(point)
             if label in marks:
-                raise BadSample(f"point '{label}' stands in it twice; make a rectangle about each face its parent")
+                raise BadSample(
+                    f"point '{label}' appears twice; draw a rectangle around each face and make it the "
+                    "parent of its points"
+                )
             x, y = (number(point["value"].get(axis)) for axis in "xy")
             marks[label] = Mark(x / 100 * width - 0.5, y / 100 * height - 0.5)
         size = (round(width), round(height))
         names = picture_names(address)
-        told = split or split_of(str(Path(names[0]).parent) if names else None)
-        yield Face(where if len(groups) == 1 else f"{where} face {count}", names, marks, told, size)
+        face_split = split or split_of(str(Path(names[0]).parent) if names else None)
+        yield Face(where if len(groups) == 1 else f"{where} face {count}", names, marks, face_split, size)

@@ -32,7 +32,7 @@ from kd_loss.archives.annotations import (
 )
 from kd_loss.archives.sample import Archive
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, decode_image
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
 
 def is_labelme(values: Any) -> bool:
@@ -40,8 +40,10 @@ def is_labelme(values: Any) -> bool:
     return isinstance(values, dict) and isinstance(values.get("shapes"), list) and "imagePath" in values
 
 
-def read_labelme(source: Path, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1) -> Archive:
-    """Parse a folder of LabelMe's files, or one (see the module's text); `spec` None: in the scheme of the labels.
+def read_labelme(
+    source: Path, scheme: LandmarkScheme | None = None, name: str = "", test_fraction: float = 0.1
+) -> Archive:
+    """Parse a folder of LabelMe's files, or one (see the module's text); `scheme` None: in the scheme of the labels.
 
     Raises:
         UserError: nothing is annotated, or other points than those of the scheme.
@@ -56,11 +58,11 @@ def read_labelme(source: Path, spec: DatasetSpec | None = None, name: str = "", 
         if is_labelme(values):
             _add(found, path, values)
         elif source.is_file():
-            found.problems.append(f"{path}: is not LabelMe's, shapes and imagePath are missing")
+            found.problems.append(f"{path}: is not a LabelMe file: shapes and imagePath are missing")
     found.names = natural(n for face in found.faces if isinstance(face.marks, dict) for n in face.marks)
     if any(not isinstance(face.marks, dict) for face in found.faces):
         found.names, found.points = [], max(len(face.marks) for face in found.faces)
-    return to_archive(found, spec, name, test_fraction)
+    return to_archive(found, scheme, name, test_fraction)
 
 
 def _embedded(path: Path) -> np.ndarray:
@@ -68,11 +70,11 @@ def _embedded(path: Path) -> np.ndarray:
     values = load_json(path)
     data = values.get("imageData") if isinstance(values, dict) else None
     if not isinstance(data, str):
-        raise BadSample("its imageData is no picture")
+        raise BadSample("its imageData is not a picture")
     try:
         return decode_image(np.frombuffer(base64.b64decode(data, validate=True), np.uint8), upright=True)
     except (ValueError, binascii.Error):
-        raise BadSample("its imageData is no picture") from None
+        raise BadSample("its imageData is not a picture") from None
 
 
 def _place(values: Any, occluded: bool) -> Mark:
@@ -99,15 +101,15 @@ def _groups(shapes: list[Any]) -> dict[Any, dict[str, Mark] | list[Mark | None]]
         face = faces.setdefault(group, {})
         assert isinstance(face, dict)
         if label in face:
-            raise BadSample(f"point '{label}' stands in it twice; give the points of each face a group_id")
+            raise BadSample(f"point '{label}' appears twice; give the points of each face a group_id")
         face[label] = _place(points[0], occluded)
     return faces
 
 
 def _add(found: Annotations, path: Path, values: dict[str, Any]) -> None:
     """The faces of one file."""
-    told = values["imagePath"]
-    names = [told] if isinstance(told, str) and told else []
+    stated = values["imagePath"]
+    names = [stated] if isinstance(stated, str) and stated else []
     names += [f"{path.stem}{suffix}" for suffix in IMAGE_SUFFIXES]
     embedded = isinstance(values.get("imageData"), str)
     try:

@@ -12,13 +12,13 @@ import numpy as np
 from kd_loss.archives.sample import Archive, Sample, assign_splits, check_landmarks
 from kd_loss.imaging.pictures import BadSample
 from kd_loss.schemes.coordinates import Coordinates
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 
 def read_memory(
     source: Any,
-    spec: DatasetSpec | None = None,
+    scheme: LandmarkScheme | None = None,
     name: str = "own",
     *,
     coordinates: Coordinates | str | tuple[float, float] = "pixels",
@@ -31,7 +31,7 @@ def read_memory(
             or an iterable, or a `tf.data.Dataset`, of pairs (picture, points) or of batches of them. Pictures
             are RGB of 0…255; points (K, 2) or (2K,), NaN where one is not annotated. Items of an iterable are kept
             in memory until the archive is prepared.
-        spec: the scheme; if None, one is made with as many points as the first face has.
+        scheme: the scheme; if None, one is made with as many points as the first face has.
         name: the name of the scheme made.
         coordinates: the unit of the points, relative to each picture's own width and height, see `Coordinates`; by
             default pixels, the centre of the first one at 0.
@@ -51,7 +51,7 @@ def read_memory(
         faces.append((image, marks))
     if not faces:
         raise UserError("the source has no faces")
-    made = spec or DatasetSpec(name, len(faces[0][1]))
+    made = scheme or LandmarkScheme(name, len(faces[0][1]))
     if len(faces[0][1]) != made.points:
         raise UserError(f"the source has {len(faces[0][1])} points a face, the scheme '{made.name}' {made.points}")
     archive = Archive(made)
@@ -74,13 +74,13 @@ def _pairs(source: Any) -> Iterator[tuple[Any, Any]]:
         return
     if hasattr(source, "element_spec") and hasattr(source, "as_numpy_iterator"):
         if int(source.cardinality()) == -1:
-            raise UserError("the source has no end: leave repeat() out")
+            raise UserError("the source is infinite: remove repeat()")
         source = source.as_numpy_iterator()
     if hasattr(source, "shape") or not isinstance(source, Iterable):
-        raise UserError(f"a source is (images, landmarks) or gives pairs of them, not a {type(source).__name__}")
+        raise UserError(f"a source is (images, landmarks) or an iterable of such pairs, not a {type(source).__name__}")
     for index, pair in enumerate(source):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise UserError(f"entry {index} of the source is no pair (picture, points)")
+            raise UserError(f"entry {index} of the source is not a pair (picture, points)")
         if _rank(pair[0]) == 4:
             yield from _together(*pair)
         else:
@@ -89,7 +89,7 @@ def _pairs(source: Any) -> Iterator[tuple[Any, Any]]:
 
 def _together(images: Any, landmarks: Any) -> Iterator[tuple[Any, Any]]:
     if len(images) != len(landmarks):
-        raise UserError(f"the source has {len(images)} pictures and points of {len(landmarks)} faces")
+        raise UserError(f"the source has {len(images)} pictures but the points of {len(landmarks)} faces")
     yield from zip(images, landmarks, strict=True)
 
 
@@ -105,12 +105,14 @@ def _picture(value: Any, index: int) -> np.ndarray:
     if image.dtype == np.uint8:
         return image
     if image.dtype.kind not in "fiu":
-        raise UserError(f"picture {index} of the source holds {image.dtype}, not numbers of 0…255")
+        raise UserError(f"picture {index} of the source is {image.dtype}; expected numbers in 0…255")
     low, high = float(image.min()), float(image.max())
     if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > 255:
-        raise UserError(f"picture {index} of the source holds numbers of {low:g}…{high:g}, not of 0…255")
+        raise UserError(f"picture {index} of the source has values in {low:g}…{high:g}, not in 0…255")
     if image.dtype.kind == "f" and low < high <= 1:
-        raise UserError(f"picture {index} of the source is of 0…1: give 0…255, (images * 255).round().astype('uint8')")
+        raise UserError(
+            f"picture {index} of the source has values in 0…1; convert to 0…255: (images * 255).round().astype('uint8')"
+        )
     return image
 
 
@@ -123,7 +125,7 @@ def _points(value: Any, index: int) -> np.ndarray:
     try:
         points = np.asarray(value, np.float64)
     except (TypeError, ValueError):
-        raise UserError(f"the points of face {index} of the source are no numbers") from None
+        raise UserError(f"the points of face {index} of the source are not numbers") from None
     if points.ndim == 1 and points.size and points.size % 2 == 0:
         points = points.reshape(-1, 2)
     if points.ndim != 2 or points.shape[1] != 2 or not points.size:

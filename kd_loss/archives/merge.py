@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.schemes.same_points import same_points
 from kd_loss.system.errors import UserError
 
 
-def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
+def translate(landmarks: np.ndarray, source: LandmarkScheme, target: LandmarkScheme) -> np.ndarray:
     """Translate points (M, 2) of one scheme to (K, 2) of another, NaN where the first lacks the point.
 
     >>> from kd_loss.schemes.benchmarks import CFP30, W300
@@ -19,16 +20,16 @@ def translate(landmarks: np.ndarray, source: DatasetSpec, target: DatasetSpec) -
     >>> translate(half, CFP30, W300)[[36, 45]].tolist()      # the right eye is seen, the left one is not
     [[24.0, 25.0], [nan, nan]]
     """
-    indices = source.same[target.name]
-    flip = target.flip_index
-    mirrored = False
-    if source.half:
-        outer, inner = source.half
-        mirrored = landmarks[outer, 0] > landmarks[inner, 0]
     result = np.full((target.points, 2), np.nan)
-    for own, index in enumerate(indices):
+    if not source.half:
+        table = same_points(source, target)
+        result[table >= 0] = landmarks[table[table >= 0]]
+        return result
+    outer, inner = source.half
+    mirrored = landmarks[outer, 0] > landmarks[inner, 0]
+    for own, index in enumerate(source.same[target.name]):
         if index is not None:
-            result[flip[index] if mirrored else index] = landmarks[own]
+            result[target.flip_index[index] if mirrored else index] = landmarks[own]
     return result
 
 
@@ -37,18 +38,20 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
 
     They are `extra`: never held out, never tested on. Raises `UserError` if the schemes share no points.
     """
-    spec, more = archive.spec, other.spec
-    assert isinstance(spec, DatasetSpec)  # ensured by the command
-    assert isinstance(more, DatasetSpec)
-    indices = more.same.get(spec.name)
-    if indices is None or any(i is not None and i >= spec.points for i in indices):
+    scheme, more = archive.scheme, other.scheme
+    assert isinstance(scheme, LandmarkScheme)  # ensured by the command
+    assert isinstance(more, LandmarkScheme)
+    # half a face defines by its own table alone on which side its points lie
+    indices = more.same.get(scheme.name, ())
+    matched = any(i is not None for i in indices) or (same_points(more, scheme) >= 0).any()
+    if not matched or any(i is not None and i >= scheme.points for i in indices):
         known = ", ".join(more.same) or "none"
         raise UserError(
-            f"--extra-data {more.name}: that scheme does not say which points of '{spec.name}' its own are (it knows: "
-            f'{known}); give a spec with "same": {{"{spec.name}": [an index or null for each of its points]}}'
+            f"--extra-data {more.name}: that scheme does not define which points of '{scheme.name}' it contains "
+            f'(defined: {known}); give a scheme file with "same": {{"{scheme.name}": [an index or null per point]}}'
         )
     # one point alone does not define a crop
-    moved = [(sample, translate(sample.landmarks, more, spec)) for sample in other.samples if sample.split == "train"]
+    moved = [(sample, translate(sample.landmarks, more, scheme)) for sample in other.samples if sample.split == "train"]
     moved = [(sample, points) for sample, points in moved if (~np.isnan(points[:, 0])).sum() >= 2]
     samples: list[Sample] = [
         replace(
@@ -64,7 +67,7 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
         for sample, points in moved
     ]
     return Archive(
-        spec,
+        scheme,
         [*archive.samples, *samples],
         [*archive.warnings, *(f"{more.name}: {warning}" for warning in other.warnings)],
         [*archive.problems, *other.problems],

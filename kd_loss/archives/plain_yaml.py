@@ -29,7 +29,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         values = parse_yaml(text)
     except ValueError as error:
-        raise UserError(f"{path} is not understood: {error}") from None
+        raise UserError(f"{path} cannot be parsed: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path} has no keys")
     return values
@@ -46,7 +46,7 @@ def parse_yaml(text: str) -> Any:
         return {}
     values, rest = _block(lines, 0, lines[0][1], 0)
     if rest < len(lines):
-        raise ValueError(f"line {lines[rest][0]}: its indentation fits no line above")
+        raise ValueError(f"line {lines[rest][0]}: its indentation matches no line above")
     return values
 
 
@@ -63,12 +63,12 @@ def _lines(text: str) -> list[Line]:
             found[-1] = (first, indent, f"{before} {content.strip()}")
         else:
             if "\t" in content[: len(content) - len(content.lstrip())]:
-                raise ValueError(f"line {number}: it is indented by a tab")
+                raise ValueError(f"line {number}: indented with a tab")
             found.append((number, len(content) - len(content.lstrip(" ")), content.strip()))
         bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", content)
         open_until += sum(bare.count(c) for c in "[{") - sum(bare.count(c) for c in "]}")
     if open_until > 0:
-        raise ValueError(f"line {found[-1][0]}: a bracket is not closed")
+        raise ValueError(f"line {found[-1][0]}: an unclosed bracket")
     return found
 
 
@@ -125,13 +125,13 @@ def _value(text: str, number: int) -> Any:
     tokens = re.findall(r"'[^']*'|\"[^\"]*\"|[\[\]{},]|:(?=\s)|[^\[\]{},:'\"\s][^\[\]{},:]*", text)
     value, rest = _flow(tokens, 0, number, 0)
     if rest != len(tokens):
-        raise ValueError(f"line {number}: something follows the bracket")
+        raise ValueError(f"line {number}: unexpected text after the bracket")
     return value
 
 
 def _flow(tokens: list[str], at: int, number: int, depth: int) -> tuple[Any, int]:
     if depth > _DEEPEST or at >= len(tokens):
-        raise ValueError(f"line {number}: brackets that are not closed, or nested too deeply")
+        raise ValueError(f"line {number}: brackets are unclosed or nested too deeply")
     if tokens[at] not in ("[", "{"):
         return _scalar(tokens[at].strip(), number), at + 1
     close, items, keys = {"[": "]", "{": "}"}[tokens[at]], [], []
@@ -141,23 +141,23 @@ def _flow(tokens: list[str], at: int, number: int, depth: int) -> tuple[Any, int
         item, at = _flow(tokens, at, number, depth + 1)
         if pairs:
             if at >= len(tokens) or tokens[at] != ":" or isinstance(item, list | dict):
-                raise ValueError(f"line {number}: a key without a value")
+                raise ValueError(f"line {number}: a key has no value")
             keys.append(item)
             item, at = _flow(tokens, at + 1, number, depth + 1)
         items.append(item)
         if at < len(tokens) and tokens[at] == ",":
             at += 1
         elif at >= len(tokens) or tokens[at] != close:
-            raise ValueError(f"line {number}: brackets that do not fit")
+            raise ValueError(f"line {number}: mismatched brackets")
     if at >= len(tokens):
-        raise ValueError(f"line {number}: a bracket is not closed")
+        raise ValueError(f"line {number}: an unclosed bracket")
     return (dict(zip(keys, items, strict=True)) if pairs else items), at + 1
 
 
 def _scalar(text: str, number: int) -> Any:
     if text[0] in "'\"":
         if len(text) < 2 or text[-1] != text[0]:
-            raise ValueError(f"line {number}: a quote is not closed")
+            raise ValueError(f"line {number}: an unclosed quote")
         return text[1:-1]
     if text[0] in "&*!|>%@`[]{},:":
         raise ValueError(f"line {number}: '{text[:20]}' (anchors, tags and long texts are not read)")

@@ -29,8 +29,8 @@ from kd_loss.archives.sample import (
     photograph,
 )
 from kd_loss.imaging.pictures import MOST_OF_NOTE, BadSample, read_file, read_image
-from kd_loss.imaging.rotations import against_ray, from_angles, from_theirs
-from kd_loss.schemes.base import Place
+from kd_loss.imaging.rotations import against_ray, from_300wlp, from_angles
+from kd_loss.schemes.base import HeadPlacement
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.generic_head import WIDTH, place_of
 from kd_loss.schemes.pose import PoseScheme
@@ -50,18 +50,18 @@ def _numbers(path: Path, count: int) -> np.ndarray:
         words = read_file(path, MOST_OF_NOTE).decode("ascii", "replace").split()[:count]
         values = np.array([float(word) for word in words])
     except ValueError:
-        raise BadSample("holds something that is no number") from None
+        raise BadSample("contains something other than numbers") from None
     if len(values) < count or not np.isfinite(values).all():
-        raise BadSample(f"holds fewer than {count} finite numbers")
+        raise BadSample(f"has fewer than {count} finite numbers")
     if np.abs(values).max() > FARTHEST:
-        raise BadSample(f"holds {values[np.abs(values).argmax()]:g}, which no camera and no head has")
+        raise BadSample(f"holds {values[np.abs(values).argmax()]:g}, which is not plausible for a camera or a head")
     return values
 
 
 def _rotation(values: np.ndarray) -> np.ndarray:
     matrix = values.reshape(3, 3)
     if np.abs(matrix @ matrix.T - np.eye(3)).max() > 0.01 or np.linalg.det(matrix) < 0:
-        raise BadSample("its matrix is no rotation")
+        raise BadSample("its matrix is not a rotation")
     return matrix
 
 
@@ -77,7 +77,7 @@ def _split(archive: Archive, fraction: float) -> Archive:
         Sample(s.name, s.landmarks, splits[s.group], splits[s.group], s.group, s.load, place=s.place)
         for s in archive.samples
     ]
-    return Archive(archive.spec, samples, archive.warnings, archive.problems)
+    return Archive(archive.scheme, samples, archive.warnings, archive.problems)
 
 
 def read_biwi(source: Path, scheme: PoseScheme, test_fraction: float) -> Archive:
@@ -88,18 +88,18 @@ def read_biwi(source: Path, scheme: PoseScheme, test_fraction: float) -> Archive
         image = pose.with_name(pose.name.replace("_pose.txt", "_rgb.png"))
         try:
             if not image.is_file():
-                raise BadSample("no _rgb.png beside it")
+                raise BadSample("no _rgb.png next to it")
             camera, values = _numbers(pose.with_name("rgb.cal"), 25), _numbers(pose, 12)
             matrix, turn, shift = camera[:9].reshape(3, 3), _rotation(camera[13:22]), camera[22:25]
             head, at = turn @ _rotation(values[:9]), turn @ values[9:] + shift
             if at[2] < 100:
-                raise BadSample("the head is not before the camera")
+                raise BadSample("the head is not in front of the camera")
         except BadSample as error:
             archive.problems.append(f"{pose}: {error}")
             continue
         x, y, depth = matrix @ at
         middle, width = np.array([x, y]) / depth, float(matrix[0, 0] * HEAD_MM / depth)
-        place = Place(against_ray(head, at), (float(middle[0]), float(middle[1])), width)
+        place = HeadPlacement(against_ray(head, at), (float(middle[0]), float(middle[1])), width)
         name, group = image.relative_to(root).as_posix(), pose.parent.relative_to(root).as_posix()
         archive.samples.append(
             Sample(name, _square(middle, width), "train", "train", group, partial(read_image, image), place=place)
@@ -120,9 +120,9 @@ def _read_mat(path: Path) -> tuple[np.ndarray, np.ndarray]:
         data.seek(0)
         values = {} if large else loadmat(data, variable_names=list(wanted))
     except Exception as error:  # SciPy raises many exception types for a damaged file
-        raise BadSample(f"is no .mat file that SciPy reads ({type(error).__name__})") from None
+        raise BadSample(f"is not a .mat file that SciPy can read ({type(error).__name__})") from None
     if large:
-        raise BadSample(f"its {large} claims {there[large][0]:,} numbers")
+        raise BadSample(f"its {large} declares {there[large][0]:,} numbers")
 
     def numbers(name: str) -> np.ndarray:
         try:
@@ -154,9 +154,9 @@ def read_300wlp(source: Path, scheme: PoseScheme, test_fraction: float) -> Archi
                 angles, points = _read_mat(note)
                 if not np.isfinite(angles).all():
                     raise BadSample("an angle is not a finite number")
-                place = place_of(points, W300, from_theirs(*angles))
+                place = place_of(points, W300, from_300wlp(*angles))
                 if place is None:
-                    raise BadSample("its points are those of no head that is turned as Pose_Para says")
+                    raise BadSample("its points do not match the rotation in Pose_Para")
             except BadSample as error:
                 archive.problems.append(f"{note}: {error}")
                 continue
@@ -178,9 +178,9 @@ def read_pointing04(source: Path, scheme: PoseScheme, test_fraction: float) -> A
         note = image.with_suffix(".txt")
         try:
             if found is None:
-                raise BadSample("its name does not tell tilt and pan")
+                raise BadSample("its name does not contain tilt and pan")
             if not note.is_file():
-                raise BadSample(f"no {note.name} beside it")
+                raise BadSample(f"no {note.name} next to it")
             words = read_file(note, MOST_OF_NOTE).decode("ascii", "replace").split()
             x, y, width, height = (float(word) for word in words[-4:])
             if not (np.isfinite([x, y, width, height]).all() and min(width, height) >= 2):
@@ -193,7 +193,7 @@ def read_pointing04(source: Path, scheme: PoseScheme, test_fraction: float) -> A
             continue
         tilt, pan = float(found[4]), float(found[5])
         side = max(width, height)
-        place = Place(from_angles(pan, tilt, 0.0), (x, y), side)
+        place = HeadPlacement(from_angles(pan, tilt, 0.0), (x, y), side)
         archive.samples.append(
             Sample(
                 image.relative_to(root).as_posix(), _square(np.array([x, y]), side), "train", "train", found[1],

@@ -18,7 +18,7 @@ def parse_pts(text: str, points: int) -> np.ndarray:
     The header (`version: 1`, `n_points: 68`, braces) is optional. Raises `BadSample` for anything else.
     """
     if text.count("{") != text.count("}"):
-        raise BadSample("breaks off: a brace is missing")
+        raise BadSample("is truncated: a brace is missing")
     numbers: list[float] = []
     for line in text.replace("{", "\n").replace("}", "\n").splitlines():
         line = line.strip()

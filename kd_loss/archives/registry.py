@@ -20,9 +20,9 @@ from kd_loss.archives.synthetic import draw_archive, draw_poses
 from kd_loss.archives.w300 import read_w300
 from kd_loss.archives.wflw import read_wflw
 from kd_loss.schemes.base import Scheme
-from kd_loss.schemes.benchmarks import SPECS
+from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.pose import POSES, PoseScheme
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
 
@@ -92,7 +92,7 @@ def _posed(read: Callable[[Path, PoseScheme, float], Archive]) -> Reader:
 def _poses_of_landmarks(scheme: Any, request: ArchiveRequest) -> Archive:
     """Read poses derived from annotated points: the archive of the scheme that places the crops."""
     request.folder(scheme.name)
-    landmarks = read_archive(SPECS[scheme.points], request)
+    landmarks = read_archive(LANDMARK_SCHEMES[scheme.points], request)
     return Archive(scheme, landmarks.samples, landmarks.warnings, landmarks.problems)
 
 
@@ -149,9 +149,9 @@ def read_made(name: str, request: ArchiveRequest) -> Archive:
 
 def read_archive(scheme: Scheme, request: ArchiveRequest) -> Archive:
     """Read the archive of a built-in dataset or custom scheme, from a plain folder or an annotation tool."""
-    if isinstance(scheme, DatasetSpec) and (written := annotation_format(scheme.name, request)):
+    if isinstance(scheme, LandmarkScheme) and (written := annotation_format(scheme.name, request)):
         return FORMATS[written](request.folder(scheme.name), scheme, "", request.test_fraction)
-    built_in = {**SPECS, **POSES}.get(scheme.name) == scheme
+    built_in = {**LANDMARK_SCHEMES, **POSES}.get(scheme.name) == scheme
     return READERS.get(scheme.name, _plain)(scheme, request) if built_in else _plain(scheme, request)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample
-from kd_loss.schemes.base import Place, Scheme
+from kd_loss.schemes.base import HeadPlacement, Scheme
 from kd_loss.system.errors import UserError
 
 
@@ -39,14 +39,14 @@ class Sample:
     load: Callable[[], np.ndarray]
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
     extra: bool = False
-    place: Place | None = None
+    place: HeadPlacement | None = None
 
 
 @dataclass
 class Archive:
     """What a parser found: samples, one-line warnings, and the problems of single samples."""
 
-    spec: Scheme
+    scheme: Scheme
     samples: list[Sample] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -98,7 +98,9 @@ def pair_files(folder: Path, suffix: str) -> tuple[list[tuple[Path, Path]], list
         if kind == suffix:
             notes[path.stem] = path
         elif kind in IMAGE_SUFFIXES and path.stem in images:
-            doubles.append(f"{path}: beside {images[path.stem].name}, one {suffix} file cannot be for both")
+            doubles.append(
+                f"{path}: {images[path.stem].name} has the same stem, and one {suffix} file cannot serve both"
+            )
         elif kind in IMAGE_SUFFIXES:
             images[path.stem] = path
     problems = doubles + [f"{images[s]}: no {suffix} file beside it" for s in images.keys() - notes.keys()]
@@ -110,7 +112,7 @@ def pair_files(folder: Path, suffix: str) -> tuple[list[tuple[Path, Path]], list
 def existing_folder(source: Path) -> Path:
     """Return `source` if it is a non-empty folder; otherwise raise `UserError`."""
     if not source.is_dir():
-        raise UserError(f"no such folder: {source}; give --source the folder of the archive")
+        raise UserError(f"no such folder: {source}; set --source to the folder of the archive")
     if not any(source.iterdir()):
         raise UserError(f"the folder {source} is empty")
     return source

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from kd_loss.archives.sample import Archive, Sample
-from kd_loss.schemes.benchmarks import SPECS
+from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
 from kd_loss.schemes.pose import PoseScheme
 from kd_loss.synthetic.faces import draw_face, drawing_side, face_landmarks, face_place
 from kd_loss.system.errors import UserError
@@ -16,16 +16,16 @@ def draw_archive(name: str, count: int, size: int, margin: float, seed: int) -> 
     """`count` training faces and a quarter as many test faces, drawn so that crops are about `size` px."""
     if count < 4:
         raise UserError(f"--count {count} is less than 4")
-    spec = SPECS[name]
-    scheme = name.partition("_")[2] or "w300"
+    scheme = LANDMARK_SCHEMES[name]
+    drawing = name.partition("_")[2] or "w300"
     canvas = drawing_side(size, margin)
-    archive = Archive(spec)
+    archive = Archive(scheme)
     for index in range(count + max(1, count // 4)):
         split = "train" if index < count else "test"
         archive.samples.append(
             Sample(
                 name=f"{seed}/{index}",
-                landmarks=face_landmarks(scheme, canvas, seed, index),
+                landmarks=face_landmarks(drawing, canvas, seed, index),
                 split=split,
                 subset=split,
                 group=f"{seed}/{index}",

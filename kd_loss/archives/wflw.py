@@ -72,7 +72,7 @@ def read_wflw(source: Path) -> Archive:
                 continue
             file = images / image
             if ".." in Path(image).parts or Path(image).is_absolute():
-                archive.problems.append(f"{where}: the path '{image}' leaves {images}")
+                archive.problems.append(f"{where}: the path '{image}' leads outside {images}")
                 continue
             if not file.is_file():
                 archive.problems.append(f"{where}: no image {file}")

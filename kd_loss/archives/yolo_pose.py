@@ -22,7 +22,7 @@ from kd_loss.archives.annotations import Annotations, Face, Mark, number, to_arc
 from kd_loss.archives.plain_yaml import read_yaml
 from kd_loss.archives.sample import Archive
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 _TURNED = range(5, 9)  # EXIF orientations that swap width and height
@@ -36,14 +36,14 @@ def yolo_file(source: Path) -> Path:
         return source / "data.yaml"
     files = [path for path in sorted(source.glob("*.y*ml")) if "kpt_shape" in path.read_text("utf-8", "replace")]
     if len(files) != 1:
-        raise UserError(f"{len(files)} .yaml files with kpt_shape in {source}; name the one that is meant")
+        raise UserError(f"{len(files)} .yaml files with kpt_shape in {source}; give the path of one of them")
     return files[0]
 
 
 def read_yolo_pose(
-    source: Path, spec: DatasetSpec | None = None, name: str = "", test_fraction: float = 0.1
+    source: Path, scheme: LandmarkScheme | None = None, name: str = "", test_fraction: float = 0.1
 ) -> Archive:
-    """Parse a YOLO-pose dataset (see the module's text); `spec` None: in the scheme that its YAML file describes.
+    """Parse a YOLO-pose dataset (see the module's text); `scheme` None: in the scheme that its YAML file describes.
 
     Raises:
         UserError: a YAML file without `kpt_shape` or pictures, or points that are not those of the scheme.
@@ -67,35 +67,35 @@ def read_yolo_pose(
                 _add(found, picture, label, split, points, numbers)
     if not pictures:
         raise UserError(f"{path}: no picture under its train, val and test")
-    return to_archive(found, spec, name, test_fraction)
+    return to_archive(found, scheme, name, test_fraction)
 
 
 def _pairs(path: Path, flip: Any, points: int) -> list[tuple[int, int]]:
     if flip is None or flip == []:
         return []
     if not isinstance(flip, list) or sorted(i if type(i) is int else -1 for i in flip) != list(range(points)):
-        raise UserError(f"{path}: flip_idx is not the numbers 0…{points - 1} in some order")
+        raise UserError(f"{path}: flip_idx is not a permutation of 0…{points - 1}")
     for index, other in enumerate(flip):
         if flip[other] != index:
-            raise UserError(f"{path}: flip_idx makes point {index} to {other}, but {other} to {flip[other]}")
+            raise UserError(f"{path}: flip_idx maps point {index} to {other}, but {other} to {flip[other]}")
     return [(index, other) for index, other in enumerate(flip) if index < other]
 
 
 def _names(path: Path, values: dict[str, Any], points: int) -> list[str]:
-    told = values.get("kpt_names")
-    if isinstance(told, dict):
-        told = next(iter(told.values()), None)
-    if not isinstance(told, list):
+    names = values.get("kpt_names")
+    if isinstance(names, dict):
+        names = next(iter(names.values()), None)
+    if not isinstance(names, list):
         return []
-    if len(told) != points or len({str(name) for name in told}) != points:
-        raise UserError(f"{path}: kpt_names has {len(told)} names, {points} different ones are expected")
-    return [str(name) for name in told]
+    if len(names) != points or len({str(name) for name in names}) != points:
+        raise UserError(f"{path}: kpt_names has {len(names)} names; expected {points} different ones")
+    return [str(name) for name in names]
 
 
 def _pictures(path: Path, values: dict[str, Any], split: str) -> Iterator[Path]:
     """The pictures of a split."""
-    told = values.get(split)
-    for entry in told if isinstance(told, list) else [told]:
+    names = values.get(split)
+    for entry in names if isinstance(names, list) else [names]:
         if not isinstance(entry, str) or not entry:
             continue
         base = str(values.get("path") or "")
@@ -103,7 +103,7 @@ def _pictures(path: Path, values: dict[str, Any], split: str) -> Iterator[Path]:
         tries = [Path(os.path.abspath(path.parent / base / entry)), Path(os.path.abspath(path.parent / entry))]
         place = next((place for place in tries if place.exists()), None)
         if place is None:
-            raise UserError(f"{path}: {split} names {entry}, which is not there (looked for {tries[0]})")
+            raise UserError(f"{path}: {split} names {entry}, which does not exist (tried {tries[0]})")
         if place.is_dir():
             yield from sorted(p for p in place.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         else:
@@ -172,6 +172,6 @@ def _line(line: str, size: tuple[int, int], points: int, numbers: int) -> list[M
         x, y = values[start : start + 2]
         flag = values[start + 2] if numbers == 3 else float((x, y) != (0, 0) and x >= 0 and y >= 0) * 2
         if flag > 0 and max(abs(x), abs(y)) > 2:
-            raise BadSample(f"{x:g}, {y:g} is no fraction of the picture's width and height")
+            raise BadSample(f"{x:g}, {y:g} is not a fraction of the picture's width and height")
         marks.append(Mark(x * size[0] - 0.5, y * size[1] - 0.5, flag == 1) if flag > 0 else None)
     return marks

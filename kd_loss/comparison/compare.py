@@ -20,16 +20,18 @@ import numpy as np
 from kd_loss.comparison.summary import START, AnyResult, explanation, rows_of, summarise
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, open_dataset
 from kd_loss.distillation.plugins import load_plugins
-from kd_loss.evaluation.kinds import findings_of
+from kd_loss.evaluation.found import found_result
 from kd_loss.evaluation.official import labels_of
 from kd_loss.evaluation.plots import ced_plot
+from kd_loss.evaluation.registry import content_of
 from kd_loss.evaluation.report import print_table, published_tables, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.history import read_history
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.configuration import option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, atomic_file, read_json, write_json
-from kd_loss.system.ownership import check_free, claim
+from kd_loss.system.overwrite_guard import check_free, claim
 from kd_loss.system.terminal import counted
 from kd_loss.training.method_specs import (
     named_stages,
@@ -43,7 +45,7 @@ from kd_loss.training.method_specs import (
     split_stages,
 )
 from kd_loss.training.options import DistillationOptions, StudentOptions
-from kd_loss.training.same_run import check_same
+from kd_loss.training.resume_check import check_same
 from kd_loss.training.teachers.files import teacher_files, with_start
 from kd_loss.training.train_student import plan_student, train_student
 
@@ -59,7 +61,7 @@ def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) 
     for number, name in enumerate(names):
         if name in names[:number]:
             first, again = options.methods[names.index(name)], options.methods[number]
-            raise UserError(f"--methods names a method twice, or two whose runs have one name: '{first}' and '{again}'")
+            raise UserError(f"--methods has a method twice, or two whose runs share a name: '{first}' and '{again}'")
     trainings = [parts for method in options.methods for parts in trainings_of(method)]
     owners = {read_method(part, "--methods").name for parts in trainings for part in parts}
     for text in options.method_arg:
@@ -71,6 +73,8 @@ def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) 
         for seed in range(options.seed, options.seed + options.seeds):
             for stage in named_stages(student_options(options, method, seed, folder)):
                 check_same(stage, dataset)
+    if options.finder and not isinstance(dataset.scheme, LandmarkScheme):
+        raise UserError(f"--finder: it is for landmarks, and the targets of {options.dataset} are head poses")
     place = options.runs / options.dataset / folder
     if not _is_comparison(place):
         check_free(place, FILES)  # fail before hours of training
@@ -136,9 +140,11 @@ def _compare(options: CompareOptions) -> dict[str, Any]:
         try:
             results = {START: [test_network(Path(options.init), START, dataset, split, 32)], **results}
         except UserError as error:  # of another scheme: it has no landmarks to compare
-            log.warning(f"the start is not in the table: {error}")
-    results, told = _with_teacher(options, results, dataset, split)
-    summary = {**summarise(results, seconds, failures, seeds), "teacher": told}
+            log.warning(f"the starting network is not in the table: {error}")
+    results, teacher = _with_teacher(options, results, dataset, split)
+    summary = {**summarise(results, seconds, failures, seeds), "teacher": teacher}
+    if options.finder:
+        summary["finder"] = by_finder(results)
     write_comparison(options.runs / options.dataset / folder_name, options, results, summary)
     return summary
 
@@ -170,13 +176,47 @@ def _with_teacher(
             if any(text.partition(":")[0].endswith(".py") for text in texts):
                 raise UserError(f"{role} is a Python function")
             members = [test_network(Path(text), role, dataset, split, 32) for text in texts]
-            told = mean_teacher(members, "+".join(texts))
+            teacher_landmarks = mean_teacher(members, "+".join(texts))
         except UserError as error:  # of another runtime, or another scheme
             log.warning(f"no distance to the teacher: {error}")
             continue
         named = f"{role}: {' + '.join(texts)}"
-        return {name: [with_teacher(run, told) for run in runs] for name, runs in results.items()}, named
+        return {name: [with_teacher(run, teacher_landmarks) for run in runs] for name, runs in results.items()}, named
     return results, ""
+
+
+def by_finder(results: Mapping[str, Sequence[AnyResult]]) -> dict[str, list[dict[str, float]]]:
+    """Test every student on the faces that the package's own finder sees, in the finder's crops.
+
+    Returns:
+        Method -> for each seed NME in % over the faces found, NME of the same faces with crops about the annotated
+        points, and the number of faces found.
+    """
+    return {
+        method: [
+            {
+                "nme": float(np.nanmean(found.nme)),
+                "nme_annotated": found.network["found_nme_annotated"],
+                "found": found.network["found"],
+            }
+            for found in (found_result(run, flip_test=False) for run in runs)
+        ]
+        for method, runs in results.items()
+    }
+
+
+def _finder_table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> dict[str, Any]:
+    header = ["method", "finder's crops, NME %", "annotated crops, NME %", "faces found"]
+    rows = [
+        [method, *(f"{np.mean([seed[key] for seed in seeds]):.2f}" for key in ("nme", "nme_annotated"))]
+        + [f"{np.mean([seed['found'] for seed in seeds]):g}"]
+        for method, seeds in found.items()
+    ]
+    return {
+        "title": "The same students on the faces that the finder sees, mean over seeds",
+        "header": header,
+        "rows": rows,
+    }
 
 
 def unequal(options: CompareOptions) -> list[str]:
@@ -201,28 +241,31 @@ def write_comparison(
 ) -> None:
     """Print the table; write `compare.json`, `ced.png` and `report.html`."""
     first = next(iter(results.values()))[0]
-    spec = first.split.spec
-    found = findings_of(spec)
-    header, rows = rows_of(summary, spec.metric, found.shares, list(first.more()), labels_of(first.split))
-    title = found.title(spec)
+    scheme = first.split.scheme
+    content = content_of(scheme)
+    header, rows = rows_of(summary, scheme.metric, content.shares, list(first.more()), labels_of(first.split))
+    title = content.title(scheme)
     print_table(title, header, rows, turned=len(first.more()) > 1)  # one column per method if there are many figures
+    seen = [_finder_table(summary["finder"])] if "finder" in summary else []
+    for table in seen:
+        print_table(table["title"], table["header"], table["rows"], turned=False)
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
-    curves = ced_plot(errors, words=spec.metric_words)
-    size, told = first.network["size"], summary["teacher"]
+    curves = ced_plot(errors, words=scheme.metric_words)
+    size, teacher = first.network["size"], summary["teacher"]
     lengths = unequal(options)
     for line in lengths:
         print(line)
     page = render_html(
-        title=f"Methods compared on {spec.name}",
+        title=f"Methods compared on {scheme.name}",
         lines=[
             f"{options.arch}, {size} px, {options.epochs} epochs, batch {options.batch_size}, "
             f"{counted(options.seeds, 'seed')}.",
             *lengths,
             *explanation(options.seeds),
-            *([f"akd: 1/K Σ ‖S − T‖ to the landmarks of {told}, in units of the −1…1 grid."] if told else []),
+            *([f"akd: 1/K Σ ‖S − T‖ to the landmarks of {teacher}, in units of the −1…1 grid."] if teacher else []),
             *(f"failed: {who}: {why}" for who, why in summary["failures"].items()),
         ],
-        tables=[{"title": title, "header": header, "rows": rows}, *_published(results)],
+        tables=[{"title": title, "header": header, "rows": rows}, *_published(results), *seen],
         pictures=[{"title": "Cumulative error distribution", "text": "all seeds together", "png": curves}],
         details={},
     )
@@ -245,6 +288,7 @@ class CompareOptions(DistillationOptions):
         "as kd_loss+srrl:0.1; stages, one after the other, as 'aht(alpha=0)=20/ail=20@P5'", group="methods",
     )  # fmt: skip
     seeds: int = option(3, "students per method; their seeds count up from --seed", within=(1, 1000))
+    finder: bool = option(False, "also test the students as in predict: crops by the package's own finder")
 
 
 def trainings_of(method: str) -> list[list[str]]:
@@ -262,7 +306,7 @@ def student_options(options: CompareOptions, method: str, seed: int, folder: str
     """Build the options of one student of a comparison, without the settings and teachers of other methods."""
     trainings = trainings_of(method)
     shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions)}
-    del shared["methods"], shared["seeds"]
+    del shared["methods"], shared["seeds"], shared["finder"]
     shared["method_arg"] = settings_of(options.method_arg, [part for training in trainings for part in training])
     name = f"{folder}/{re.sub('[^A-Za-z0-9_+.-]+', '-', method).strip('-')}-seed{seed}"
     stages = split_stages(method)

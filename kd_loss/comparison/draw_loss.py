@@ -12,7 +12,7 @@ import numpy as np
 from kd_loss.distillation.kd_loss_formulae import VARIANTS, WEIGHTS, coordinate_terms
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.files import atomic_file
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure

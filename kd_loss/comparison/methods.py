@@ -40,7 +40,9 @@ def _row(name: str, cls: type[DistillationMethod]) -> dict[str, str]:
         one: DistillationMethod | type[DistillationMethod] = cls()  # an instance, since taps may depend on parameters
     except TypeError:  # a parameter without a default
         one = cls
-    mine, theirs = ([tap for tap in taps if tap != "landmarks"] for taps in (one.student_taps, one.teacher_taps))
+    student_taps, teacher_taps = (
+        [tap for tap in taps if tap != "landmarks"] for taps in (one.student_taps, one.teacher_taps)
+    )
     roles = ", ".join(cls.teacher_roles) or "none"
     parameters = {
         key: "" if default is inspect.Parameter.empty else str(default)
@@ -50,7 +52,9 @@ def _row(name: str, cls: type[DistillationMethod]) -> dict[str, str]:
         "method": name,
         "objective": " ".join(text.partition("\n\n")[0].split()),
         "teachers": f"any; {roles} by default" if cls.any_teachers else roles,
-        "taps": "; ".join(f"{who}: {', '.join(taps)}" for who, taps in (("S", mine), ("T", theirs)) if taps),
+        "taps": "; ".join(
+            f"{who}: {', '.join(taps)}" for who, taps in (("S", student_taps), ("T", teacher_taps)) if taps
+        ),
         "parameters": ", ".join(f"{key}={value}" for key, value in parameters.items()),
         "source": " ".join(source[1].split()) if source else "",
     }
@@ -79,7 +83,7 @@ def run_methods(options: MethodsOptions) -> list[dict[str, str]]:
         table.add_row(*(Text(row[key].replace("`", "")) for key in COLUMNS))  # Text: the [ ] of formulae are not markup
     console = Console()
     Console(width=max(console.width, 150)).print(table)
-    print(f"{LEGEND}\ntaps beside landmarks; parameters: --method-arg method.parameter=value; more in docs/methods.md")
+    print(f"{LEGEND}\ntaps besides landmarks; parameters: --method-arg method.parameter=value; more in docs/methods.md")
     return rows
 
 

@@ -110,9 +110,12 @@ def paired_difference(
     """Compute the mean of `values − baseline`, (S, N) each: S seeds of one method, paired, on the same N faces.
 
     Args:
-        values: errors of the method; baseline: errors of the reference method. Faces without an error (NaN) in
-            any of them are ignored.
-        level: confidence level of the intervals; resamples, seed: of the bootstrap.
+        values: errors of the method, (S, N). Faces without an error (NaN) in any training of either are
+            ignored.
+        baseline: errors of the reference method, (S, N), in the same order of seeds and faces.
+        level: confidence level of the intervals, 0…1.
+        resamples: number of resamples of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: no face has an error in all of them.
@@ -158,7 +161,7 @@ def summarise(
     results.
     """
     methods: dict[str, Any] = {}
-    metric = next(iter(results.values()))[0].split.spec.metric
+    metric = next(iter(results.values()))[0].split.scheme.metric
     base = dict(zip(seeds.get(BASELINE, ()), results.get(BASELINE, ()), strict=True))
     for method, runs in results.items():
         scores = [run.scores() for run in runs]
@@ -179,8 +182,8 @@ def summarise(
                 first, second = (np.stack([these[seed].values for seed in both]) for these in (own, base))
                 entry["against_none"] = asdict(paired_difference(first, second))
         methods[method] = entry
-    told = [entry["against_none"] for entry in methods.values() if "against_none" in entry]
-    compared = [difference for difference in told if difference["p"] is not None]
+    tested = [entry["against_none"] for entry in methods.values() if "against_none" in entry]
+    compared = [difference for difference in tested if difference["p"] is not None]
     for difference, p in zip(compared, holm([difference["p"] for difference in compared]), strict=True):
         difference["p"] = p
     return {"methods": methods, "failures": dict(failures)}
@@ -210,7 +213,9 @@ def rows_of(
 
     Args:
         summary: the result of `summarise`.
-        metric: the scheme's; shares: names of the failure rate and the area; more: further columns.
+        metric: name of the error in the summary, that of the scheme.
+        shares: column titles of the failure rate and of the area under the curve.
+        more: further columns, keys of the summary.
         labels: row of the report -> title of its column, by default the row's name.
     """
     methods = summary["methods"]

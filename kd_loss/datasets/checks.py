@@ -28,11 +28,11 @@ def open_array(path: Path, mapped: bool = True) -> np.ndarray:
             raise UserError(f"{path} is missing; {AGAIN}")
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         if not isinstance(array, np.memmap):
-            raise ValueError("it is no single array")
+            raise ValueError("it is not a single array")
         if array.offset + array.nbytes != path.stat().st_size:
-            raise ValueError("its size is not what its header says")
+            raise ValueError("its size does not match its header")
         if array.ndim and not array.flags.c_contiguous:
-            raise ValueError("its order is not C's")
+            raise ValueError("its memory order is not C")
     except UserError:
         raise
     except Exception as error:  # NumPy raises many exception types for a damaged header
@@ -58,23 +58,23 @@ def check_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
         raise UserError(f"{file}: the size {size!r} is not a whole number from 16 to 1024; {AGAIN}")
     if isinstance(crop, dict) and "border" not in crop:
         raise UserError(
-            f"{folder} was prepared by an earlier version, without surroundings around the crops; run: kd-loss prepare "
+            f"{folder} was prepared by an earlier version, without a border around the crops; run: kd-loss prepare "
             f"--dataset {folder.name}{'' if folder.name.startswith('synthetic') else ' --source FOLDER'} --size {size} "
             f"--margin {crop.get('margin', 0.15)}"
         )
     margin, border = (crop.get("margin"), crop["border"]) if isinstance(crop, dict) else (None, None)
     fits = isinstance(margin, int | float) and 0 <= margin <= 2
     if not fits or type(border) is not int or not 0 <= border <= 1024:
-        raise UserError(f"{file}: the crop {crop!r} has no sensible margin and border; {AGAIN}")
+        raise UserError(f"{file}: the crop {crop!r} has an invalid margin or border; {AGAIN}")
     if not isinstance(counts, dict) or not all(_are_counts(entry) for entry in counts.values()):
         raise UserError(f"{file}: the counts are not numbers of faces; {AGAIN}")
     if not isinstance(sums, dict) or not all(isinstance(value, str) for value in sums.values()):
-        raise UserError(f"{file}: the checksums are not texts; {AGAIN}")
+        raise UserError(f"{file}: the checksums are not strings; {AGAIN}")
     if not {"train/landmarks.npy", "train/target.npy"} & sums.keys():
         raise UserError(f"{file} has no checksum of the training faces' targets; {AGAIN}")
-    spec = manifest["spec"]
-    if isinstance(spec, dict):
-        subsets, official = spec.get("test_subsets", {}), spec.get("official", {})
+    scheme = manifest["spec"]
+    if isinstance(scheme, dict):
+        subsets, official = scheme.get("test_subsets", {}), scheme.get("official", {})
         if not isinstance(official, dict) or not (_are_counts(official) or not official):
             raise UserError(f"{file}: the official counts are not numbers of faces; {AGAIN}")
         lists = list(subsets.values()) if isinstance(subsets, dict) else [None]
@@ -87,11 +87,14 @@ def _are_counts(entry: Any) -> bool:
 
 
 def check_split(
-    folder: Path, spec: Scheme, manifest: Mapping[str, Any], files: Mapping[str, np.ndarray]
+    folder: Path, scheme: Scheme, manifest: Mapping[str, Any], files: Mapping[str, np.ndarray]
 ) -> None:  # fmt: skip
     """Raise a `UserError` that names the file and face if a split's arrays are invalid.
 
     Args:
+        folder: folder of the split.
+        scheme: scheme of the dataset, which determines shape and range of the targets.
+        manifest: manifest of the dataset, with sizes and counts.
         files: `images`, the targets (`target_array`), `soft`, `affine`, `subset`, `group`, `name` and, if present,
             `extra`, as in `PreparedSplit`; attributes as `attribute-…`.
     """
@@ -99,11 +102,11 @@ def check_split(
     if not counts:
         raise UserError(f"{folder.parent / 'manifest.json'} does not count the faces of {folder}; {AGAIN}")
     count, side = sum(counts.values()), manifest["size"] + 2 * manifest["crop"]["border"]
-    target = target_array(folder, spec)
+    target = target_array(folder, scheme)
     expected: dict[str, tuple[tuple[int, ...], str]] = {
         "images": ((count, side, side, 3), "uint8"),
-        target: ((count, *spec.shape), "float32"),
-        "soft": ((count, *spec.shape), "float32"),
+        target: ((count, *scheme.shape), "float32"),
+        "soft": ((count, *scheme.shape), "float32"),
         "affine": ((count, 2, 3), "float64"),
         "extra": ((count,), "bool"),
     }
@@ -111,29 +114,29 @@ def check_split(
         where = folder / f"{key}.npy"
         if key.startswith("attribute-"):
             if array.dtype.kind not in "biuf" or array.shape[:1] != (count,) or array.ndim > 2:
-                raise UserError(f"{where} holds {array.dtype} {array.shape}, not numbers of {count} faces; {AGAIN}")
+                raise UserError(f"{where} has {array.dtype} {array.shape}; expected numbers for {count} faces; {AGAIN}")
             if not np.isfinite(array).all():
-                raise UserError(f"{where} holds a number that is not finite; {AGAIN}")
+                raise UserError(f"{where} contains a number that is not finite; {AGAIN}")
         elif key not in expected:
             _check_text(where, array, count)
         else:
             shape, kind = expected[key]
             if array.shape != shape or array.dtype != np.dtype(kind):
-                raise UserError(f"{where} holds {array.dtype} {array.shape}, expected {kind} {shape}; {AGAIN}")
+                raise UserError(f"{where} has {array.dtype} {array.shape}; expected {kind} {shape}; {AGAIN}")
     for start in range(0, count, _CHUNK):
         for key in (target, "soft"):
-            _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start, spec.furthest)
+            _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start, scheme.furthest)
         _check_affine(folder / "affine.npy", files["affine"][start : start + _CHUNK], start)
     found = Counter(files["subset"].tolist())
     if found != Counter(counts):
-        raise UserError(f"{folder / 'subset.npy'} does not fit the counts of the manifest; {AGAIN}")
+        raise UserError(f"{folder / 'subset.npy'} does not match the counts of the manifest; {AGAIN}")
 
 
 def _check_text(where: Path, array: np.ndarray, count: int) -> None:
     if array.dtype.kind != "U" or array.shape != (count,) or not array.dtype.isnative:
-        raise UserError(f"{where} holds {array.dtype} {array.shape}, not {count} names; {AGAIN}")
+        raise UserError(f"{where} has {array.dtype} {array.shape}; expected {count} names; {AGAIN}")
     if array.dtype.itemsize and array.view(np.uint32).max() > 0x10FFFF:
-        raise UserError(f"{where} holds what is no text; {AGAIN}")
+        raise UserError(f"{where} contains something other than text; {AGAIN}")
 
 
 def _check_points(where: Path, points: np.ndarray, start: int, furthest: float) -> None:
@@ -142,13 +145,13 @@ def _check_points(where: Path, points: np.ndarray, start: int, furthest: float) 
     with np.errstate(invalid="ignore"):
         far = np.abs(points) > furthest
     for problem, bad in (
-        ("a coordinate that is no number beside one that is", missing.any(axis=2) != missing.all(axis=2)),
+        ("a coordinate that is not a number next to one that is", missing.any(axis=2) != missing.all(axis=2)),
         (f"a coordinate further than {furthest:g} crops away", far.any(axis=2)),
         ("no annotated point", missing.all(axis=2)),
     ):
         faces = bad.all(axis=1) if problem == "no annotated point" else bad.any(axis=1)
         if faces.any():
-            raise UserError(f"{where}: face {start + int(np.argmax(faces))} has {problem}; mend it, or {AGAIN}")
+            raise UserError(f"{where}: face {start + int(np.argmax(faces))} has {problem}; fix it, or {AGAIN}")
 
 
 def _check_affine(where: Path, affine: np.ndarray, start: int) -> None:
@@ -157,4 +160,6 @@ def _check_affine(where: Path, affine: np.ndarray, start: int) -> None:
         sound = np.isfinite(affine).all(axis=(1, 2)) & (np.abs(affine).max(axis=(1, 2)) < 1e12)
         sound &= (np.abs(determinant) > 1e-12) & (np.abs(determinant) < 1e12)
     if not sound.all():
-        raise UserError(f"{where}: face {start + int(np.argmin(sound))} has a map that has no inverse; {AGAIN}")
+        raise UserError(
+            f"{where}: face {start + int(np.argmin(sound))} has a transform that cannot be inverted; {AGAIN}"
+        )

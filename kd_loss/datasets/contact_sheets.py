@@ -28,10 +28,10 @@ from kd_loss.schemes.drawing import (
     label,
     sheet,
 )
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.pose import PoseScheme
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.files import atomic_file
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 from kd_loss.system.terminal import counted
 
 FILES = ("crops.png", "augmented.png")
@@ -41,26 +41,26 @@ LARGE, SMALL, COLUMNS = 800, 200, 8
 SAMPLES, FACES = 8, 5
 
 
-def side_colours(spec: DatasetSpec) -> list[tuple[int, int, int]]:
+def side_colours(scheme: LandmarkScheme) -> list[tuple[int, int, int]]:
     """Return a colour for each point: first of a pair, second of a pair, or unpaired."""
-    colours = [UNSURE] * spec.points
-    for first, second in spec.pairs:
+    colours = [UNSURE] * scheme.points
+    for first, second in scheme.pairs:
         colours[first], colours[second] = PREDICTED, OTHER
     return colours
 
 
-def _dots(image: np.ndarray, points: np.ndarray, spec: DatasetSpec, radius: float) -> np.ndarray:
+def _dots(image: np.ndarray, points: np.ndarray, scheme: LandmarkScheme, radius: float) -> np.ndarray:
     """Draw the points (K, 2) in pixels on a copy, in the colours of their sides."""
-    colours = side_colours(spec)
+    colours = side_colours(scheme)
     for colour in dict.fromkeys(colours):
         here = np.array([one == colour for one in colours])
         image = draw_landmarks(image, points[here], None, colour, radius)
     return image
 
 
-def numbered(image: np.ndarray, points: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+def numbered(image: np.ndarray, points: np.ndarray, scheme: LandmarkScheme) -> np.ndarray:
     """Draw the points (K, 2) in pixels with their numbers and the scheme's lines on a copy."""
-    picture = _dots(draw_landmarks(image, points, spec, TRUTH, radius=1), points, spec, 3)
+    picture = _dots(draw_landmarks(image, points, scheme, TRUTH, radius=1), points, scheme, 3)
     for number, (x, y) in enumerate(points):
         if np.isfinite([x, y]).all():
             place = (round(float(x)) + 4, round(float(y)) - 4)
@@ -71,10 +71,10 @@ def numbered(image: np.ndarray, points: np.ndarray, spec: DatasetSpec) -> np.nda
     return picture
 
 
-def paired(image: np.ndarray, points: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+def paired(image: np.ndarray, points: np.ndarray, scheme: LandmarkScheme) -> np.ndarray:
     """Draw the points (K, 2) in pixels on a copy, with a line from each to its mirror partner."""
-    lines = DatasetSpec(spec.name, spec.points, edges=tuple(spec.pairs))
-    return _dots(draw_landmarks(image, points, lines, TRUTH, radius=2), points, spec, 4)
+    lines = LandmarkScheme(scheme.name, scheme.points, edges=tuple(scheme.pairs))
+    return _dots(draw_landmarks(image, points, lines, TRUTH, radius=2), points, scheme, 4)
 
 
 def _head(crop: np.ndarray, target: np.ndarray, scheme: PoseScheme) -> np.ndarray:
@@ -82,30 +82,30 @@ def _head(crop: np.ndarray, target: np.ndarray, scheme: PoseScheme) -> np.ndarra
     return draw_head(picture, scheme.raw(target[None])[0])
 
 
-def _points(crop: np.ndarray, target: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+def _points(crop: np.ndarray, target: np.ndarray, scheme: LandmarkScheme) -> np.ndarray:
     face, at = enlarge(crop, geometry.denormalise(target, crop.shape[0]), SMALL)
-    return _dots(face, at, spec, 1.5)
+    return _dots(face, at, scheme, 1.5)
 
 
 #: kind of scheme -> function that draws a target (N, C) on a small picture of a crop
-DRAWINGS: dict[type, Callable[..., np.ndarray]] = {DatasetSpec: _points, PoseScheme: _head}
+DRAWINGS: dict[type, Callable[..., np.ndarray]] = {LandmarkScheme: _points, PoseScheme: _head}
 
 
 def _face(crop: np.ndarray, target: np.ndarray, split: PreparedSplit) -> np.ndarray:
-    return DRAWINGS[type(split.spec)](crop, target, split.spec)
+    return DRAWINGS[type(split.scheme)](crop, target, split.scheme)
 
 
 def _large(split: PreparedSplit, index: int) -> list[np.ndarray]:
     """Draw one large face with numbered points and one with mirrored pairs; nothing for a scheme without points."""
-    spec = split.spec
-    if not isinstance(spec, DatasetSpec):
+    scheme = split.scheme
+    if not isinstance(scheme, LandmarkScheme):
         return []
     crop, points = enlarge(split.crop(index), geometry.denormalise(split.target[index], split.size), LARGE)
-    loose = spec.points - 2 * len(spec.pairs)
-    pairs = f"{len(spec.pairs)} pairs, red and blue; yellow: {counted(loose, 'point')} of no pair"
+    loose = scheme.points - 2 * len(scheme.pairs)
+    pairs = f"{len(scheme.pairs)} pairs, red and blue; yellow: {counted(loose, 'point')} of no pair"
     return [
-        label(numbered(crop, points, spec), f"{spec.name}: {spec.points} points", LARGE // 32),
-        label(paired(crop, points, spec), pairs, LARGE // 32),
+        label(numbered(crop, points, scheme), f"{scheme.name}: {scheme.points} points", LARGE // 32),
+        label(paired(crop, points, scheme), pairs, LARGE // 32),
     ]
 
 
@@ -131,7 +131,7 @@ def augmented_sheet(split: PreparedSplit, strength: float, seed: int) -> np.ndar
             stream = (seed, epoch, int(i))
             _, mirrored = chosen.draw_affine(np.random.default_rng(stream))  # a sample draws this first
             image, points = augment(
-                split.images[i], split.target[i], split.size, chosen, split.spec,
+                split.images[i], split.target[i], split.size, chosen, split.scheme,
                 np.random.default_rng(stream), split.border,
             )  # fmt: skip
             text = "as stored" if not epoch else "mirrored" if mirrored else ""

@@ -13,9 +13,9 @@ import numpy as np
 
 from kd_loss.archives.sample import Archive
 from kd_loss.imaging import geometry
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.point_map import PointMap, fit_point_map, held_out_error
 from kd_loss.schemes.same_points import same_points
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
 DRAWN = ("w300", "cofw", "wflw")
@@ -36,8 +36,8 @@ class SchemeMap:
         faces: number of faces in the fit; origin: a description of them.
     """
 
-    source: DatasetSpec
-    target: DatasetSpec
+    source: LandmarkScheme
+    target: LandmarkScheme
     table: np.ndarray
     fitted: PointMap | None
     errors: np.ndarray
@@ -82,15 +82,15 @@ def _box(points: np.ndarray) -> np.ndarray:
     return geometry.normalised_affine(geometry.square_crop(geometry.landmark_box(points), 0.0))
 
 
-def distances(points: np.ndarray, spec: DatasetSpec) -> np.ndarray:
+def distances(points: np.ndarray, scheme: LandmarkScheme) -> np.ndarray:
     """Return the distance (N,) that divides the errors of faces (N, K, 2)."""
-    if spec.default_normaliser == "box":
+    if scheme.default_normaliser == "box":
         return np.asarray(np.sqrt(np.prod(np.nanmax(points, axis=1) - np.nanmin(points, axis=1), axis=1)))
-    first, second = (points[:, list(g)].mean(axis=1) for g in spec.normalisers[spec.default_normaliser])
+    first, second = (points[:, list(g)].mean(axis=1) for g in scheme.normalisers[scheme.default_normaliser])
     return np.asarray(np.linalg.norm(first - second, axis=1))
 
 
-def drawn_pairs(source: DatasetSpec, target: DatasetSpec, count: int = 400, seed: int = 0) -> Faces:
+def drawn_pairs(source: LandmarkScheme, target: LandmarkScheme, count: int = 400, seed: int = 0) -> Faces:
     """Draw faces in both schemes, two of 300W, COFW and WFLW.
 
     Raises:
@@ -98,46 +98,47 @@ def drawn_pairs(source: DatasetSpec, target: DatasetSpec, count: int = 400, seed
     """
     from kd_loss.synthetic.faces import face_landmarks
 
-    for spec, other in ((source, target), (target, source)):
-        if spec.name.removeprefix("synthetic_") not in DRAWN:
+    for scheme, other in ((source, target), (target, source)):
+        if scheme.name.removeprefix("synthetic_") not in DRAWN:
             raise UserError(
-                f"nothing is known of where the points of '{target.name}' lie on a face of '{source.name}': no faces "
-                f"of '{spec.name}' are drawn; give a folder of faces whose scheme says which points of '{other.name}' "
-                f"its own are: --map-points {target.name}=FOLDER"
+                f"no data says where the points of '{target.name}' lie on a face of '{source.name}': no faces "
+                f"of '{scheme.name}' are drawn; give a folder of faces whose scheme defines which points of "
+                f"'{other.name}' it contains: --map-points {target.name}=FOLDER"
             )
-    names = [spec.name.removeprefix("synthetic_") for spec in (source, target)]
+    names = [scheme.name.removeprefix("synthetic_") for scheme in (source, target)]
     faces = [np.stack([face_landmarks(name, 400, seed, index) for index in range(count)]) for name in names]
     return faces[0], faces[1], None, "drawn faces"
 
 
-def annotated_pairs(archive: Archive, source: DatasetSpec) -> Faces:
+def annotated_pairs(archive: Archive, source: LandmarkScheme) -> Faces:
     """Return an archive's fully annotated training faces, in its own scheme and in one whose points they all have.
 
     Raises:
         UserError: the archive's scheme does not define all points of the source.
     """
-    spec = archive.spec
-    assert isinstance(spec, DatasetSpec)  # ensured by the command
-    table = same_points(spec, source)
+    scheme = archive.scheme
+    assert isinstance(scheme, LandmarkScheme)  # ensured by the command
+    table = same_points(scheme, source)
     if (table < 0).any():
         raise UserError(
-            f"faces of '{spec.name}' have {int((table >= 0).sum())} of the {source.points} points of '{source.name}'; "
-            "a map wants faces with all of them"
+            f"faces of '{scheme.name}' have {int((table >= 0).sum())} of the {source.points} points of "
+            f"'{source.name}'; a map needs faces with all of them"
         )
     samples = [s for s in archive.samples if s.split == "train" and not np.isnan(s.landmarks).any()]
     if not samples:
-        raise UserError(f"no training face of '{spec.name}' has all points")
+        raise UserError(f"no training face of '{scheme.name}' has all points")
     own = np.stack([s.landmarks for s in samples])
-    return own[:, table], own, np.array([s.group for s in samples]), f"training faces of '{spec.name}'"
+    return own[:, table], own, np.array([s.group for s in samples]), f"training faces of '{scheme.name}'"
 
 
-def map_scheme(source: DatasetSpec, target: DatasetSpec, faces: Faces | None = None) -> SchemeMap:
+def map_scheme(source: LandmarkScheme, target: LandmarkScheme, faces: Faces | None = None) -> SchemeMap:
     """Compute the map between two schemes.
 
     Args:
-        source, target: the schemes.
-        faces: the same faces in both, (N, M, 2) and (N, K, 2) in pixels, the photograph of each or None, and what
-            they are in words; drawn faces by default. Unused if the table is complete.
+        source: scheme to map from, with M points.
+        target: scheme to map to, with K points.
+        faces: the same faces in both, (N, M, 2) and (N, K, 2) in pixels, the photograph of each or None, and what they
+            are in words; drawn faces by default. Unused if the table is complete.
 
     Raises:
         UserError: no faces are known in both schemes, or fewer than ten.
@@ -177,5 +178,5 @@ def mapped_archive(archive: Archive, mapping: SchemeMap) -> Archive:
             flags |= {key: np.asarray(value)[mapping.table] for key, value in per_point.items()}
         result.samples.append(replace(sample, landmarks=moved, attributes=flags))
     if lost:
-        result.warnings.append(f"{lost} partly annotated faces have no points of '{mapping.target.name}'; left out")
+        result.warnings.append(f"{lost} partly annotated faces have no points of '{mapping.target.name}'; skipped")
     return result

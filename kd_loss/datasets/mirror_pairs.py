@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from kd_loss.archives.sample import Archive
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.mirror import FEWEST, MirrorMap, check_mirror, propose_mirror
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.terminal import counted
 
 log = logging.getLogger(__name__)
@@ -17,13 +17,13 @@ log = logging.getLogger(__name__)
 MOST = 5000
 
 
-def scheme_line(spec: DatasetSpec) -> str:
+def scheme_line(scheme: LandmarkScheme) -> str:
     """Describe a scheme made from a file, in words."""
-    names = ", ".join(spec.names[:8]) + (" …" if len(spec.names) > 8 else "")
-    pairs = ", ".join(f"{a}–{b}" for a, b in spec.pairs[:8]) + (" …" if len(spec.pairs) > 8 else "")
+    names = ", ".join(scheme.names[:8]) + (" …" if len(scheme.names) > 8 else "")
+    pairs = ", ".join(f"{a}–{b}" for a, b in scheme.pairs[:8]) + (" …" if len(scheme.pairs) > 8 else "")
     return (
-        f"'{spec.name}', a scheme from the source: {spec.points} points{f' ({names})' if names else ''}, mirrored "
-        f"pairs {pairs or 'not told'}, {counted(len(spec.edges), 'line')}; errors are divided by the box of the points"
+        f"'{scheme.name}', a scheme from the source: {scheme.points} points{f' ({names})' if names else ''}, mirrored "
+        f"pairs {pairs or 'unknown'}, {counted(len(scheme.edges), 'line')}; errors are divided by the box of the points"
     )
 
 
@@ -46,22 +46,22 @@ def with_pairs(archive: Archive, made: bool) -> Archive:
     Raises:
         UserError: the scheme's pairs scramble faces.
     """
-    spec = archive.spec
+    scheme = archive.scheme
     faces = [sample.landmarks for sample in archive.samples if sample.split == "train" and not sample.extra]
-    if not isinstance(spec, DatasetSpec) or not spec.mirrors or len(faces) < FEWEST:
+    if not isinstance(scheme, LandmarkScheme) or not scheme.mirrors or len(faces) < FEWEST:
         return archive
     proposed = propose_mirror(np.stack(faces[:: max(1, len(faces) // MOST)]))
-    if spec.pairs:
-        check_mirror(spec, proposed)
+    if scheme.pairs:
+        check_mirror(scheme, proposed)
         return archive
     if not proposed.pairs or not proposed.symmetric:
         return archive
     if made:
         log.info(f"{pairs_line(proposed)}; look at crops.png")
-        return replace(archive, spec=replace(spec, pairs=proposed.pairs))
+        return replace(archive, scheme=replace(scheme, pairs=proposed.pairs))
     pairs = [list(pair) for pair in proposed.pairs]
     log.warning(
-        f"the scheme '{spec.name}' has no pairs, so that mirrored faces scramble it; {pairs_line(proposed)}: "
+        f"the scheme '{scheme.name}' has no pairs, so mirrored faces get scrambled points; {pairs_line(proposed)}: "
         f'"pairs": {pairs}'
     )
     return archive

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import cycled
+from kd_loss.datasets.sampler import cycled
 
 
 class MixedLoader(keras.utils.PyDataset):
@@ -50,14 +50,14 @@ class MixedLoader(keras.utils.PyDataset):
             share = np.maximum(share, 1 - share)
             pictures.append(np.rint(_blend(images, more, share)).astype(np.uint8))
             kinds.append(2)
-            for name, (mine, theirs) in points.items():
-                points[name] = [mine, theirs, _blend(mine, theirs, share)]
+            for name, (annotated, unlabelled) in points.items():
+                points[name] = [annotated, unlabelled, _blend(annotated, unlabelled, share)]
         kind = np.repeat(np.array(kinds, np.float32), len(images))
         return np.concatenate(pictures), {**{n: np.concatenate(v) for n, v in points.items()}, "kind": kind}
 
     def _unlabelled_rows(self, batch: int, count: int) -> np.ndarray:
         """Return the faces of one batch, from an endless sequence of passes, each in a new order."""
-        return cycled(self.unlabelled.order.indices, (self.epoch * len(self) + batch) * count, count, self.seed, 2)
+        return cycled(self.unlabelled.sampler.indices, (self.epoch * len(self) + batch) * count, count, self.seed, 2)
 
 
 def _blend(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.datasets.view import Answers
+from kd_loss.datasets.transform import Answers
 from kd_loss.system.errors import UserError
 
 
@@ -31,13 +31,13 @@ def is_arrays(dataset: Any) -> bool:
 def check_plain(dataset: Any) -> None:
     """Raise `UserError` if the dataset cannot be iterated twice, in the same order, to its end."""
     if hasattr(dataset, "__next__"):
-        raise UserError("a generator can be gone through once only: give arrays, tf.data, a PyDataset or a list")
+        raise UserError("a generator can be iterated only once: give arrays, tf.data, a PyDataset or a list")
     if isinstance(dataset, keras.utils.PyDataset):
         endless = dataset.num_batches is None
     else:
         endless = is_tf_data(dataset) and int(dataset.cardinality()) == -1
     if endless:
-        raise UserError("the dataset has no end: leave repeat() for later")
+        raise UserError("the dataset is infinite: call repeat() later")
     if not (is_arrays(dataset) or hasattr(dataset, "__iter__") or isinstance(dataset, keras.utils.PyDataset)):
         raise UserError(f"a dataset is arrays, tf.data, a PyDataset or batches, not {type(dataset).__name__}")
 
@@ -124,18 +124,18 @@ class _Rows:
 
     def __init__(self, answers: Mapping[str, Answers]):
         if not answers:
-            raise UserError("with_answers wants role -> answers, e.g. {'tough': answers}")
+            raise UserError("with_answers takes role -> answers, e.g. {'tough': answers}")
         for role, one in answers.items():
             if not isinstance(one, Answers):
-                raise UserError(f"the {role} teacher's answers are a {type(one).__name__}; kd_loss.record gives them")
+                raise UserError(f"the {role} teacher's answers are a {type(one).__name__}; kd_loss.record returns them")
             if one.views or one.landmarks.shape[0] != 1:
-                raise UserError(f"the {role} teacher's answers are about augmented faces, not about a plain dataset")
+                raise UserError(f"the {role} teacher's answers are for augmented faces, not for a plain dataset")
         self.answers = answers
         self.arrays = {f"{role}/{tap}": a[0] for role, one in answers.items() for tap, a in one.taps.items()}
         counts = {role: one.landmarks.shape[1] for role, one in answers.items()}
         if len(set(counts.values())) > 1:
-            told = ", ".join(f"{role} {count}" for role, count in counts.items())
-            raise UserError(f"the answers are about different numbers of faces: {told}")
+            counted = ", ".join(f"{role} {count}" for role, count in counts.items())
+            raise UserError(f"the answers cover different numbers of faces: {counted}")
         self.count = next(iter(counts.values()))
 
     def check(self, start: int, images: np.ndarray, last: bool = False) -> None:
@@ -143,11 +143,11 @@ class _Rows:
         stop = start + len(images)
         if stop > self.count or (last and stop < self.count):
             more = "more" if stop > self.count else f"{stop}"
-            raise UserError(f"the dataset has {more} faces, the answers are about {self.count}: record this dataset")
+            raise UserError(f"the dataset has {more} faces, the answers cover {self.count}: record this dataset")
         for role, one in self.answers.items():
             if one.pictures is not None and (picture_checksums(images) != one.pictures[start:stop]).any():
                 raise UserError(
-                    f"the pictures from face {start} on are not those that the {role} teacher was recorded about: "
+                    f"the pictures from face {start} on differ from those that the {role} teacher was recorded on: "
                     "attach the answers before shuffling and augmenting"
                 )
 
@@ -192,7 +192,7 @@ class _AnsweredDataset(keras.utils.PyDataset):
             rows.attached(0, dataset[0])
         if not (batches - 1) * self._size < rows.count <= batches * self._size:
             raise UserError(
-                f"the dataset has {batches} batches of {self._size} faces, the answers are about {rows.count}: record "
+                f"the dataset has {batches} batches of {self._size} faces, the answers cover {rows.count}: record "
                 "this dataset"
             )
 
@@ -233,7 +233,7 @@ def _tf_data(dataset: Any, rows: _Rows) -> Any:
         elements, size = int(dataset.cardinality()), len(images)
         if elements >= 0 and not (elements - 1) * size < rows.count <= elements * size:
             faces = f"{elements} batches of {size}" if batched else str(elements)
-            raise UserError(f"the dataset has {faces} faces, the answers are about {rows.count}: record this dataset")
+            raise UserError(f"the dataset has {faces} faces, the answers cover {rows.count}: record this dataset")
     kinds = {key: array.dtype for key, array in rows.arrays.items()}
 
     def read(start: np.ndarray, images: np.ndarray) -> list[np.ndarray]:

@@ -14,7 +14,7 @@ import logging
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample
-from kd_loss.datasets.shape_model import ShapeCompletion, ShapeModel
+from kd_loss.datasets.shape_model import FEWEST, ShapeCompletion, ShapeModel
 from kd_loss.imaging import geometry
 from kd_loss.imaging.crop import crop_face
 from kd_loss.imaging.pictures import BadSample
@@ -153,6 +153,19 @@ def check_crop(size: int, margin: float, room: float = 0.0) -> None:
         raise UserError(f"--border {room} is not between 0 and 1")
 
 
+def _check_enough(targets: Mapping[str, np.ndarray]) -> None:
+    """Raise a `UserError` if too few training faces have all points for the shape model of soft landmarks."""
+    train = targets["train"]
+    complete = int((~np.isnan(train).any(axis=(1, 2))).sum())
+    if complete >= FEWEST:
+        return
+    test = sum(len(target) for name, target in targets.items() if name != "train")
+    raise UserError(
+        f"too few faces: {counted(len(train), 'training face')}, {complete} of them with all points, and "
+        f"{counted(test, 'test face')}; soft landmarks need {FEWEST} training faces with all points: add photographs"
+    )
+
+
 def prepare(
     archive: Archive,
     target: Path,
@@ -169,11 +182,14 @@ def prepare(
     """Write the prepared dataset `target` and return its manifest.
 
     Args:
-        archive: the result of a parser; its problems and those of decoding are errors, unless
-            `skip_bad` drops these samples.
-        size: side of a crop in pixels; margin: see `geometry.square_crop`.
+        archive: the result of a parser; its problems and those of decoding are errors, unless `skip_bad` drops these
+            samples.
+        target: folder of the dataset; replaced as a whole, after everything is written.
+        size: side of a crop in pixels, 16…1024.
+        margin: share of the landmark box added on each side, see `geometry.square_crop`.
         room: width of the photograph stored on each side of a crop, as a share of the crop's side.
         variance: share of the variance kept by the shape model of soft landmarks.
+        skip_bad: drop bad samples instead of raising a `UserError`.
         calibrate: maps training samples to the place of the landmarks in a detector's boxes, for the manifest.
         draw: called with the folder just written and the manifest; adds pictures to it.
         progress: wraps an iterable of known length.
@@ -188,9 +204,10 @@ def prepare(
         outside = sum(int(split.outside.sum()) for split in splits.values())
         for name in [name for name, split in splits.items() if not split.samples]:
             shutil.rmtree(splits.pop(name).folder)
-            log.warning(f"no good {name} face is left")
+            log.warning(f"no valid {name} face remains")
         if "train" not in splits:
-            raise UserError(f"no training face for '{archive.spec.name}' is left")
+            raise UserError(f"no training face for '{archive.scheme.name}' remains")
+        _check_enough({name: split.target for name, split in splits.items()})
         if outside:
             log.warning(f"{counted(outside, 'face')} with landmarks outside of the picture; kept")
         model = ShapeModel.fit(splits["train"].target, variance)
@@ -218,7 +235,7 @@ def _write_splits(
     archive: Archive, folder: Path, crop: _Crop, progress: Callable[[Any, int], Any]
 ) -> tuple[dict[str, _Split], Scheme, list[str]]:
     """Crop the faces of each split; return also the scheme fitted to the training faces, and all problems."""
-    problems, scheme = list(archive.problems), archive.spec
+    problems, scheme = list(archive.problems), archive.scheme
     splits: dict[str, _Split] = {}
     partial = any(np.isnan(s.landmarks).any() for s in archive.samples)
     to_train = [s.landmarks for s in archive.samples if s.split == "train"]
@@ -265,6 +282,6 @@ def _judge(problems: list[str], archive: Archive, skip_bad: bool) -> None:
     if not skip_bad:
         raise UserError(
             f"{len(problems)} bad of {len(archive.samples) + len(archive.problems)} samples (first: "
-            f"{problems[0]}); mend them or leave them out with --skip-bad"
+            f"{problems[0]}); fix them, or skip them with --skip-bad"
         )
-    log.warning(f"{len(problems)} bad samples are left out")
+    log.warning(f"{len(problems)} bad samples are skipped")

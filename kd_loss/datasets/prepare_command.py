@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError, check_name
-from kd_loss.system.ownership import check_replaceable
+from kd_loss.system.overwrite_guard import check_replaceable
 from kd_loss.system.terminal import counted
 
 if TYPE_CHECKING:
     from kd_loss.archives.sample import Archive, Sample
     from kd_loss.schemes.base import Scheme
-    from kd_loss.schemes.spec import DatasetSpec
+    from kd_loss.schemes.landmarks import LandmarkScheme
 
 log = logging.getLogger(__name__)
 FORMATS = ("auto", "folder", "coco", "cvat", "label_studio", "yolo_pose", "labelme")
@@ -36,7 +36,9 @@ class PrepareOptions(Options):
     source: str = option(
         "", "folder of the archive, a CSV, or an annotation tool's export; not needed for synthetic faces"
     )
-    spec: str = option("", "JSON file that describes your own landmarks: points, pairs, parts, normalisers")
+    scheme: str = option(
+        "", "JSON file that describes your own landmarks: points, pairs, parts, normalisers", also="--spec"
+    )
     format: str = option(
         "auto",
         "auto; folder: images with one .npy or .pts each, or one CSV; or the format of an annotation tool",
@@ -57,7 +59,7 @@ class PrepareOptions(Options):
     )  # fmt: skip
     extra_data: list[str] = option(
         [],
-        "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or spec.json=FOLDER",
+        "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or scheme.json=FOLDER",
         group="faces",
         also="--also",
     )
@@ -87,10 +89,10 @@ def _with_others(archive: Archive, options: PrepareOptions) -> Archive:
     """Add the training faces of the archives given by `--extra-data`."""
     from kd_loss.archives.merge import add_faces
     from kd_loss.archives.registry import merged_request, read_archive, request_of
-    from kd_loss.schemes.kinds import chosen_scheme, landmark_scheme
+    from kd_loss.schemes.registry import chosen_scheme, landmark_scheme
 
     if options.extra_data:
-        landmark_scheme(archive.spec, f"--extra-data adds landmarks: not to a dataset of a {archive.spec.noun}")
+        landmark_scheme(archive.scheme, f"--extra-data adds landmarks: not to a dataset of a {archive.scheme.noun}")
     for text in options.extra_data:
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:
@@ -108,18 +110,18 @@ def _scheme_of(options: PrepareOptions) -> tuple[str, Scheme | None]:
     """
     from kd_loss.archives.annotations import own_name
     from kd_loss.archives.registry import annotation_format, request_of
-    from kd_loss.schemes.benchmarks import SPECS
-    from kd_loss.schemes.kinds import chosen_scheme
+    from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
     from kd_loss.schemes.pose import POSES
+    from kd_loss.schemes.registry import chosen_scheme
 
-    known = options.dataset.lower().replace("-", "_") in {**SPECS, **POSES}
-    if not options.spec and not known and annotation_format(options.dataset, request_of(options)):
+    known = options.dataset.lower().replace("-", "_") in {**LANDMARK_SCHEMES, **POSES}
+    if not options.scheme and not known and annotation_format(options.dataset, request_of(options)):
         name = options.dataset or own_name(Path(options.source))
         check_name(name, "a dataset; give another with --dataset")
         return name, None
-    if options.source and not options.dataset and not options.spec and not Path(options.source).exists():
+    if options.source and not options.dataset and not options.scheme and not Path(options.source).exists():
         raise UserError(f"no such file or folder: {options.source}")
-    scheme = chosen_scheme(options.dataset, options.spec)
+    scheme = chosen_scheme(options.dataset, options.scheme)
     return scheme.name, scheme
 
 
@@ -129,31 +131,31 @@ class Given:
 
     Attributes:
         source: arrays, an iterable or `tf.data`, see `archives.memory`; None: taken from the options.
-        spec: the scheme; None: taken from the options, or made.
+        scheme: the scheme; None: taken from the options, or made.
         coordinates: the unit of the points of `source`.
     """
 
     source: Any = None
-    spec: DatasetSpec | None = None
+    scheme: LandmarkScheme | None = None
     coordinates: Any = "pixels"
 
 
-def _given_scheme(options: PrepareOptions, given: Given) -> tuple[str, DatasetSpec | None]:
+def _given_scheme(options: PrepareOptions, given: Given) -> tuple[str, LandmarkScheme | None]:
     """Like `_scheme_of`, for a source or scheme in memory."""
-    from kd_loss.schemes.benchmarks import SPECS
-    from kd_loss.schemes.kinds import chosen_scheme, landmark_scheme
+    from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
     from kd_loss.schemes.pose import POSES
+    from kd_loss.schemes.registry import chosen_scheme, landmark_scheme
 
-    name, built_in = options.dataset, {**SPECS, **POSES}
+    name, built_in = options.dataset, {**LANDMARK_SCHEMES, **POSES}
     known = name.lower().replace("-", "_") in built_in
-    if given.spec is not None:
-        name = name or given.spec.name
+    if given.scheme is not None:
+        name = name or given.scheme.name
         check_name(name, "a dataset; give another with dataset=…")
-        if name.lower().replace("-", "_") in built_in and built_in[name.lower().replace("-", "_")] != given.spec:
+        if name.lower().replace("-", "_") in built_in and built_in[name.lower().replace("-", "_")] != given.scheme:
             raise UserError(f"'{name}' is a benchmark; give your own dataset another name: dataset=…")
-        return name, replace(given.spec, name=name)
-    if options.spec or known:
-        chosen = landmark_scheme(chosen_scheme(name, options.spec), "faces in memory have landmarks, no head poses")
+        return name, replace(given.scheme, name=name)
+    if options.scheme or known:
+        chosen = landmark_scheme(chosen_scheme(name, options.scheme), "faces in memory have landmarks, no head poses")
         return chosen.name, chosen
     if not name:
         raise UserError("give the faces in memory a name: dataset=…")
@@ -163,12 +165,12 @@ def _given_scheme(options: PrepareOptions, given: Given) -> tuple[str, DatasetSp
 
 def _map_target(text: str) -> tuple[Any, str]:
     """Parse `--map-points scheme[=folder]` into the scheme and the folder of the faces to fit the map on."""
-    from kd_loss.schemes.benchmarks import chosen_spec
+    from kd_loss.schemes.benchmarks import chosen_landmark_scheme
 
     name, equals, folder = text.partition("=")
     if not name or (equals and not folder):
         raise UserError(f"--map-points {text} is not of the form scheme or scheme=folder: wflw=WFLW/")
-    return chosen_spec("", name) if name.endswith(".json") else chosen_spec(name, ""), folder
+    return chosen_landmark_scheme("", name) if name.endswith(".json") else chosen_landmark_scheme(name, ""), folder
 
 
 def _mapped(archive: Archive, options: PrepareOptions) -> Archive:
@@ -177,9 +179,11 @@ def _mapped(archive: Archive, options: PrepareOptions) -> Archive:
         return archive
     from kd_loss.archives.registry import merged_request, read_archive, request_of
     from kd_loss.datasets.map_points import annotated_pairs, map_scheme, mapped_archive
-    from kd_loss.schemes.kinds import landmark_scheme
+    from kd_loss.schemes.registry import landmark_scheme
 
-    source = landmark_scheme(archive.spec, f"--map-points is for landmarks, not for a dataset of a {archive.spec.noun}")
+    source = landmark_scheme(
+        archive.scheme, f"--map-points is for landmarks, not for a dataset of a {archive.scheme.noun}"
+    )
     target, folder = _map_target(options.map_points)
     request = replace(merged_request(request_of(options), folder), format="auto")
     mapping = map_scheme(source, target, annotated_pairs(read_archive(target, request), source) if folder else None)
@@ -218,7 +222,7 @@ def measure_calibration(samples: Sequence[Sample]) -> dict[str, Any]:
     import numpy as np
 
     from kd_loss.detection.calibration import measure
-    from kd_loss.detection.choice import open_detector
+    from kd_loss.detection.factory import open_detector
     from kd_loss.imaging.pictures import BadSample
 
     name = "finder"
@@ -238,7 +242,7 @@ def draw_sheets(folder: Path, manifest: dict[str, Any]) -> None:
     """Draw the training faces, so that a wrong scheme shows before a training; see `kd-loss show`."""
     from kd_loss.datasets.contact_sheets import write_sheets
     from kd_loss.datasets.prepared import PreparedDataset
-    from kd_loss.schemes.kinds import scheme_of
+    from kd_loss.schemes.registry import scheme_of
 
     scheme = scheme_of(manifest["spec"], str(folder))
     write_sheets(PreparedDataset(folder, manifest, scheme).split("train"), folder)
@@ -273,7 +277,7 @@ def run_prepare(options: PrepareOptions, given: Given | None = None) -> dict[str
     from kd_loss.archives.registry import read_archive, read_made, request_of
     from kd_loss.datasets.mirror_pairs import scheme_line, with_pairs
     from kd_loss.datasets.prepare import check_crop, prepare
-    from kd_loss.schemes.kinds import landmark_scheme
+    from kd_loss.schemes.registry import landmark_scheme
 
     console = Console(stderr=True)
 
@@ -299,7 +303,7 @@ def run_prepare(options: PrepareOptions, given: Given | None = None) -> dict[str
     else:
         archive = read_archive(scheme, request_of(options)) if scheme else read_made(name, request_of(options))
     if scheme is None:
-        log.info(scheme_line(landmark_scheme(archive.spec, "")))
+        log.info(scheme_line(landmark_scheme(archive.scheme, "")))
     if options.pairs == "check":
         archive = with_pairs(archive, scheme is None)
     archive = _with_others(_mapped(archive, options), options)
@@ -318,7 +322,7 @@ def run_prepare(options: PrepareOptions, given: Given | None = None) -> dict[str
     counts = ", ".join(f"{sum(c.values())} {split}" for split, c in manifest["counts"].items())
     model = manifest["shape_model"]
     print(
-        f"{target}: {counts} faces of {manifest['size']} px, {archive.spec.noun}; soft landmarks "
+        f"{target}: {counts} faces of {manifest['size']} px, {archive.scheme.noun}; soft landmarks "
         f"keep {model['kept']:.1%} of the variance in {model['components']} components"
     )
     print(calibration_line(manifest["calibration"]))

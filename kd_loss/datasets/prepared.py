@@ -13,10 +13,10 @@ import numpy as np
 from kd_loss.datasets.checks import check_manifest, check_split, open_array, target_array
 from kd_loss.imaging import geometry
 from kd_loss.schemes.base import Scheme
-from kd_loss.schemes.benchmarks import SPECS
-from kd_loss.schemes.kinds import scheme_of
+from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
 from kd_loss.schemes.pose import POSES
-from kd_loss.system.deprecation import renamed_keywords
+from kd_loss.schemes.registry import scheme_of
+from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import is_temporary, read_json
 
@@ -39,7 +39,7 @@ class PreparedSplit:
     """
 
     folder: Path
-    spec: Scheme
+    scheme: Scheme
     images: np.ndarray
     target: np.ndarray
     soft: np.ndarray
@@ -49,6 +49,7 @@ class PreparedSplit:
     name: np.ndarray
     border: int = 0
     extra: np.ndarray | None = None
+    spec = RenamedAttribute("scheme")
 
     def __len__(self) -> int:
         return len(self.target)
@@ -87,23 +88,24 @@ class PreparedSplit:
     def rows(self) -> dict[str, np.ndarray]:
         """Report row -> indices: the benchmark's subsets and flags; `full` is every face."""
         rows: dict[str, np.ndarray] = {}
-        for row, subsets in self.spec.test_subsets.items():
+        for row, subsets in self.scheme.test_subsets.items():
             rows[row] = np.flatnonzero(np.isin(self.subset, subsets))
         for name, values in self.attributes.items():
             if values.ndim == 1 and set(np.unique(values)) <= {0, 1}:
                 rows[name] = np.flatnonzero(values)
         rows.pop("full", None)
-        rows |= self.spec.rows(np.asarray(self.target))
+        rows |= self.scheme.rows(np.asarray(self.target))
         return {**rows, "full": np.arange(len(self))}
 
 
 @dataclass(frozen=True)
 class PreparedDataset:
-    """A prepared dataset: its folder, manifest and spec."""
+    """A prepared dataset: its folder, manifest and scheme."""
 
     folder: Path
     manifest: dict[str, Any]
-    spec: Scheme
+    scheme: Scheme
+    spec = RenamedAttribute("scheme")
 
     @property
     def size(self) -> int:
@@ -115,17 +117,17 @@ class PreparedDataset:
         folder = self.folder / name
         if not folder.is_dir():
             raise UserError(f"the prepared dataset {self.folder} has no '{name}' faces")
-        target = target_array(folder, self.spec)
+        target = target_array(folder, self.scheme)
         files = {
             key: open_array(folder / f"{key}.npy")
             for key in ("images", target, "soft", "affine", "subset", "group", "name")
         }
         more = {file.stem: open_array(file) for file in folder.glob("*.npy") if file.stem not in files}
-        check_split(folder, self.spec, self.manifest, {**files, **more})
+        check_split(folder, self.scheme, self.manifest, {**files, **more})
         extra = np.array(more["extra"]) if "extra" in more else None
         files["target"] = files.pop(target)
         border = int(self.manifest["crop"]["border"])
-        return PreparedSplit(folder, self.spec, **files, border=border, extra=extra)
+        return PreparedSplit(folder, self.scheme, **files, border=border, extra=extra)
 
 
 def holdout(split: PreparedSplit, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -156,7 +158,7 @@ def open_dataset(name: str, data: Path) -> PreparedDataset:
     """Open `<data>/<name>`; if it is not prepared, raise a `UserError` with the command to run."""
     ready = prepared_names(data)
     if name not in ready:
-        name = choose(name, dict.fromkeys([*SPECS, *POSES, *ready]), "dataset")
+        name = choose(name, dict.fromkeys([*LANDMARK_SCHEMES, *POSES, *ready]), "dataset")
     folder = data / name
     if not (folder / "manifest.json").is_file():
         source = "" if name.removeprefix("pose_").startswith("synthetic") else f" --source /path/to/{name.upper()}"

@@ -28,8 +28,8 @@ def face_prints(split: PreparedSplit) -> np.ndarray:
     Mean, standard deviation and two mixed moments of the annotated points; NaN where fewer than three are.
     """
     targets = np.asarray(split.landmarks, np.float64)
-    if isinstance(split.spec, PoseScheme):
-        return split.spec.raw(targets)[:, 0].astype(np.float32)
+    if isinstance(split.scheme, PoseScheme):
+        return split.scheme.raw(targets)[:, 0].astype(np.float32)
     if targets.shape[-1] != 2:
         return np.full((len(targets), 1), np.nan, np.float32)
     known = np.asarray(~np.isnan(targets).any(axis=-1, keepdims=True))

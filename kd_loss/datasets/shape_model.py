@@ -13,6 +13,9 @@ import numpy as np
 
 from kd_loss.system.errors import UserError
 
+#: faces with all points that a shape model needs
+FEWEST = 3
+
 
 @dataclass(frozen=True)
 class ShapeModel:
@@ -41,8 +44,8 @@ class ShapeModel:
         if not 0 < variance < 1:
             raise UserError(f"--shape-variance {variance} is not between 0 and 1")
         landmarks = landmarks[~np.isnan(landmarks).any(axis=(1, 2))]
-        if len(landmarks) < 3:
-            raise UserError(f"a shape model needs at least 3 faces with all points, got {len(landmarks)}")
+        if len(landmarks) < FEWEST:
+            raise UserError(f"a shape model needs at least {FEWEST} faces with all points, got {len(landmarks)}")
         shapes = np.asarray(landmarks, np.float64).reshape(len(landmarks), -1)
         pca = PCA(n_components=variance, svd_solver="full").fit(shapes)
         # identical faces have no variance, so all of it is kept

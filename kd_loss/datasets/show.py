@@ -8,7 +8,7 @@ from pathlib import Path
 from kd_loss.datasets.contact_sheets import FILES, write_sheets
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.system.configuration import DatasetOptions, option
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 
 @dataclass(frozen=True)

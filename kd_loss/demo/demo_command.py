@@ -25,7 +25,7 @@ from kd_loss.inference.predict_command import PredictOptions, run_predict
 from kd_loss.synthetic.faces import draw_face, face_landmarks
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError, disk_error
-from kd_loss.system.ownership import check_replaceable, record_folder
+from kd_loss.system.overwrite_guard import check_replaceable, record_folder
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers
@@ -65,7 +65,7 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
     say("teachers: tough on the landmarks, tolerant on the soft landmarks")
     common |= {"arch": options.arch, "alpha": options.alpha}
     tough, tolerant = train_teachers(TeacherOptions(epochs=options.epochs, **common))
-    student = StudentOptions(head="pooled", epochs=options.student_epochs, teachers="cached", **common)
+    student = StudentOptions(head="pooled", epochs=options.student_epochs, teacher_mode="cached", **common)
     say("student alone, from the tough teacher's trunk")
     begun = train_student(dataclasses.replace(student, method=["none"], init="teacher", name="student-trunk"))
     say("student alone")
@@ -86,7 +86,7 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
     minutes = (time.perf_counter() - started) / 60
     note = (
         f"A demonstration: {options.faces} drawn faces of {options.size} px; {options.arch} of width "
-        f"{options.alpha:g} throughout: teachers with heatmaps and {options.epochs} epochs, asked once; students with "
+        f"{options.alpha:g} throughout: teachers with heatmaps and {options.epochs} epochs, run once; students with "
         f"a pooled head, as in the paper, and {options.student_epochs} epochs, to fit a small "
         f"machine ({minutes:.0f} minutes here). Real work takes photographs, wider teachers and 150 epochs."
     )
@@ -103,7 +103,7 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
 def clear(root: Path) -> None:
     """Create the demo's folder again; a folder that no demo created is not touched."""
     if root.exists() and not (root / MARK).is_file() and (not root.is_dir() or any(root.iterdir())):
-        raise UserError(f"{root} holds something else than a demo; give another --output")
+        raise UserError(f"{root} has other contents than a demo; give another --output")
     check_replaceable(root)
     try:
         if root.exists():

@@ -8,9 +8,9 @@ to the landmark box on faces of 300W.
 from kd_loss.detection.base import Detection, Detector
 from kd_loss.detection.blazeface import BlazeFaceDetector
 from kd_loss.detection.calibration import BoxCalibration
-from kd_loss.detection.choice import DETECTORS, open_detector
+from kd_loss.detection.factory import DETECTORS, open_detector
 from kd_loss.detection.finder import FinderDetector
-from kd_loss.detection.given import FixedBox, WholePicture
+from kd_loss.detection.fixed import FixedBox, WholePicture
 from kd_loss.detection.haar import HaarDetector
 from kd_loss.detection.yunet import LOWER, SPREAD, YuNetDetector
 

@@ -86,6 +86,7 @@ def merge_boxes(values: np.ndarray, scores: np.ndarray, limit: float) -> list[tu
 
     Args:
         values: (N, 4 or more), `(x, y, width, height)` and any further values of a face.
+        scores: (N,) scores of the boxes, larger for surer; the weights of the mean.
         limit: boxes that overlap the best one by more (intersection over union) belong to its face.
     """
     left = np.argsort(-scores, kind="stable")

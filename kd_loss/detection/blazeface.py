@@ -50,7 +50,7 @@ class BlazeFaceDetector(Reopened):
             self.size = size
             if sorted(v.shape for v in outputs.values()) == [(1, len(anchors(size)), n) for n in (1, 16)]:
                 return
-        raise UserError(f"{model} is no BlazeFace model (face_detection_short_range.tflite of mediapipe)")
+        raise UserError(f"{model} is not a BlazeFace model (face_detection_short_range.tflite of mediapipe)")
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """The faces of a picture (H, W, 3) uint8 RGB, the largest first."""
@@ -70,6 +70,7 @@ def read_answers(boxes: np.ndarray, logits: np.ndarray, size: int, threshold: fl
         boxes: (N, 16), centre relative to the anchor, width and height in pixels of the input, then points.
         logits: (N,).
         size: side of the input in pixels.
+        threshold: minimum score of a face, 0…1.
         scale: pixels of the picture per pixel of the input.
     """
     scores = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))

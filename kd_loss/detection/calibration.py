@@ -81,7 +81,7 @@ class BoxCalibration:
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{where} has a malformed calibration") from None
         if not np.isfinite([x, y, side, across, down, size]).all() or not 0.02 < side < 50 or max(abs(x), abs(y)) > 20:
-            raise UserError(f"{where} has a calibration that no face has")
+            raise UserError(f"{where} has an impossible calibration")
         return cls(x, y, side, faces, (across, down, size))
 
 
@@ -95,7 +95,9 @@ def measure(
     the position of the box, not the smallest detectable face.
 
     Args:
-        faces: functions that return a picture (H, W, 3) uint8 RGB, and its landmarks (K, 2), NaN where not annotated.
+        faces: functions that return a picture (H, W, 3) uint8 RGB, and its landmarks (K, 2), NaN where not
+            annotated.
+        detector: a picture (H, W, 3) uint8 RGB -> its faces.
 
     Returns:
         The calibration, None if too few faces or too small a fraction of them were found; and the number searched.

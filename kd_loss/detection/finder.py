@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from kd_loss.detection.base import Detection, Reopened, largest_first, merge_boxes, square_at
-from kd_loss.detection.layout import CHANNELS, LEVELS, decode
+from kd_loss.detection.finder_format import CHANNELS, LEVELS, decode
 from kd_loss.runtimes.files import Run, open_runtime
 from kd_loss.system.bundled import shipped
 from kd_loss.system.errors import UserError
@@ -46,7 +46,7 @@ def shipped_finder() -> Path:
     """The finder's file in the working folder, in this package's checkout, or in the installed package."""
     found = shipped(FINDER)
     if found is None:
-        raise UserError(f"there is no {FINDER} here; give --detector-model, or --detector haar")
+        raise UserError(f"{FINDER} is missing; give --detector-model, or --detector haar")
     return found
 
 

@@ -34,7 +34,7 @@ def _load(name: str, what: str) -> None:
         importlib.import_module(name)
     except Exception as error:  # third-party code
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        log.warning(f"{what} {name} is left out: {type(error).__name__}: {reason}")
+        log.warning(f"{what} {name} is skipped: {type(error).__name__}: {reason}")
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -26,7 +26,8 @@ def auxiliary_error(y_true: Tensor, y_pred: Tensor, auxiliary: Tensor) -> Tensor
     """`mean |A − y|` of a second head's landmarks A, 0 for the points where the truth is the student's own answer.
 
     Args:
-        y_true: (B, K, 2) or (B, 2K), normalised; y_pred: the student's landmarks, likewise.
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised.
+        y_pred: the student's landmarks, likewise.
         auxiliary: the landmarks of the second head, likewise.
 
     Returns:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import keras
 from keras import ops
 
+from kd_loss.system.deprecation import current_keyword, renamed_of
 from kd_loss.system.errors import UserError, choose
 
 #: a tensor of whichever backend Keras has: there is no common type
@@ -107,8 +108,8 @@ class DistillationMethod(keras.layers.Layer):
 
         Args:
             y_true: (B, N, C) the targets: (B, K, 2) normalised landmarks, or (B, 2, 3) of a pose, standardised.
-            student: tap name -> tensor, and `annotated` (B, N) if faces are partly annotated; teachers: role ->
-                tap name -> tensor, without gradients.
+            student: tap name -> tensor, and `annotated` (B, N) if faces are partly annotated.
+            teachers: role -> tap name -> tensor, without gradients.
         """
         raise NotImplementedError(f"{type(self).__name__} has to define terms()")
 
@@ -169,7 +170,7 @@ def uses_of(methods: Any) -> list[MethodUse]:
         if use is None or not isinstance(use.method, DistillationMethod):
             raise UserError(f"methods are DistillationMethod or (method, weight), not {item!r}; see kd_loss.methods")
         if not isinstance(use.weight, int | float) or not 0 < use.weight < math.inf:
-            raise UserError(f"the method {use.name} has the weight {use.weight!r}; a positive number is wanted")
+            raise UserError(f"the method {use.name} has the weight {use.weight!r}; expected a positive number")
         if use.name in (other.name for other in uses):
             raise UserError(f"the method {use.name} is given twice")
         uses.append(use)
@@ -237,7 +238,7 @@ def register(name: str) -> Callable[[_T], _T]:
     def add(cls: _T) -> _T:
         if not isinstance(cls, type) or not issubclass(cls, DistillationMethod):
             what = getattr(cls, "__name__", repr(cls))
-            raise UserError(f"@register({name!r}) stands before a class of DistillationMethod; {what} is none")
+            raise UserError(f"@register({name!r}) decorates a subclass of DistillationMethod; {what} is not one")
         known = METHODS.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise UserError(f"{cls.__name__} cannot be registered as the method '{name}': {known.__name__} is")
@@ -251,11 +252,10 @@ def register(name: str) -> Callable[[_T], _T]:
 #: type of a parameter -> the word for its values in messages, and the accepted types
 KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
     bool: ("True or False", (bool,)),
-    int: ("whole number", (numbers.Integral,)),
-    float: ("finite number", (numbers.Real,)),
-    str: ("name", (str,)),
-    list: ("list", (list, tuple)),
-    tuple: ("list", (list, tuple)),
+    int: ("a whole number", (numbers.Integral,)),
+    float: ("a finite number", (numbers.Real,)),
+    str: ("a name", (str,)),
+    **dict.fromkeys((list, tuple), ("a list", (list, tuple))),
 }
 
 
@@ -284,9 +284,7 @@ def _title(cls: type[DistillationMethod]) -> str:
 def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) -> None:
     """Raise a `UserError` for a parameter that the method does not have or a value of the wrong type."""
     valid, name = parameters_of(cls), _title(cls)
-    for key, value in given.items():
-        if key in KERAS_PARAMETERS:
-            continue
+    for key, value in ((renamed_of(cls).get(k, k), v) for k, v in given.items() if k not in KERAS_PARAMETERS):
         if key not in valid:
             near = choose(key, valid, f"parameter of {name}")
             raise UserError(f"unknown parameter of {name} '{key}': did you mean '{near}'?")
@@ -295,7 +293,7 @@ def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) ->
         if fits and isinstance(value, int) and abs(value) >= 2**63:
             raise UserError(f"{name}.{key}: a whole number of {len(str(abs(value)))} digits is out of range")
         if not fits or (isinstance(value, numbers.Real) and not math.isfinite(value)):
-            raise UserError(f"{name}.{key} = {value!r} is no {words}")
+            raise UserError(f"{name}.{key} = {value!r} is not {words}")
 
 
 def get_method(name: str, parameters: Mapping[str, object] | None = None) -> DistillationMethod:
@@ -303,10 +301,11 @@ def get_method(name: str, parameters: Mapping[str, object] | None = None) -> Dis
     name = choose(name, METHODS, "method")
     cls = METHODS[name]
     valid = parameters_of(cls)
-    given = {choose(key, valid, f"parameter of {name}"): value for key, value in (parameters or {}).items()}
-    for key, (_, default) in valid.items():
-        if default is inspect.Parameter.empty and key not in given:
-            raise UserError(f"the method {name} wants its parameter: --method-arg {name}.{key}=…")
+    given = {
+        choose(current_keyword(cls, k, name), valid, f"parameter of {name}"): v for k, v in (parameters or {}).items()
+    }
+    for key in (key for key, (_, default) in valid.items() if default is inspect.Parameter.empty and key not in given):
+        raise UserError(f"the method {name} requires its parameter: --method-arg {name}.{key}=…")
     made = cls(**given)
     if not vars(made).get("built"):
         raise UserError(f"the method {name} does not call super().__init__(**kwargs) in its constructor")
@@ -384,14 +383,14 @@ def check_positive(name: str, **values: float) -> None:
             raise UserError(f"{name}.{key} = {value} is negative")
 
 
-def relative_distance(mine: Tensor, theirs: Tensor) -> Tensor:
+def relative_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """Squared distance of features (B, …) in units of the teacher's own mean square on that face, (B,).
 
     Without this unit a term scales with the teacher's features, an order of magnitude above the error of landmarks;
     with it, a connector that returns 0 gives 1, and one of random weights starts between 1 and 2.
     """
-    theirs = ops.cast(theirs, "float32")
-    return per_sample(ops.square(theirs - mine)) / (per_sample(ops.square(theirs)) + 1e-3)
+    teacher = ops.cast(teacher, "float32")
+    return per_sample(ops.square(teacher - student)) / (per_sample(ops.square(teacher)) + 1e-3)
 
 
 def match_size(features: Tensor, like: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ def check_names(method: DistillationMethod) -> None:
     name, terms = method.name_on_command_line, tuple(method.term_names)
     for term in terms:
         if term in RESERVED or term.startswith("val_") or not term.isidentifier():
-            raise UserError(f"the method {name} calls a term '{term}', which means something else in a history")
+            raise UserError(f"the method {name} names a term '{term}', which is a reserved key of the history")
     for term in method.weights_of_terms:
         if term not in terms:
             raise UserError(
@@ -37,7 +37,7 @@ def check_names(method: DistillationMethod) -> None:
 
 
 @contextmanager
-def somebodys_code(method: DistillationMethod, when: str, hint: str = "", compiled: bool = False) -> Iterator[None]:
+def method_errors(method: DistillationMethod, when: str, hint: str = "", compiled: bool = False) -> Iterator[None]:
     """Convert exceptions of a method's own code to one line, with file and line number."""
     try:
         yield
@@ -53,13 +53,13 @@ def somebodys_code(method: DistillationMethod, when: str, hint: str = "", compil
         where = "" if line is None else f" ({Path(file).name}, line {line})"
         kind = type(error).__name__
         words = kind if text == kind else f"{kind}: {text}"
-        told = f"; {hint}" if hint and isinstance(error, KeyError) else ""
-        raise UserError(f"the method {method.name_on_command_line} fails {when}{where}: {words}{told}") from raised
+        suffix = f"; {hint}" if hint and isinstance(error, KeyError) else ""
+        raise UserError(f"the method {method.name_on_command_line} fails {when}{where}: {words}{suffix}") from raised
 
 
 def attach(method: DistillationMethod, student: Any, teachers: Mapping[str, Any]) -> None:
     """Attach the networks to a method; raise `UserError` for exceptions of its own code."""
-    with somebodys_code(method, "in attach"):
+    with method_errors(method, "in attach"):
         method.attach(student, teachers)
 
 
@@ -80,11 +80,11 @@ def check_terms(
         return ops.convert_to_tensor(rng.uniform(-0.3, 0.3, (2, *shape)).astype(np.float32))
 
     def faces(made: Any) -> tuple[Any, dict[str, Any], dict[str, dict[str, Any]]]:
-        told = {role: {tap: made(shape) for tap, shape in taps.items()} for role, taps in teachers.items()}
-        return made(shape), {tap: made(shape) for tap, shape in student.items()}, told
+        teacher_taps = {role: {tap: made(shape) for tap, shape in taps.items()} for role, taps in teachers.items()}
+        return made(shape), {tap: made(shape) for tap, shape in student.items()}, teacher_taps
 
     there = "; ".join(f"{who}: {', '.join(taps)}" for who, taps in {"student": student, **teachers}.items())
-    with somebodys_code(method, "on two faces", f"the taps that it names are {there}"):
+    with method_errors(method, "on two faces", f"the taps that it names are {there}"):
         values = method.terms(*faces(numbers))
     if not isinstance(values, Mapping) or set(values) != set(method.term_names):
         given = ", ".join(values) if isinstance(values, Mapping) else type(values).__name__
@@ -92,10 +92,10 @@ def check_terms(
     for term, value in values.items():
         if tuple(value.shape) != (2,):
             raise UserError(
-                f"the method {name} returns {tuple(value.shape)} for '{term}' of two faces; one value a face is "
-                "wanted, (B,): see per_sample"
+                f"the method {name} returns {tuple(value.shape)} as '{term}' of two faces; expected one value "
+                "per face, (B,): see per_sample"
             )
         if not np.isfinite(keras.ops.convert_to_numpy(value)).all():
             raise UserError(f"the method {name} returns a '{term}' that is not finite")
-    with somebodys_code(method, "when it is compiled", compiled=True):
+    with method_errors(method, "when it is compiled", compiled=True):
         method.compute_output_spec(*faces(lambda shape: keras.KerasTensor((2, *shape), "float32")))

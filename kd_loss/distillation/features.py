@@ -36,8 +36,8 @@ def hint(features: Tensor, teacher_features: Tensor) -> Tensor:
     >>> round(float(hint([[2.0, 2.0]], [[4.0, 4.0]])[0]), 3)   # 2² / 4²
     0.25
     """
-    mine, theirs = ops.cast(features, "float32"), ops.cast(teacher_features, "float32")
-    return relative_distance(match_size(mine, theirs) if len(mine.shape) == 4 else mine, theirs)
+    student, teacher = ops.cast(features, "float32"), ops.cast(teacher_features, "float32")
+    return relative_distance(match_size(student, teacher) if len(student.shape) == 4 else student, teacher)
 
 
 def attention_sums(features: Tensor, power: float) -> Tensor:
@@ -71,8 +71,8 @@ def attention_transfer(features: Tensor, teacher_features: Tensor, power: float 
     >>> round(float(attention_transfer([[[[3.0], [0.0]]]], [[[[0.0], [5.0]]]])[0]), 3)
     2.0
     """
-    mine, theirs = ops.cast(features, "float32"), ops.abs(ops.cast(teacher_features, "float32"))
-    difference = attention_map(mine, power) - attention_map(match_size(theirs, mine), power)
+    student, teacher = ops.cast(features, "float32"), ops.abs(ops.cast(teacher_features, "float32"))
+    difference = attention_map(student, power) - attention_map(match_size(teacher, student), power)
     return ops.sum(ops.square(difference), axis=1)
 
 
@@ -82,7 +82,8 @@ def srrl(features: Tensor, teacher: Tensor, kernel: Tensor, bias: Tensor) -> Ten
     Args:
         features: r(h_S), the student's embedding behind a connector to the teacher's channels, (B, C).
         teacher: the teacher's landmarks T = W_T h_T, (B, K, 2) or (B, 2K), normalised.
-        kernel, bias: of the teacher's linear head W_T, (C, 2K) and (2K,).
+        kernel: kernel of the teacher's linear head W_T, (C, 2K).
+        bias: bias of that head, (2K,).
 
     Returns:
         (B,) float32, at least 0, in squared crop sides.
@@ -213,8 +214,8 @@ class SRRL(_Connected):
     def teacher_terms(self, role: str, y_true: Tensor, student: Taps, teacher: Taps) -> dict[str, Tensor]:
         """`features` and `regression`."""
         # call the connector twice: the order in which gradients are summed keeps seeded trainings reproducible
-        connect, mine = self.connectors[role], student["embedding"]
+        connect, embedding = self.connectors[role], student["embedding"]
         return {
-            "features": hint(connect(mine), teacher["embedding"]),
-            "regression": srrl(connect(mine), teacher["landmarks"], *self._heads[role]),
+            "features": hint(connect(embedding), teacher["embedding"]),
+            "regression": srrl(connect(embedding), teacher["landmarks"], *self._heads[role]),
         }

@@ -30,11 +30,11 @@ def probabilities(heatmaps: Tensor, temperature: float = 1.0) -> Tensor:
     return ops.reshape(ops.exp(log_probabilities(heatmaps, temperature)), (-1, height, width, points))
 
 
-def in_cells_of(mine: Tensor, theirs: Tensor) -> Tensor:
+def in_cells_of(student: Tensor, teacher: Tensor) -> Tensor:
     """Resample another network's probabilities (B, H, W, K) to the cells of (B, h, w, K), summing to 1 there."""
-    theirs = ops.cast(theirs, "float32")
-    theirs = ops.maximum(match_size(theirs, mine), 0.0)
-    return theirs / ops.maximum(ops.sum(theirs, axis=(1, 2), keepdims=True), 1e-9)
+    teacher = ops.cast(teacher, "float32")
+    teacher = ops.maximum(match_size(teacher, student), 0.0)
+    return teacher / ops.maximum(ops.sum(teacher, axis=(1, 2), keepdims=True), 1e-9)
 
 
 def rendered(landmarks: Tensor, height: int, width: int, sigma: float) -> Tensor:
@@ -65,9 +65,11 @@ def heatmap_kl(heatmaps: Tensor, teacher_heatmaps: Tensor, temperature: float = 
     >>> round(float(heatmap_kl([[[[0.0], [0.0]]]], [[[[50.0], [0.0]]]])[0]), 4)
     0.6931
     """
-    mine = ops.cast(heatmaps, "float32")
-    theirs = in_cells_of(mine, probabilities(teacher_heatmaps, temperature))
-    return _divergence(mine, ops.reshape(theirs, (-1, mine.shape[1] * mine.shape[2], mine.shape[3])), temperature)
+    student = ops.cast(heatmaps, "float32")
+    teacher = in_cells_of(student, probabilities(teacher_heatmaps, temperature))
+    return _divergence(
+        student, ops.reshape(teacher, (-1, student.shape[1] * student.shape[2], student.shape[3])), temperature
+    )
 
 
 def gaussian_kl(heatmaps: Tensor, teacher: Tensor, sigma: float, temperature: float = 1.0) -> Tensor:
@@ -90,14 +92,14 @@ def gaussian_kl(heatmaps: Tensor, teacher: Tensor, sigma: float, temperature: fl
     >>> abs(round(float(gaussian_kl([[[[0.0], [0.0]]]], [[0.0, 0.0]], sigma=0.1)[0]), 4))
     0.0
     """
-    mine = ops.cast(heatmaps, "float32")
-    return _divergence(mine, rendered(teacher, mine.shape[1], mine.shape[2], sigma), temperature)
+    student = ops.cast(heatmaps, "float32")
+    return _divergence(student, rendered(teacher, student.shape[1], student.shape[2], sigma), temperature)
 
 
-def _divergence(heatmaps: Tensor, theirs: Tensor, temperature: float) -> Tensor:
+def _divergence(heatmaps: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     """mean_k Σ_z p_T log(p_T / p_S) from maps (B, h, w, K) and probabilities (B, h·w, K), (B,)."""
-    mine = log_probabilities(heatmaps, temperature)
-    return ops.mean(ops.sum(theirs * (ops.log(theirs + 1e-9) - mine), axis=1), axis=-1)
+    student = log_probabilities(heatmaps, temperature)
+    return ops.mean(ops.sum(teacher * (ops.log(teacher + 1e-9) - student), axis=1), axis=-1)
 
 
 @register("heatmap")

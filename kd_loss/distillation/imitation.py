@@ -1,8 +1,8 @@
 """Distillation from a teacher's output: imitation, plain and in the forms of Saputra et al.
 
 Saputra, Gusmao, Almalioglu, Markham & Trigoni, "Distilling Knowledge From a Deep Pose Regressor Network",
-ICCV 2019 (arXiv 1908.00858); the attentive forms are in `kd_loss.distillation.regression`. Notation: S student,
-T teacher, y truth, e² a mean over the coordinates of a squared difference.
+ICCV 2019 (arXiv 1908.00858); the attentive forms are in `kd_loss.distillation.output_distillation`. Notation: S
+student, T teacher, y truth, e² a mean over the coordinates of a squared difference.
 
 In the functions landmarks are (B, K, 2) or (B, 2K), normalised: in crop sides, −0.5…0.5 on the crop.
 """
@@ -31,8 +31,11 @@ def plain_kd(y_true: Tensor, y_pred: Tensor, teacher: Tensor, main: float = 1.0,
     """`main·|S − y| + imitation·|S − T|`: the absolute differences to truth and teacher.
 
     Args:
-        y_true, y_pred, teacher: truth and the predictions of student and teacher.
-        main, imitation: weights of the two, at least 0.
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        y_pred: the student's prediction, likewise.
+        teacher: the teacher's prediction, likewise.
+        main: weight of the difference to the truth, at least 0.
+        imitation: weight of the difference to the teacher, at least 0.
 
     Returns:
         (B,) float32, at least 0, in crop sides.
@@ -47,7 +50,9 @@ def minimum(y_true: Tensor, y_pred: Tensor, teacher: Tensor) -> Tensor:
     """`min(e²(S, y), e²(S, T))`: the nearer of truth and teacher.
 
     Args:
-        y_true, y_pred, teacher: truth and the predictions of student and teacher.
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        y_pred: the student's prediction, likewise.
+        teacher: the teacher's prediction, likewise.
 
     Returns:
         (B,) float32, at least 0, in squared crop sides.
@@ -65,7 +70,9 @@ def imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float = 0.
     """`α·e²(S, y) + (1 − α)·e²(S, T)`.
 
     Args:
-        y_true, y_pred, teacher: truth and the predictions of student and teacher.
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        y_pred: the student's prediction, likewise.
+        teacher: the teacher's prediction, likewise.
         alpha: α, 0…1.
 
     Returns:
@@ -84,7 +91,9 @@ def bounded_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, annotated
     """`e²(S, T)·[e²(S, y) > e²(T, y)]`, the teacher's term of `teacher_bound`.
 
     Args:
-        y_true, y_pred, teacher: truth and the predictions of student and teacher.
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        y_pred: the student's prediction, likewise.
+        teacher: the teacher's prediction, likewise.
         annotated: (B, K), 1 for the points on which the two are compared, 0 for others; None for all.
 
     Returns:
@@ -98,15 +107,17 @@ def bounded_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, annotated
     >>> round(float(bounded_imitation([[0.0, 0.0]], [[0.1, 0.0]], [[0.2, 0.0]])[0]), 4)   # the student is
     0.0
     """
-    own, theirs = (error_where_annotated(y_true, points, annotated) for points in (y_pred, teacher))
-    return ops.where(own > theirs, mean_squared_error(teacher, y_pred), 0.0)
+    student_error, teacher_error = (error_where_annotated(y_true, points, annotated) for points in (y_pred, teacher))
+    return ops.where(student_error > teacher_error, mean_squared_error(teacher, y_pred), 0.0)
 
 
 def teacher_bound(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float = 0.5) -> Tensor:
     """`α·e²(S, y) + (1 − α)·e²(S, T)·[e²(S, y) > e²(T, y)]`: imitates only a teacher that is better.
 
     Args:
-        y_true, y_pred, teacher: truth and the predictions of student and teacher.
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        y_pred: the student's prediction, likewise.
+        teacher: the teacher's prediction, likewise.
         alpha: α, 0…1.
 
     Returns:
@@ -125,7 +136,9 @@ def laplace_nll(y_pred: Tensor, teacher: Tensor, log_sigma: Tensor) -> Tensor:
     """`‖S − T‖/σ + log σ`, the negative log likelihood of a Laplace distribution but for its constant.
 
     Args:
-        y_pred, teacher: the predictions of student and teacher; ‖·‖ is the root of e².
+        y_pred: the student's prediction, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop); ‖·‖ is
+            the root of e².
+        teacher: the teacher's prediction, likewise.
         log_sigma: (B,), what the student predicts for log σ, σ in crop sides; taken as −6…6.
 
     Returns:
@@ -148,7 +161,9 @@ def laplace_imitation(
     """`α·e²(S, y) + (1 − α)·scale·(‖S − T‖/σ + log σ)`: the student predicts the teacher's uncertainty.
 
     Args:
-        y_true, y_pred, teacher: truth and the predictions of student and teacher.
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        y_pred: the student's prediction, likewise.
+        teacher: the teacher's prediction, likewise.
         log_sigma: (B,), what the student predicts for log σ, σ in crop sides; taken as −6…6.
         alpha: α, 0…1.
         scale: of the likelihood, at least 0; 1 in the paper. At σ near the error the likelihood pulls some 900 times

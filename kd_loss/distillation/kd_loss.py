@@ -25,8 +25,10 @@ def kd_loss_terms(
     """`L_main`, `A_tough` and `A_tolerant` of `kd_loss`, separate and unweighted.
 
     Args:
-        y_true, y_pred, tough, tolerant: truth and predictions of student and teachers, (B, K, 2) or (B, 2K),
-            normalised: in crop sides, −0.5…0.5 on the crop.
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        y_pred: the student's prediction, likewise.
+        tough: the tough teacher's prediction, likewise.
+        tolerant: the tolerant teacher's prediction, likewise.
         variant: `paper` or `code`, see `kd_loss.distillation.kd_loss_formulae`.
 
     Returns:
@@ -62,11 +64,14 @@ def kd_loss(
     (`paper`; for the differences of `code` see `kd_loss.distillation.kd_loss_formulae`).
 
     Args:
-        y_true, y_pred, tough, tolerant: truth and predictions of student and teachers, (B, K, 2) or (B, 2K),
-            normalised: in crop sides, −0.5…0.5 on the crop.
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        y_pred: the student's prediction, likewise.
+        tough: the tough teacher's prediction, likewise.
+        tolerant: the tolerant teacher's prediction, likewise.
         variant: `paper` or `code`.
-        main, tough_weight, tolerant_weight: weights of the terms, at least 0. In the paper's form the truth is the
-            minimum from a main weight of 2.5 upwards.
+        main: weight of L_main, at least 0; in the paper's form the truth is the minimum from 2.5 upwards.
+        tough_weight: weight of A_tough, at least 0.
+        tolerant_weight: weight of A_tolerant, at least 0.
 
     Returns:
         (B,) float32, in crop sides; negative where a student is better than its teachers.

@@ -61,6 +61,12 @@ def assistive_loss(
     * R_L, d < β t: the same times `d / (β t)` where `ramp` (paper), or 0 (code).
 
     Args:
+        d: |prediction − truth| of the student, at least 0, float32, of any shape.
+        t: the same of the teacher, of d's shape.
+        alpha: α, slope where the student is worse than the teacher.
+        alpha_minus: α⁻, slope where it is better; negative.
+        beta: β, 0…1: share of t below which the teacher has little or no influence.
+        ramp: whether the influence falls linearly to 0 below β t (paper) or is 0 there (code).
         ops: the array module: `numpy` or `keras.ops`.
 
     >>> round(float(assistive_loss(0.03, 0.02, 1.9, -0.45, 0.15, ramp=False)), 6)   # 1.9 · 0.01

@@ -34,9 +34,10 @@ def as_keras_loss(
 
     Args:
         method: its name, or one made with parameters of your own, e.g. `kd_loss.methods.FitNet(hint=0.1)`.
-        tap: the method's tap that the two layers provide; required if it has several (`attention`: P3 and P4,
-            one loss for each).
-        student_layer, teacher_layer: names of the layers to read; by default the networks' outputs.
+        tap: the method's tap that the two layers provide; required if it has several (`attention`: P3 and P4, one loss
+            for each).
+        student_layer: name of the student's layer to read; None: the network's output.
+        teacher_layer: name of the teacher's layer to read; None: the network's output.
 
     Raises:
         UserError: the method needs the truth, more or fewer than one teacher, or several layers at once.
@@ -51,7 +52,7 @@ def as_keras_loss(
     if not isinstance(made, TeacherMean):
         count = f"{len(made.teacher_roles)} teachers ({', '.join(made.teacher_roles)})"
         wants = count if made.teacher_roles else "no teacher"
-        raise UserError(f"keras.distillation has one teacher, the method {name} wants {wants}: {INSTEAD}")
+        raise UserError(f"keras.distillation has one teacher, the method {name} needs {wants}: {INSTEAD}")
     if not made.single_taps:
         taps = list(dict.fromkeys([*made.student_taps, *made.teacher_taps]))
         reads = f"several layers at once ({', '.join(taps)})" if len(taps) > 1 else "the truth"
@@ -61,7 +62,7 @@ def as_keras_loss(
         raise UserError(f"the method {name} has several taps; a loss of keras.distillation reads one: {several}")
     tap = choose(tap, made.single_taps, f"tap of {name}") if tap else made.single_taps[0]
     if (student_layer is None) != (teacher_layer is None):
-        raise UserError("keras.distillation wants the names of both layers, student_layer and teacher_layer, or none")
+        raise UserError("keras.distillation needs the names of both layers, student_layer and teacher_layer, or none")
     return MethodLoss(made, tap, student_layer, teacher_layer)
 
 
@@ -92,26 +93,26 @@ class MethodLoss(keras.layers.Layer, keras.distillation.DistillationLoss):
 
     def validate_model_compatibility(self, teacher: keras.Model, student: keras.Model) -> None:
         """Check that the layers are there and make the connector; Keras calls it once, before training."""
-        mine, theirs = (
+        student_network, teacher_network = (
             _Output(model, layer, who)
             for model, layer, who in (
                 (student, self.student_layer_name, "student"),
                 (teacher, self.teacher_layer_name, ROLE),
             )
         )
-        self.method.attach(mine, {ROLE: theirs})
+        self.method.attach(student_network, {ROLE: teacher_network})
 
     def validate_outputs(self, teacher_outputs: Any, student_outputs: Any) -> None:
         """Raise a `UserError` for networks of several outputs."""
         for outputs in (teacher_outputs, student_outputs):
             if isinstance(outputs, Mapping | list | tuple):
-                raise UserError(f"the loss {self.name} is of one tensor; name the layers that it is to read")
+                raise UserError(f"the loss {self.name} takes a single tensor; name the layers that it reads")
 
     def compute_loss(self, teacher_outputs: Tensor, student_outputs: Tensor, **kwargs: Any) -> Tensor:
         """The method's weighted terms, averaged over the batch: a scalar."""
-        mine, theirs = ({self.tap: ops.cast(value, "float32")} for value in (student_outputs, teacher_outputs))
+        student, teacher = ({self.tap: ops.cast(value, "float32")} for value in (student_outputs, teacher_outputs))
         weights = self.method.weights_of_terms
-        terms = self.method.teacher_terms(ROLE, None, mine, theirs)
+        terms = self.method.teacher_terms(ROLE, None, student, teacher)
         return ops.mean(sum(weights.get(name, 1.0) * value for name, value in terms.items()))
 
     def get_config(self) -> dict[str, Any]:
@@ -147,7 +148,9 @@ class _Output:
     def tap_shape(self, tap: str) -> tuple[int, ...]:
         """The shape of the output, without the batch."""
         if self.shape is None:
-            raise UserError(f"the {self.who} does not say the shape of one output, '{tap}': build it, or name a layer")
+            raise UserError(
+                f"the {self.who} does not define the shape of one output, '{tap}': build it, or name a layer"
+            )
         return self.shape
 
     def channels(self, tap: str) -> int:

@@ -25,6 +25,7 @@ from kd_loss.distillation.base import (
 from kd_loss.distillation.features import attention_map, attention_sums
 from kd_loss.distillation.heatmap import in_cells_of, probabilities
 from kd_loss.networks.backbones import FEATURE_MAPS
+from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 from kd_loss.system.errors import choose
 
 LOSSES = ("L1", "L2", "L3")
@@ -34,7 +35,8 @@ def keypoint_l1(y_pred: Tensor, teacher: Tensor) -> Tensor:
     """`4·e²(S, T)`: L1, the squared error in units of the −1…1 grid of a keypoint detector.
 
     Args:
-        y_pred, teacher: the landmarks of student and teacher, (B, K, 2) or (B, 2K), normalised (−0.5…0.5 on the crop).
+        y_pred: the student's landmarks, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        teacher: the teacher's landmarks, likewise.
 
     Returns:
         (B,) float32, at least 0. L2 is L1 and `heatmap_term`, L3 is L2 and `attention_term`.
@@ -63,27 +65,31 @@ def shares(side: int, of: int) -> np.ndarray:
     return np.maximum(0, 1 - apart * (side - 1) / 2).astype(np.float32)
 
 
-def shared_in_cells_of(mine: Tensor, theirs: Tensor) -> Tensor:
+def shared_in_cells_of(student: Tensor, teacher: Tensor) -> Tensor:
     """Resample a detector's heatmaps (B, H, W, K) to (B, h, w, K): `W H Wᵀ`, with the same sum and expectation.
 
     For grids that end at −1 and 1; resizing by half-pixel centres (`heatmap.in_cells_of`) would stretch their
     expectation.
     """
-    if tuple(mine.shape[1:3]) == tuple(theirs.shape[1:3]):
-        return theirs
-    down, across = (ops.convert_to_tensor(shares(mine.shape[i], theirs.shape[i])) for i in (1, 2))
-    return ops.einsum("hH,bHWk,wW->bhwk", down, ops.cast(theirs, "float32"), across)
+    if tuple(student.shape[1:3]) == tuple(teacher.shape[1:3]):
+        return teacher
+    down, across = (ops.convert_to_tensor(shares(student.shape[i], teacher.shape[i])) for i in (1, 2))
+    return ops.einsum("hH,bHWk,wW->bhwk", down, ops.cast(teacher, "float32"), across)
 
 
+@renamed_keywords(letter="as_published")
 def heatmap_term(
-    mine: Tensor, theirs: Tensor, letter: bool = False, resized: Callable[[Tensor, Tensor], Tensor] = in_cells_of
+    student: Tensor,
+    teacher: Tensor,
+    as_published: bool = False,
+    resized: Callable[[Tensor, Tensor], Tensor] = in_cells_of,
 ) -> Tensor:
     """`mean_k Σ_z (H_S − H_T)²`: what L2 adds, the squared difference of heatmaps.
 
     Args:
-        mine: the student's heatmaps after their softmax, (B, h, w, K), summing to 1 over the cells.
-        theirs: the teacher's, (B, H, W, K).
-        letter: take the mean over the cells, too, as written, which is smaller by their number.
+        student: the student's heatmaps after their softmax, (B, h, w, K), summing to 1 over the cells.
+        teacher: the teacher's, (B, H, W, K).
+        as_published: take the mean over the cells, too, as written, which is smaller by their number.
         resized: brings the teacher's maps to the student's cells, where they sum to 1 again: those of landmark networks
             by half-pixel centres, those of keypoint detectors by `shared_in_cells_of`.
 
@@ -93,22 +99,25 @@ def heatmap_term(
     >>> float(heatmap_term([[[[1.0], [0.0]]]], [[[[0.0], [1.0]]]])[0])   # 1² + 1²
     2.0
     """
-    mine = ops.cast(mine, "float32")
-    theirs = resized(mine, theirs)
-    cells = 1 if letter else mine.shape[1] * mine.shape[2]
-    return cells * per_sample(ops.square(mine - theirs))
+    student = ops.cast(student, "float32")
+    teacher = resized(student, teacher)
+    cells = 1 if as_published else student.shape[1] * student.shape[2]
+    return cells * per_sample(ops.square(student - teacher))
 
 
-def attention_term(mine: Tensor, theirs: Tensor, power: float = 2.0, letter: bool = False) -> Tensor:
+@renamed_keywords(letter="as_published")
+def attention_term(student: Tensor, teacher: Tensor, power: float = 2.0, as_published: bool = False) -> Tensor:
     """`‖q(A_S) − q(A_T)‖²`, q = Σ_c |A|^p of length 1: what L3 adds, the difference of two encoders' attention.
 
     Args:
-        mine, theirs: the outputs of the two encoders, (B, h, w, C) and (B, h, w, C′) of one height and width.
+        student: output of the student's encoder, (B, h, w, C).
+        teacher: output of the teacher's encoder, (B, h, w, C′), of the same height and width.
         power: p, above 0.
-        letter: take Σ_c |A|^p of any length and the mean of the squares, as written, in units of the features.
+        as_published: take Σ_c |A|^p of any length and the mean of the squares, as written, in units of the
+            features.
 
     Returns:
-        (B,) float32; 0…2, or with `letter` at least 0.
+        (B,) float32; 0…2, or with `as_published` at least 0.
 
     Source:
         Zagoruyko & Komodakis, ICLR 2017.
@@ -116,10 +125,10 @@ def attention_term(mine: Tensor, theirs: Tensor, power: float = 2.0, letter: boo
     >>> round(float(attention_term([[[[3.0], [0.0]]]], [[[[0.0], [5.0]]]])[0]), 3)
     2.0
     """
-    mine, theirs = ops.cast(mine, "float32"), ops.cast(theirs, "float32")
-    if letter:
-        return per_sample(ops.square(attention_sums(mine, power) - attention_sums(theirs, power)))
-    return ops.sum(ops.square(attention_map(mine, power) - attention_map(theirs, power)), axis=1)
+    student, teacher = ops.cast(student, "float32"), ops.cast(teacher, "float32")
+    if as_published:
+        return per_sample(ops.square(attention_sums(student, power) - attention_sums(teacher, power)))
+    return ops.sum(ops.square(attention_map(student, power) - attention_map(teacher, power)), axis=1)
 
 
 def pooled_to(features: Tensor, side: int) -> Tensor:
@@ -129,14 +138,15 @@ def pooled_to(features: Tensor, side: int) -> Tensor:
 
 
 @register("keypoints")
+@renamed_keywords(letter="as_published")
 class KeypointDistillation(TeacherMean):
     """`4·e²(S, T)`, for L2 `+ Σ_z (H_S − H_T)²`, for L3 `+ ‖q(r(A_S)) − q(A_T)‖²`: the teacher alone, no truth.
 
     Shapes: landmarks (B, K, 2), heatmaps (B, h, w, K) before their softmax, the tap A (B, h, w, C), for which r is a
     1 × 1 convolution and max-pooling to the teacher's shape, q = Σ_c |A|^p of length 1; result (B,). L1 is in units of
-    the −1…1 grid, hence 4; Jacobians, of which it has a second term, landmark networks do not give. `letter` takes the
-    heatmaps' mean over cells and attention of any length, as written. Source: the distillation of the detector of
-    Siarohin et al., "First Order Motion Model for Image Animation", NeurIPS 2019.
+    the −1…1 grid, hence 4; Jacobians, of which it has a second term, landmark networks do not give. `as_published`
+    takes the heatmaps' mean over cells and attention of any length, as written. Source: the distillation of the
+    detector of Siarohin et al., "First Order Motion Model for Image Animation", NeurIPS 2019.
     """
 
     def __init__(
@@ -145,7 +155,7 @@ class KeypointDistillation(TeacherMean):
         heatmaps: float = 1.0,
         attention: float = 1.0,
         power: float = 2.0,
-        letter: bool = False,
+        as_published: bool = False,
         tap: str = "P4",
         **kwargs: Any,
     ):
@@ -154,13 +164,21 @@ class KeypointDistillation(TeacherMean):
         self._not_negative(heatmaps=heatmaps, attention=attention)
         self._positive(power=power)
         tap = choose(tap, FEATURE_MAPS, "keypoints.tap")
-        self.heatmaps, self.attention, self.power, self.letter, self.tap = heatmaps, attention, power, letter, tap
+        self.heatmaps, self.attention, self.power, self.as_published, self.tap = (
+            heatmaps,
+            attention,
+            power,
+            as_published,
+            tap,
+        )
         more = {"L1": (), "L2": ("heatmaps",), "L3": ("heatmaps", "attention")}[self.loss]
         taps = {"heatmaps": "heatmaps", "attention": tap}
         self.student_taps = self.teacher_taps = ("landmarks", *(taps[name] for name in more))  # type: ignore[misc]
         self.term_names = ("value", *more)
         self.single_taps = () if more else ("landmarks",)
         self.connectors: dict[str, keras.layers.Layer] = {}
+
+    letter = RenamedAttribute("as_published")
 
     def attach(self, student: Any, teachers: Mapping[str, Any]) -> None:
         """Build a connector per teacher."""
@@ -181,9 +199,11 @@ class KeypointDistillation(TeacherMean):
         terms = {"value": keypoint_l1(student["landmarks"], teacher["landmarks"])}
         if "heatmaps" in self.term_names:
             maps = probabilities(student["heatmaps"]), probabilities(teacher["heatmaps"])
-            terms["heatmaps"] = heatmap_term(*maps, self.letter)
+            terms["heatmaps"] = heatmap_term(*maps, self.as_published)
         if "attention" in self.term_names:
-            theirs = teacher[self.tap]
-            mine = match_size(pooled_to(self.connectors[role](student[self.tap]), theirs.shape[1]), theirs)
-            terms["attention"] = attention_term(mine, theirs, self.power, self.letter)
+            teacher_map = teacher[self.tap]
+            student_map = match_size(
+                pooled_to(self.connectors[role](student[self.tap]), teacher_map.shape[1]), teacher_map
+            )
+            terms["attention"] = attention_term(student_map, teacher_map, self.power, self.as_published)
         return terms

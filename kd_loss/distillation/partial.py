@@ -16,7 +16,8 @@ def error_where_annotated(y_true: Tensor, y_pred: Tensor, annotated: Tensor | No
     At other points a prediction stands in for the truth, so that an error there would mean nothing (`Distiller`).
 
     Args:
-        y_true, y_pred: (B, N, C) or, of landmarks, (B, 2N), normalised.
+        y_true: the truth, (B, N, C) or, of landmarks, (B, 2N), normalised.
+        y_pred: the prediction, likewise.
         annotated: (B, N), 1 for annotated points, 0 for others; None if all are.
 
     Returns:

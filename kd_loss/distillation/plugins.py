@@ -43,7 +43,7 @@ def load_plugins(files: Iterable[str]) -> None:
         if known == _registered():
             del sys.modules[name]
             raise UserError(
-                f'--plugin {text} registers no method: is there a class with @register("name"), or a function with '
+                f'--plugin {text} registers no method: does it have a class with @register("name"), or a function with '
                 '@register_head("name") or @register_architecture("name")?'
             )
 

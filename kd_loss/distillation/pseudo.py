@@ -14,8 +14,10 @@ def pseudo_labels(y_true: Tensor, y_pred: Tensor, teacher: Tensor, limit: float 
     """`mean |S − y|`, excluding points filled in by the teacher on faces where it errs by more than `limit` elsewhere.
 
     Args:
-        y_true: (B, K, 2) or (B, 2K), normalised: the truth, and where there is none the teacher's own prediction.
-        y_pred, teacher: the predictions of student and teacher, likewise.
+        y_true: (B, K, 2) or (B, 2K), normalised: the truth, and where there is none the teacher's own
+            prediction.
+        y_pred: the student's prediction, likewise.
+        teacher: the teacher's prediction, likewise.
         limit: mean absolute error, in crop sides, up to which the teacher is trusted.
 
     Returns:

@@ -26,7 +26,7 @@ from kd_loss.system.errors import UserError
 SAME = 0.3
 
 
-def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "") -> Result:
+def found_result(annotated: Result | PoseResult, flip_test: bool, source: str = "") -> Result:
     """Run the same network on the same faces, each located by the finder and cropped as in `predict`.
 
     Faces that are not found have no landmarks (NaN) and no errors: `network` has the number of found faces (`found`),
@@ -34,7 +34,7 @@ def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "")
 
     Args:
         annotated: the result with crops about the annotated points.
-        mirror: whether that result averages over the mirror image.
+        flip_test: whether that result averages over the mirror image.
         source: folder of the photographs, found by the names of the faces; the stored crops by default.
 
     Raises:
@@ -42,11 +42,11 @@ def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "")
             is found.
     """
     if not isinstance(annotated, Result):
-        raise UserError("--finder: a test with the finder's crops is one of landmarks, not of head poses")
+        raise UserError("--finder: a test on the finder's crops measures landmarks, not head poses")
     split = annotated.split
-    predictor = LandmarkPredictor.load(Path(annotated.weights), mirror=mirror)
-    if not split.spec.agrees(predictor.spec):
-        raise UserError(f"--finder: {annotated.weights} finds other points than those of {split.spec.name}")
+    predictor = LandmarkPredictor.load(Path(annotated.weights), flip_test=flip_test)
+    if not split.scheme.agrees(predictor.scheme):
+        raise UserError(f"--finder: {annotated.weights} predicts other points than those of {split.scheme.name}")
     predicted = np.full(annotated.truth.shape, np.nan)
     for start in range(0, len(split), TOGETHER):
         rows = range(start, min(start + TOGETHER, len(split)))
@@ -59,7 +59,7 @@ def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "")
     there = ~np.isnan(predicted[:, 0, 0])
     count = int(there.sum())
     if not count:
-        raise UserError(f"--finder: no face of {split.folder} is found")
+        raise UserError(f"--finder: no face of {split.folder} was found")
     crops = [geometry.apply(affine, points) for affine, points in zip(split.affine, predicted, strict=True)]
     return replace(
         annotated,
@@ -73,7 +73,7 @@ def found_result(annotated: Result | PoseResult, mirror: bool, source: str = "")
         predicted=predicted,
         normalised=geometry.normalise(np.stack(crops), split.size),
         spread=None,
-        told=None,
+        teacher_landmarks=None,
     )
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from kd_loss.schemes import nme
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.deprecation import RenamedAttribute
 from kd_loss.system.errors import UserError, choose
 
@@ -26,20 +26,20 @@ Array = NDArray[np.float64]
 BOXES = ("box", "box_side")
 
 
-def normalising_distance(landmarks: ArrayLike, spec: DatasetSpec, normaliser: str) -> Array:
+def normalising_distance(landmarks: ArrayLike, scheme: LandmarkScheme, normaliser: str) -> Array:
     """Compute the distance (N,) that divides the errors of faces (N, K, 2).
 
-    `normaliser` is one of the spec's (`inter_ocular`: outer eye corners, `inter_pupil`), or one of `BOXES`: `box`,
+    `normaliser` is one of the scheme's (`inter_ocular`: outer eye corners, `inter_pupil`), or one of `BOXES`: `box`,
     √(width · height) of the landmark box, as in the tables of AFLW2000-3D; `box_side`, its longer side, as in
     mmpose's `bbox_size` (which uses the box that comes with the dataset). Raises `UserError` if the distance of a
     face is 0.
     """
     truth = np.asarray(landmarks, np.float64)
-    if choose(normaliser, [*spec.normalisers, *BOXES], "normaliser") in BOXES:
+    if choose(normaliser, [*scheme.normalisers, *BOXES], "normaliser") in BOXES:
         extent = nme.box_extent(truth)
         distance = np.sqrt(extent[:, 0] * extent[:, 1]) if normaliser == "box" else extent.max(axis=1)
     else:
-        distance = nme.distance_between(truth, spec.normalisers[normaliser])
+        distance = nme.distance_between(truth, scheme.normalisers[normaliser])
     if (distance <= 0).any():
         raise UserError(f"face {int(np.argmin(distance))} has a normalising distance ({normaliser}) of 0")
     return distance
@@ -128,10 +128,10 @@ class Score:
         return {metric if key == "mean" else key: value for key, value in asdict(self).items()}
 
 
-def part_errors(errors: ArrayLike, spec: DatasetSpec) -> dict[str, float]:
+def part_errors(errors: ArrayLike, scheme: LandmarkScheme) -> dict[str, float]:
     """Return the mean error of each facial part, in %, from errors (N, K)."""
     array = np.asarray(errors, np.float64)
-    return {part: mean_of_known(array[:, list(indices)]) for part, indices in spec.parts.items()}
+    return {part: mean_of_known(array[:, list(indices)]) for part, indices in scheme.parts.items()}
 
 
 def mean_of_known(values: ArrayLike) -> float:

@@ -36,11 +36,11 @@ def official_rows(split: PreparedSplit) -> dict[str, OfficialRow]:
     Faces are counted by subset (300W's `helen/testset` has 330), those of an attribute by the row itself (WFLW's
     `pose` has 326).
     """
-    spec, found = split.spec, {}
+    scheme, found = split.scheme, {}
     counts = Counter(split.subset.tolist())
     for row, indices in split.rows().items():
-        subsets = spec.test_subsets.get(row, ())
-        wanted = [spec.official.get(subset, 0) for subset in subsets] if subsets else [spec.official.get(row, 0)]
+        subsets = scheme.test_subsets.get(row, ())
+        wanted = [scheme.official.get(subset, 0) for subset in subsets] if subsets else [scheme.official.get(row, 0)]
         present = [counts[subset] for subset in subsets] if subsets else [len(indices)]
         if not all(wanted) or not len(indices) or sum(present) != len(indices):
             continue  # not of a benchmark, empty, or mixed with other faces

@@ -66,16 +66,16 @@ def opening_errors(predicted: ArrayLike, truth: ArrayLike, distance: ArrayLike, 
 
     found = {}
     for region, pairs in OPENINGS.get(scheme, {}).items():
-        own, theirs = (openings(points, distance, pairs).reshape(-1) for points in (predicted, truth))
-        known = ~np.isnan(own - theirs)
+        estimated, true = (openings(points, distance, pairs).reshape(-1) for points in (predicted, truth))
+        known = ~np.isnan(estimated - true)
         if not known.any():
             continue
-        own, theirs = own[known], theirs[known]
+        estimated, true = estimated[known], true[known]
         found[region] = Opening(
-            count=len(own),
-            true=float(theirs.mean()),
-            error=float(np.abs(own - theirs).mean()),
-            bias=float((own - theirs).mean()),
-            correlation=rank_correlation(own, theirs),
+            count=len(estimated),
+            true=float(true.mean()),
+            error=float(np.abs(estimated - true).mean()),
+            bias=float((estimated - true).mean()),
+            correlation=rank_correlation(estimated, true),
         )
     return found

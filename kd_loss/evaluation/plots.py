@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib
@@ -11,9 +11,10 @@ import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from kd_loss.evaluation.metrics import ced, mean_of_known
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
 
 def to_png(figure: Figure) -> bytes:
@@ -46,19 +47,52 @@ def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0, words: str =
     return to_png(figure)
 
 
-def point_plot(errors: np.ndarray, spec: DatasetSpec) -> bytes:
+#: offsets of a label from its point in points, and the side that it is aligned on, in the order they are tried
+LABEL_PLACES = tuple(
+    (x, y, side)
+    for y in (0, 9, -9, 18, -18)
+    for x, side in ((7, "left"), (-7, "right"), (0, "center"))
+    if y or side != "center"
+)
+
+
+def size_plot(own: Sequence[tuple[str, float, float]], others: Sequence[tuple[str, float, float]], words: str) -> bytes:
+    """Plot error against parameters; name, parameters in millions and error of own and of published networks."""
+    figure, axes = new_axes(8, 4.5)
+    for points, colour, size in ((others, "grey", 25), (own, "tab:red", 60)):
+        axes.scatter([m for _, m, _ in points], [e for *_, e in points], color=colour, s=size, zorder=3)
+    axes.set_xscale("log")
+    axes.margins(0.14)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set(xlabel="parameters in millions", ylabel=words)
+    figure.draw_without_rendering()  # so that positions in pixels are known
+    centres = axes.transData.transform([(m, e) for _, m, e in (*own, *others)])
+    taken = [Bbox.from_bounds(x - 5, y - 5, 10, 10) for x, y in centres]
+    for i, (name, millions, error) in enumerate((*own, *others)):
+        mine = {"color": "tab:red", "fontweight": "bold"} if i < len(own) else {}
+        label = axes.annotate(name, (millions, error), (7, 0), textcoords="offset points", fontsize=7.5, **mine)
+        for x, y, side in LABEL_PLACES:
+            label.set(position=(x, y), ha=side, va="center")
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken) and axes.bbox.x0 < box.x0 and box.x1 < axes.bbox.x1:
+                break
+        taken.append(box)
+    return to_png(figure)
+
+
+def point_plot(errors: np.ndarray, scheme: LandmarkScheme) -> bytes:
     """Plot the mean error per landmark, coloured by part; errors (N, K) in %."""
     figure, axes = new_axes(9, 3)
     means = np.array([mean_of_known(column) for column in errors.T])
-    left = set(range(spec.points))
-    for part, indices in spec.parts.items():
+    left = set(range(scheme.points))
+    for part, indices in scheme.parts.items():
         axes.bar(list(indices), means[list(indices)], label=part, width=0.8)
         left -= set(indices)
     if left:
         axes.bar(sorted(left), means[sorted(left)], width=0.8, color="grey")
-    axes.set(xlabel="landmark", ylabel="mean error in %", xlim=(-1, spec.points))
-    if spec.parts:
-        axes.legend(ncols=len(spec.parts), frameon=False, loc="upper right")
+    axes.set(xlabel="landmark", ylabel="mean error in %", xlim=(-1, scheme.points))
+    if scheme.parts:
+        axes.legend(ncols=len(scheme.parts), frameon=False, loc="upper right")
     return to_png(figure)
 
 

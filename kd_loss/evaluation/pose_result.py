@@ -16,7 +16,7 @@ import numpy as np
 
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.evaluation.metrics import Score
-from kd_loss.imaging.rotations import CONVENTION, THEIRS, geodesic, to_angles, to_matrices, to_theirs
+from kd_loss.imaging.rotations import CONVENTION, CONVENTION_300WLP, geodesic, to_300wlp, to_angles, to_matrices
 from kd_loss.schemes.pose import PoseScheme
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -49,7 +49,7 @@ class PoseResult:
 
         The spread of landmarks is unused: it does not describe a pose. `about`: `name`, `weights`, `network`.
         """
-        scheme = split.spec
+        scheme = split.scheme
         assert isinstance(scheme, PoseScheme)
         predicted, truth = scheme.raw(targets), scheme.raw(split.target)
         return cls(split=split, scheme=scheme, predicted=predicted, truth=truth, **about)
@@ -71,10 +71,10 @@ class PoseResult:
         return angle_errors(to_angles(predicted), to_angles(truth))
 
     @cached_property
-    def angles_of_theirs(self) -> np.ndarray:
+    def angles_300wlp(self) -> np.ndarray:
         """The same in 300W-LP's convention."""
         predicted, truth = self.rotations
-        return angle_errors(to_theirs(predicted), to_theirs(truth))
+        return angle_errors(to_300wlp(predicted), to_300wlp(truth))
 
     @cached_property
     def position(self) -> np.ndarray:
@@ -110,9 +110,9 @@ class PoseResult:
                 **{"over_8": score.fr_08, "over_10": score.fr_10, "auc_10": score.auc_10},
                 **dict(zip(ANGLES, self.angles[indices].mean(axis=0).tolist(), strict=True)),
                 "in_their_convention": dict(
-                    zip(ANGLES, self.angles_of_theirs[indices].mean(axis=0).tolist(), strict=True)
+                    zip(ANGLES, self.angles_300wlp[indices].mean(axis=0).tolist(), strict=True)
                 ),
                 **{"position_in_head_widths": place[0], "across_in_head_widths": place[1]},
             }
-        words = {"convention": CONVENTION, "their_convention": THEIRS}
+        words = {"convention": CONVENTION, "their_convention": CONVENTION_300WLP}
         return {"name": self.name, "weights": self.weights, **self.network, **words, "scores": rows}

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.networks.card import Card
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.system.errors import UserError
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: bool = False) -> None:
     """Raise for weights trained for another scheme (unless `any_points` or convertible) or another crop."""
     margin = dataset.manifest["crop"]["margin"]
-    own, theirs = dataset.spec, card.scheme()
-    if own.shape != theirs.shape and not any_points:
-        points = own.shape[1] == theirs.shape[1] == 2
-        finds, has = (theirs.shape[0], own.shape[0]) if points else (theirs.noun, own.noun)
+    own, trained = dataset.scheme, card.scheme()
+    if own.shape != trained.shape and not any_points:
+        points = own.shape[1] == trained.shape[1] == 2
+        finds, has = (trained.shape[0], own.shape[0]) if points else (trained.noun, own.noun)
         raise UserError(
-            f"{where} finds {finds}{' points' if points else ''} ({card.dataset}), the dataset {own.name} has {has}"
+            f"{where} predicts {finds}{' points' if points else ''} ({card.dataset}), the dataset {own.name} has {has}"
         )
     if card.dataset != dataset.folder.name:
         log.warning(f"{where} was trained on {card.dataset}, not on {dataset.folder.name}")
@@ -40,8 +40,8 @@ def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: boo
 
 def predict_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Predict targets (N, …) of all faces in the card's scheme, and the spread of heatmaps (N, K) or None."""
-    loader = FaceLoader(FaceOrder(split), View(network.card.size), batch_size=batch_size, workers=1)
-    answers = [network.ask(loader[i][0]) for i in range(len(loader))]
+    loader = FaceLoader(FaceSampler(split), CropTransform(network.card.size), batch_size=batch_size, workers=1)
+    answers = [network.predict_with_spread(loader[i][0]) for i in range(len(loader))]
     spreads = [spread for _, spread in answers if spread is not None]
     return np.concatenate([landmarks for landmarks, _ in answers]), np.concatenate(spreads) if spreads else None
 
@@ -71,7 +71,7 @@ def spread_correlation(network: CropNetwork, loader: FaceLoader) -> float:
     errors, spreads = [], []
     for batch in range(len(loader)):
         images, targets = loader[batch]
-        landmarks, spread = network.ask(images)
+        landmarks, spread = network.predict_with_spread(images)
         errors.append(np.linalg.norm(landmarks - targets["landmarks"], axis=-1))
         spreads.append(np.zeros(errors[-1].shape) if spread is None else spread)
     return rank_correlation(np.concatenate(spreads), np.concatenate(errors))

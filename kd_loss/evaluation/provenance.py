@@ -33,6 +33,6 @@ def check_provenance(card: Card, weights: Path, dataset: PreparedDataset, split:
             f"(first: {split.name[seen[0]]})"
         )
         if own:
-            raise UserError(f"{line}; train it anew, or prepare the dataset with the split that it knew")
+            raise UserError(f"{line}; train it again, or prepare the dataset with the split that it was trained on")
         notes.append(line)
     return notes

@@ -92,6 +92,19 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
 }
 
 
+def published_points(dataset: str, row: str, normaliser: str = "inter_ocular") -> list[tuple[str, float, float]]:
+    """Return name, parameters in millions and NME in % on a report's row, where both are published.
+
+    >>> [who for who, millions, _ in published_points("w300", "common") if millions < 2]
+    ['ASMNet', 'PFLD, 112 px, more faces', 'MobileFaceNet, 112 px, more faces']
+    """
+    return [
+        (p.who, p.parameters, p.nme[row])
+        for p in PUBLISHED.get(dataset, ())
+        if p.parameters is not None and row in p.nme and p.normaliser == normaliser
+    ]
+
+
 def beside_published(
     dataset: str,
     normaliser: str,
@@ -102,6 +115,7 @@ def beside_published(
 
     Args:
         dataset: the benchmark's name.
+        normaliser: the distance by which errors are normalised; figures by others are omitted.
         rows: rows of the report whose official faces are complete.
         own: name, number of parameters (None: not known) and row -> NME in %, for each own network.
     """

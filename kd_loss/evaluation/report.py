@@ -68,7 +68,7 @@ def published_tables(split: PreparedSplit, own: Mapping[str, Sequence[Result]]) 
                 row: float(np.mean([s[row].mean for s in scores])) for row in rows if all(row in s for s in scores)
             }
             figures.append((name, runs[0].network.get("parameters"), means))
-        table = beside_published(split.spec.name, normaliser, rows, figures)
+        table = beside_published(split.scheme.name, normaliser, rows, figures)
         if table:
             tables.append({"title": f"{PUBLISHED_TITLE}, NME in % of {describe(normaliser)}", **table})
     return tables

@@ -18,9 +18,9 @@ from kd_loss.evaluation.prediction import check_fit, predict_split, rank_correla
 from kd_loss.evaluation.provenance import check_provenance
 from kd_loss.networks.card import SPREAD_CORRELATION
 from kd_loss.runtimes.crop_network import mirrored, open_network
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.nme import face_means
 from kd_loss.schemes.pose import PoseScheme
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
 
@@ -29,7 +29,7 @@ class Result:
     """Predictions (N, K, 2), in source pixels, of one network on a split, and their errors.
 
     `spread` (N, K), of its heatmaps in crop sides, is None for a network without. `normalised` (N, K, 2) are the
-    network's raw landmarks, and `told` those of the teacher for the distance to it.
+    network's raw landmarks, and `teacher_landmarks` those of the teacher for the distance to it.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Result:
     truth: np.ndarray
     normalised: np.ndarray
     spread: np.ndarray | None = None
-    told: np.ndarray | None = None
+    teacher_landmarks: np.ndarray | None = None
 
     @classmethod
     def of(cls, split: PreparedSplit, targets: np.ndarray, spread: np.ndarray | None, **about: Any) -> Result:
@@ -50,29 +50,29 @@ class Result:
 
     def errors(self, normaliser: str) -> np.ndarray:
         """Compute errors (N, K) in % of a normalising distance, in source pixels; NaN: not annotated."""
-        return point_errors(self.predicted, self.truth, normalising_distance(self.truth, self.spec, normaliser))
+        return point_errors(self.predicted, self.truth, normalising_distance(self.truth, self.scheme, normaliser))
 
     @property
-    def spec(self) -> DatasetSpec:
+    def scheme(self) -> LandmarkScheme:
         """The scheme of the landmarks."""
-        assert isinstance(self.split.spec, DatasetSpec)
-        return self.split.spec
+        assert isinstance(self.split.scheme, LandmarkScheme)
+        return self.split.scheme
 
     @property
     def normalisers(self) -> list[str]:
         """All normalisers of the errors, the default one first."""
-        return [*self.spec.normalisers, *BOXES]
+        return [*self.scheme.normalisers, *BOXES]
 
     @cached_property
     def openings(self) -> dict[str, Opening]:
         """Region -> errors of the openings of eyes or mouth; empty for schemes that have none."""
-        distance = normalising_distance(self.truth, self.spec, self.spec.default_normaliser)
-        return opening_errors(self.predicted, self.truth, distance, self.spec.name)
+        distance = normalising_distance(self.truth, self.scheme, self.scheme.default_normaliser)
+        return opening_errors(self.predicted, self.truth, distance, self.scheme.name)
 
     @cached_property
     def nme(self) -> np.ndarray:
-        """NME (N,) in % of the spec's default normaliser."""
-        return face_means(self.errors(self.spec.default_normaliser))
+        """NME (N,) in % of the scheme's default normaliser."""
+        return face_means(self.errors(self.scheme.default_normaliser))
 
     @property
     def values(self) -> np.ndarray:
@@ -82,9 +82,9 @@ class Result:
     @cached_property
     def akd(self) -> np.ndarray | None:
         """AKD (N,) = 1/K Σ ‖S_k − T_k‖ to a teacher's landmarks, in units of the grid −1…1 across the crop."""
-        if self.told is None:
+        if self.teacher_landmarks is None:
             return None
-        return 2 * np.linalg.norm(self.normalised - self.told, axis=-1).mean(axis=1)
+        return 2 * np.linalg.norm(self.normalised - self.teacher_landmarks, axis=-1).mean(axis=1)
 
     def more(self) -> dict[str, float]:
         """Further columns of a comparison: the distance to a teacher, where one is given."""
@@ -96,10 +96,10 @@ class Result:
         Raises:
             UserError: no face has the points of the default normaliser.
         """
-        nme = face_means(self.errors(normaliser or self.spec.default_normaliser))
-        if normaliser in ("", self.spec.default_normaliser) and np.isnan(nme).all():
+        nme = face_means(self.errors(normaliser or self.scheme.default_normaliser))
+        if normaliser in ("", self.scheme.default_normaliser) and np.isnan(nme).all():
             raise UserError(
-                f"no face of {self.split.folder} has the points of '{self.spec.default_normaliser}', by which errors "
+                f"no face of {self.split.folder} has the points of '{self.scheme.default_normaliser}', by which errors "
                 "are normalised"
             )
         rows = self.split.rows().items()
@@ -107,16 +107,16 @@ class Result:
 
     def summary(self) -> dict[str, Any]:
         """Everything for `metrics.json`."""
-        errors = self.errors(self.spec.default_normaliser)
+        errors = self.errors(self.scheme.default_normaliser)
         return {
             "name": self.name,
             "weights": self.weights,
             **self.network,
             "scores": {
-                n: {r: s.to_dict(self.spec.metric) for r, s in self.scores(n).items()} for n in self.normalisers
+                n: {r: s.to_dict(self.scheme.metric) for r, s in self.scores(n).items()} for n in self.normalisers
             },
             **self.more(),
-            "parts": part_errors(errors, self.spec),
+            "parts": part_errors(errors, self.scheme),
             "openings": {region: asdict(opening) for region, opening in self.openings.items()},
             **({} if self.spread is None else {SPREAD_CORRELATION: rank_correlation(self.spread, errors)}),
             "points": [None if np.isnan(e).all() else round(mean_of_known(e), 4) for e in errors.T],
@@ -124,12 +124,14 @@ class Result:
 
 
 #: kind of scheme -> the class of its test results
-RESULTS: dict[type, type[Result] | type[PoseResult]] = {DatasetSpec: Result, PoseScheme: PoseResult}
+RESULTS: dict[type, type[Result] | type[PoseResult]] = {LandmarkScheme: Result, PoseScheme: PoseResult}
 
 
 def mean_error(split: PreparedSplit, targets: np.ndarray) -> float:
     """Average, over a split's faces, the error by which methods are compared, from normalised targets (N, …)."""
-    return float(np.nanmean(RESULTS[type(split.spec)].of(split, targets, None, name="", weights="", network={}).values))
+    return float(
+        np.nanmean(RESULTS[type(split.scheme)].of(split, targets, None, name="", weights="", network={}).values)
+    )
 
 
 def test_network(
@@ -138,23 +140,23 @@ def test_network(
     dataset: PreparedDataset,
     split: PreparedSplit,
     batch_size: int,
-    mirror: bool = False,  # noqa: PT028 (it is no test of pytest's)
+    flip_test: bool = False,  # noqa: PT028 (it is no test of pytest's)
 ) -> Result | PoseResult:
     """Load, check and run one network on a split of a dataset, converting from the network's scheme if possible.
 
-    `mirror`: average the predictions for each face and its mirror image.
+    `flip_test`: average the predictions for each face and its mirror image.
     """
     network = open_network(path)
-    if mirror:
+    if flip_test:
         network, name = mirrored(network), f"{name}, mirrored"
     other = network.card.scheme()
-    check_fit(network.card, dataset, path, any_points=split.spec.reads(other))
+    check_fit(network.card, dataset, path, any_points=split.scheme.reads(other))
     notes = check_provenance(network.card, path, dataset, split)
     for line in notes:
         print(f"warning: {line}")
     predicted, spread = predict_split(network, split, batch_size)
     if not np.isfinite(predicted).all():
-        raise UserError(f"{path} answers with numbers that are not finite; its weights are damaged")
+        raise UserError(f"{path} returns numbers that are not finite; its weights are damaged")
     facts = {
         "arch": network.card.arch,
         "size": network.card.size,
@@ -163,9 +165,9 @@ def test_network(
         "parameters": network.parameters,
         **({"notes": notes} if notes else {}),
     }
-    read = predicted if split.spec.agrees(other) else split.spec.read(predicted, other)
+    read = predicted if split.scheme.agrees(other) else split.scheme.read(predicted, other)
     assert read is not None  # ensured by `check_fit`
-    kind = RESULTS[type(split.spec)]
+    kind = RESULTS[type(split.scheme)]
     return kind.of(split, read, spread, name=name, weights=str(path), network=facts)
 
 
@@ -174,12 +176,14 @@ def mean_teacher(members: Sequence[Result | PoseResult], weights: str) -> np.nda
     found = []
     for member in members:
         if not isinstance(member, Result):
-            raise UserError(f"--reference {weights}: the distance is one of landmarks, not of a {member.scheme.noun}")
+            raise UserError(
+                f"--reference {weights}: the distance is defined for landmarks, not for a {member.scheme.noun}"
+            )
         found.append(member.normalised)
     return np.mean(found, axis=0)
 
 
-def with_teacher(result: Result | PoseResult, told: np.ndarray) -> Result | PoseResult:
+def with_teacher(result: Result | PoseResult, teacher_landmarks: np.ndarray) -> Result | PoseResult:
     """Add the distance to a teacher's landmarks; a result with faces that were not found is returned unchanged."""
     known = isinstance(result, Result) and not np.isnan(result.predicted).any()
-    return replace(result, told=told) if isinstance(result, Result) and known else result
+    return replace(result, teacher_landmarks=teacher_landmarks) if isinstance(result, Result) and known else result

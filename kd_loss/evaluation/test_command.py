@@ -14,18 +14,19 @@ import numpy as np
 
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.distillation.plugins import load_plugins
-from kd_loss.evaluation.findings import TO_TEACHER, lines_of, metrics_of
 from kd_loss.evaluation.found import found_result
-from kd_loss.evaluation.kinds import findings_of
+from kd_loss.evaluation.landmark_content import TO_TEACHER, beside_published
 from kd_loss.evaluation.pose_result import PoseResult
+from kd_loss.evaluation.registry import content_of
 from kd_loss.evaluation.report import PUBLISHED_TITLE, print_table, render_html
+from kd_loss.evaluation.report_content import lines_of, metrics_of
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.folder import finished_runs
 from kd_loss.runs.history import read_history
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 log = logging.getLogger(__name__)
 #: name in the table -> role and method on the cards of its runs
@@ -39,7 +40,7 @@ BESIDE = {
 #: files that a test writes to its folder
 FILES = (
     *("metrics.json", "report.html", "predictions.npz"),
-    *("ced.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png", "curves.png"),
+    *("ced.png", "published.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png", "curves.png"),
 )
 
 
@@ -56,7 +57,7 @@ def _history(path: Path) -> list[dict[str, float]]:
     try:
         return read_history(path)
     except UserError as error:
-        log.warning(f"left out: {error}")
+        log.warning(f"skipped: {error}")
         return []
 
 
@@ -97,7 +98,7 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     teacher = None
     if options.reference:  # first, to report a wrong one before the others are tested
         teacher = test_network(Path(options.reference), "teacher", dataset, split, options.batch_size)
-        told = mean_teacher([teacher], options.reference)
+        teacher_landmarks = mean_teacher([teacher], options.reference)
     ways = (True, False) if options.flip_test else (False,)
     results = [
         test_network(path, run_name(path), dataset, split, options.batch_size, mirror)
@@ -112,9 +113,9 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
         try:
             results.append(test_network(path, name, dataset, split, options.batch_size))
         except UserError as error:
-            log.warning(f"left out: {error}")
+            log.warning(f"skipped: {error}")
     if teacher:
-        results = [*(with_teacher(result, told) for result in results), teacher]
+        results = [*(with_teacher(result, teacher_landmarks) for result in results), teacher]
     metrics = write_results(folder, results, options.worst, claims=claims)
     print(f"report: {folder / 'report.html'}")
     return metrics
@@ -135,18 +136,22 @@ def write_results(
     if there is one); `claims` records the files in a folder that is not a run.
     """
     first = results[0]
-    found = findings_of(first.split.spec)
-    tables = found.tables(results)
+    content = content_of(first.split.scheme)
+    tables = content.tables(results)
     for table in tables:
         if table is tables[0] or table["title"] == TO_TEACHER:
             print_table(table["title"], table["header"], table["rows"])
         elif table["title"].startswith(PUBLISHED_TITLE):  # without the sources, for which a terminal is too narrow
             print_table(table["title"], table["header"][:-1], [row[:-1] for row in table["rows"]], turned=False)
     history = _history(curves or folder / "history.csv")
-    pictures = [found.error_curves(results), *found.pictures(first, worst_count, history)]
+    pictures = [
+        content.error_curves(results),
+        *beside_published(results),
+        *content.pictures(first, worst_count, history),
+    ]
     config = folder / "config.json"
     page = render_html(
-        title=f"{first.name} on {first.split.spec.name}",
+        title=f"{first.name} on {first.split.scheme.name}",
         lines=[*notes, *lines_of(results)],
         tables=tables,
         pictures=[{"title": picture.title, "text": picture.text, "png": picture.png} for picture in pictures],
@@ -158,7 +163,7 @@ def write_results(
             path.write_bytes(picture.png)
     with atomic_file(folder / "predictions.npz", ".npz", claims) as path:
         arrays: dict[str, Any] = {"name": first.split.name, "predicted": first.predicted, "truth": first.truth}
-        arrays[first.split.spec.metric] = first.values
+        arrays[first.split.scheme.metric] = first.values
         np.savez(path, **arrays)
     with atomic_file(folder / "report.html", claims=claims) as path:
         path.write_text(page, encoding="utf-8")
@@ -199,6 +204,6 @@ class EvaluationOptions(DatasetOptions):
             raise UserError("give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
         open_dataset(self.dataset, self.data)
         if self.source and not self.finder:
-            raise UserError("--source is for --finder, which looks for the faces in those photographs")
+            raise UserError("--source is for --finder, which searches those photographs for the faces")
         if self.source and not Path(self.source).is_dir():
-            raise UserError(f"no such folder: {self.source}; give --source the folder that prepare had")
+            raise UserError(f"no such folder: {self.source}; give the --source that prepare was given")

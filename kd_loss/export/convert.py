@@ -49,6 +49,8 @@ def to_litert(network: Exportable, path: Path, precision: str, calibration: np.n
     """A `.tflite` file for one face at a time, with its card inside.
 
     Args:
+        network: the model and its card.
+        path: the file to write.
         precision: `fp32`; `fp16`: weights of 16 bits; `int8`: weights, activations, input and output of 8 bits.
         calibration: crops (N, S, S, 3) uint8, for int8.
     """
@@ -148,7 +150,7 @@ def _quantise_onnx(path: Path, crops: np.ndarray, left_out: tuple[str, ...]) -> 
 def require_tensorflow() -> None:
     """Raises a `UserError` on the JAX backend: TensorFlow's converters read TensorFlow graphs."""
     if keras.backend.backend() != "tensorflow":
-        raise UserError("export needs the TensorFlow backend: leave KERAS_BACKEND out, or set it to tensorflow")
+        raise UserError("export needs the TensorFlow backend: unset KERAS_BACKEND, or set it to tensorflow")
 
 
 @contextmanager

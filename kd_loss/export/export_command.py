@@ -16,7 +16,7 @@ from kd_loss.distillation.plugins import load_plugins
 from kd_loss.evaluation.report import print_table
 from kd_loss.export import convert
 from kd_loss.export.files import FORMATS, Exported, Exporter
-from kd_loss.export.parity import Faces, calibration_crops, difference, test_faces
+from kd_loss.export.verification import Faces, calibration_crops, difference, test_faces
 from kd_loss.inference.weights import EXPORTED_FROM
 from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.runtimes.crop_network import CropNetwork, open_network
@@ -24,7 +24,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256, write_json
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     convert.require_tensorflow()
     load_plugins(options.plugin)
     weights = Path(options.weights)
-    network = _named(load_network(weights), weights)
+    network = _named(load_network(weights), weights, options.license)
     dataset = _dataset(network, options)
     faces = test_faces(network.card, dataset)
     folder = Path(options.output) if options.output else weights.parent / "export"
@@ -66,14 +66,18 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     rows = [_row(file, faces, scheme) for file in (itself, *exported)]
     _report(rows, faces, folder, scheme, claims)
     if refused:
-        raise UserError(f"refused and not written, {scheme.predicted} differ too much: {'; '.join(refused)}")
+        raise UserError(f"not written, {scheme.predicted} differ too much: {'; '.join(refused)}")
     return rows
 
 
-def _named(network: LandmarkNet, weights: Path) -> LandmarkNet:
-    """The network with a card that records its source file: `predict` uses only an export of exactly that file."""
+def _named(network: LandmarkNet, weights: Path, terms: str) -> LandmarkNet:
+    """The network with a card that records its source file: `predict` uses only an export of exactly that file.
+
+    `terms` replaces the card's licence unless it is empty.
+    """
     training = {**network.card.training, EXPORTED_FROM: sha256(weights)}
-    return dataclasses.replace(network, card=dataclasses.replace(network.card, training=training))
+    card = dataclasses.replace(network.card, training=training, license=terms or network.card.license)
+    return dataclasses.replace(network, card=card)
 
 
 def _dataset(network: LandmarkNet, options: ExportOptions) -> PreparedDataset | None:
@@ -116,7 +120,7 @@ def _report(rows: list[dict[str, Any]], faces: Faces, folder: Path, scheme: Sche
         ]
         for row in rows
     ]
-    where = "drawn faces" if faces.split is None else f"the test faces of {faces.split.spec.name}"
+    where = "drawn faces" if faces.split is None else f"the test faces of {faces.split.scheme.name}"
     what, words = ("Landmarks", "px of the input") if unit == "px" else ("Poses", "degrees")
     title = f"{what} of {rows[0]['name']} and of its exports on {where} ({len(faces.crops)}), {words}"
     print_table(title, header, cells, turned=False, width=115)
@@ -145,6 +149,7 @@ class ExportOptions(DatasetOptions):
         "0.1 for fp16, 1 for int8",
         within=(0, math.inf),
     )
+    license: str = option("", "terms of the weights, written into every file, e.g. 'CC BY-NC 4.0'; default: the card's")
     web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; default: fetched by npm")
     dataset: str = option("", "prepared dataset for calibration and testing; default: the card's")
     plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")

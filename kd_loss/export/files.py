@@ -13,7 +13,7 @@ import numpy as np
 from kd_loss.export import convert
 from kd_loss.export.convert import Exportable
 from kd_loss.system.files import atomic_file, atomic_folder, write_json
-from kd_loss.system.ownership import Claims, check_replaceable
+from kd_loss.system.overwrite_guard import Claims, check_replaceable
 from kd_loss.system.terminal import quiet_stderr
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,8 @@ class Exporter:
         """Write every format in every precision, a page in the first one.
 
         Args:
+            formats: `tflite`, `onnx`, `saved_model` or `web`.
+            precisions: `fp32`, `fp16` or `int8`; a format that lacks one is skipped with a warning.
             claims: claims of the folder; the files are recorded in it as they are written.
 
         Returns:
@@ -89,7 +91,7 @@ class Exporter:
         for kind in formats:
             for precision in precisions[:1] if kind == "web" else precisions:
                 if kind == "saved_model" and precision != "fp32":
-                    log.warning(f"saved_model is a float32 format; {precision} is left out")
+                    log.warning(f"saved_model is a float32 format; {precision} is skipped")
                     continue
                 path, start = self.folder / self._name(kind, precision), time.perf_counter()
                 try:
@@ -99,7 +101,7 @@ class Exporter:
                     refused.append(f"{path.name} ({error})")
                     continue
                 if kind == "web":
-                    print(f"{path}: a page; look at it: python -m http.server -d {path}, http://localhost:8000")
+                    print(f"{path}: a web page; to view it: python -m http.server -d {path}, http://localhost:8000")
                 else:
                     log.info(f"{path}: {time.perf_counter() - start:.0f} s")
         return written, refused

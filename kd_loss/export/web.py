@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.detection.finder import CONTRAST, LARGEST, SAME, shipped_finder
-from kd_loss.detection.layout import CHANNELS
+from kd_loss.detection.finder_format import CHANNELS
 from kd_loss.export.convert import Exportable, to_onnx
 from kd_loss.networks.keypoint_detector import KeypointCard
 from kd_loss.system.errors import UserError
@@ -40,7 +40,11 @@ def write_page(
     A landmark network's page finds faces; a keypoint detector's page uses the centre of a picture.
 
     Args:
+        network: the model and its card.
+        folder: the folder of the page, replaced as a whole.
         runtime: a folder or `.tgz` of the npm package onnxruntime-web; empty: fetched by `npm pack`.
+        precision: precision of the network, see `convert.to_onnx`.
+        calibration: crops (N, S, S, 3) uint8, for int8; None for other precisions.
         check: checks the page's `.onnx` before the folder gets its final name, and raises any error.
 
     Returns:
@@ -57,8 +61,8 @@ def write_page(
         else:
             _begin_page(target, runtime, "index.html", "landmarks.mjs", "finder.mjs")
             copy_finder(target)
-            spec = card.dataset_spec()
-            page_card = {"size": card.size, "margin": card.margin, "points": spec.points, "edges": spec.edges}
+            scheme = card.landmark_scheme()
+            page_card = {"size": card.size, "margin": card.margin, "points": scheme.points, "edges": scheme.edges}
             page_card |= {"calibration": dict(card.calibration)}
         write_json(target / "card.json", page_card)
         with quiet_stderr():
@@ -99,7 +103,7 @@ def _fetch(folder: Path) -> Path:
             timeout=300,
         )
     except FileNotFoundError:
-        reason = "there is no npm here"
+        reason = "npm is not installed"
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         reason = "npm could not fetch it"
     else:

@@ -20,7 +20,9 @@ Array = NDArray[np.float64]
 #: from axes with y up and z to the viewer to those with y down and z away, and back
 _TURNED = np.diag([1.0, -1.0, -1.0])
 CONVENTION = "yaw right of the picture, pitch up, roll clockwise; R = R_y(-yaw) R_x(-pitch) R_z(roll)"
-THEIRS = "300W-LP, HopeNet, 6DRepNet, WHENet: yaw left of the picture; R = R_x(pitch)' R_y(yaw)' R_z(roll)', y up"
+CONVENTION_300WLP = (
+    "300W-LP, HopeNet, 6DRepNet, WHENet: yaw left of the picture; R = R_x(pitch)' R_y(yaw)' R_z(roll)', y up"
+)
 
 
 def to_matrices(vectors: ArrayLike) -> Array:
@@ -96,13 +98,13 @@ def to_angles(matrices: ArrayLike) -> Array:
     return np.degrees(np.stack([yaw, pitch, np.arctan2(r[..., 1, 0], r[..., 1, 1])], axis=-1))
 
 
-def from_theirs(yaw: ArrayLike, pitch: ArrayLike, roll: ArrayLike) -> Array:
+def from_300wlp(yaw: ArrayLike, pitch: ArrayLike, roll: ArrayLike) -> Array:
     """Angles (…,) in degrees, in the convention of 300W-LP, as matrices (…, 3, 3) in the package's axes."""
     y, p, r = (np.radians(np.asarray(angle, np.float64)) for angle in (yaw, pitch, roll))
     return _TURNED @ (_about(0, -p) @ _about(1, -y) @ _about(2, -r)) @ _TURNED
 
 
-def to_theirs(matrices: ArrayLike) -> Array:
+def to_300wlp(matrices: ArrayLike) -> Array:
     """Matrices (…, 3, 3) in the package's axes as 300W-LP's yaw, pitch and roll (…, 3), in degrees."""
     r = _TURNED @ np.asarray(matrices, np.float64) @ _TURNED
     yaw = -np.arcsin(np.clip(r[..., 0, 2], -1, 1))

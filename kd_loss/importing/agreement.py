@@ -32,7 +32,10 @@ def agreement(
     them, as float32 rounding is.
 
     Args:
+        network: the new network, RGB 0…255 -> −0.5…0.5.
         old: pictures `pixels · scale + offset` -> old coordinates (B, 2K).
+        scaling: scale and offset of the old network's pixels, each (3,).
+        convention: the meaning of its coordinates.
     """
     pictures = trial_pictures(network.card.size)
     scale, offset = (np.float32(value) for value in scaling)

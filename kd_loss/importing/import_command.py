@@ -27,8 +27,8 @@ from kd_loss.importing.legacy_file import OldFile, read_old_file
 from kd_loss.importing.legacy_graph import OldNetwork, input_size, rebuild
 from kd_loss.networks.card import Card
 from kd_loss.networks.landmark_net import LandmarkNet, load_network, save_network
-from kd_loss.networks.limits import within_limits
-from kd_loss.schemes.benchmarks import SPECS, chosen_spec
+from kd_loss.networks.size_limits import within_limits
+from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES, chosen_landmark_scheme
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
@@ -57,7 +57,7 @@ def run_import(options: ImportOptions) -> Path:
     target = options.output or path.with_name(f"{path.stem}-native.h5")
     for taken in (target, target.with_suffix(".json")):
         if os.path.lexists(taken):
-            raise UserError(f"{taken} is there already; give another --output")
+            raise UserError(f"{taken} already exists; give another --output")
     parts = recognise(file)
     card = _card(options, path, file, parts, convention)
     log.info(
@@ -93,24 +93,24 @@ def run_import(options: ImportOptions) -> Path:
 
 def _card(options: ImportOptions, path: Path, file: OldFile, parts: Recognised, convention: Convention) -> Card:
     """The card of the new network; raises a `UserError` if scheme or size do not match the file."""
-    spec = chosen_spec(options.dataset, options.spec)
-    if parts.points != spec.points:
-        fitting = [name for name, other in SPECS.items() if other.points == parts.points and "_" not in name]
+    scheme = chosen_landmark_scheme(options.dataset, options.scheme)
+    if parts.points != scheme.points:
+        fitting = [name for name, other in LANDMARK_SCHEMES.items() if other.points == parts.points and "_" not in name]
         raise UserError(
-            f"{path} finds {parts.points} points, {spec.name} has {spec.points}"
-            + (f"; --dataset {fitting[0]} has as many" if fitting else "; describe them with --spec")
+            f"{path} predicts {parts.points} points, {scheme.name} has {scheme.points}"
+            + (f"; --dataset {fitting[0]} has as many" if fitting else "; describe them with --scheme")
         )
     stated = input_size(file)
     if stated and options.size and stated != options.size:
-        raise UserError(f"{path} takes pictures of {stated} pixels; leave --size {options.size} out")
+        raise UserError(f"{path} takes pictures of {stated} pixels; remove --size {options.size}")
     size = stated or options.size or 224
     margin = options.margin if options.margin is not None else 0.05 if convention.coordinates == "kd-loss" else 0.15
     check_crop(size, margin)
     return Card(
         arch=parts.arch,
         alpha=parts.alpha,
-        dataset=spec.name,
-        spec=spec.to_dict(),
+        dataset=scheme.name,
+        spec=scheme.to_dict(),
         size=size,
         role=options.role,
         margin=margin,
@@ -141,12 +141,12 @@ def _check_agreement(path: Path, parts: Recognised, difference: float, predicted
     spread = float(predicted.std(axis=0).max())
     if not spread >= SPREAD:
         raise UserError(
-            f"{path} gives the same landmarks for every picture (they vary by {spread:.1g} of the crop): that two "
-            "networks agree says nothing then; is --range right, and is the file trained? Nothing was written"
+            f"{path} returns the same landmarks for every picture (they vary by {spread:.1g} of the crop), so "
+            "agreement of the networks proves nothing; check --range, and that the file is trained. Nothing was written"
         )
     if not difference <= TOLERANCE:
         raise UserError(
-            f"{path} is no plain {parts.arch} with a linear head: the new network's predictions differ by up to "
+            f"{path} is not a plain {parts.arch} with a linear head: the new network's predictions differ by up to "
             f"{difference:.2g} of the crop; nothing was written"
         )
     return spread
@@ -154,11 +154,11 @@ def _check_agreement(path: Path, parts: Recognised, difference: float, predicted
 
 def _convention(options: ImportOptions) -> Convention:
     if not options.convention:
-        raise UserError(f"give --convention, what its coordinates mean: {', '.join(CONVENTIONS)}")
+        raise UserError(f"give --convention, the meaning of its coordinates: {', '.join(CONVENTIONS)}")
     coordinates = options.convention
     pixels = coordinates in ("kd-loss", "pixels")
     if options.first_pixel is not None and not pixels:
-        raise UserError(f"--first-pixel {options.first_pixel:g} is for kd-loss and pixels")
+        raise UserError(f"--first-pixel {options.first_pixel:g} applies to kd-loss and pixels only")
     default = 0.5 if coordinates == "kd-loss" else 0.0
     return Convention(
         coordinates=coordinates,
@@ -172,8 +172,8 @@ class ImportOptions(Options):
     """Write a native .h5 with a card from a Keras 2 file (a whole model or weights alone); predictions stay."""
 
     old: str = option("", "old .h5 file", positional=True)
-    dataset: str = option("", "w300, cofw, wflw, …: scheme of its landmarks, or a name for that of --spec")
-    spec: str = option("", "JSON file that describes your own landmarks, as for prepare")
+    dataset: str = option("", "w300, cofw, wflw, …: scheme of its landmarks, or a name for that of --scheme")
+    scheme: str = option("", "JSON file that describes your own landmarks, as for prepare", also="--spec")
     convention: str = option(
         "",
         "kd-loss: (112 − p)/224, RGB of 0…1; native: −0.5…0.5 across the crop, RGB of 0…255; unit: 0…1 across "

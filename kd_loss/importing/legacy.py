@@ -101,11 +101,11 @@ def recognise(file: OldFile) -> Recognised:
     what = f"{file}, {len(convolutions)} of them convolutions ({len(depthwise)} depthwise)"
     stems = [shape[3] for shape in convolutions if shape[2] == 3 and shape[3] > 1]
     if len(stems) != 1:
-        raise UserError(f"{what}; {len(stems)} of them take RGB pictures, in a backbone here one does")
+        raise UserError(f"{what}; {len(stems)} of them take RGB pictures; a supported backbone has one")
     if len(dense) != 1:
         names = ", ".join(layer.name for layer in dense[:5])
         found = f"{len(dense)} dense layers ({names})" if dense else "no dense layer"
-        raise UserError(f"{what}, and {found}; a landmark network here has one, linear, on the pooled last map")
+        raise UserError(f"{what}, and {found}; a supported landmark network has one, linear, on the pooled last map")
     channels, width = dense[0].arrays["kernel"].shape
     arch, alpha = _EFFICIENT.get((stems[0], len(depthwise), channels), ""), 1.0
     if not arch:
@@ -148,7 +148,7 @@ def own_scaling(file: OldFile, parts: Recognised, old: OldNetwork | None) -> tup
             continue
         if not np.allclose(layer.arrays["mean"], 0) or not np.allclose(layer.arrays["variance"], 1):
             raise UserError(
-                f"{file.path} holds weights alone of Keras's {parts.arch} started from ImageNet, and versions of "
+                f"{file.path} has only the weights of Keras's {parts.arch} started from ImageNet, and versions of "
                 "Keras scale its pictures differently; save the whole model instead (model.save)"
             )
         return RANGES["unit"]  # Keras's own rescales by 1/255 before it
@@ -161,6 +161,9 @@ def convert(
     """A network with the old weights that takes RGB 0…255 and returns −0.5…0.5.
 
     Args:
+        file: the old file.
+        parts: what was recognised in it: backbone, head, number of points.
+        convention: the meaning of the old network's coordinates.
         scaling: see `own_scaling`.
         card: card of the new network, with the backbone of `parts`.
 

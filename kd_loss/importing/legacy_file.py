@@ -97,7 +97,7 @@ def read_old_file(path: Path) -> OldFile:
         if twice:
             raise UserError(f"{path} has two layers called {twice!r}")
         if not layers:
-            raise UserError(f"{path} is a file of Keras without any weights")
+            raise UserError(f"{path} is a Keras file without weights")
         config = _text(file, "model_config")
         return OldFile(
             path=path,
@@ -124,7 +124,7 @@ def _names(group: h5py.Group, key: str) -> list[str]:
         parts.append(group.attrs[f"{key}{len(parts)}"])
     names = [name for part in parts for name in np.ravel(part).tolist()]
     if len(names) > MAX_LAYERS:
-        raise UserError(f"{group.file.filename} lists {len(names)} names under {key}, which no network here has")
+        raise UserError(f"{group.file.filename} lists {len(names)} names under {key}, more than any supported network")
     return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
 
 
@@ -154,10 +154,12 @@ def _layers(path: Path, group: h5py.Group) -> Iterator[OldLayer]:
             dataset = group[group_name][name]
             left -= _check(path, name, dataset)
             if left < 0:
-                raise UserError(f"{path} claims more than {MAX_BYTES >> 20} MiB of weights, which no network here has")
+                raise UserError(
+                    f"{path} claims more than {MAX_BYTES >> 20} MiB of weights, more than any supported network"
+                )
             array = np.asarray(dataset, np.float32)
             if not np.isfinite(array).all():
-                raise UserError(f"{path}: the weight {name} holds numbers that are not finite")
+                raise UserError(f"{path}: the weight {name} contains numbers that are not finite")
             owners.setdefault(owner, {})[kind.replace("depthwise_kernel", "kernel")] = array
         for owner, arrays in owners.items():
             yield OldLayer(group_name if len(owners) == 1 else owner.rpartition("/")[2], arrays)
@@ -166,9 +168,9 @@ def _layers(path: Path, group: h5py.Group) -> Iterator[OldLayer]:
 def _check(path: Path, name: str, dataset: Any) -> int:
     """The size of a dataset in bytes; rejects anything but a numeric array within the file itself."""
     if not isinstance(dataset, h5py.Dataset) or dataset.dtype.kind not in "fiu" or dataset.shape is None:
-        raise UserError(f"{path}: the weight {name} is no array of numbers")
+        raise UserError(f"{path}: the weight {name} is not an array of numbers")
     if dataset.file.filename != str(path) or dataset.external or dataset.is_virtual:
-        raise UserError(f"{path}: the weight {name} points into another file")
+        raise UserError(f"{path}: the weight {name} links to another file")
     return dataset.size * 4
 
 

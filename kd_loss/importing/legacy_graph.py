@@ -109,7 +109,7 @@ def _nonsense(file: OldFile) -> Iterator[None]:
         raise UserError(f"{file.path}: {error}") from None
     except Exception as error:  # Keras raises many types
         reason = first_line(error)
-        raise UserError(f"the architecture in {file.path} cannot be built again: {reason}") from None
+        raise UserError(f"the architecture in {file.path} cannot be rebuilt: {reason}") from None
 
 
 class _Builder:
@@ -122,7 +122,7 @@ class _Builder:
         inputs = keras.Input((size, size, 3))
         outputs = self._model(self.config, _Value(inputs, (np.ones(3), np.zeros(3))))
         if self.scaling is None:
-            raise UserError("its first convolution does not take scaled pictures, but something made of them")
+            raise UserError("its first convolution takes not scaled pictures but something computed from them")
         return OldNetwork(keras.Model(inputs, keras.layers.Flatten()(outputs.tensor)), self.scaling)
 
     def _model(self, node: Mapping[str, Any], value: _Value) -> _Value:
@@ -147,7 +147,7 @@ class _Builder:
                 else:
                     later.append(layer)
             if len(later) == len(waiting):
-                raise UserError(f"its layer {_name(later[0])!r} hangs on nothing")
+                raise UserError(f"its layer {_name(later[0])!r} has no input")
             waiting = later
         return values[exit_]
 
@@ -160,17 +160,19 @@ class _Builder:
             return self._model(node, value)
         if kind not in SETTINGS:
             what = "holds code" if kind == "Lambda" else "is not known here"
-            raise UserError(f"its layer {_name(node)!r} is a {kind}, which {what}; nothing of a file is run")
+            raise UserError(f"its layer {_name(node)!r} is a {kind}, which {what}; code from a file is never run")
         if node["config"].get("data_format", "channels_last") not in ("channels_last", None):
-            raise UserError(f"its layer {_name(node)!r} has its channels first")
+            raise UserError(f"its layer {_name(node)!r} is channels-first")
         arrays = self.arrays.get(_name(node), {})
         tensors = [value.tensor for value in values]
         if "kernel" in arrays and tensors[0].shape[-1] != arrays["kernel"].shape[-2]:
-            raise UserError(f"its layer {_name(node)!r} has weights for another number of channels")
+            raise UserError(f"its layer {_name(node)!r} has weights for a different number of channels")
         layer = getattr(keras.layers, kind)(**_settings(node, arrays))
         output = layer(tensors if kind in ("Add", "Multiply") else tensors[0])
         if math.prod(output.shape[1:]) > _MAX_OUTPUT:
-            raise UserError(f"its layer {_name(node)!r} gives {output.shape[1:]}, which no network here does")
+            raise UserError(
+                f"its layer {_name(node)!r} returns {output.shape[1:]}, larger than in any supported network"
+            )
         if layer.weights:
             layer.set_weights([arrays[weight.name] for weight in layer.weights])
             if kind == "Normalization":
@@ -218,7 +220,7 @@ def _settings(node: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict
 def _activation(value: Any, layer: str) -> str:
     name = value.get("config") if isinstance(value, dict) else value
     if name not in _ACTIVATIONS:
-        raise UserError(f"its layer {layer!r} has the activation {str(name)[:40]!r}, which is not known here")
+        raise UserError(f"its layer {layer!r} has the activation {str(name)[:40]!r}, which is not supported")
     return str(name)
 
 

@@ -19,6 +19,7 @@ from kd_loss.inference.result import Face
 from kd_loss.inference.sources import read_picture
 from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
+from kd_loss.system.deprecation import renamed_keywords
 from kd_loss.system.errors import UserError
 
 #: a photograph (H, W, 3) uint8 RGB -> its faces
@@ -92,12 +93,13 @@ class Predictor(Generic[F]):
     def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
         check_refine(refine)
         if not isinstance(detector, str) and not callable(detector):
-            raise UserError(f"detector = {detector!r} is no name of a detector and no function of pictures")
+            raise UserError(f"detector = {detector!r} is neither the name of a detector nor a function of a picture")
         self.network, self.card = network, network.card
         self.calibration = BoxCalibration.from_dict(network.card.calibration, "the network's card")
         self.refine, self._detector = refine, detector
 
     @classmethod
+    @renamed_keywords(mirror="flip_test")
     def load(
         cls,
         path: str | os.PathLike[str] | None = None,
@@ -105,25 +107,28 @@ class Predictor(Generic[F]):
         *,
         detector: str | Detector = "finder",
         refine: int = 1,
-        mirror: bool = False,
+        flip_test: bool = False,
+        points: int = 68,
     ) -> Self:
         """Load weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; default: the shipped student.
 
         Args:
-            path: see `open_network`; threads: threads of the runtime; default: its own choice.
+            path: see `open_network`; None: the shipped student.
+            threads: number of threads of the runtime; None: the runtime's default.
             detector: a name of `detection.DETECTORS` that needs no file, or the result of `open_detector`.
             refine: how often a face is cropped again around its prediction, 0…10.
-            mirror: average the predictions on a face and its mirror image, which also gives a confidence
+            flip_test: average the predictions on a face and its mirror image, which also gives a confidence
                 (`runtimes.crop_network.mirrored`).
+            points: without a path, the shipped student of 68, 98 or 29 landmarks.
 
         Raises:
             UserError: the file does not exist or is no network of this package; `refine` is out of range.
         """
         if path is not None and not isinstance(path, str | os.PathLike):
-            raise UserError(f"path = {path!r} is no path of a weights file")
-        weights = without_keras(Path(default_weights())) if path is None else Path(path)
+            raise UserError(f"path = {path!r} is not the path of a weights file")
+        weights = without_keras(Path(default_weights(points))) if path is None else Path(path)
         network = open_network(weights, threads)
-        return cls(mirrored(network) if mirror else network, detector, refine)
+        return cls(mirrored(network) if flip_test else network, detector, refine)
 
     @property
     def detector(self) -> Detector:
@@ -229,7 +234,7 @@ def box_of(square: np.ndarray) -> tuple[float, float, float, float]:
 def check_answers(answers: np.ndarray) -> np.ndarray:
     """A network's predictions as float64; raises a `UserError` if they are not finite."""
     if not np.isfinite(answers).all():
-        raise UserError("the network answers with numbers that are not finite; its weights are damaged")
+        raise UserError("the network returns numbers that are not finite; its weights are damaged")
     return np.asarray(answers, np.float64)
 
 

@@ -17,7 +17,7 @@ from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.drawing import encode_png
 from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.files import atomic_file, to_json
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 Face = FaceLandmarks | FacePose
 #: characters that start a formula; a number may have a sign
@@ -164,7 +164,7 @@ class VideoWriter:
             if self._writer is None or not self._writer.isOpened():
                 raise UserError(f"cannot write {self._name('.mp4')}: this OpenCV has no encoder for it")
         if (image.shape[1], image.shape[0]) != self._size:
-            raise UserError(f"frame {self._frame} of {self.base.name} is of another size than the first")
+            raise UserError(f"frame {self._frame} of {self.base.name} differs in size from the first")
         self._writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
         entry = {"frame": self._frame, "time": round(time, 3), "faces": [face.to_dict() for face in faces]}
         self._json.write((",\n" if self._frame else "\n") + to_json(entry))

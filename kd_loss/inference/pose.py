@@ -17,8 +17,8 @@ from kd_loss.inference.smoothing import RotationFilter
 from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
 from kd_loss.schemes.drawing import draw_axes
 from kd_loss.schemes.head_pose import HeadPose, camera_matrix
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.pose import MOST_YAW, PoseScheme
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.deprecation import renamed_keywords
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import Json
@@ -94,16 +94,16 @@ class FacePose(Face):
     def to_dict(self) -> Json:
         """Plain values: scheme, box, score, angles in degrees, position in pixels and in head widths."""
         pose = self.pose()
-        told = pose is not None
+        known = pose is not None
         return {
             "scheme": self.scheme.name,
             **({} if self.number is None else {"number": self.number}),
             "box": [round(float(v), 3) for v in self.crop_box],
             "score": None if self.score is None else round(self.score, 3),
             "pose": {name: round(value, 1) for name, value in asdict(pose).items()} if pose is not None else None,
-            "position": [round(v, 3) for v in self.position()] if told else None,
-            "middle": [round(v, 3) for v in self.middle] if told else None,
-            "head_width": round(self.width, 3) if told else None,
+            "position": [round(v, 3) for v in self.position()] if known else None,
+            "middle": [round(v, 3) for v in self.middle] if known else None,
+            "head_width": round(self.width, 3) if known else None,
         }
 
 
@@ -117,7 +117,7 @@ class PosePredictor(Predictor[FacePose]):
     def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
         scheme = network.card.scheme()
         if not isinstance(scheme, PoseScheme):
-            raise UserError(f"a network of {network.card.dataset} gives {scheme.noun}; a head pose is wanted here")
+            raise UserError(f"a network of {network.card.dataset} predicts {scheme.noun}; a head pose is required here")
         super().__init__(network, detector, refine)
         self.scheme = scheme
 
@@ -149,15 +149,15 @@ class PosePredictor(Predictor[FacePose]):
 
 #: kind of scheme -> what predicts its targets in photographs
 PREDICTORS: dict[type, type[LandmarkPredictor] | type[PosePredictor]] = {
-    DatasetSpec: LandmarkPredictor,
+    LandmarkScheme: LandmarkPredictor,
     PoseScheme: PosePredictor,
 }
 
 
 def load_predictor(
-    path: str | Path, threads: int | None = None, mirror: bool = False
+    path: str | Path, threads: int | None = None, flip_test: bool = False
 ) -> LandmarkPredictor | PosePredictor:
-    """The predictor for a weights file, chosen by its card; `mirror`: see `runtimes.crop_network.mirrored`."""
+    """The predictor for a weights file, chosen by its card; `flip_test`: see `runtimes.crop_network.mirrored`."""
     network = open_network(Path(path), threads)
-    network = mirrored(network) if mirror else network
+    network = mirrored(network) if flip_test else network
     return PREDICTORS[type(network.card.scheme())](network)

@@ -20,7 +20,7 @@ import numpy as np
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from kd_loss.detection import FixedBox, WholePicture, open_detector
-from kd_loss.detection.choice import DETECTORS
+from kd_loss.detection.factory import DETECTORS
 from kd_loss.inference.base import Detector
 from kd_loss.inference.output import CsvTable, Face, VideoWriter, csv_header, csv_row, write_picture
 from kd_loss.inference.pose import FacePose, PosePredictor, load_predictor
@@ -31,8 +31,8 @@ from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import LONGEST_NAME, alone_in
-from kd_loss.system.ownership import Claims
-from kd_loss.system.terminal import counted, heard
+from kd_loss.system.overwrite_guard import Claims
+from kd_loss.system.terminal import acknowledge_interrupt, counted
 
 log = logging.getLogger(__name__)
 Predictor = LandmarkPredictor | PosePredictor
@@ -50,7 +50,7 @@ def result_names(paths: Sequence[Path], output: Path) -> list[Path]:
     results, folders = output.resolve(), {folder: folder.resolve() for folder in {path.parent for path in paths}}
     for path in paths:
         if folders[path.parent] == results and path.is_file():
-            raise UserError(f"{path} lies in the folder of the results; give another --output")
+            raise UserError(f"{path} is inside the output folder; give another --output")
     stems = Counter(path.stem for path in paths)
     names = [path.name.replace(".", "_") if _taken(path.stem, stems) else path.stem for path in paths]
     depth = 0
@@ -80,7 +80,7 @@ def make_detector(options: PredictOptions, margin: float) -> Detector:
         except ValueError:
             raise UserError(f"--box {options.box} is not x,y,width,height in pixels") from None
         if not (np.isfinite([x, y, width, height]).all() and min(width, height) >= 2 and max(width, height) < 1e5):
-            raise UserError(f"--box {options.box} has no sensible size")
+            raise UserError(f"--box {options.box} has no valid size")
         return FixedBox((x, y, width, height))
     return open_detector(
         options.detector,
@@ -109,13 +109,13 @@ def run_predict(options: PredictOptions) -> list[Face]:
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
         check_display()
-    weights = Path(options.weights or default_weights())
+    weights = Path(options.weights or default_weights(options.points))
     fast = without_keras(weights)
     if fast == weights and weights.suffix in (".h5", ".keras") and weights.is_file():
         log.info(
             f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once"
         )
-    predictor = load_predictor(fast, mirror=options.flip_test)
+    predictor = load_predictor(fast, flip_test=options.flip_test)
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
     with alone_in(options.output):
@@ -132,10 +132,10 @@ def _predict(
 ) -> list[Face]:
     """The faces of all sources, with results written; raises a `UserError` at the end if some were skipped."""
     problems: list[UserError] = []
-    of, asked = len(pairs), pairs
-    pairs = [pair for pair in asked if len(os.fsencode(pair[1].name)) <= LONGEST_NAME - _ENDINGS]
-    for source, _ in (pair for pair in asked if pair not in pairs):
-        _leave_out(UserError(f"{source.path}: its name is too long for those of its results"), problems, of)
+    of, requested = len(pairs), pairs
+    pairs = [pair for pair in requested if len(os.fsencode(pair[1].name)) <= LONGEST_NAME - _ENDINGS]
+    for source, _ in (pair for pair in requested if pair not in pairs):
+        _leave_out(UserError(f"{source.path}: its name is too long for the names of its results"), problems, of)
     pictures = [(source, name) for source, name in pairs if isinstance(source, Picture)]
     faces = _predict_pictures(pictures, predictor, detector, options, claims, problems) if pictures else []
     for source, name in pairs:
@@ -147,9 +147,9 @@ def _predict(
     if of == 1 and problems:
         raise problems[0]
     if problems:
-        kind = "picture" if all(isinstance(source, Picture) for source, _ in asked) else "source"
+        kind = "picture" if all(isinstance(source, Picture) for source, _ in requested) else "source"
         verb = "was" if len(problems) == 1 else "were"
-        raise UserError(f"{len(problems)} of {counted(of, kind)} {verb} left out: {problems[0]}")
+        raise UserError(f"{len(problems)} of {counted(of, kind)} {verb} skipped: {problems[0]}")
     return faces
 
 
@@ -166,7 +166,7 @@ def _files(pairs: Sequence[tuple[Picture | Video, Path]], points: bool) -> list[
 def _leave_out(problem: UserError, problems: list[UserError], of: int) -> None:
     """Record why one of several sources was skipped; for a single source the error is the command's own."""
     if of > 1:
-        log.warning(f"left out: {problem}")
+        log.warning(f"skipped: {problem}")
     problems.append(problem)
 
 
@@ -202,7 +202,7 @@ def _predict_pictures(
                 for number, face in enumerate(here, 1):
                     table.writerow(csv_row(str(picture.path), "", None, face, number))
                     if isinstance(face, FacePose) and face.pose() is None:
-                        log.warning(f"{picture.path}: no pose of face {number}: its yaw lies outside of −99…99 degrees")
+                        log.warning(f"{picture.path}: no pose of face {number}: its yaw is outside −99…99 degrees")
                 faces += here
                 empty += not here
                 many = counted(len(here), "face") if here else "no face"
@@ -234,7 +234,7 @@ def _predict_video(
 ) -> list[Face]:
     every = sys.maxsize if options.box else options.detect_every  # the box is where the face is in the first frame
     tracker = FaceTracker(
-        predictor, detector, refine=options.refine, every=every, cutoff=options.smooth, rate=video.rate
+        predictor, detector, refine=options.refine, detect_every=every, cutoff=options.smooth, rate=video.rate
     )
     faces: list[Face] = []
     done, with_faces, start = 0, 0, time.perf_counter()
@@ -256,7 +256,7 @@ def _predict_video(
         except KeyboardInterrupt:
             if not done:
                 raise
-            heard()
+            acknowledge_interrupt()
             stopped = True
     seconds = time.perf_counter() - start
     print(
@@ -264,11 +264,12 @@ def _predict_video(
         f"-> {name.with_name(name.name + '.mp4')}"
     )
     if stopped:
-        log.info("stopped; what was read is kept")
+        log.info("stopped; the results so far are kept")
         raise KeyboardInterrupt
     if not closed and done != options.frames and video.breaks_off(done):
         raise UserError(
-            f"{video.path} breaks off: {done} of {counted(video.count, 'frame')} could be read; their results are kept"
+            f"{video.path} is truncated: {done} of {counted(video.count, 'frame')} could be read; "
+            "their results are kept"
         )
     return faces
 
@@ -281,7 +282,8 @@ class PredictOptions(Options):
         [], "pictures, videos, folders of these, the index of a camera, or - for a picture on standard input",
         positional=True,
     )  # fmt: skip
-    weights: str = option("", ".h5, .keras, .onnx or .tflite; default: models/students/student_w300.h5")
+    weights: str = option("", ".h5, .keras, .onnx or .tflite; default: the shipped student of --points")
+    points: int = option(68, "shipped student to use: 68 points of 300W, 98 of WFLW, or 29 of COFW")
     plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")
     detector: str = option(
         "finder",
@@ -335,7 +337,7 @@ def check_display() -> None:
     except subprocess.TimeoutExpired:
         done = None
     if done is None or done.returncode:
-        raise UserError("--show needs a display and opencv-python with windows, not the headless one")
+        raise UserError("--show needs a display and opencv-python with GUI support, not opencv-python-headless")
 
 
 def show(title: str, image: np.ndarray) -> bool:

@@ -12,6 +12,7 @@ from kd_loss.inference.base import Detector, Predictor, box_of, check_answers
 from kd_loss.inference.result import FaceLandmarks, confidence_of
 from kd_loss.inference.smoothing import OneEuroFilter
 from kd_loss.runtimes.crop_network import CropNetwork
+from kd_loss.system.deprecation import RenamedAttribute
 
 
 class LandmarkPredictor(Predictor[FaceLandmarks]):
@@ -23,17 +24,19 @@ class LandmarkPredictor(Predictor[FaceLandmarks]):
     (68, 2) 0.93
 
     Attributes:
-        spec: the scheme of the landmarks; others: see `Predictor`.
+        scheme: the scheme of the landmarks; others: see `Predictor`.
     """
+
+    spec = RenamedAttribute("scheme")
 
     def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
         super().__init__(network, detector, refine)
-        self.spec = network.card.dataset_spec()
+        self.scheme = network.card.landmark_scheme()
 
     @property
     def columns(self) -> list[str]:
         """Columns of `FaceLandmarks.cells`: coordinates, and confidences if the network has them."""
-        points = range(self.spec.points)
+        points = range(self.scheme.points)
         return [f"{axis}{i}" for i in points for axis in "xy"] + [f"confidence{i}" for i in points if self.network.half]
 
     def smoother(self, cutoff: float, rate: float) -> OneEuroFilter:
@@ -42,12 +45,12 @@ class LandmarkPredictor(Predictor[FaceLandmarks]):
 
     def predict_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[FaceLandmarks]:
         """The landmarks of one face per picture, seen in its square `(x, y, side)` in pixels."""
-        answers, spread = self.network.ask(self.crops(images, squares))
+        answers, spread = self.network.predict_with_spread(self.crops(images, squares))
         faces = []
         spreads = [None] * len(answers) if spread is None else spread
         for normalised, square, wide in zip(check_answers(answers), squares, spreads, strict=True):
             points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), normalised)
             half = self.network.half
             confidence = None if wide is None or half is None else confidence_of(wide, half)
-            faces.append(FaceLandmarks(points, box_of(square), self.spec, confidence=confidence))
+            faces.append(FaceLandmarks(points, box_of(square), self.scheme, confidence=confidence))
         return faces

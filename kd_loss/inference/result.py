@@ -12,7 +12,7 @@ from kd_loss.imaging import geometry
 from kd_loss.inference.smoothing import OneEuroFilter
 from kd_loss.schemes.drawing import draw_landmarks, draw_pose
 from kd_loss.schemes.head_pose import HeadPose, head_pose
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 from kd_loss.system.files import Json, to_json
 
@@ -74,7 +74,7 @@ def about(face: Any) -> str:
     return f", crop_box=({box}){score}{number}"
 
 
-@renamed_keywords(box="crop_box")
+@renamed_keywords(box="crop_box", spec="scheme")
 @dataclass(frozen=True, eq=False, repr=False)
 class FaceLandmarks(Face):
     """The landmarks of one face.
@@ -82,7 +82,7 @@ class FaceLandmarks(Face):
     Attributes:
         landmarks: (K, 2) float64, pixels of the picture, (x, y), the first pixel's centre at 0.
         crop_box: `(x, y, width, height)` of the network's square input, in the same pixels.
-        spec: the scheme of the landmarks.
+        scheme: the scheme of the landmarks.
         score: score of the detector, larger for surer; None without a detector.
         number: number of the face in a video, the same in all frames; None in a photograph.
         confidence: (K,) 0…1 per landmark, see `confidence_of`; None for a network without heatmaps, and for one
@@ -91,21 +91,22 @@ class FaceLandmarks(Face):
 
     landmarks: np.ndarray
     crop_box: tuple[float, float, float, float]
-    spec: DatasetSpec
+    scheme: LandmarkScheme
     score: float | None = None
     number: int | None = None
     confidence: np.ndarray | None = None
+    spec = RenamedAttribute("scheme")
 
     def __repr__(self) -> str:
-        return f"FaceLandmarks({len(self.landmarks)} landmarks of {self.spec.name}{about(self)})"
+        return f"FaceLandmarks({len(self.landmarks)} landmarks of {self.scheme.name}{about(self)})"
 
     def pose(self) -> HeadPose | None:
         """Estimated yaw, pitch and roll in degrees; None if the scheme does not determine them."""
-        return head_pose(self.landmarks, self.spec)
+        return head_pose(self.landmarks, self.scheme)
 
     def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:
         """A copy of the picture (H, W, 3) RGB with the landmarks, and optionally the head's axes."""
-        drawn = draw_landmarks(image, self.landmarks, self.spec, confidence=self.confidence)
+        drawn = draw_landmarks(image, self.landmarks, self.scheme, confidence=self.confidence)
         angles = self.pose() if pose else None
         return drawn if angles is None else draw_pose(drawn, angles, self.landmarks)
 
@@ -139,7 +140,7 @@ class FaceLandmarks(Face):
         """Plain values: scheme, box, score, pose in degrees, landmarks rounded to a thousandth of a pixel."""
         pose = self.pose()
         return {
-            "scheme": self.spec.name,
+            "scheme": self.scheme.name,
             **({} if self.number is None else {"number": self.number}),
             "box": [round(float(v), 3) for v in self.crop_box],
             "score": None if self.score is None else round(self.score, 3),

@@ -79,11 +79,11 @@ class Video:
                 ok, frame = capture.read()
                 if not ok:
                     return
-                told = time.perf_counter() - begun if self.camera else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                position = time.perf_counter() - begun if self.camera else capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
                 if number == 0:
-                    first, self.time = told, 0.0
+                    first, self.time = position, 0.0
                 else:
-                    step = told - first - self.time
+                    step = position - first - self.time
                     # the rate replaces times that are missing or run backwards
                     step = step if np.isfinite(step) and step > 0 else 1 / self.rate
                     self._longest, self.time = max(self._longest, step), self.time + step
@@ -131,13 +131,13 @@ def _large_enough(image: np.ndarray, where: str) -> np.ndarray:
 
 def _read_stdin(stream: BinaryIO | None = None) -> np.ndarray:
     if stream is None and sys.stdin is None:
-        raise UserError("standard input is closed; there is no picture on it")
+        raise UserError("standard input is closed; no picture can be read from it")
     try:
         data = (stream or sys.stdin.buffer).read(STDIN_LIMIT + 1)
     except (OSError, ValueError):
         raise UserError("standard input cannot be read") from None
     if len(data) > STDIN_LIMIT:
-        raise UserError("standard input holds more than 256 MiB, not a picture")
+        raise UserError("standard input has more than 256 MiB; it is not a picture")
     try:
         return _large_enough(decode_image(np.frombuffer(data, np.uint8), upright=True), "standard input")
     except BadSample as error:

@@ -10,6 +10,7 @@ import numpy as np
 
 from kd_loss.detection.base import overlaps
 from kd_loss.inference.base import Detector, F, Predictor
+from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 
 #: overlap above which a detection may be a tracked face
 FOLLOWED = 0.3
@@ -27,10 +28,11 @@ class _Track:
     unseen: int = 0
 
 
+@renamed_keywords(every="detect_every")
 class FaceTracker(Generic[F]):
     """Finds the faces of a video's frames, numbers them and optionally smooths them.
 
-    The detector runs on every `every`-th frame and whenever no face is tracked. In between, a face's crop is the
+    The detector runs on every `detect_every`-th frame and whenever no face is tracked. In between, a face's crop is the
     square around its landmarks in the previous frame, which is both faster and steadier than a detector's box.
     A track ends when its landmarks leave their crop, or when the detector has missed it `patience` times.
 
@@ -39,19 +41,21 @@ class FaceTracker(Generic[F]):
         cutoff: cutoff of the one-euro filter in Hz, 0 for none; rate: frames per second.
     """
 
+    every = RenamedAttribute("detect_every")
+
     def __init__(
         self,
         predictor: Predictor[F],
         detector: Detector,
         *,
         refine: int = 1,
-        every: int = 10,
+        detect_every: int = 10,
         patience: int = 6,
         cutoff: float = 0.0,
         rate: float = 25.0,
     ):
         self.predictor, self.detector, self.refine = predictor, detector, refine
-        self.every, self.patience, self.cutoff, self.rate = every, patience, cutoff, rate
+        self.detect_every, self.patience, self.cutoff, self.rate = detect_every, patience, cutoff, rate
         self._tracks: list[_Track] = []
         self._frame = self._count = 0
         self._time: float | None = None
@@ -64,7 +68,7 @@ class FaceTracker(Generic[F]):
         seconds = None if time is None or self._time is None or time <= self._time else time - self._time
         self._time = time
         self._follow(image)
-        if self._frame % self.every == 0 or not self._tracks:
+        if self._frame % self.detect_every == 0 or not self._tracks:
             self._look(image)
         self._frame += 1
         return [self._smooth(track, seconds) for track in self._tracks]

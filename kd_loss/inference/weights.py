@@ -12,14 +12,23 @@ from kd_loss.system.files import sha256
 
 #: the entry of an exported card's training that names the file it was made from, by its SHA-256
 EXPORTED_FROM = "exported_from_sha256"
-STUDENT = Path("models", "students", "student_w300.h5")
+#: number of landmarks -> the shipped student that predicts them
+STUDENTS = {
+    68: Path("models", "students", "student_w300.h5"),
+    98: Path("models", "students", "student_wflw.h5"),
+    29: Path("models", "students", "student_cofw.h5"),
+}
 
 
-def default_weights() -> str:
-    """The shipped student, from the working folder, this package's checkout, or the package."""
-    found = shipped(STUDENT)
+def default_weights(points: int = 68) -> str:
+    """The shipped student of 68, 98 or 29 points, from the working folder, this package's checkout, or the package."""
+    if points not in STUDENTS:
+        raise UserError(f"no shipped student has {points} points; there are {', '.join(map(str, STUDENTS))}")
+    found = shipped(STUDENTS[points])
     if found is None:
-        raise UserError(f"there is no {STUDENT} here; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5")
+        raise UserError(
+            f"{STUDENTS[points]} is missing; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5"
+        )
     return str(found)
 
 

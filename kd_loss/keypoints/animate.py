@@ -43,13 +43,13 @@ class AnimationOptions(Options):
         if not self.weights:
             raise UserError("give the weights of a detector: kd-loss animate-keypoints runs/keypoints/detector/best.h5")
         if not self.output.endswith(".gif"):
-            raise UserError(f"--output {self.output} is no .gif")
+            raise UserError(f"--output {self.output} does not end in .gif")
 
 
 def load_animator(path: Path, detector: KeypointDetector) -> Animator:
     """The animator of a run; raises a `UserError` if it is missing, or of another size or number of keypoints."""
     if not path.is_file():
-        raise UserError(f"no such weights: {path}; train-keypoints writes them beside its detector")
+        raise UserError(f"no such weights: {path}; train-keypoints writes them next to its detector")
     animator = Animator(detector.card.size, detector.card.points)
     try:
         with open_hdf5(path) as file:
@@ -59,7 +59,7 @@ def load_animator(path: Path, detector: KeypointDetector) -> Animator:
         raise
     except Exception as error:  # damaged HDF5 files raise many types
         reason = first_line(error)
-        raise UserError(f"{path} is no animator of this detector: {reason}") from None
+        raise UserError(f"{path} is not an animator of this detector: {reason}") from None
     return animator
 
 
@@ -123,5 +123,5 @@ def _clip(name: str, size: int, crop: float) -> np.ndarray:
         return draw_clip(size, SEED, DRIVING, FRAMES)
     paths = sorted((p for p in Path(name).glob("*") if p.suffix.lower() in PICTURES), key=frame_order)
     if len(paths) < 2:
-        raise UserError(f"--driving {name}: a folder with two frames of a clip at least")
+        raise UserError(f"--driving {name}: a folder with at least two frames of a clip")
     return np.stack([square(read_picture(path), size, crop) for path in paths])

@@ -75,7 +75,7 @@ def _grouped(folder: Path) -> dict[str, list[Path]]:
         clips.setdefault(name, []).append(path)
     if not clips:
         raise UserError(
-            f"{folder} holds no pictures; clips are folders of frames, or frames named person_<clip><frame>.jpg"
+            f"{folder} has no pictures; clips are folders of frames, or frames named person_<clip><frame>.jpg"
         )
     return clips
 
@@ -123,6 +123,8 @@ def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:
     `synthetic` instead of a folder, if no folder has that name: drawn faces.
 
     Args:
+        folder: folder of clips (folders of frames, or files `person_<clip><frame>.jpg`), or `synthetic`.
+        size: side of the squares in pixels.
         crop: the central share of a frame's shorter side to use.
 
     Raises:

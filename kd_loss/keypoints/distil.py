@@ -41,7 +41,7 @@ class KeypointDistiller(TermModel):
     outputs, the student's through a 1 × 1 convolution and max-pooling to the teacher's shape. Metrics: the terms, AKD.
 
     Args:
-        loss: one of `LOSSES`; letter: see `distillation.keypoints`; power: of the attention.
+        loss: one of `LOSSES`; as_published: see `distillation.keypoints`; power: of the attention.
     """
 
     def __init__(
@@ -49,22 +49,24 @@ class KeypointDistiller(TermModel):
         student: KeypointDetector,
         teacher: KeypointDetector,
         loss: str = "L1",
-        letter: bool = False,
+        as_published: bool = False,
         power: float = 2.0,
     ):
         super().__init__("keypoint_distiller")
         self.student = student.with_encoder()
-        asked = teacher.with_encoder()
-        asked.trainable = False
-        self._ask = [lambda images: asked(images, training=False)]  # hidden from Keras's tracking
-        self.letter, self.power = letter, power
+        frozen = teacher.with_encoder()
+        frozen.trainable = False
+        self._frozen = [lambda images: frozen(images, training=False)]  # hidden from Keras's tracking
+        self.as_published, self.power = as_published, power
         terms = ["value", *(["heatmaps"] if loss != "L1" else []), *(["attention"] if loss == "L3" else [])]
-        mine, theirs = (model.output["encoder"].shape for model in (self.student, asked))
+        student_shape, teacher_shape = (model.output["encoder"].shape for model in (self.student, frozen))
         if loss == "L3":
-            if theirs[1] * theirs[2] == 1:
-                raise UserError("the teacher's encoder ends in one cell, where attention says nothing: --loss L2")
-            self.connector = keras.layers.Conv2D(theirs[-1], 1, name="connector")
-            self.connector.build((None, None, None, mine[-1]))
+            if teacher_shape[1] * teacher_shape[2] == 1:
+                raise UserError(
+                    "the teacher's encoder ends in a single cell, where attention is undefined: use --loss L2"
+                )
+            self.connector = keras.layers.Conv2D(teacher_shape[-1], 1, name="connector")
+            self.connector.build((None, None, None, student_shape[-1]))
         self.track(dict.fromkeys(terms, 1.0), "akd")
 
     def call(self, batch: dict[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
@@ -76,15 +78,19 @@ class KeypointDistiller(TermModel):
         self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
     ) -> Tensor:
         """The sum of the terms."""
-        told = {name: ops.stop_gradient(value) for name, value in self._ask[0](y_pred["image"]).items()}
-        values = {"value": losses.value_and_slope(y_pred, told)}
+        teacher_outputs = {name: ops.stop_gradient(value) for name, value in self._frozen[0](y_pred["image"]).items()}
+        values = {"value": losses.value_and_slope(y_pred, teacher_outputs)}
         if "heatmaps" in self.terms:
-            values["heatmaps"] = heatmap_term(y_pred["heatmaps"], told["heatmaps"], self.letter, shared_in_cells_of)
+            values["heatmaps"] = heatmap_term(
+                y_pred["heatmaps"], teacher_outputs["heatmaps"], self.as_published, shared_in_cells_of
+            )
         if "attention" in self.terms:
-            mine = pooled_to(self.connector(y_pred["encoder"]), told["encoder"].shape[1])
-            mine = match_size(mine, told["encoder"])  # for a student whose encoder ends in fewer cells
-            values["attention"] = attention_term(mine, told["encoder"], self.power, self.letter)
-        akd = losses.average_keypoint_distance(y_pred["keypoints"], told["keypoints"])
+            features = pooled_to(self.connector(y_pred["encoder"]), teacher_outputs["encoder"].shape[1])
+            features = match_size(
+                features, teacher_outputs["encoder"]
+            )  # for a student whose encoder ends in fewer cells
+            values["attention"] = attention_term(features, teacher_outputs["encoder"], self.power, self.as_published)
+        akd = losses.average_keypoint_distance(y_pred["keypoints"], teacher_outputs["keypoints"])
         self.record({**values, "akd": akd})
         return ops.mean(sum(values.values()))
 

@@ -12,7 +12,7 @@ from kd_loss.datasets.prepared import open_dataset
 from kd_loss.evaluation.report import print_table
 from kd_loss.keypoints.losses import average_keypoint_distance
 from kd_loss.keypoints.options import KeypointTestOptions
-from kd_loss.keypoints.regression import Faces, judge, landmark_spec, regress, wide_faces
+from kd_loss.keypoints.regression import Faces, judge, regress, split_scheme, wide_faces
 from kd_loss.keypoints.sheet import write_sheet
 from kd_loss.networks.keypoint_detector import KeypointDetector, build_detector, load_detector
 from kd_loss.system.errors import UserError
@@ -24,16 +24,18 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
     detectors = [load_detector(Path(path)) for path in options.weights]
     teacher = load_detector(Path(options.reference)) if options.reference else None
     dataset = open_dataset(options.dataset, options.data)
-    landmark_spec(dataset.spec)
+    split_scheme(dataset.scheme)
     size = detectors[0].card.size
     for detector, path in zip(
         [*detectors, *([teacher] if teacher else [])], [*options.weights, options.reference], strict=False
     ):
         if detector.card.size != size:
-            raise UserError(f"{path} takes {detector.card.size} pixels, {options.weights[0]} {size}; test them apart")
+            raise UserError(
+                f"{path} takes {detector.card.size} pixels, {options.weights[0]} {size}; test them separately"
+            )
     splits = [dataset.split(name) for name in ("train", "test")]
     train, test = (wide_faces(split, size, options.context, options.jitter, seed) for seed, split in enumerate(splits))
-    told = teacher.find(test.images) if teacher else None
+    teacher_landmarks = teacher.find(test.images) if teacher else None
     mean = np.broadcast_to(train.landmarks.mean(axis=0), test.landmarks.shape)
     rows: list[dict[str, Any]] = [{"name": "mean shape", **judge(mean, splits[1], test)}]
     untrained = build_detector(dataclasses.replace(detectors[0].card, training={}, metrics={}), seed=1)
@@ -41,7 +43,7 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
     if teacher:
         named.append((f"teacher {options.reference}", teacher))
     for name, detector in named:
-        rows.append(_row(name, detector, train, test, splits[1], told))
+        rows.append(_row(name, detector, train, test, splits[1], teacher_landmarks))
     header = ["detector", "keypoints", "parameters", "NME %", "95 %", *(["AKD"] if teacher else [])]
     print_table(f"landmarks of {len(test.images)} faces from keypoints, ridge on {len(train.images)}", header, [
         [
@@ -62,7 +64,7 @@ def run_test_keypoints(options: KeypointTestOptions) -> list[dict[str, Any]]:
 
 
 def _row(
-    name: str, detector: KeypointDetector, train: Faces, test: Faces, split: Any, told: np.ndarray | None
+    name: str, detector: KeypointDetector, train: Faces, test: Faces, split: Any, teacher_landmarks: np.ndarray | None
 ) -> dict[str, Any]:
     """A detector's figures; includes AKD if it has as many keypoints as the teacher."""
     found = detector.find(test.images)
@@ -72,6 +74,6 @@ def _row(
         "parameters": detector.model.count_params(),
         **regress(detector.find(train.images), train, found, test, split),
     }
-    if told is not None and told.shape == found.shape:
-        row["akd"] = float(np.mean(np.asarray(average_keypoint_distance(found, told))))
+    if teacher_landmarks is not None and teacher_landmarks.shape == found.shape:
+        row["akd"] = float(np.mean(np.asarray(average_keypoint_distance(found, teacher_landmarks))))
     return row

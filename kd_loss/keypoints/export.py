@@ -14,7 +14,7 @@ from kd_loss.runtimes.files import open_runtime
 from kd_loss.synthetic.faces import draw_face
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 #: number of drawn faces for the comparison of a file with its network
 FACES = 16
@@ -75,7 +75,7 @@ def run_export_keypoints(options: KeypointExportOptions) -> dict[Path, float]:
         size = file.path.stat().st_size / 1e6
         print(f"{file.path}: {size:.2f} MB, keypoints differ by {file.mean:.6f} of the −1…1 grid")
     if refused:
-        raise UserError(f"refused and not written, keypoints differ too much: {'; '.join(refused)}")
+        raise UserError(f"not written, keypoints differ too much: {'; '.join(refused)}")
     return {file.path: file.mean for file in exported if file.format != "web"}
 
 

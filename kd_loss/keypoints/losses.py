@@ -63,9 +63,11 @@ def pyramid_l1(picture: Tensor, wanted: Tensor, levels: int = 4) -> Tensor:
     return total / levels
 
 
-def feature_l1(mine: Sequence[Tensor], theirs: Sequence[Tensor]) -> Tensor:
+def feature_l1(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> Tensor:
     """The mean over feature maps of mean |f − g| / mean |g|, (B,)."""
-    shares = [per_sample(ops.abs(f - g)) / (per_sample(ops.abs(g)) + 1e-3) for f, g in zip(mine, theirs, strict=True)]
+    shares = [
+        per_sample(ops.abs(f - g)) / (per_sample(ops.abs(g)) + 1e-3) for f, g in zip(student, teacher, strict=True)
+    ]
     return sum(shares) / len(shares)
 
 
@@ -74,6 +76,6 @@ def value_and_slope(student: dict[str, Tensor], teacher: dict[str, Tensor]) -> T
     return sum(per_sample(ops.square(student[name] - teacher[name])) for name in ("keypoints", "jacobians"))
 
 
-def average_keypoint_distance(mine: Tensor, theirs: Tensor) -> Tensor:
+def average_keypoint_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """AKD: 1/K Σ ‖kp_s − kp_t‖ in units of the −1…1 grid, (B,)."""
-    return per_sample(ops.norm(mine - theirs, axis=-1))
+    return per_sample(ops.norm(student - teacher, axis=-1))

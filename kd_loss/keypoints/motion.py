@@ -51,7 +51,7 @@ def _block(x: Tensor, channels: int, name: str, kernel: int = 3, stride: int = 1
 
 def build_masks(side: int, points: int, width: int = 32) -> keras.Model:
     """Maps (B, s, s, 4(K + 1)) -> masks (B, s, s, K + 1) that sum to 1, and occlusion (B, s, s, 1) in 0…1."""
-    entry = keras.Input((side, side, 4 * (points + 1)), name="told")
+    entry = keras.Input((side, side, 4 * (points + 1)), name="cues")
     first = _block(entry, width, "entry")
     second = _block(L.AveragePooling2D(2)(first), 3 * width // 2, "down1")
     third = _block(L.AveragePooling2D(2)(second), 2 * width, "down2")
@@ -118,8 +118,8 @@ class Animator(keras.Model):
         change = drawn(driving["keypoints"], self.grid) - drawn(source["keypoints"], self.grid)
         change = ops.concatenate([ops.zeros_like(change[:, :1]), change], axis=1)
         change = ops.reshape(change, (batch, count, side, side, 1))
-        told = ops.transpose(ops.concatenate([change, seen], axis=-1), (0, 2, 3, 1, 4))
-        masks, occlusion = self.masks(ops.reshape(told, (batch, side, side, 4 * count)), training=training)
+        cues = ops.transpose(ops.concatenate([change, seen], axis=-1), (0, 2, 3, 1, 4))
+        masks, occlusion = self.masks(ops.reshape(cues, (batch, side, side, 4 * count)), training=training)
         motions = ops.reshape(motions, (batch, count, side, side, 2))
         motion = ops.sum(ops.transpose(masks, (0, 3, 1, 2))[..., None] * motions, axis=1)
         features = self.encoder(image, training=training)

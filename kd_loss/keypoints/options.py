@@ -49,7 +49,7 @@ class DetectorTrainingOptions(Options):
         if not self.data:
             raise UserError("give --data FOLDER with clips")
         if self.patience and not self.validation:
-            raise UserError("--patience waits for a better epoch on persons held out: give a --validation above 0")
+            raise UserError("--patience needs a validation set: give a --validation above 0")
 
 
 @dataclass(frozen=True)

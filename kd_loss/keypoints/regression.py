@@ -14,9 +14,9 @@ import numpy as np
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.evaluation.metrics import bootstrap_interval, normalising_distance, point_errors
 from kd_loss.schemes.base import Scheme
-from kd_loss.schemes.kinds import landmark_scheme
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.point_map import fit_point_map
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.registry import landmark_scheme
 from kd_loss.system.errors import UserError
 
 
@@ -32,8 +32,12 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
     """The fully annotated faces of a split, in crops `context` times as wide as the prepared ones.
 
     Args:
+        split: the prepared faces; faces with unannotated points are omitted.
+        size: side of the returned pictures in pixels.
+        context: width of a crop in units of the prepared crop, at least 1.
         jitter: each crop is shifted by up to this share of its side on each axis: a prepared crop is centred on the
             landmarks, which reveals their position.
+        seed: seed of the shifts.
     """
     known = np.flatnonzero(np.isfinite(split.landmarks).all(axis=(1, 2)))
     if not len(known):
@@ -43,8 +47,8 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
     if side / 2 + jitter * side > room + 0.5:
         most = 2 * room / split.size / (1 + 2 * jitter)
         raise UserError(
-            f"{split.folder} has {split.border} px beside its crops of {split.size}: --context {context:g} with "
-            f"--jitter {jitter:g} needs more; give --context {most:.2f} at the most"
+            f"{split.folder} has {split.border} px around its crops of {split.size}: --context {context:g} with "
+            f"--jitter {jitter:g} needs more; give --context {most:.2f} at most"
         )
     shifts = np.random.default_rng(seed).uniform(-jitter, jitter, (len(known), 2)) * side
     images = np.empty((len(known), size, size, 3), np.uint8)
@@ -57,16 +61,16 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
     return Faces(images, landmarks.astype(np.float32))
 
 
-def landmark_spec(asked: Scheme) -> DatasetSpec:
+def split_scheme(scheme: Scheme) -> LandmarkScheme:
     """The scheme of a landmark dataset; raises a `UserError` for another kind."""
-    return landmark_scheme(asked, f"landmarks are read from keypoints; {asked.name} is a dataset of a {asked.noun}")
+    return landmark_scheme(scheme, f"landmarks are read from keypoints; {scheme.name} is a dataset of a {scheme.noun}")
 
 
 def judge(predicted: np.ndarray, split: PreparedSplit, faces: Faces) -> dict[str, float]:
-    """NME in % of the spec's distance and its 95 % interval over the faces."""
-    spec = landmark_spec(split.spec)
+    """NME in % of the scheme's distance and its 95 % interval over the faces."""
+    scheme = split_scheme(split.scheme)
     errors = point_errors(
-        predicted, faces.landmarks, normalising_distance(faces.landmarks, spec, spec.default_normaliser)
+        predicted, faces.landmarks, normalising_distance(faces.landmarks, scheme, scheme.default_normaliser)
     )
     nme = errors.mean(axis=1)
     low, high = bootstrap_interval(nme)

@@ -34,7 +34,7 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
     """Train a detector; returns its run folder, with `best.h5`, its card, the animator's weights and `sheet.png`."""
     clips = read_clips(Path(options.data), options.size, options.crop)
     if clips.left_out:
-        log.warning(f"{clips.left_out} clips of one frame are left out: no pair can be made of them")
+        log.warning(f"{clips.left_out} clips of one frame are skipped: they have no pairs")
     train, held = clips.split(options.validation)
     loader = PairLoader(clips, train, options.batch_size, options.seed, warp=options.warp)
     validation = (
@@ -91,7 +91,11 @@ def fit_detector(
     """Compile and train a model that trains a detector, and return the run folder.
 
     Args:
+        model: the model to train, which returns the terms.
+        detector: the detector inside it, which is saved.
         loaders: training loader, and validation loader or None.
+        options: options of the training.
+        default_name: name of the run if `options.name` is empty.
         decided_by: checksums of what determines the result, compared when the run is resumed.
         monitor: the validation value that chooses the best epoch.
         about: message before the training, in addition to the detector's architecture and size.
@@ -151,7 +155,7 @@ def _features(options: KeypointOptions) -> keras.Model | None:
     student = load_network(Path(options.features))
     missing = [tap for tap in FEATURE_TAPS if tap not in student.taps]
     if missing:
-        raise UserError(f"--features {options.features}: it has no map {', '.join(missing)}")
+        raise UserError(f"--features {options.features}: it has no feature map {', '.join(missing)}")
     resized = build_network(dataclasses.replace(student.card, size=options.size), seed=options.seed)
     take_weights(resized, student)
     return resized.tap_model(FEATURE_TAPS)

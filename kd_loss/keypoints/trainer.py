@@ -109,9 +109,9 @@ class KeypointTrainer(TermModel):
         if "separation" in self.terms:
             values["separation"] = losses.separation(y_pred["driving_keypoints"])
         for features in self._features:
-            theirs = {name: ops.stop_gradient(value) for name, value in features(wanted).items()}
-            mine = features(255 * y_pred["picture"])
-            values["features"] = losses.feature_l1([mine[name] for name in theirs], list(theirs.values()))
+            true = {name: ops.stop_gradient(value) for name, value in features(wanted).items()}
+            predicted = features(255 * y_pred["picture"])
+            values["features"] = losses.feature_l1([predicted[name] for name in true], list(true.values()))
         self.record({name: values[name] for name in self.terms})
         return sum(self.weights_of_terms[name] * ops.mean(values[name]) for name in self.terms)
 

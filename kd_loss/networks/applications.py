@@ -50,7 +50,7 @@ def preparation(prepare: Callable[[np.ndarray], np.ndarray]) -> tuple[tuple[_Cha
     order = np.argmax(np.abs(matrix), axis=1)
     scale, offset = matrix[range(3), order], black[order]
     if not np.allclose(matrix[:, order], np.diag(scale)) or order.tolist() not in ([0, 1, 2], [2, 1, 0]):
-        raise ValueError("preprocess_input is no scale and offset of each channel")
+        raise ValueError("preprocess_input is not a scale and an offset per channel")
     if np.allclose(scale, 1) and np.allclose(offset, 0):
         return None, bool(order[0] > 0)
     return (_channels(scale), _channels(offset)), bool(order[0] > 0)

@@ -61,7 +61,7 @@ def register_architecture(
     check_name(name, "an architecture")
     for known, entry in ARCHITECTURES.items():
         if known.lower() == name.lower() and not entry.registered:
-            raise UserError(f"'{name}' is an architecture of this package; register yours by another name")
+            raise UserError(f"'{name}' is a built-in architecture; register yours under another name")
 
     def decorate(function: _Function) -> _Function:
         parameters = inspect.signature(function).parameters
@@ -124,6 +124,7 @@ def check_architecture(arch: str, size: int, alpha: float = 1.0) -> str:
     the same.
 
     Args:
+        arch: name of the architecture.
         size: side of the picture in pixels.
         alpha: width multiplier.
 
@@ -143,7 +144,7 @@ def check_architecture(arch: str, size: int, alpha: float = 1.0) -> str:
     for level, op in maps.items():
         _, height, width, channels = op.output.shape
         if not channels or not height or height != width:
-            raise UserError(f"--arch {name}: {level} ({op.name}) is no square map of known width: {op.output.shape}")
+            raise UserError(f"--arch {name}: {level} ({op.name}) is not a square map of known width: {op.output.shape}")
         if (found := 2 ** round(math.log2(size / height))) != FEATURE_MAPS[level]:
             raise UserError(
                 f"--arch {name}: {level} is {height} x {height} for {size} px, {found} times smaller instead of "
@@ -155,7 +156,7 @@ def check_architecture(arch: str, size: int, alpha: float = 1.0) -> str:
     model = keras.Model(inputs, outputs)
     answer = keras.ops.convert_to_numpy(model(picture, training=False))
     if not np.isfinite(answer).all():
-        raise UserError(f"--arch {name}: its output is not finite for a picture of noise")
+        raise UserError(f"--arch {name}: its output is not finite for a noise picture")
     _check_file(name, model, picture, answer)
     _check_gradient(name, model, picture)
     words = ", ".join(f"{level} {op.output.shape[1]}² x {op.output.shape[3]}" for level, op in maps.items())
@@ -187,13 +188,13 @@ def _check_file(name: str, model: keras.Model, picture: np.ndarray, answer: np.n
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise UserError(
-            f"--arch {name} cannot be saved and loaded ({reason}); layers of your own want "
+            f"--arch {name} cannot be saved and loaded ({reason}); custom layers need "
             "@keras.saving.register_keras_serializable() and get_config"
         ) from None
     finally:
         absl.logging.set_verbosity(level)
     if not change <= 1e-3 * max(1.0, float(np.abs(answer).max())):
-        raise UserError(f"--arch {name} answers otherwise when it was saved and loaded, by {change:.3g}")
+        raise UserError(f"--arch {name} predicts differently after saving and loading, by {change:.3g}")
 
 
 def _check_gradient(name: str, model: keras.Model, picture: np.ndarray) -> None:
@@ -211,4 +212,4 @@ def _check_gradient(name: str, model: keras.Model, picture: np.ndarray) -> None:
     if not all(np.isfinite(weight).all() for weight in after):
         raise UserError(f"--arch {name}: the gradient at {layers[0].name} is not finite")
     if all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)):
-        raise UserError(f"--arch {name}: no gradient reaches {layers[0].name}, the layer nearest to the picture")
+        raise UserError(f"--arch {name}: no gradient reaches {layers[0].name}, its first layer")

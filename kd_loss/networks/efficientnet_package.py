@@ -28,7 +28,7 @@ def copy_weights(source: keras.Model, target: keras.Model) -> int:
     with_weights = [layer for layer in source.layers if layer.weights]
     own = [la for la in target.layers if la.weights and not isinstance(la, keras.layers.Normalization)]
     if [[w.shape for w in a.weights] for a in with_weights] != [[w.shape for w in b.weights] for b in own]:
-        raise UserError("the efficientnet package's network differs from Keras's in its layers")
+        raise UserError("the efficientnet package's network has other layers than that of Keras")
     for a, b in zip(with_weights, own, strict=True):
         b.set_weights(a.get_weights())
     mean, deviation = np.array(MEAN), np.array(STD)
@@ -59,6 +59,6 @@ def load_noisy_student(backbone: keras.Model, arch: str) -> None:
     except Exception as error:
         reason = first_line(error)
         raise UserError(
-            f"the noisy-student weights of {arch} cannot be downloaded ({reason}); leave --pretrained out"
+            f"the noisy-student weights of {arch} cannot be downloaded ({reason}); remove --pretrained"
         ) from None
     copy_weights(source, backbone)

@@ -37,7 +37,7 @@ def graft(model: keras.Model, inputs: _Tensor, what: str) -> keras.Model:
     """
     entries = keras.tree.flatten(getattr(model, "inputs", None) or [])
     if len(entries) != 1 or not getattr(model, "operations", ()):
-        raise UserError(f"{what} is no functional model of one picture; its feature maps cannot be found")
+        raise UserError(f"{what} is not a functional model with one picture as input; its feature maps cannot be found")
     [entry] = entries
     if len(entry.shape) != 4 or any(a not in (None, b) for a, b in zip(entry.shape, inputs.shape, strict=True)):
         raise UserError(f"{what} takes pictures {tuple(entry.shape)[1:]}, but is given {tuple(inputs.shape)[1:]}")
@@ -49,7 +49,7 @@ def graft(model: keras.Model, inputs: _Tensor, what: str) -> keras.Model:
         output = keras.tree.map_structure(lambda tensor: copy.made[id(tensor)], model.output)
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise UserError(f"{what} cannot be put on another input: {reason}") from None
+        raise UserError(f"{what} cannot be applied to a new input: {reason}") from None
     if isinstance(output, list) and len(output) == 1:
         [output] = output
     return keras.Model(keras.utils.get_source_inputs(inputs), output, name=re.sub(r"[^\w.-]", "_", model.name))

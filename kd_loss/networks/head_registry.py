@@ -136,16 +136,16 @@ def build_head(name: str, inputs: HeadInputs) -> dict[str, _Tensor]:
     except UserError:
         raise
     except Exception as error:  # user code
-        raise UserError(f"the head {name} fails when it is built{_where(head.build, error)}") from error
+        raise UserError(f"the head {name} fails in build{_where(head.build, error)}") from error
     taps = dict(made) if isinstance(made, Mapping) else {"landmarks": made}
     wrong = [tap for tap, tensor in taps.items() if not isinstance(tensor, keras.KerasTensor)]
     if "landmarks" not in taps or wrong:
         given = f"no tensor as '{wrong[0]}'" if wrong else f"taps without 'landmarks': {', '.join(map(str, taps))}"
-        raise UserError(f"the head {name} returns {given}; landmarks (B, N, C) are wanted")
+        raise UserError(f"the head {name} returns {given}; expected landmarks (B, N, C)")
     if tuple(taps["landmarks"].shape[1:]) != inputs.shape:
         given = f"({', '.join(map(str, ('B', *taps['landmarks'].shape[1:])))})"
         wanted = f"(B, {inputs.shape[0]}, {inputs.shape[1]})"
-        raise UserError(f"the head {name} returns {given}; landmarks {wanted} are wanted")
+        raise UserError(f"the head {name} returns {given}; expected landmarks {wanted}")
     if taps["landmarks"].dtype != "float32":  # mixed precision
         taps["landmarks"] = keras.layers.Activation("linear", dtype="float32")(taps["landmarks"])
     return taps

@@ -48,8 +48,8 @@ def pooled_head(inputs: HeadInputs) -> dict[str, _Tensor]:
     if mean_shape is not None:
         kernel, _ = head.get_weights()
         head.set_weights([kernel / 10, np.asarray(mean_shape, np.float32).reshape(-1)])
-    landmarks = keras.layers.Reshape(shape, name="landmarks", dtype="float32")(x)
-    return {"landmarks": landmarks, "embedding": embedding}
+    target = keras.layers.Reshape(shape, name="landmarks" if shape[1] == 2 else "target", dtype="float32")(x)
+    return {"landmarks": target, "embedding": embedding}
 
 
 def grid(height: int, width: int, stretch: float = STRETCH) -> np.ndarray:
@@ -77,6 +77,7 @@ def decoder_features(maps: Mapping[str, _Tensor], width: float = 1.0, prefix: st
     Args:
         maps: feature maps by name, `P2` … `P5`; the coarsest is decoded, and the finer ones are added in turn.
         width: multiplier of the decoder's channels, like a backbone's alpha.
+        prefix: prefix of the layers' names.
     """
     channels = max(16, round(DECODER_CHANNELS * width / 8) * 8)
     names = iter(range(100))

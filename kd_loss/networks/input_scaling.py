@@ -56,7 +56,7 @@ def set_input_scaling(model: keras.Model, scale: np.ndarray, offset: np.ndarray)
     layers = _layers(model)
     if not layers:
         if not np.allclose(input_scaling(model), [scale, offset]):
-            raise UserError(f"the network {model.name} scales no pixels at its input; it cannot be told to")
+            raise UserError(f"the network {model.name} has no input scaling, so its input range cannot be set")
         return
     normalisation = [layer for layer in layers if isinstance(layer, keras.layers.Normalization)]
     if not normalisation:

@@ -34,7 +34,7 @@ def import_kerashub() -> Any:
 def preset_architecture(preset: str) -> Architecture:
     """The architecture of a preset: a KerasHub name or a folder."""
     if not preset:
-        raise UserError(f"--arch {PREFIX} wants a preset: {PREFIX}resnet_18_imagenet, or a folder of one")
+        raise UserError(f"--arch {PREFIX} needs a preset: {PREFIX}resnet_18_imagenet, or a folder of one")
     return Architecture(partial(_build, preset), None, has_alpha=False, dropout=0.0, pretrained=("preset",))
 
 
@@ -47,7 +47,7 @@ def _build(preset: str, input_tensor: _Tensor, weights: str | None = None, **_: 
         converter = hub.layers.ImageConverter.from_preset(preset)
     except Exception as error:  # hub, network and file errors have many types
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise UserError(f"--arch {PREFIX}{preset}: KerasHub has no such backbone of pictures here: {reason}") from None
+        raise UserError(f"--arch {PREFIX}{preset}: KerasHub has no such image backbone: {reason}") from None
     scale = 1.0 if converter.scale is None else converter.scale
     offset = 0.0 if converter.offset is None else converter.offset
     pixels = keras.layers.Rescaling(scale, offset, name="input_scaling")(input_tensor)

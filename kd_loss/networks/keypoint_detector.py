@@ -59,7 +59,7 @@ class KeypointCard(WeightsCard):
     def from_dict(cls, values: dict[str, Any], where: str) -> Self:
         """A card from plain values; malformed ones and landmark cards raise a `UserError` that starts with `where`."""
         if values.get("kind") != "keypoints":
-            raise UserError(f"{where} is no keypoint detector's; kd-loss train-keypoints trains one")
+            raise UserError(f"{where} is not the card of a keypoint detector; kd-loss train-keypoints trains one")
         numbers = [values.get(name) for name in ("alpha", "points", "size", "crop", "stride")]
         sound = all(isinstance(n, int | float) and not isinstance(n, bool) and 0 < n <= 1024 for n in numbers)
         sound = sound and all(isinstance(values.get(name), int) for name in ("points", "size", "stride"))
@@ -176,15 +176,15 @@ def take_trunk(target: KeypointDetector, source: keras.Model) -> str:
     was copied. Raises a `UserError` if a layer of that name has another shape, or no layer is shared.
     """
     apart = ("keypoint_maps", "jacobian_maps", "keypoints", "decoder_heatmaps", "landmarks", ANTI_ALIAS)
-    theirs = {layer.name: layer for layer in source.layers if layer.weights and layer.name not in apart}
+    sources = {layer.name: layer for layer in source.layers if layer.weights and layer.name not in apart}
     own = [layer for layer in target.model.layers if layer.weights and layer.name not in apart]
-    taken = [layer for layer in own if layer.name in theirs]
+    taken = [layer for layer in own if layer.name in sources]
     for layer in taken:
-        if [tuple(w.shape) for w in layer.weights] != [tuple(w.shape) for w in theirs[layer.name].weights]:
+        if [tuple(w.shape) for w in layer.weights] != [tuple(w.shape) for w in sources[layer.name].weights]:
             raise UserError(
-                f"--init: the layer {layer.name} has another shape: another width than {target.card.alpha:g}?"
+                f"--init: the layer {layer.name} has a different shape: is its width not {target.card.alpha:g}?"
             )
-        layer.set_weights(theirs[layer.name].get_weights())
+        layer.set_weights(sources[layer.name].get_weights())
     if not taken:
         raise UserError(f"--init has no layer of {target.card.arch}")
     return f"{len(taken)} of {len(own)} layers taken, the heads apart"

@@ -33,6 +33,8 @@ TAPS = (
     *("landmarks", "embedding", "heatmaps", "bins_x", "bins_y", "scores", "offsets_x", "offsets_y", "spread"),
     *FEATURE_MAPS,
 )
+#: names of the tap of the target: of points, of poses
+TARGETS = ("landmarks", "target")
 __all__ = ["HEADS", "LandmarkNet", "build_network", "load_network", "register_head", "save_network", "take_weights"]
 
 
@@ -40,7 +42,8 @@ __all__ = ["HEADS", "LandmarkNet", "build_network", "load_network", "register_he
 class LandmarkNet:
     """A Keras model from pictures (B, S, S, 3), RGB 0…255, to targets (B, N, C), with its card.
 
-    The tap and the layer of the target are called `landmarks`, whatever the target is.
+    The tap and the layer of the target are `landmarks`, those of a pose `target`. As methods read the student's target
+    as `landmarks`, whatever it is, `tap_model` takes either name; in files of 0.1 both kinds have `landmarks`.
     """
 
     model: keras.Model
@@ -61,6 +64,17 @@ class LandmarkNet:
         """Names of the available outputs."""
         return tuple(self.card.taps)
 
+    def _place(self, tap: str) -> str:
+        """The layer of a tap; raises a `UserError` for a tap that the network does not have."""
+        layers = self.card.taps
+        for name in (tap, *(TARGETS if tap in TARGETS else ())):
+            if name in layers:
+                return layers[name]
+        raise UserError(
+            f"the network {self.card.arch} with its {self.card.head} head has no tap '{tap}'; it has: "
+            f"{', '.join(layers)}"
+        )
+
     def channels(self, tap: str) -> int:
         """The number of channels of a tap: the last axis of its shape."""
         return int(self.tap_model([tap]).output[tap].shape[-1])
@@ -69,7 +83,7 @@ class LandmarkNet:
         """Kernel (C, 2K) and bias (2K,) of the linear head on the embedding; raises a `UserError` without one."""
         if self.card.head != "pooled":
             raise UserError(
-                f"a {self.card.head} head of {self.card.arch} is no linear layer on the embedding, which srrl needs"
+                f"a {self.card.head} head of {self.card.arch} is not a linear layer on the embedding, which srrl needs"
             )
         kernel, bias = self.model.get_layer("head").get_weights()
         return kernel, bias
@@ -91,15 +105,11 @@ class LandmarkNet:
         """A model with shared weights that returns a dictionary of the named taps."""
         outputs = {}
         for name in dict.fromkeys(names):
-            if name not in self.card.taps:
-                raise UserError(
-                    f"the network {self.card.arch} with its {self.card.head} head has no tap '{name}'; it has: "
-                    f"{', '.join(self.card.taps)}"
-                )
+            place = self._place(name)
             if name == "spread" and self.has_spread:
                 outputs[name] = spread(self.model, self.card.head)
                 continue
-            output = operation(self.model, self.card.taps[name]).output
+            output = operation(self.model, place).output
             if name == "embedding" and len(output.shape) == 4:  # the input of a pooled head
                 output = keras.layers.GlobalAveragePooling2D(name="embedding", dtype="float32")(output)
             outputs[name] = output
@@ -117,9 +127,10 @@ def build_network(
     """Build a network from a card; its taps are filled in.
 
     Args:
+        card: the card: architecture, head, size and scheme.
         pretrained: see `backbones.build_backbone`.
-        dropout: dropout rate of a pooled head's embedding in training; None uses the architecture's default (0.5
-            for EfficientNet, as in the paper's teachers).
+        dropout: dropout rate of a pooled head's embedding in training; None uses the architecture's default (0.5 for
+            EfficientNet, as in the paper's teachers).
         mean_shape: (N, C), the mean target, from which a pooled head starts, see `heads.pooled_head`.
         seed: seed of the initial weights and of dropout.
     """
@@ -136,7 +147,7 @@ def build_network(
         raise UserError(f"{what} of points in a plane; for a {scheme.noun} give --head pooled")
     own_maps = architecture.own_maps
     if own_maps and card.head != "heatmap":
-        raise UserError(f"{card.arch} makes maps, which a {card.head} head would throw away; give --head heatmap")
+        raise UserError(f"{card.arch} outputs maps, which a {card.head} head would discard; give --head heatmap")
     # from stride 4 upwards: finer heatmaps cost more than they gain
     end, maps = cut_backbone(backbone, "P5" if own_maps else card.cut)
     if own_maps:
@@ -156,10 +167,11 @@ def build_network(
     model = keras.Model(inputs, outputs["landmarks"], name="landmark_net")
     if end not in model.layers:
         raise UserError(
-            f"the head {card.head} leaves the end of the backbone out: make it of inputs.features; --cut P3 or P4 "
-            "and register_head(…, cut=…) say where that ends"
+            f"the head {card.head} does not use the end of the backbone: build it from inputs.features; "
+            "--output-stride and register_head(…, cut=…) define where that ends"
         )
-    taps = {"landmarks": "landmarks", "embedding": end.name, **_layers_of(card.head, model, outputs)}
+    layers = _layers_of(card.head, model, outputs)
+    taps = {scheme.array: layers.pop("landmarks"), "embedding": end.name, **layers}
     if head.second_moment is not None:
         taps["spread"] = "probabilities"
     for layer in model.layers:
@@ -176,7 +188,9 @@ def _layers_of(head: str, model: keras.Model, outputs: dict[str, Any]) -> dict[s
     for tap, tensor in outputs.items():
         name = next((layer.name for layer in model.layers if layer.output is tensor), None)
         if name is None:
-            raise UserError(f"the head {head} makes '{tap}' aside: what is no step to the landmarks is not kept")
+            raise UserError(
+                f"the head {head} computes '{tap}' off the path to its landmarks; such outputs are not saved"
+            )
         layers[tap] = name
     return layers
 
@@ -238,7 +252,7 @@ def load_network(path: Path) -> LandmarkNet:
     scheme = card.scheme()
     if model.output_shape != (None, *scheme.shape) or model.input_shape != (None, card.size, card.size, 3):
         raise UserError(
-            f"{path} maps {model.input_shape} to {model.output_shape}, but its card says "
+            f"{path} maps {model.input_shape} to {model.output_shape}, but its card states "
             f"{card.size} pixels and {scheme.shape[0]} points"
         )
     return LandmarkNet(model, card)

@@ -103,7 +103,7 @@ def read_legacy_pth(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
     if path.stat().st_size > MOST_BYTES:
-        raise UserError(f"{path} is larger than {MOST_BYTES >> 20} MiB; no network here is")
+        raise UserError(f"{path} is larger than {MOST_BYTES >> 20} MiB, the limit for a network")
     try:
         with path.open("rb") as file:
             return _read(file, path.stat().st_size)
@@ -114,23 +114,23 @@ def read_legacy_pth(path: Path) -> dict[str, np.ndarray]:
             reason = "it was written by PyTorch 1.6 or later; save it with _use_new_zipfile_serialization=False"
         else:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
-        raise UserError(f"{path} is no dictionary of tensors of PyTorch: {reason}") from None
+        raise UserError(f"{path} is not a PyTorch dictionary of tensors: {reason}") from None
 
 
 def _read(file: BinaryIO, size: int) -> dict[str, np.ndarray]:
     if _Reader(file).load() != MAGIC or _Reader(file).load() != PROTOCOL:
-        raise ValueError("it does not start as one")
+        raise ValueError("its header is wrong")
     if _Reader(file).load().get("little_endian") is not True:
         raise ValueError("it was written on a big-endian machine")
     tensors, keys = _Reader(file).load(), _Reader(file).load()
     if not isinstance(tensors, dict) or not all(isinstance(tensor, _Laid) for tensor in tensors.values()):
-        raise ValueError("it holds something else than tensors")
+        raise ValueError("it has contents other than tensors")
     described = {tensor.storage.key: tensor.storage for tensor in tensors.values()}
     stored = {}
     for key in keys:
         storage = described[key]
         if int.from_bytes(file.read(8), "little") != storage.length:
-            raise ValueError("a storage is not as long as it says")
+            raise ValueError("a storage is shorter than it declares")
         data = file.read(storage.length * storage.dtype.itemsize) if storage.length < size else b""
         stored[key] = np.frombuffer(data, storage.dtype, storage.length)
     return {name: _laid_out(tensor, stored[tensor.storage.key]) for name, tensor in tensors.items()}
@@ -141,7 +141,7 @@ def _laid_out(tensor: _Laid, numbers: np.ndarray) -> np.ndarray:
     count = math.prod(tensor.shape)
     last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.strides, strict=True))
     if count and (last >= len(numbers) or count > len(numbers)):
-        raise ValueError("a tensor lies outside of its storage")
+        raise ValueError("a tensor is outside its storage")
     if not count:
         return np.zeros(tensor.shape, numbers.dtype)
     steps = [step * numbers.itemsize for step in tensor.strides]

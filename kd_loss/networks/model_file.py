@@ -44,7 +44,7 @@ def check_model_file(path: Path) -> None:
         if kind == "Lambda":
             raise UserError(f"{path} holds a Lambda layer, which is Python code; such files are not loaded")
         if count > 20 * MOST_LAYERS:
-            raise UserError(f"{path} describes more layers than any network here has")
+            raise UserError(f"{path} describes more layers than any supported network")
 
 
 def _h5_config(path: Path) -> str:
@@ -62,7 +62,7 @@ def _keras_config(path: Path) -> str:
     with zipfile.ZipFile(path) as archive:
         sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
         if sum(sizes.values()) > MOST_BYTES or sizes.get("config.json", 0) > 1 << 24:
-            raise UserError(f"{path} unpacks to more than {MOST_BYTES >> 20} MiB; no network here is that large")
+            raise UserError(f"{path} unpacks to more than {MOST_BYTES >> 20} MiB, the limit for a network")
         config = archive.read("config.json").decode()
     with open_hdf5(path) as file:
         check_tree(path, file, MOST_BYTES)
@@ -80,4 +80,4 @@ def _parts(path: Path, config: Any) -> Iterator[dict[str, Any]]:
         elif isinstance(part, list):
             waiting += part
         elif isinstance(part, int | float) and LARGEST < abs(part) < float("inf"):
-            raise UserError(f"{path} describes a layer with the number {part:g}; no network here has that")
+            raise UserError(f"{path} describes a layer with the number {part:g}, larger than in any supported network")

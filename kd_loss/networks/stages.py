@@ -73,14 +73,14 @@ def cut_backbone(backbone: keras.Model, cut: str) -> tuple[Operation, dict[str, 
     """
     ends = stage_outputs(backbone)
     if cut not in ends:
-        raise UserError(f"{backbone.name} has no map to cut it at {cut}, but at {', '.join(ends)}; give --cut P5")
+        raise UserError(f"{backbone.name} has no feature map at {cut}, only at {', '.join(ends)}")
     end = ends[cut]
     if isinstance(backbone.output, Mapping):
         maps = {name: op for name, op in _named(backbone).items() if name <= cut}
     else:
         maps = last_maps(backbone if cut == "P5" else keras.Model(backbone.input, end.output))
     if not maps:
-        raise UserError(f"{backbone.name} has no feature map 4, 8, 16 or 32 times smaller than its picture")
+        raise UserError(f"{backbone.name} has no feature map 4, 8, 16 or 32 times smaller than its input")
     return end, maps
 
 

@@ -51,7 +51,7 @@ class TappedModel:
             raise UserError(f"{model.name} has {len(self._graph.inputs)} inputs; a landmark network has one, pictures")
         self.size: int | None = size or (shape[1] if len(shape) == 4 else None)
         if self._graph is None and self.size is None:
-            raise UserError(f"{model.name} is a subclassed model: say how large its pictures are, e.g. image_size=112")
+            raise UserError(f"{model.name} is a subclassed model: give the size of its pictures, e.g. image_size=112")
         self.coordinates = Coordinates.of(coordinates, self.size)
         self._places = dict(_places(self._graph)) if self._graph else {}
         self.named = dict(taps or {})
@@ -116,7 +116,7 @@ class TappedModel:
         """
         if self._head is None:
             raise UserError(
-                f"the landmarks of {self.model.name} do not come straight from a dense layer, which srrl needs"
+                f"the landmarks of {self.model.name} are not the direct output of a dense layer, which srrl needs"
             )
         kernel, *bias = self._head.get_weights()
         low, span = self.coordinates.low, self.coordinates.span
@@ -153,7 +153,7 @@ class TappedModel:
             return shape[0] // 2, 2
         what = f"{(None, *shape)}" if shape else "several outputs"
         raise UserError(
-            f"{self.model.name} gives {what}; landmarks are (B, K, 2) or (B, 2K): name the layer that has them, "
+            f"{self.model.name} gives {what}; landmarks are (B, K, 2) or (B, 2K): name their layer, "
             "taps={'landmarks': 'layer'}"
         )
 
@@ -190,7 +190,7 @@ def _graph_of(model: keras.Model) -> keras.Model | None:
     """The functional model behind a functional or a built Sequential one; None for a subclassed one."""
     if isinstance(model, keras.Sequential):
         if not model.built:
-            raise UserError(f"{model.name} is not built yet: begin it with keras.Input((size, size, 3))")
+            raise UserError(f"{model.name} is not built: start it with keras.Input((size, size, 3))")
         return keras.Model(model.inputs, model.outputs[0], name=model.name)
     try:
         return model if model.inputs and model.layers and _is_graph(model) else None

@@ -11,8 +11,8 @@ import numpy as np
 from kd_loss.networks.backbones import arch_name
 from kd_loss.networks.card import WeightsCard
 from kd_loss.networks.kerashub import PREFIX, import_kerashub
-from kd_loss.networks.limits import check_maps, within_limits
 from kd_loss.networks.model_file import check_model_file
+from kd_loss.networks.size_limits import check_maps, within_limits
 from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.files import atomic_file, check_room
 from kd_loss.system.hdf5 import trust
@@ -44,7 +44,9 @@ def load_plain_model(path: Path, card: WeightsCard | None = None) -> keras.Model
     """Load a `.h5` or `.keras` file without its card.
 
     Args:
-        card: if known; its architecture determines the third-party layers needed, and the hint if some are missing.
+        path: the file.
+        card: if known; its architecture determines the third-party layers needed, and the hint if some are
+            missing.
 
     Raises:
         UserError: the file does not exist, or does not load.

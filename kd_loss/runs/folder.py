@@ -19,7 +19,7 @@ from kd_loss.datasets.checks import target_array
 from kd_loss.datasets.prepared import PreparedDataset
 from kd_loss.system.errors import UserError, check_name, disk_error
 from kd_loss.system.files import alone_in, is_temporary, read_json, sha256, write_json
-from kd_loss.system.ownership import LOCK
+from kd_loss.system.overwrite_guard import LOCK
 from kd_loss.system.versions import package_versions
 
 #: options that may differ when a run is continued
@@ -33,6 +33,7 @@ RENAMED = {
     "cut": "output_stride",
     "augment": "augment_strength",
     "letter": "as_published",
+    "teachers": "teacher_mode",
 }
 #: key of a run's record: the checksum of its starting weights, wherever they lie
 START = "start_sha256"
@@ -62,7 +63,7 @@ def open_run(parent: Path, name: str, default: str, options: Mapping[str, Any], 
     if resume:
         folder = parent / name if name else _newest(parent, default)
         if folder is None or not (folder / "config.json").is_file():
-            raise UserError(f"no run to resume at {folder or parent / default}; leave --resume out to start one")
+            raise UserError(f"no run to resume at {folder or parent / default}; remove --resume to start one")
         before = read_json(folder / "config.json", "the configuration of the run")
         changed = differences(before, options)
         if changed:
@@ -125,7 +126,7 @@ def _change(key: str, before: Any, now: Any) -> str:
 
 def data_record(dataset: PreparedDataset, soft: bool = False) -> dict[str, str]:
     """Return the checksums of a dataset's training data; `soft`: also of a tolerant teacher's targets."""
-    target = target_array(dataset.folder / "train", dataset.spec)
+    target = target_array(dataset.folder / "train", dataset.scheme)
     names = {"data_sha256": target, "pictures_sha256": "images", **({"soft_sha256": "soft"} if soft else {})}
     known = dataset.manifest["sha256"]
     return {key: known[f"train/{name}.npy"] for key, name in names.items() if f"train/{name}.npy" in known}

@@ -56,5 +56,5 @@ def load_state(path: Path, model: keras.Model) -> dict[str, Any]:
         raise
     except Exception as error:  # NumPy, zlib and the backend each raise their own types
         reason = first_line(error)
-        raise UserError(f"cannot resume from {path}: {reason}; train anew under another --name") from None
+        raise UserError(f"cannot resume from {path}: {reason}; train again under another --name") from None
     return record

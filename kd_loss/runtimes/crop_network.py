@@ -30,19 +30,19 @@ class CropNetwork:
     Attributes:
         card: what the network expects.
         runtime: `keras`, `onnxruntime` or `litert`.
-        ask: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2), or the targets of
-            the card's scheme, float32, and their spread (N, K) in crop sides: that of heatmaps, or see `mirrored`;
-            None if the network has none.
+        predict_with_spread: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2), or
+            the targets of the card's scheme, float32, and their spread (N, K) in crop sides: that of heatmaps, or
+            see `mirrored`; None if the network has none.
         parameters: number of parameters, None if the file does not record it.
         half: the spread at which a landmark's confidence is one half; None if, by its card, the spread of its
             heatmaps does not indicate confidence.
-        again: a function and arguments that recreate the network in another process, for pickling; None: `ask`
-            itself is pickled.
+        again: a function and arguments that recreate the network in another process, for pickling; None:
+            `predict_with_spread` itself is pickled.
     """
 
     card: Card
     runtime: str
-    ask: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+    predict_with_spread: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
     parameters: int | None = None
     half: float | None = None
     again: tuple[Callable[..., CropNetwork], tuple[Any, ...]] | None = field(default=None, repr=False, compare=False)
@@ -60,17 +60,17 @@ class CropNetwork:
         model, several = network.export_model(), network.has_spread
         alone = threading.Lock()  # Keras builds its function at the first call
 
-        def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        def predict_with_spread(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
             with alone:
                 answer = model.predict_on_batch(crops)
             return (np.asarray(answer[0]), np.asarray(answer[1])) if several else (np.asarray(answer), None)
 
         number = network.model.count_params()
-        return cls(network.card, "keras", ask, number, half_of(network.card), again=(_of, (network,)))
+        return cls(network.card, "keras", predict_with_spread, number, half_of(network.card), again=(_of, (network,)))
 
     def run(self, crops: np.ndarray) -> np.ndarray:
         """Crops (N, S, S, 3) uint8 RGB -> normalised landmarks (N, K, 2), or the targets of the card's scheme."""
-        return self.ask(crops)[0]
+        return self.predict_with_spread(crops)[0]
 
 
 def _of(network: LandmarkNet) -> CropNetwork:
@@ -93,10 +93,10 @@ def mirrored(network: CropNetwork) -> CropNetwork:
     """
     scheme = network.card.scheme()
     if not scheme.mirrors:
-        raise UserError(f"--flip-test: the mirror image of a face is no face of {network.card.dataset}")
+        raise UserError(f"--flip-test: a mirrored face is not valid for {network.card.dataset}")
     turned = geometry.similarity(0.0, 1.0, (0, 0), True)
 
-    def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def predict_with_spread(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         answers = np.asarray(network.run(np.concatenate([crops, crops[:, :, ::-1]])), np.float64)
         first, second = answers[: len(crops)], scheme.move(answers[len(crops) :], turned, True)
         mean = ((first + second) / 2).astype(np.float32)
@@ -105,7 +105,7 @@ def mirrored(network: CropNetwork) -> CropNetwork:
         apart = np.linalg.norm(first - second, axis=-1)
         return mean, (apart + apart.mean(axis=1, keepdims=True)).astype(np.float32)
 
-    return replace(network, ask=ask, half=HALF_OF_ANSWERS, again=(mirrored, (network,)))
+    return replace(network, predict_with_spread=predict_with_spread, half=HALF_OF_ANSWERS, again=(mirrored, (network,)))
 
 
 def read_card(path: Path) -> Card:
@@ -118,6 +118,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
     """Open weights by their suffix: `.h5` and `.keras` in Keras, `.onnx` in ONNX Runtime, `.tflite` in LiteRT.
 
     Args:
+        path: the weights file, with its card next to it or inside.
         threads: number per call in ONNX Runtime and LiteRT; None uses their defaults.
 
     Raises:
@@ -133,7 +134,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
     card = read_card(path)
     session, shape = open_runtime(path, threads), card.scheme().shape
 
-    def ask(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def predict_with_spread(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         try:
             outputs = sorted(session(crops).values(), key=lambda output: -output.ndim)
         except Exception as error:  # the runtimes raise errors of any type
@@ -141,12 +142,12 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
             raise UserError(f"{path} does not run on crops of {card.size} pixels: {reason}") from None
         landmarks, spread = outputs[0], outputs[1] if len(outputs) > 1 else None
         if landmarks.shape != (len(crops), *shape) or (spread is not None and spread.shape != (len(crops), shape[0])):
-            raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card says {shape[0]} points")
+            raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card states {shape[0]} points")
         return landmarks, spread
 
     network = CropNetwork(
-        card, "onnxruntime" if path.suffix == ".onnx" else "litert", ask, half=half_of(card),
+        card, "onnxruntime" if path.suffix == ".onnx" else "litert", predict_with_spread, half=half_of(card),
         again=(open_network, (path.absolute(), threads)),
     )  # fmt: skip
-    ask(np.zeros((1, card.size, card.size, 3), np.uint8))
+    predict_with_spread(np.zeros((1, card.size, card.size, 3), np.uint8))
     return network

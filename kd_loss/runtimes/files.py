@@ -37,6 +37,7 @@ def open_runtime(path: Path, threads: int | None = None) -> Run:
     """Open a `.onnx`, `.tflite`, `.pt` or `.pt2` file as a function from one batch to outputs by name, real numbers.
 
     Args:
+        path: the file.
         threads: number per call; None means ONNX Runtime's default and one for LiteRT. PyTorch ignores it.
 
     Raises:
@@ -210,6 +211,7 @@ def check_trial(path: Path, kind: str = "network") -> None:
     """See `kd_loss.system.sandbox.check_trial`; files shipped with this package are not tried.
 
     Args:
+        path: the file.
         kind: `network`, or `yunet` for a model of OpenCV's face detector.
     """
     if not (path.is_file() and came_along(path)):

@@ -20,7 +20,7 @@ Tensor: TypeAlias = Any
 
 
 @dataclass(frozen=True)
-class Place:
+class HeadPlacement:
     """The place of a head in a picture, if its archive records it.
 
     Attributes:
@@ -39,7 +39,7 @@ class Place:
 
 
 class Scheme(Protocol):
-    """One kind of target: an array (N, C) per face. `DatasetSpec` is for landmarks, `PoseScheme` for poses.
+    """One kind of target: an array (N, C) per face. `LandmarkScheme` is for landmarks, `PoseScheme` for poses.
 
     Attributes:
         name: of the dataset; noun: what is predicted, in words.
@@ -50,7 +50,7 @@ class Scheme(Protocol):
         metric: the history column of the training error; metric_words, unit: description and unit of that error.
         furthest: the largest absolute value in a target.
         mirrors: whether a mirrored face is a valid face of the scheme.
-        official, test_subsets: see `DatasetSpec`.
+        official, test_subsets: see `LandmarkScheme`.
     """
 
     @property
@@ -97,7 +97,7 @@ class Scheme(Protocol):
     def read(self, values: np.ndarray, other: Scheme | None) -> np.ndarray | None:
         """Convert targets (…, M, D) of another scheme (None: a network without a card); None if it is impossible."""
 
-    def target(self, points: np.ndarray, place: Place | None, affine: np.ndarray) -> np.ndarray:
+    def target(self, points: np.ndarray, place: HeadPlacement | None, affine: np.ndarray) -> np.ndarray:
         """A face's target (N, C) from its points (K, 2) in the crop, and its place seen through a map to it."""
 
     def fitted(self, targets: np.ndarray) -> Scheme:

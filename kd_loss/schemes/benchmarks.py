@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from kd_loss.schemes.spec import DatasetSpec, Indices
+from kd_loss.schemes.landmarks import Indices, LandmarkScheme
 from kd_loss.system.errors import UserError, check_name, choose
 
 
@@ -13,7 +13,7 @@ def _run(first: int, last: int) -> Indices:
     return tuple(range(first, last + 1))
 
 
-W300 = DatasetSpec(
+W300 = LandmarkScheme(
     name="w300",
     points=68,
     pairs=(
@@ -51,7 +51,7 @@ W300 = DatasetSpec(
 )
 
 
-COFW = DatasetSpec(
+COFW = LandmarkScheme(
     name="cofw",
     points=29,
     pairs=(
@@ -72,10 +72,26 @@ COFW = DatasetSpec(
     normalisers={"inter_ocular": ((8,), (9,)), "inter_pupil": ((16,), (17,))},
     official={"train": 1345, "test": 507},
     test_subsets={"full": ("test",)},
+    same={
+        # omitted: the lower edges of the brows, which lie between two points of WFLW
+        "wflw": (
+            *(33, 46, 37, 42, 35, None, 44, None),
+            *(60, 72, 64, 68, 62, 66, 70, 74, 96, 97),
+            *(55, 59, 54, 57),
+            *(76, 82, 79, 90, 94, 85, 16),
+        ),
+        # omitted as well: pupils and the middles of the lids, which the 68 lack
+        "w300": (
+            *(17, 26, 21, 22, 19, None, 24, None),
+            *(36, 45, 39, 42, None, None, None, None, None, None),
+            *(31, 35, 30, 33),
+            *(48, 54, 51, 62, 66, 57, 8),
+        ),
+    },
 )
 
 
-WFLW = DatasetSpec(
+WFLW = LandmarkScheme(
     name="wflw",
     points=98,
     pairs=(
@@ -117,7 +133,7 @@ WFLW = DatasetSpec(
 
 
 #: Celebrities in Frontal-Profile (Sengupta et al., WACV 2016): the visible half of the face
-CFP30 = DatasetSpec(
+CFP30 = LandmarkScheme(
     name="cfp30",
     points=30,
     parts={
@@ -139,7 +155,7 @@ CFP30 = DatasetSpec(
 
 #: Annotated Facial Landmarks in the Wild (Köstinger et al., 2011): up to 21 points, faces in any pose. Errors are
 #: divided by the box of the points, as one of the eyes is often not seen
-AFLW21 = DatasetSpec(
+AFLW21 = LandmarkScheme(
     name="aflw",
     points=21,
     pairs=((0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 16), (13, 15), (17, 19)),
@@ -158,7 +174,7 @@ AFLW21 = DatasetSpec(
 )
 
 
-SPECS: dict[str, DatasetSpec] = {
+LANDMARK_SCHEMES: dict[str, LandmarkScheme] = {
     "w300": W300,
     "cofw": COFW,
     "wflw": WFLW,
@@ -170,23 +186,23 @@ SPECS: dict[str, DatasetSpec] = {
 }
 
 
-def get_spec(name: str) -> DatasetSpec:
-    """The spec of a built-in dataset; an unknown name raises a `UserError` with the nearest one."""
-    return SPECS[choose(name, SPECS, "dataset")]
+def get_scheme(name: str) -> LandmarkScheme:
+    """The scheme of a built-in dataset; an unknown name raises a `UserError` with the nearest one."""
+    return LANDMARK_SCHEMES[choose(name, LANDMARK_SCHEMES, "dataset")]
 
 
-def chosen_spec(name: str, file: str) -> DatasetSpec:
-    """The spec selected by `--dataset NAME` and `--spec FILE`: the file's under that name, or a built-in one.
+def chosen_landmark_scheme(name: str, file: str) -> LandmarkScheme:
+    """The scheme selected by `--dataset NAME` and `--scheme FILE`: the file's under that name, or a built-in one.
 
-    Raises a `UserError` for neither, an unknown name, a bad file, or a file's spec under the name of a benchmark.
+    Raises a `UserError` for neither, an unknown name, a bad file, or a file's scheme under the name of a benchmark.
     """
     if file:
-        spec = DatasetSpec.from_json(Path(file))
-        spec = replace(spec, name=name or spec.name)
-        check_name(spec.name, "a dataset")
-        if spec.name in SPECS:
-            raise UserError(f"'{spec.name}' is a benchmark; give your own dataset another name with --dataset")
-        return spec
+        scheme = LandmarkScheme.from_json(Path(file))
+        scheme = replace(scheme, name=name or scheme.name)
+        check_name(scheme.name, "a dataset")
+        if scheme.name in LANDMARK_SCHEMES:
+            raise UserError(f"'{scheme.name}' is a benchmark; give your own dataset another name with --dataset")
+        return scheme
     if not name:
-        raise UserError(f"give --dataset: {', '.join(SPECS)}, or your own with --spec")
-    return get_spec(name)
+        raise UserError(f"give --dataset: {', '.join(LANDMARK_SCHEMES)}, or your own with --scheme")
+    return get_scheme(name)

@@ -27,8 +27,9 @@ class Coordinates:
         """Create a scale from its name or its two ends.
 
         Args:
-            what: `normalised` (−0.5…0.5), `unit` (0…1), `signed` (−1…1), `pixels` (of a picture of `size`; the
-                first pixel's centre is 0), or the two values at the edges, e.g. (0, 255).
+            what: `normalised` (−0.5…0.5), `unit` (0…1), `signed` (−1…1), `pixels` (of a picture of `size`; the first
+                pixel's centre is 0), or the two values at the edges, e.g. (0, 255).
+            size: side of the pictures in pixels; required for `pixels`.
 
         Raises:
             UserError: an unknown name, equal or unordered ends, or pixels of an unknown size.
@@ -39,7 +40,7 @@ class Coordinates:
             name = choose(what, (*RANGES, "pixels"), "scale of coordinates")
             if name == "pixels":
                 if not size:
-                    raise UserError("coordinates in pixels want the size of the pictures: image_size=…")
+                    raise UserError("coordinates in pixels need the size of the pictures: image_size=…")
                 return cls(-0.5, float(size))
             what = RANGES[name]
         try:
@@ -47,7 +48,7 @@ class Coordinates:
         except (TypeError, ValueError):
             raise UserError(f"coordinates={what!r} is neither a name nor two numbers (left edge, right edge)") from None
         if not low < high < float("inf"):
-            raise UserError(f"coordinates={what!r}: the right edge has to be above the left one")
+            raise UserError(f"coordinates={what!r}: the right edge must be greater than the left one")
         return cls(low, high - low)
 
     def normalised(self, values: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from kd_loss.imaging.rotations import to_matrices
 from kd_loss.schemes.head_pose import HeadPose, rotation
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
 TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)
 #: the colour of a landmark with confidence 0
@@ -25,12 +25,12 @@ def _fixed(points: np.ndarray) -> np.ndarray:
 def draw_landmarks(
     image: np.ndarray,
     landmarks: np.ndarray,
-    spec: DatasetSpec | None = None,
+    scheme: LandmarkScheme | None = None,
     colour: tuple[int, int, int] = PREDICTED,
     radius: float | None = None,
     confidence: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw points (K, 2), in pixels, and the spec's edges on a copy of a picture (H, W, 3).
+    """Draw points (K, 2), in pixels, and the scheme's edges on a copy of a picture (H, W, 3).
 
     NaN points are skipped. `radius` is in pixels; by default a hundredth of the extent of the points.
     `confidence` (K,) 0…1 blends the points from `UNSURE` (0) to `colour` (1).
@@ -42,8 +42,8 @@ def draw_landmarks(
         return picture
     extent = float(np.ptp(points[seen], axis=0).max())
     size = max(1.0, extent / 110) if radius is None else radius
-    if spec is not None:
-        whole = spec.edges if seen.all() else [pair for edge in spec.edges for pair in pairwise(edge)]
+    if scheme is not None:
+        whole = scheme.edges if seen.all() else [pair for edge in scheme.edges for pair in pairwise(edge)]
         lines = [_fixed(points[list(edge)]) for edge in whole if seen[list(edge)].all()]
         cv2.polylines(picture, lines, False, colour, max(1, round(size / 2)), cv2.LINE_AA, _SHIFT)
     shares = np.ones(len(points)) if confidence is None else np.clip(confidence, 0, 1)

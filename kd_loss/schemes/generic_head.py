@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from kd_loss.imaging.rotations import against_ray, to_matrices, to_vectors
-from kd_loss.schemes.base import Place
+from kd_loss.schemes.base import HeadPlacement
 from kd_loss.schemes.benchmarks import COFW, W300, WFLW
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ WORST_FIT = 0.15
 def _indices(scheme: Scheme) -> dict[int, int]:
     """Point of a scheme -> point of the 68; empty for a scheme that is not a benchmark's."""
     of_wflw = {own: other for own, other in enumerate(WFLW.same["w300"]) if other in POINTS}
-    for spec, indices in ((W300, {i: i for i in POINTS}), (COFW, _OF_COFW), (WFLW, of_wflw)):
-        if scheme.shape == spec.shape and getattr(scheme, "pairs", None) == spec.pairs:
+    for known, indices in ((W300, {i: i for i in POINTS}), (COFW, _OF_COFW), (WFLW, of_wflw)):
+        if scheme.shape == known.shape and getattr(scheme, "pairs", None) == known.pairs:
             return indices  # type: ignore[return-value]
     return {}
 
@@ -56,7 +56,7 @@ def knows_head(scheme: Scheme) -> bool:
     return bool(_indices(scheme))
 
 
-def place_of(points: np.ndarray, scheme: Scheme, turn: np.ndarray) -> Place | None:
+def place_of(points: np.ndarray, scheme: Scheme, turn: np.ndarray) -> HeadPlacement | None:
     """Locate a head of known rotation (3, 3) from its landmarks (K, 2) in pixels, under a distant camera.
 
     Fits scale and shift of the rotated generic head by least squares; its axes are taken as relative to the ray.
@@ -68,7 +68,7 @@ def place_of(points: np.ndarray, scheme: Scheme, turn: np.ndarray) -> Place | No
     centred = flat - flat.mean(axis=0)
     width = float((centred * (seen - seen.mean(axis=0))).sum() / np.square(centred).sum())
     x, y = seen.mean(axis=0) - width * flat.mean(axis=0)
-    return Place(turn, (float(x), float(y)), width) if width >= 1 else None
+    return HeadPlacement(turn, (float(x), float(y)), width) if width >= 1 else None
 
 
 def pose_in_crop(points: np.ndarray, scheme: Scheme, focal: float = FOCAL) -> np.ndarray | None:

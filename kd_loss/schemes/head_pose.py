@@ -9,7 +9,7 @@ import numpy as np
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import from_angles, to_angles, to_matrices
 from kd_loss.schemes.generic_head import knows_head, pose_in_crop
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
 #: margin of the crop around the landmarks that defines the camera, as in `prepare`
 MARGIN = 0.15
@@ -41,7 +41,7 @@ def camera_matrix(height: int, width: int) -> np.ndarray:
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
 
-def head_pose(landmarks: np.ndarray, spec: DatasetSpec) -> HeadPose | None:
+def head_pose(landmarks: np.ndarray, scheme: LandmarkScheme) -> HeadPose | None:
     """Estimate the pose of a head from its landmarks (K, 2) in pixels, in the convention of the datasets `pose_…`.
 
     The camera is that of a crop around them, wherever the head is and whatever the size of the picture.
@@ -49,10 +49,10 @@ def head_pose(landmarks: np.ndarray, spec: DatasetSpec) -> HeadPose | None:
     points of the generic head, or if no head fits them.
     """
     points = np.asarray(landmarks, np.float64)
-    if not knows_head(spec) or not np.isfinite(points).any():
+    if not knows_head(scheme) or not np.isfinite(points).any():
         return None
     square = geometry.square_crop(geometry.landmark_box(points), MARGIN)
     if square[2] < 1:
         return None
-    found = pose_in_crop(geometry.apply(geometry.normalised_affine(square), points), spec)
+    found = pose_in_crop(geometry.apply(geometry.normalised_affine(square), points), scheme)
     return None if found is None else HeadPose(*(float(a) for a in to_angles(to_matrices(found[0]))))

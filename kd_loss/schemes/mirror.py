@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 #: a point is misplaced if it lies this much farther from its partner's mirror image than necessary: as a fraction of
@@ -138,7 +138,7 @@ def propose_mirror(landmarks: np.ndarray) -> MirrorMap:
     from scipy.optimize import linear_sum_assignment
 
     if len(landmarks) < FEWEST:
-        raise UserError(f"a mirror map wants at least {FEWEST} faces, there are {len(landmarks)}")
+        raise UserError(f"a mirror map needs at least {FEWEST} faces, got {len(landmarks)}")
     mean, error = mean_shape(landmarks)
     points = len(mean)
     known = np.flatnonzero(~np.isnan(mean[:, 0]))
@@ -185,24 +185,24 @@ def _mutual(partner: np.ndarray, cost: np.ndarray) -> np.ndarray:
     return result
 
 
-def check_mirror(spec: DatasetSpec, proposed: MirrorMap) -> None:
+def check_mirror(scheme: LandmarkScheme, proposed: MirrorMap) -> None:
     """Reject a scheme whose `pairs` scramble faces; schemes without pairs, or of half a face, are not checked.
 
     Raises:
         UserError: names the points and where their mirror images lie.
     """
-    if not spec.pairs or not spec.mirrors:
+    if not scheme.pairs or not scheme.mirrors:
         return
-    wrong = proposed.misplaced(spec.flip_index)
+    wrong = proposed.misplaced(scheme.flip_index)
     if not len(wrong):
         return
     names = ", ".join(str(i) for i in wrong[:12]) + (" …" if len(wrong) > 12 else "")
     first = int(wrong[0])
-    has, wants = int(spec.flip_index[first]), int(proposed.partner[first])
+    has, wants = int(scheme.flip_index[first]), int(proposed.partner[first])
     off = 100 * proposed.apart[first, has]
     raise UserError(
-        f"the pairs of '{spec.name}' scramble {'point' if len(wrong) == 1 else 'points'} {names}: {first} would "
+        f"the pairs of '{scheme.name}' scramble {'point' if len(wrong) == 1 else 'points'} {names}: {first} would "
         f"{f'change places with {has}' if has != first else 'stay'}, {off:.1f} % of a face beside its mirror image, on "
-        f"{proposed.faces} faces its partner is {wants if wants != first else 'itself'}; mend pairs, or keep them with "
-        "--pairs given"
+        f"{proposed.faces} faces its partner is {wants if wants != first else 'itself'}; fix the pairs, or keep "
+        "them with --pairs given"
     )

@@ -50,7 +50,8 @@ def held_out_error(
     """Cross-validated errors of a map from points to truth.
 
     Args:
-        points: (N, M, 2); truth: (N, K, 2).
+        points: (N, M, 2), the points to map from.
+        truth: (N, K, 2), the points to map to, in the same units.
         distance: (N,) normalising distance, e.g. the inter-ocular one.
         groups: (N,) photograph of each face; no photograph is split between fitting and testing. By default each face
             is its own group.
@@ -68,7 +69,7 @@ def held_out_error(
     names = np.arange(len(points)) if groups is None else np.asarray(groups)
     folds = min(folds, len(np.unique(names)))
     if folds < 2:
-        raise UserError("what a map between point schemes costs wants faces of at least 2 photographs")
+        raise UserError("the error of a map between point schemes needs faces of at least 2 photographs")
     errors = np.full(truth.shape[:2], np.nan)
     for rest, held in islice(GroupKFold(folds).split(points, groups=names), rounds):
         found = fit_point_map(points[rest], truth[rest])(points[held])
@@ -82,7 +83,7 @@ def fit_point_map(points: np.ndarray, truth: np.ndarray) -> PointMap:
     The ridge strength is chosen by leave-one-out errors. Raises a `UserError` for fewer than ten faces.
     """
     if len(points) < 10:
-        raise UserError(f"a map between point schemes wants at least 10 training faces, there are {len(points)}")
+        raise UserError(f"a map between point schemes needs at least 10 training faces, got {len(points)}")
     ridge = RidgeCV(alphas=STRENGTHS)
     ridge.fit(points.reshape(len(points), -1).astype(np.float64), truth.reshape(len(truth), -1).astype(np.float64))
     return PointMap(np.ascontiguousarray(ridge.coef_.T), np.asarray(ridge.intercept_), float(ridge.alpha_))

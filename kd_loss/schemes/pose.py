@@ -18,8 +18,8 @@ import numpy as np
 
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import CONVENTION, geodesic, to_angles, to_matrices, to_vectors
-from kd_loss.schemes.base import Place, Scheme
-from kd_loss.schemes.benchmarks import SPECS
+from kd_loss.schemes.base import HeadPlacement, Scheme
+from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
 from kd_loss.schemes.generic_head import FOCAL, knows_head, pose_in_crop
 from kd_loss.system.errors import UserError
 
@@ -55,7 +55,7 @@ class PoseScheme:
     shape: ClassVar[tuple[int, int]] = (2, 3)
     noun: ClassVar[str] = "head pose"
     array: ClassVar[str] = "target"
-    outputs: ClassVar[str] = "(B, 2, 3): rotation vector; x, y, log depth; less the spec's mean, over its deviation"
+    outputs: ClassVar[str] = "(B, 2, 3): rotation vector; x, y, log depth; less the scheme's mean, over its deviation"
     metric: ClassVar[str] = "degrees"
     metric_words: ClassVar[str] = "geodesic error in degrees"
     unit: ClassVar[str] = "°"
@@ -142,14 +142,16 @@ class PoseScheme:
         raw = [np.reshape(self.mean, (2, 3)) if one is None else one for one in found]
         return self.stored(np.stack(raw).reshape(*values.shape[:-2], 2, 3)).astype(np.float32)
 
-    def target(self, points: np.ndarray, place: Place | None, affine: np.ndarray) -> np.ndarray:
+    def target(self, points: np.ndarray, place: HeadPlacement | None, affine: np.ndarray) -> np.ndarray:
         """Raw (2, 3), from the archive or by PnP; raises a `UserError` for a head without a visible face."""
-        raw = pose_in_crop(points, SPECS[self.points], self.focal) if place is None else place.through(affine)
+        raw = (
+            pose_in_crop(points, LANDMARK_SCHEMES[self.points], self.focal) if place is None else place.through(affine)
+        )
         if raw is None:
-            raise UserError("no head fits its eye, nose and mouth points")
+            raise UserError("no head pose fits its eye, nose and mouth points")
         yaw = float(to_angles(to_matrices(raw[0]))[0])
         if not abs(yaw) <= MOST_YAW:
-            raise UserError(f"a yaw of {yaw:.0f}° is outside of −{MOST_YAW:g}…{MOST_YAW:g}")
+            raise UserError(f"a yaw of {yaw:.0f}° is outside −{MOST_YAW:g}…{MOST_YAW:g}")
         return raw
 
     def crop_again(self, square: np.ndarray, seen: np.ndarray, margin: float) -> np.ndarray:
@@ -198,7 +200,9 @@ class PoseScheme:
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{where}: a malformed pose scheme") from None
         texts = (scheme.name, scheme.points, scheme.source)
-        if not all(isinstance(text, str) for text in texts) or (scheme.points and scheme.points not in SPECS):
+        if not all(isinstance(text, str) for text in texts) or (
+            scheme.points and scheme.points not in LANDMARK_SCHEMES
+        ):
             raise UserError(f"{where}: a malformed pose scheme")
         return scheme
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
 
-def same_points(source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
+def same_points(source: LandmarkScheme, target: LandmarkScheme) -> np.ndarray:
     """For each point of the target the index of the same point in the source, −1 if it has none.
 
     Uses the source's `same`, or the inverse of the target's; schemes of half a face match no others.
@@ -19,7 +19,7 @@ def same_points(source: DatasetSpec, target: DatasetSpec) -> np.ndarray:
     >>> same_points(WFLW, W300)[[0, 8, 16, 36, 45]].tolist()     # chin 16, outer corners of the eyes 60, 72
     [0, 16, 32, 60, 72]
     >>> (same_points(W300, WFLW) >= 0).sum().item(), (same_points(W300, COFW) >= 0).sum().item()
-    (68, 0)
+    (68, 21)
     """
     table = np.full(target.points, -1)
     if source.name == target.name:

@@ -20,14 +20,14 @@ from kd_loss.datasets.prepared import PreparedDataset, open_dataset, prepared_na
 from kd_loss.evaluation.plots import new_axes, to_png
 from kd_loss.evaluation.prediction import check_fit
 from kd_loss.evaluation.report import print_table
-from kd_loss.export.parity import Faces, test_faces
+from kd_loss.export.verification import Faces, test_faces
 from kd_loss.networks.card import Card
 from kd_loss.runtimes.crop_network import read_card
 from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 log = logging.getLogger(__name__)
 RUNTIMES = {".h5": "Keras", ".keras": "Keras", ".onnx": "ONNX Runtime", ".tflite": "LiteRT"}
@@ -39,6 +39,7 @@ def run_benchmark(
     """Measure, print the table, write `benchmark.json` and `benchmark.png`; returns the content of the JSON.
 
     Args:
+        options: networks to measure, and how.
         measure_peers: returns a row for each detector from outside this package (`tools.speed.peers`).
     """
     options.check()
@@ -60,7 +61,7 @@ def run_benchmark(
     print(options.output / "benchmark.json")
     if dataset is not None:
         with atomic_file(options.output / "benchmark.png", claims=claims) as temporary:
-            temporary.write_bytes(plane_plot(rows, peers, dataset.spec))
+            temporary.write_bytes(plane_plot(rows, peers, dataset.scheme))
         print(options.output / "benchmark.png")
     return results
 
@@ -134,13 +135,13 @@ def run_worker(path: Path, threads: int, crops: Path, seconds: float) -> dict[st
 
 def _print(rows: list[dict[str, Any]], peers: list[dict[str, Any]], dataset: PreparedDataset | None) -> None:
     header = ["network", "px", "threads", "load, s", "p50, ms", "p95, ms", "predictor, ms", "faces/s",
-              "memory, MB", "file, MB", dataset.spec.metric_words if dataset else "NME in %"]  # fmt: skip
+              "memory, MB", "file, MB", dataset.scheme.metric_words if dataset else "NME in %"]  # fmt: skip
     cells = [
         [
             row["name"], str(row["size"]), str(row["threads"]), f"{row['load_s']:.2f}",
             f"{row['p50_ms']:.2f}", f"{row['p95_ms']:.2f}", f"{row['predictor_ms']:.2f}",
             f"{row['faces_per_s']:.0f}", f"{row['memory_mb']:.0f}", f"{row['bytes'] / 1e6:.2f}",
-            "–" if dataset is None else f"{row[dataset.spec.metric]:.2f}",
+            "–" if dataset is None else f"{row[dataset.scheme.metric]:.2f}",
         ]
         for row in rows
     ]  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kd_loss.schemes.base import Place
+from kd_loss.schemes.base import HeadPlacement
 from kd_loss.synthetic.face_painter import paint_face
 from kd_loss.synthetic.face_shape import Curve, FaceShape
 
@@ -75,14 +75,14 @@ def face_landmarks(scheme: str, canvas: int, seed: int, index: int) -> np.ndarra
     return face.rotate(landmarks_3d(face, scheme)) * scale + origin
 
 
-def face_place(canvas: int, seed: int, index: int) -> Place:
+def face_place(canvas: int, seed: int, index: int) -> HeadPlacement:
     """Return the exact pose of face `index` of a seed: the head turns about its middle, on the camera's axis.
 
     A head is two units wide, whatever the person's own width.
     """
     face, scale, origin, _ = _begin(canvas, seed, index)
     x, y = face.middle * scale + origin
-    return Place(face.rotation, (float(x), float(y)), 2 * scale)
+    return HeadPlacement(face.rotation, (float(x), float(y)), 2 * scale)
 
 
 def draw_face(canvas: int, seed: int, index: int) -> np.ndarray:

@@ -34,6 +34,6 @@ def came_along(path: Path) -> bool:
     """Whether a file is, byte for byte, one of this package's shipped networks, and so as trustworthy as its code."""
     place = path.resolve()
     for folder in (PACKAGE.parent / "models", PACKAGE / "models"):
-        if place.is_relative_to(folder) and (told := _sums(folder).get(place.relative_to(folder).as_posix())):
-            return sha256(place) == told
+        if place.is_relative_to(folder) and (recorded := _sums(folder).get(place.relative_to(folder).as_posix())):
+            return sha256(place) == recorded
     return False

@@ -41,12 +41,16 @@ def option(
     """A field of an options class.
 
     Args:
+        default: default value; its type must be that of the field.
+        help: one line for `--help` and the reference.
+        positional: whether it is given by position rather than by a flag.
         flag: its name on the command line, where that differs.
         also: its old name on the command line, e.g. `--room`, still accepted there, as a keyword and as a key of a
             file, with a `RenamedWarning`.
         choices: the allowed strings, besides an empty default; for a list, those of each entry.
         within: the smallest and largest allowed number; the largest may be infinite.
-        above, below: exclusive bounds.
+        above: exclusive lower bound.
+        below: exclusive upper bound.
         group: heading in `--help` for this option and those after it.
         last: whether it comes after all others, under no heading.
         more: whether plug-ins may add choices, which the command checks.
@@ -153,14 +157,14 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
         """Like that of `ArgumentParser`, but also accepts options by their old names."""
-        words, told = list(sys.argv[1:] if args is None else args), set()
+        words, warned = list(sys.argv[1:] if args is None else args), set()
         end = words.index("--") if "--" in words else len(words)
         for index, word in enumerate(words[:end]):
             name, equals, value = word.partition("=")
             if name in self.renamed:
-                if name not in told:
+                if name not in warned:
                     warn_renamed(name, self.renamed[name])
-                    told.add(name)
+                    warned.add(name)
                 words[index] = self.renamed[name] + equals + value
         return super().parse_known_args(words, namespace)
 
@@ -314,7 +318,7 @@ def from_keywords(cls: type[T], values: Mapping[str, Any], what: str) -> T:
             warn_renamed(f"{what}({key}=…)", f"{renamed[key]}=…", stacklevel=5)
         key = renamed.get(key) or flags.get(key, key)
         if key in given:
-            raise UserError(f"{what}: {key} is given by two names")
+            raise UserError(f"{what}: {key} is given under two names")
         if key not in hints:
             raise UserError(f"{what} has no option '{key}'{_nearest(key, hints)}")
         given[key] = _fitted(_plain(value), hints[key], f"{what}: {key}")
@@ -336,7 +340,7 @@ def _plain(value: Any) -> Any:
     return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
 
 
-_KIND_NAMES = {int: "whole number", float: "number", bool: "true or false", str: "text", Path: "path"}
+_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
 def _fitted(value: Any, annotation: Any, where: str) -> Any:
@@ -349,9 +353,9 @@ def _fitted(value: Any, annotation: Any, where: str) -> Any:
             return [_convert(v, kind) for v in (value if isinstance(value, list) else [value])]
         return _convert(value, kind)
     except (TypeError, ValueError, OverflowError):
-        told = repr(value)
-        told = told if len(told) <= 80 and "\n" not in told else type(value).__name__
-        raise UserError(f"{where} = {told} is no {_KIND_NAMES.get(kind, kind.__name__)}") from None
+        shown = repr(value)
+        shown = shown if len(shown) <= 80 and "\n" not in shown else type(value).__name__
+        raise UserError(f"{where} = {shown} is not {_KIND_NAMES.get(kind, kind.__name__)}") from None
 
 
 def _convert(value: Any, kind: type) -> Any:

@@ -7,6 +7,7 @@ use `RenamedAttribute`, keywords `renamed_keywords`. All of them issue a `Rename
 from __future__ import annotations
 
 import functools
+import inspect
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,7 +34,20 @@ def warn_renamed(old: str, new: str, removed_in: str = REMOVED_IN, stacklevel: i
         removed_in: the release that drops the old name.
         stacklevel: the stack frame to blame, as in `warnings.warn`; 3 is the caller of the calling function.
     """
-    warnings.warn(f"{old} is now {new}; the old name goes in {removed_in}", RenamedWarning, stacklevel)
+    warnings.warn(f"{old} is now {new}; the old name will be removed in {removed_in}", RenamedWarning, stacklevel)
+
+
+def renamed_of(cls: type) -> dict[str, str]:
+    """Old keyword -> keyword of a class that `renamed_keywords` decorates; empty for others."""
+    return dict(getattr(cls, "__renamed__", {}))
+
+
+def current_keyword(cls: type, name: str, title: str) -> str:
+    """The present name of a keyword of a class called `title`; warns if `name` is an old one."""
+    new = renamed_of(cls).get(name, name)
+    if new != name:
+        warn_renamed(f"{title}.{name}", f"{title}.{new}")
+    return new
 
 
 class RenamedAttribute:
@@ -42,7 +56,7 @@ class RenamedAttribute:
     >>> class Face:
     ...     crop_box = (0, 0, 64, 64)
     ...     box = RenamedAttribute("crop_box")
-    >>> with old_names_shown():  # and as a logged warning: Face.box is now crop_box; the old name goes in 0.3
+    >>> with old_names_shown():  # logs: Face.box is now crop_box; the old name will be removed in 0.3
     ...     Face().box
     (0, 0, 64, 64)
     """
@@ -95,7 +109,9 @@ def renamed_keywords(*, removed_in: str = REMOVED_IN, **names: str) -> Callable[
             return function(*arguments, **current(words, target.__name__, isinstance(target, type)))
 
         if isinstance(target, type):
+            wrapper.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]  # Keras reads it
             target.__init__ = wrapper  # type: ignore[misc]
+            target.__renamed__ = names  # type: ignore[attr-defined]
             return target
         return wrapper  # type: ignore[return-value]
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from kd_loss.system.errors import UserError, disk_error
-from kd_loss.system.ownership import LOCK, Claims, check_replaceable, record_folder
+from kd_loss.system.overwrite_guard import LOCK, Claims, check_replaceable, record_folder
 
 #: longest file name in bytes, on most file systems
 LONGEST_NAME = 255
@@ -95,7 +95,7 @@ def _alone(target: Path, lock_file: Path) -> Iterator[None]:
         target.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(blocking=False)
     except Timeout:
-        raise UserError(f"another kd-loss is writing {target} at this moment; wait until it is done") from None
+        raise UserError(f"another kd-loss process is writing {target}; wait until it has finished") from None
     except NotImplementedError:
         pass
     except OSError as error:
@@ -259,8 +259,8 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read the {what} {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        told = "TOML" if toml else "JSON" if path.suffix == ".json" else "JSON (or TOML in a file named .toml)"
-        raise UserError(f"the {what} {path} is not {told}: {error}") from None
+        expected = "TOML" if toml else "JSON" if path.suffix == ".json" else "JSON (or TOML in a file named .toml)"
+        raise UserError(f"the {what} {path} is not {expected}: {error}") from None
     if not isinstance(values, dict):
         raise UserError(f"the {what} {path} is not a table of options")
     return values
@@ -271,7 +271,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' stands in it twice")
+        raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' appears twice")
     return table
 
 

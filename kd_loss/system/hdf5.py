@@ -93,13 +93,13 @@ def check_dataset(path: Path, entry: object, most_bytes: int) -> h5py.Dataset:
     HDF5 can store an array in any other file of the machine: external storage, virtual datasets.
     """
     if not isinstance(entry, h5py.Dataset) or entry.shape is None:
-        raise TypeError(f"{getattr(entry, 'name', entry)} is no array")
+        raise TypeError(f"{getattr(entry, 'name', entry)} is not an array")
     if entry.external or entry.is_virtual or entry.file.filename != str(path):
-        raise UserError(f"{path}: {entry.name} points into another file; such files are not read")
+        raise UserError(f"{path}: {entry.name} links to another file; such files are not read")
     if int(entry.size or 0) * entry.dtype.itemsize > most_bytes:
         raise UserError(
             f"{path}: {entry.name} claims {int(entry.size or 0) * entry.dtype.itemsize >> 20} MiB "
-            f"(shape {entry.shape}); no such array here has more than {most_bytes >> 20} MiB"
+            f"(shape {entry.shape}); the limit is {most_bytes >> 20} MiB"
         )
     return entry
 
@@ -108,7 +108,7 @@ def entry_of(path: Path, group: h5py.Group, name: str) -> object:
     """An entry of a group by name; `KeyError` if it is missing, `UserError` for a link outside the file."""
     link = group.get(name, getlink=True)
     if link is not None and not isinstance(link, h5py.HardLink):
-        raise UserError(f"{path}: {group.name}/{name} points elsewhere; such files are not loaded")
+        raise UserError(f"{path}: {group.name}/{name} links elsewhere; such files are not loaded")
     return group[name]
 
 
@@ -119,13 +119,15 @@ def check_tree(path: Path, file: h5py.Group, most_bytes: int) -> None:
         check_dataset_inside(path, entry)
         left -= int(entry.size or 0) * entry.dtype.itemsize
         if left < 0:
-            raise UserError(f"{path} claims more than {most_bytes >> 20} MiB of weights; no network here has that")
+            raise UserError(
+                f"{path} claims more than {most_bytes >> 20} MiB of weights, more than any supported network"
+            )
 
 
 def check_dataset_inside(path: Path, entry: h5py.Dataset) -> None:
     """Reject an array that is stored in another file."""
     if entry.external or entry.is_virtual:
-        raise UserError(f"{path}: {entry.name} points into another file; such files are not loaded")
+        raise UserError(f"{path}: {entry.name} links to another file; such files are not loaded")
 
 
 def _datasets(path: Path, file: h5py.Group) -> Iterator[h5py.Dataset]:
@@ -142,7 +144,7 @@ def _entries(path: Path, file: h5py.Group) -> Iterator[h5py.Group | h5py.Dataset
                 groups.append(entry)
                 seen += 1
                 if seen > MOST_GROUPS:
-                    raise UserError(f"{path} holds more groups than any network here")
+                    raise UserError(f"{path} has more groups than any supported network")
             if isinstance(entry, h5py.Group | h5py.Dataset):
                 yield entry
 

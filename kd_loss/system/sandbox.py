@@ -32,7 +32,9 @@ def check_trial(path: Path, module: str, *arguments: str) -> None:
     Runs once per process for each version of a file: it takes 0.2 to 0.5 s.
 
     Args:
+        path: the file to read.
         module: run as `python -m MODULE ARGUMENTS… FILE`; its main calls `answer`.
+        *arguments: arguments of that module, before the file.
     """
     key = (module, *_state(path))
     if key not in _tried:
@@ -102,7 +104,7 @@ def answer(action: Callable[[], None]) -> NoReturn:
     except Exception as error:  # the libraries raise errors of any type
         reason = first_line(error)
         if out_of_memory(error):
-            reason = f"it wants more than {MOST_MEMORY >> 20} MiB of memory"
+            reason = f"it needs more than {MOST_MEMORY >> 20} MiB of memory"
         print(reason, flush=True)
         os._exit(3)
     sys.stdout.flush()

@@ -78,7 +78,7 @@ def _again(_number: int, _frame: Any) -> None:
         raise KeyboardInterrupt
 
 
-def heard() -> None:
+def acknowledge_interrupt() -> None:
     """For code that catches the interruption to shut down cleanly and re-raises it itself."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -112,7 +112,7 @@ def write_error(line: str) -> None:
 
 def stop() -> NoReturn:
     """Exit with one line and code 130, without the libraries' own shutdown."""
-    heard()
+    acknowledge_interrupt()
     with contextlib.suppress(OSError, ValueError, RuntimeError):
         os.write(_last_word[0] if _last_word else sys.stderr.fileno(), b"stopped\n")
     with contextlib.suppress(OSError, ValueError, RuntimeError):

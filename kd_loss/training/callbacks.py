@@ -94,7 +94,7 @@ class Checkpoint(keras.callbacks.Callback):
         values = {key: float(value) for key, value in (logs or {}).items()}
         if not all(value == value and abs(value) != float("inf") for value in values.values()):
             raise UserError(
-                f"the training diverged in epoch {epoch + 1} ({values}); start again with a lower --learning-rate"
+                f"the training diverged in epoch {epoch + 1} ({values}); train again with a lower --learning-rate"
             )
         current = values[self.monitor] if self.monitor else None
         if current is None or self.best is None or current < self.best:

@@ -45,13 +45,15 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
 
     Args:
         expected: what the training accepts.
-        x, y, options: arguments of `fit`: arrays, a `tf.data.Dataset`, a `PyDataset` or a generator, and its keywords.
+        x: first argument of `fit`: arrays, a `tf.data.Dataset`, a `PyDataset` or a generator.
+        y: second argument of `fit`: landmarks, if x is an array of pictures.
+        options: keywords of `fit`.
     """
     if isinstance(x, FaceLoader | MixedLoader):  # batches of this package's own
         yield x, y
         return
     if _is_endless(x) and not options.get("steps_per_epoch"):
-        raise UserError("the dataset has no end: give steps_per_epoch, or take(…) a number of batches")
+        raise UserError("the dataset is infinite: give steps_per_epoch, or limit it by take(…)")
     first, x = _first_batch(x, y)
     if first is not None:
         _check(expected, first)
@@ -61,11 +63,11 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
     except UserError:
         raise
     except Exception as error:
-        if told := re.search(r"\bUserError: (.+)", str(error)):  # TensorFlow's message for an error in its threads
-            raise UserError(told[1]) from error
+        if message := re.search(r"\bUserError: (.+)", str(error)):  # TensorFlow's message for an error in its threads
+            raise UserError(message[1]) from error
         if first is not None and (reason := _about_shapes(error)):
             raise UserError(
-                f"a batch does not fit: its pictures or landmarks have another shape than the first one's, "
+                f"a batch does not fit: its pictures or landmarks differ in shape from those of the first, "
                 f"{np.shape(first[0])}: {reason}"
             ) from error
         raise
@@ -134,7 +136,9 @@ def _check(expected: Expected, batch: Any) -> None:
         targets = targets["landmarks"]
     _check_landmarks(expected, np.asarray(targets, np.float64), len(images))
     if len(batch) == 3 and np.size(batch[2]) != len(images):
-        raise UserError(f"the weights of a batch are {np.shape(batch[2])} for {len(images)} faces: one a face, (B,)")
+        raise UserError(
+            f"the weights of a batch are {np.shape(batch[2])} for {len(images)} faces; expected one per face, (B,)"
+        )
 
 
 def _check_range(expected: Expected, images: np.ndarray) -> None:
@@ -146,7 +150,7 @@ def _check_range(expected: Expected, images: np.ndarray) -> None:
     if (low, high) == (0.0, 255.0) and most <= 1.0 and least < most:
         ends = "0…1" if least >= 0 else "−1…1"
         raise UserError(
-            f"the pictures are numbers of {ends}, student or teachers take 0…255: give "
+            f"the pictures have values in {ends}, student or teachers take 0…255: give "
             f"image_range=({0 if least >= 0 else -1}, 1)"
         )
 
@@ -159,12 +163,12 @@ def _check_landmarks(expected: Expected, landmarks: np.ndarray, count: int) -> N
             f"({count}, {points}, {width}) or ({count}, {points * width})"
         )
     if np.isnan(landmarks).any() and not expected.partial:
-        raise UserError("some landmarks are NaN, points that nobody annotated: give partial=True")
+        raise UserError("some landmarks are NaN, points without annotation: give partial=True")
     known = landmarks[np.isfinite(landmarks)]
     scale = expected.coordinates
     if width == 2 and known.size and float(np.abs(scale.normalised(known)).max()) > 5:
         raise UserError(
-            f"the landmarks lie between {known.min():.4g} and {known.max():.4g}, far out of pictures that span "
+            f"the landmarks lie between {known.min():.4g} and {known.max():.4g}, far outside the pictures, which span "
             f"{scale.low:g}…{scale.low + scale.span:g}: give coordinates='pixels', 'unit' or (left edge, right edge)"
         )
 

@@ -16,7 +16,7 @@ from kd_loss.networks.landmark_net import LandmarkNet
 from kd_loss.networks.tapped_model import TappedModel
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.coordinates import Coordinates
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from kd_loss.training.check_data import Expected, checked_data
 from kd_loss.training.teachers.teacher import Teacher, as_teacher, scaled_pictures
@@ -100,7 +100,7 @@ class Distiller(keras.Model):
             student = TappedModel(student, coordinates=coordinates, taps=taps, size=image_size)
         network = _Untracked(student)
         size = student.size or image_size
-        scheme = scheme or DatasetSpec(name="own", points=student.target_shape[0])
+        scheme = scheme or LandmarkScheme(name="own", points=student.target_shape[0])
         if student.target_shape != scheme.shape:
             raise UserError(f"the student gives {_target(student.target_shape)}, the dataset has {scheme.noun}")
         uses = uses_of(methods)
@@ -126,14 +126,14 @@ class Distiller(keras.Model):
             for role in self._used[use.name] if use.method.needs_errors else ():
                 if opened[role].training_errors is None:
                     raise UserError(
-                        f"the method {use.name} reads how far the {role} teacher errs on each training face, (N,): "
+                        f"the method {use.name} needs the error of the {role} teacher on each training face, (N,): "
                         "LiveTeacher(…).with_errors(errors)"
                     )
         for role, teacher in opened.items():
             if tuple(teacher.shape) != tuple(scheme.shape):
                 raise UserError(
-                    f"the {role} teacher {_target(teacher.shape, 'finds')}, the dataset has {scheme.noun}; a point_map "
-                    "reads it (LiveTeacher)"
+                    f"the {role} teacher {_target(teacher.shape, 'predicts')}, the dataset has {scheme.noun}; "
+                    "a point_map reads it (LiveTeacher)"
                 )
         self._network = network
         self.student = student.tap_model(["landmarks", *(tap for use in uses for tap in use.method.student_taps)])

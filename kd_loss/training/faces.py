@@ -11,9 +11,9 @@ import numpy as np
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.mixed_loader import MixedLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit, holdout
-from kd_loss.datasets.view import Answers, View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import Answers, CropTransform
 from kd_loss.system.errors import UserError
 from kd_loss.training.options import TrainingOptions
 from kd_loss.training.processes import Processes
@@ -70,23 +70,23 @@ class TrainingFaces:
         self.chosen, self.held = holdout(split, options.validation, options.seed)
         self.size = options.size or split.size
         views = {answer.views for answer in answers.values()} or {0}
-        view = View(self.size, augmentation_of(options), soft, max(views))
+        view = CropTransform(self.size, augmentation_of(options), soft, max(views))
         shared: dict[str, Any] = {"batch_size": options.batch_size, "shard": (processes.index, processes.count)}
         training: dict[str, Any] = {**shared, "workers": options.workers}
-        order = FaceOrder(split, self.chosen, shuffled=True, seed=options.seed, extra_share=options.extra_share)
+        order = FaceSampler(split, self.chosen, shuffled=True, seed=options.seed, extra_share=options.extra_share)
         faces = FaceLoader(order, view, answers=answers, **training)
         self.loader: FaceLoader | MixedLoader = faces
         if unlabelled:
-            others = FaceOrder(unlabelled.split, shuffled=True, seed=options.seed)
+            others = FaceSampler(unlabelled.split, shuffled=True, seed=options.seed)
             more = FaceLoader(others, dataclasses.replace(view, soft=False), answers=unlabelled.answers, **training)
             self.loader = MixedLoader(faces, more, unlabelled.mix_alpha if unlabelled.mixed else 0.0, options.seed)
-        still = View(self.size, soft=soft)
+        still = CropTransform(self.size, soft=soft)
         self.validation = (
-            FaceLoader(FaceOrder(split, self.held), still, workers=1, **shared) if len(self.held) else None
+            FaceLoader(FaceSampler(split, self.held), still, workers=1, **shared) if len(self.held) else None
         )
         if len(self.held):
             truth = np.asarray(still.targets_of(split)[self.held], np.float32)
-            if not np.isfinite(np.asarray(split.spec.training_error(truth, truth))).any():
+            if not np.isfinite(np.asarray(split.scheme.training_error(truth, truth))).any():
                 raise UserError(
                     f"none of the {len(self.held)} faces held out has the points that its error is normalised by: give "
                     "another --seed or --validation, or --validation 0"

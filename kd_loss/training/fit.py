@@ -24,7 +24,7 @@ from kd_loss.training.callbacks import (
     stalled,
 )
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
-from kd_loss.training.precise_batch_norm import TrueStatistics
+from kd_loss.training.precise_batch_norm import PreciseBatchNorm
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,9 @@ def compile_with_adam(
     """Compile with Adam and the schedule `learning_rate`; builds the optimizer's state so that it can be restored.
 
     Args:
+        model: the model to compile.
+        peak: highest learning rate of the schedule.
+        steps: number of training steps, over which the schedule runs.
         clip: largest global norm of the gradients; None: no clipping.
         **options: further arguments of the model's `compile`.
     """
@@ -98,7 +101,9 @@ def fit_run(
     Args:
         model: compiled and built; its `fit` is called.
         network: the part that is saved; its batch statistics are recomputed before validation and saving.
-        loader: training data, with an attribute `epoch`; validation: held-out data, or None.
+        loader: training data, with an attribute `epoch`.
+        validation: held-out data, or None.
+        folder: the run folder, opened by `open_run`.
         epochs: passes over the data.
         patience: epochs without improvement after which training stops; 0: never.
         resume: continue from the state in the run folder.
@@ -135,7 +140,7 @@ def fit_run(
                 shuffle=False,
                 callbacks=[
                     EpochCounter(loader),
-                    TrueStatistics(network, loader if pictures is None else pictures),
+                    PreciseBatchNorm(network, loader if pictures is None else pictures),
                     *event_files(folder),
                     *callbacks,
                     checkpoint,

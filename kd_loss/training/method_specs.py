@@ -45,10 +45,10 @@ def read_method(text: str, what: str = "--method") -> MethodSpec:
     name, at, roles = named.partition("@")
     teachers = tuple(role for role in roles.split(",") if role)
     if at and not teachers:
-        raise UserError(f"{what} {text}: no teacher is named behind the @, e.g. srrl@tough:0.1")
+        raise UserError(f"{what} {text}: no teacher is named after the @, e.g. srrl@tough:0.1")
     pairs = [tuple(part.strip() for part in setting.partition("=")) for setting in split_outside(inner, ",")]
     if (opened and not (closed and all(key and sign for key, sign, _ in pairs))) or ")" in head + tail:
-        raise UserError(f"{what} {text}: settings stand behind the name, e.g. 'srrl(alpha=0,beta=2)@tough:0.1'")
+        raise UserError(f"{what} {text}: settings follow the name, e.g. 'srrl(alpha=0,beta=2)@tough:0.1'")
     if len({key for key, _, _ in pairs}) < len(pairs):
         raise UserError(f"{what} {text}: a setting is given twice")
     settings = tuple(f"{key}={value}" for key, _, value in pairs)
@@ -87,12 +87,12 @@ def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> list[Metho
     named: dict[str, tuple[str, ...]] = {}
     own: list[str] = []
     for text in methods:
-        asked = read_method(text)
-        name = choose(asked.name, METHODS, "method", OF_YOUR_OWN)
+        spec = read_method(text)
+        name = choose(spec.name, METHODS, "method", OF_YOUR_OWN)
         if name in weights:
             raise UserError(f"--method {name} is given twice")
-        weights[name], named[name] = asked.weight, asked.teachers
-        own += [f"{name}.{setting}" for setting in asked.settings]
+        weights[name], named[name] = spec.weight, spec.teachers
+        own += [f"{name}.{setting}" for setting in spec.settings]
     parameters: dict[str, dict[str, Any]] = {name: {} for name in weights}
     for text in [*settings, *own]:  # a method's own settings win
         key, equals, value = text.partition("=")
@@ -128,7 +128,7 @@ def with_teachers(methods: Iterable[MethodUse], names: Iterable[str]) -> list[Me
 
 _STAGE = re.compile(r"(?P<methods>.+)=(?P<epochs>0*[1-9]\d*)(@(?P<freeze>\w*))?")
 #: options for calling teachers, which have no effect without one
-_TEACHER_OPTIONS = ("unlabelled", "teachers", "teacher_views", "teacher_mirror", "map_points")
+_TEACHER_OPTIONS = ("unlabelled", "teacher_mode", "teacher_views", "teacher_mirror", "map_points")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -185,7 +185,9 @@ def narrowed(options: StudentOptions, used: Iterable[str]) -> StudentOptions:
 def parse_stages(options: StudentOptions) -> list[StudentOptions]:
     """One options object per stage, each with the settings and teachers of its own methods."""
     if options.stages and options.freeze:
-        raise UserError(f"--freeze {options.freeze}: with --stages each says its own, e.g. ail=20@{options.freeze}")
+        raise UserError(
+            f"--freeze {options.freeze}: with --stages each stage has its own, e.g. ail=20@{options.freeze}"
+        )
     load_plugins(options.plugin if options.stages else ())
     stages: list[StudentOptions] = []
     used: set[str] = set()

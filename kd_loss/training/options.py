@@ -150,10 +150,11 @@ class DistillationOptions(TrainingOptions):
     map_points: bool = option(
         False, "read teachers of another scheme through a linear map, fitted on the training faces"
     )
-    teachers: str = option(
+    teacher_mode: str = option(
         "auto",
         "live: called in every step; cached: called once; auto: live only for features",
         choices=("auto", "live", "cached"),
+        also="--teachers",
     )
     teacher_views: int = option(
         0, "cached teachers see this many fixed augmentations of each face; 0: the face itself", within=(0, 1e6)
@@ -208,5 +209,5 @@ def with_head(options: T, scheme: Scheme) -> T:
 def checked(options: T) -> T:
     """The options of a training; raises a `UserError` for contradictory ones."""
     if options.patience and not options.validation:
-        raise UserError("--patience waits for a better epoch on faces held out: give a --validation above 0")
+        raise UserError("--patience needs a validation set: give a --validation above 0")
     return options

@@ -71,7 +71,7 @@ class _TrainingPass(keras.Model):
         return ops.zeros(())
 
 
-class TrueStatistics(keras.callbacks.Callback):
+class PreciseBatchNorm(keras.callbacks.Callback):
     """Recomputes the moving averages before each validation, or at the end of an epoch without one.
 
     Place it before the callback that saves. `network` is the model whose layers are trained; frozen layers keep

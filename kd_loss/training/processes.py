@@ -98,7 +98,7 @@ def join(options: TrainingOptions) -> Processes:
     if not options.distributed and options.devices == "one":
         return Processes()
     if keras.backend.backend() != "jax":
-        raise UserError("--devices all and --distributed want the JAX backend: set KERAS_BACKEND=jax")
+        raise UserError("--devices all and --distributed need the JAX backend: set KERAS_BACKEND=jax")
     if _joined is not None:
         return _joined
     import jax
@@ -119,7 +119,7 @@ def join(options: TrainingOptions) -> Processes:
             jax.distributed.initialize(**given, heartbeat_timeout_seconds=HEARTBEAT, initialization_timeout=120)
         except (RuntimeError, ValueError) as error:
             reason = first_line(error)
-            raise UserError(f"--distributed {options.distributed}: the processes did not meet: {reason}") from None
+            raise UserError(f"--distributed {options.distributed}: the processes did not connect: {reason}") from None
     _joined = Processes(jax.process_index(), jax.process_count(), len(jax.devices()))
     if _joined.index:
         LOGGER.setLevel(logging.ERROR)

@@ -94,7 +94,7 @@ def plan_student(options: StudentOptions, dataset: PreparedDataset | None = None
     if options.unlabelled:
         if not any(use.teachers for use in methods):
             raise UserError(
-                f"--unlabelled wants a teacher, whose predictions stand for the {dataset.spec.predicted}: "
+                f"--unlabelled needs a teacher, whose predictions replace the {dataset.scheme.predicted}: "
                 "not --method none"
             )
         photographs(Path(options.unlabelled))
@@ -111,8 +111,8 @@ def _train_stage(plan: StudentPlan, default_name: str, callbacks: Sequence[keras
     taps = sorted({tap for use in methods for tap in use.method.teacher_taps} | {"landmarks"})
     sources = open_sources(options, methods, dataset)
     if not options.init and not options.resume and any(shares_trunk(source, options) for source in sources):
-        log.info("hint: a teacher has the student's backbone; --init teacher starts from its trunk, which gains most")
-    mode = choose_mode(options, sources, taps, dataset.spec) if sources else RECORDED
+        log.info("hint: a teacher has the student's backbone; --init teacher starts from its trunk, which helps most")
+    mode = choose_mode(options, sources, taps, dataset.scheme) if sources else RECORDED
     recorder = Recorder(options, dataset, taps, augmentation_of(options))
     with processes.first_before_the_others():
         sources = recorder.with_maps(sources)
@@ -176,7 +176,7 @@ def _unlabelled(
             answers[role] = recorder.seen(members[0], split, checksum) if options.teacher_views else seen
     mean = np.average(predictions, axis=0, weights=[teacher.weight for teacher in teachers.values()]).astype(np.float32)
     split = dataclasses.replace(split, target=mean, soft=mean)
-    of, targets = f"the mean of {len(teachers)} teachers' predictions", dataset.spec.predicted
+    of, targets = f"the mean of {len(teachers)} teachers' predictions", dataset.scheme.predicted
     log.info(f"unlabelled: {len(split)} faces, {of} as their {targets}")
     kept = {"faces": len(split), "images_sha256": checksum}
     return Unlabelled(split, answers, options.unlabelled_weight, options.mix_weight, options.mix_alpha), kept

@@ -20,7 +20,7 @@ from kd_loss.evaluation.prediction import spread_correlation
 from kd_loss.networks import HEADS, Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.backbones import arch_name
 from kd_loss.networks.card import SPREAD_CORRELATION
-from kd_loss.networks.cost import multiply_adds
+from kd_loss.networks.flops import multiply_adds
 from kd_loss.networks.keypoint_detector import load_start
 from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runs.folder import data_record, open_run, readable, start_record
@@ -66,7 +66,7 @@ class Training:
     processes: Processes = dataclasses.field(default_factory=Processes)
 
     def __post_init__(self) -> None:
-        self.options = with_head(self.options, self.dataset.spec)
+        self.options = with_head(self.options, self.dataset.scheme)
 
     def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Path:
         """Train and return the run folder, with `best.h5` in it.
@@ -101,8 +101,8 @@ class Training:
             arch=arch_name(options.arch),
             alpha=options.alpha,
             dataset=options.dataset,
-            spec=self.dataset.spec.to_dict(),
-            outputs=self.dataset.spec.outputs,
+            spec=self.dataset.scheme.to_dict(),
+            outputs=self.dataset.scheme.outputs,
             size=faces.size,
             role=self.role,
             head=head,
@@ -146,7 +146,7 @@ class Training:
             student=network,
             methods=self.methods,
             teachers=self.teachers,
-            scheme=self.dataset.spec,
+            scheme=self.dataset.scheme,
             unlabelled_weight=more.weight if more else 1.0,
             partial=self.dataset.split("train").partial,
             kinds=1 if not more else 3 if more.mixed else 2,
@@ -183,7 +183,7 @@ class Training:
         return place, place if not self.processes.index else scratch
 
     def _run(self, scratch: Path, callbacks: Sequence[keras.callbacks.Callback], held: ExitStack) -> Path:
-        options, faces, scheme = self.options, self.loaders(), self.dataset.spec
+        options, faces, scheme = self.options, self.loaders(), self.dataset.scheme
         monitor = f"val_{scheme.metric}"
         card = self.card(faces)
         network = self.network(card, faces)

@@ -61,7 +61,7 @@ def unlabelled_split(
     files = photographs(folder)
     margin = float(dataset.manifest["crop"]["margin"])
     listing = [[path.relative_to(folder).as_posix(), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
-    key = json.dumps([listing, first.checksum, dataset.size, margin, dataset.spec.to_dict(), ROUNDS, ROOM, DETECTOR])
+    key = json.dumps([listing, first.checksum, dataset.size, margin, dataset.scheme.to_dict(), ROUNDS, ROOM, DETECTOR])
     place = options.runs / options.dataset / "unlabelled" / hashlib.sha256(key.encode()).hexdigest()[:20]
     if not (place / "manifest.json").is_file():
         with one_at_a_time(place):
@@ -78,10 +78,10 @@ def unlabelled_split(
     except (OSError, ValueError) as error:
         raise UserError(f"{place} is damaged ({error}); delete it and try again") from None
     count = len(images)
-    empty = np.zeros((count, *dataset.spec.shape), np.float32)
+    empty = np.zeros((count, *dataset.scheme.shape), np.float32)
     split = PreparedSplit(
         place,
-        dataset.spec,
+        dataset.scheme,
         images,
         target=empty,
         soft=empty,
@@ -117,7 +117,7 @@ def _crops(
                 found.append((path, image, geometry.square_crop((x, y, x + width, y + height), margin)))
         for _ in range(ROUNDS if found else 0):
             wide = np.stack([crop_face(i, geometry.widen(s, context), size) for _, i, s in found])
-            scheme, answers = _read(np.asarray(predict(wide)["landmarks"]) * context, teacher, dataset.spec)
+            scheme, answers = _read(np.asarray(predict(wide)["landmarks"]) * context, teacher, dataset.scheme)
             found = [(p, i, scheme.crop_again(s, seen, margin)) for (p, i, s), seen in zip(found, answers, strict=True)]
         for path, image, square in found:
             if 16 <= square[2] <= 4 * max(image.shape[:2]):
@@ -130,9 +130,9 @@ def _crops(
     return np.stack(crops), names
 
 
-def _read(answers: np.ndarray, teacher: TeacherSource, spec: Scheme) -> tuple[Scheme, np.ndarray]:
+def _read(answers: np.ndarray, teacher: TeacherSource, scheme: Scheme) -> tuple[Scheme, np.ndarray]:
     """A teacher's predictions as the dataset's targets, or unchanged, and the scheme that interprets them."""
     if teacher.map is not None:
-        return spec, teacher.map(answers)
-    read = spec.read(answers, teacher.scheme)
-    return (teacher.scheme or spec, answers) if read is None else (spec, read)
+        return scheme, teacher.map(answers)
+    read = scheme.read(answers, teacher.scheme)
+    return (teacher.scheme or scheme, answers) if read is None else (scheme, read)

@@ -50,8 +50,8 @@ def test_faces_with_missing_points_and_rows_by_yaw(aflw):
     assert AFLW21.default_normaliser == "box"
 
 
-def test_the_command_knows_both(aflw):
-    assert read_archive(AFLW21, ArchiveRequest(source=str(aflw))).spec is AFLW21
+def test_the_command_takes_both(aflw):
+    assert read_archive(AFLW21, ArchiveRequest(source=str(aflw))).scheme is AFLW21
 
 
 def test_without_yaws_there_is_a_word_and_a_bad_table_is_one_line(aflw):
@@ -87,7 +87,7 @@ def test_the_pictures_of_a_person_stay_in_one_split(tmp_path):
         picture(tmp_path / name)
     (tmp_path / "landmarks.csv").write_text("\n".join(row(name, 30) for name in names))
     archive = read_archive(CFP30, ArchiveRequest(source=str(tmp_path), test_fraction=0.25))
-    assert archive.spec is CFP30
+    assert archive.scheme is CFP30
     split = {}
     for sample in archive.samples:
         split.setdefault(sample.group, set()).add(sample.split)

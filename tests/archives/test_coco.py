@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kd_loss.archives.coco import read_coco
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from tests.archives.writers import FACE, NAMES, coco, crowd
 
@@ -21,13 +21,13 @@ def change(path, what):
 def test_coordinates_are_those_of_the_file(tmp_path):
     archive = read_coco(coco(tmp_path, {"a.png": [FACE]}))
     assert archive.samples[0].landmarks.tolist() == FACE.tolist()
-    assert archive.spec.edges == ((0, 1), (0, 2))  # [1, 2], [1, 3] in the file
-    assert archive.spec.names == NAMES
+    assert archive.scheme.edges == ((0, 1), (0, 2))  # [1, 2], [1, 3] in the file
+    assert archive.scheme.names == NAMES
 
 
 def test_a_skeleton_that_begins_at_0_is_seen(tmp_path):
     path = change(coco(tmp_path, {"a.png": [FACE]}), lambda v: v["categories"][0].update(skeleton=[[0, 1], [3, 3]]))
-    assert read_coco(path).spec.edges == ((0, 1),)
+    assert read_coco(path).scheme.edges == ((0, 1),)
 
 
 def test_without_a_2_in_the_file_1_means_labelled(tmp_path):
@@ -76,15 +76,15 @@ def test_train_validation_and_test_are_two_splits_with_a_word_about_it(tmp_path)
 
 def test_categories_without_names_of_points(tmp_path):
     path = change(coco(tmp_path, crowd()), lambda v: v["categories"][0].update(keypoints=[], skeleton=[]))
-    archive = read_coco(path, DatasetSpec("four", 4))
+    archive = read_coco(path, LandmarkScheme("four", 4))
     assert len(archive.samples) == 15
-    assert read_coco(path).spec.names == ()
+    assert read_coco(path).scheme.names == ()
 
 
 def test_of_several_kinds_of_objects_the_scheme_chooses(tmp_path):
     hand = {"id": 8, "name": "hand", "keypoints": ["thumb", "ring"]}
     path = change(coco(tmp_path, {"a.png": [FACE]}), lambda v: v["categories"].append(hand))
-    assert len(read_coco(path, DatasetSpec("four", 4)).samples) == 1
+    assert len(read_coco(path, LandmarkScheme("four", 4)).samples) == 1
     with pytest.raises(UserError, match=r"several kinds of objects: face \(4 points\), hand \(2 points\)"):
         read_coco(path)
 
@@ -122,5 +122,5 @@ def test_an_entry_that_is_none_is_one_line_or_nothing(tmp_path, entry):
 
 def test_names_that_come_twice_are_one_line(tmp_path):
     path = change(coco(tmp_path, {"a.png": [FACE]}), lambda v: v["categories"][0].update(keypoints=list("aabc")))
-    with pytest.raises(UserError, match="two keypoints have one name, 'a'"):
+    with pytest.raises(UserError, match="two keypoints share the name 'a'"):
         read_coco(path)

@@ -71,12 +71,12 @@ def test_cofw_reads_no_other_file(tmp_path):
     write_cofw(tmp_path)
     path = tmp_path / "COFW_train_color.mat"
     replace_picture(path, shape=(3, 4, 4), dtype="u1", external=[(str(tmp_path / "secret"), 0, 48)])
-    with pytest.raises(BadSample, match="other points into another file"):
+    with pytest.raises(BadSample, match="other links to another file"):
         read_cofw(tmp_path).samples[0].load()
     with h5py.File(path, "r+") as file:
         del file["phisTr"]
         file["phisTr"] = h5py.ExternalLink("secret", "/")
-    with pytest.raises(UserError, match="phisTr points elsewhere"):
+    with pytest.raises(UserError, match="phisTr links elsewhere"):
         read_cofw(tmp_path)
 
 

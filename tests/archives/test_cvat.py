@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kd_loss.archives.cvat import read_cvat
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from tests.archives.writers import FACE, NAMES, cvat, pictures
 
@@ -16,8 +16,8 @@ FETCH = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]>'
 
 def test_order_and_lines_are_those_of_the_labels(tmp_path):
     archive = read_cvat(cvat(tmp_path, {"a.png": [FACE]}))
-    assert archive.spec.names == NAMES
-    assert archive.spec.edges == ((0, 1),)
+    assert archive.scheme.names == NAMES
+    assert archive.scheme.edges == ((0, 1),)
     np.testing.assert_allclose(archive.samples[0].landmarks, FACE, atol=1e-9)
 
 
@@ -39,7 +39,7 @@ def test_entities_in_the_drawing_of_a_skeleton_are_not_expanded(tmp_path):
     path = cvat(tmp_path, {"a.png": [FACE]})
     bomb = BOMB.replace("<", "&lt;").replace(">", "&gt;").replace("&a;", "&amp;a;")
     path.write_text(path.read_text().replace("<svg>", f"<svg>{bomb}"))
-    assert read_cvat(path).spec.edges == ()
+    assert read_cvat(path).scheme.edges == ()
 
 
 def points(root, text):
@@ -54,7 +54,7 @@ def test_a_shape_of_several_points_is_a_face_without_names(tmp_path):
     archive = read_cvat(points(tmp_path, text))
     assert archive.samples[0].landmarks.tolist() == [[0.5, 1.5], [29.5, 3.5], [4.5, 5.5]]
     assert archive.samples[0].attributes["occluded"].tolist() == [1, 1, 1]
-    assert archive.spec.names == ()
+    assert archive.scheme.names == ()
 
 
 def test_single_points_are_put_together_by_group(tmp_path):
@@ -62,14 +62,14 @@ def test_single_points_are_put_together_by_group(tmp_path):
         f'<points label="p{i}" group_id="{g}" points="{10 * i + g + 0.5},{20.5}"/>' for g in (1, 2) for i in (2, 10)
     )
     archive = read_cvat(points(tmp_path, f'<image name="a.png">{shapes}</image>'))
-    assert archive.spec.names == ("p2", "p10")
+    assert archive.scheme.names == ("p2", "p10")
     assert [s.landmarks[:, 0].tolist() for s in archive.samples] == [[21, 101], [22, 102]]
 
 
 def test_single_points_of_two_faces_without_groups_are_one_line(tmp_path):
     shapes = '<points label="a" points="1,1"/><points label="b" points="9,9"/><points label="a" points="5,5"/>'
-    archive = read_cvat(points(tmp_path, f'<image name="a.png">{shapes}</image>'), DatasetSpec("two", 2))
-    assert "point 'a' stands in it twice" in archive.problems[0]
+    archive = read_cvat(points(tmp_path, f'<image name="a.png">{shapes}</image>'), LandmarkScheme("two", 2))
+    assert "point 'a' appears twice" in archive.problems[0]
 
 
 def test_the_subset_of_a_project_is_the_split(tmp_path):
@@ -88,7 +88,7 @@ def test_the_subset_of_a_project_is_the_split(tmp_path):
         ('points="30.5,20.5"', 'points="1e999,1"', "a coordinate is not a finite number"),
         ('points="30.5,20.5"', "", "is not x,y"),
         ('name="a.png"', "", "the image has no name"),
-        ('label="nose"', 'label="chin"', "point 'chin' stands in it twice"),
+        ('label="nose"', 'label="chin"', "point 'chin' appears twice"),
     ],
 )
 def test_a_bad_shape_is_one_line(tmp_path, old, new, message):
@@ -104,12 +104,12 @@ def test_a_bad_shape_is_one_line(tmp_path, old, new, message):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("<dataset/>", "outermost element is <dataset>"),
+        ("<dataset/>", "root element is <dataset>"),
         ("<annotations><track id='0'/></annotations>", "export the task again as 'CVAT for images'"),
         ("<annotations/>", "no annotated point in"),
         ("", "is not XML"),
         ("not xml", "is not XML"),
-        ("<a>" * 100_000, "is not XML, or breaks off"),
+        ("<a>" * 100_000, "is not XML, or is truncated"),
     ],
 )
 def test_other_files_are_one_line(tmp_path, text, message):

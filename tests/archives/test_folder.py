@@ -9,13 +9,13 @@ import pytest
 
 from kd_loss.archives.folder import read_folder
 from kd_loss.schemes.benchmarks import W300
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from tests.archives.archives import counts, face, write_image
 
 pytestmark = pytest.mark.quick
 
-FIVE = DatasetSpec("five", 5, pairs=((0, 1),), normalisers={"eyes": ((0,), (1,))})
+FIVE = LandmarkScheme("five", 5, pairs=((0, 1),), normalisers={"eyes": ((0,), (1,))})
 
 
 def write_npy_folder(root, count=4, shape=(136,)):
@@ -37,7 +37,7 @@ def test_a_folder_of_npy_files(tmp_path, shape):
     ("array", "message"),
     [
         (np.zeros(10), "normalised|5 points"),
-        (np.linspace(-0.5, 0.5, 136), "normalised values; pixel coordinates"),
+        (np.linspace(-0.5, 0.5, 136), "normalised values; expected pixel coordinates"),
         (np.full(136, np.nan), "0 points are annotated"),
         (np.r_[np.nan, np.arange(135.0)], "not a finite"),
         (np.array(["a"] * 136), "not numbers"),
@@ -84,14 +84,14 @@ def test_own_splits_are_kept(tmp_path):
 def test_own_spec_file(tmp_path):
     file = tmp_path / "five.json"
     file.write_text(json.dumps(FIVE.to_dict()))
-    assert DatasetSpec.from_json(file).flip_index.tolist() == [1, 0, 2, 3, 4]
+    assert LandmarkScheme.from_json(file).flip_index.tolist() == [1, 0, 2, 3, 4]
 
 
 def test_one_annotation_cannot_be_for_two_pictures(tmp_path):
     root = write_npy_folder(tmp_path)
     write_image(root / "img1.png", face("w300", 1)[0])
     (problem,) = read_folder(root, W300).problems
-    assert "one .npy file cannot be for both" in problem
+    assert "one .npy file cannot serve both" in problem
 
 
 def test_pictures_of_own_data_with_numbered_names_are_different_photographs(tmp_path):
@@ -104,7 +104,7 @@ def test_pictures_of_own_data_with_numbered_names_are_different_photographs(tmp_
     assert counts(archive, "test") == 2
 
 
-def test_blank_lines_in_a_csv_are_passed_over_and_a_bad_first_row_is_told(tmp_path):
+def test_blank_lines_in_a_csv_are_skipped_and_a_bad_first_row_is_reported(tmp_path):
     write_image(tmp_path / "p.png", face("w300", 0)[0])
     good = "p.png," + ",".join(map(str, (30, 30, 80, 30, 55, 60, 40, 90, 70, 90)))
     (tmp_path / "points.csv").write_text(f"{good.replace('30', 'x', 1)}\n\n{good}\n , \n{good}\n")
@@ -124,7 +124,7 @@ def csv_row(name, points=4):
     return ",".join([str(name), *(str(10 + 7 * i % 31) for i in range(2 * points))])
 
 
-FOUR = DatasetSpec("four", 4)
+FOUR = LandmarkScheme("four", 4)
 
 
 def write_table(folder, *rows):
@@ -148,7 +148,7 @@ def test_paths_of_a_csv_may_lie_anywhere_under_the_source(tmp_path):
     assert [sample.group for sample in archive.samples] == ["a.png", "more/b.png", "c.png"]
     assert archive.samples[2].load().shape == (50, 50, 3)
     assert [problem.partition(": ")[0].rpartition(" ")[2] for problem in archive.problems] == ["4", "5", "6"]
-    assert f"the picture {outside} lies outside of {root}" in archive.problems[1]
+    assert f"the picture {outside} is outside {root}" in archive.problems[1]
 
 
 def test_a_csv_that_is_named_itself_has_its_pictures_anywhere(tmp_path):

@@ -17,7 +17,7 @@ from kd_loss.datasets.prepare_command import FORMATS, PrepareOptions, run_prepar
 from kd_loss.datasets.prepare_command import _with_others as with_others
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.schemes.benchmarks import W300
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.synthetic.faces import face_landmarks
 from kd_loss.system.errors import UserError
 from tests.archives.archives import write_w300
@@ -42,9 +42,9 @@ def test_several_faces_a_picture_come_back_with_names_and_without_a_scheme(tmp_p
     assert found_format(tmp_path) == tool
     archive = READERS[tool](source)
     assert not archive.problems
-    assert archive.spec.points == 4
-    order = [archive.spec.names.index(name) for name in NAMES]
-    assert archive.spec.pairs == (tuple(sorted((order[1], order[2]))),)  # left_eye and right_eye
+    assert archive.scheme.points == 4
+    order = [archive.scheme.names.index(name) for name in NAMES]
+    assert archive.scheme.pairs == (tuple(sorted((order[1], order[2]))),)  # left_eye and right_eye
     found = by_picture(archive)
     for name, group in faces.items():
         np.testing.assert_allclose([points[order] for points in found[name]], group, atol=1e-9)
@@ -58,10 +58,10 @@ def test_several_faces_a_picture_come_back_with_names_and_without_a_scheme(tmp_p
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_scheme_with_names_puts_the_points_in_its_order(tmp_path, tool):
-    turned = DatasetSpec("mine", 4, names=NAMES[::-1])
+    turned = LandmarkScheme("mine", 4, names=NAMES[::-1])
     archive = READERS[tool](WRITERS[tool](tmp_path, {"a.png": [FACE], "b.png": [FACE]}), turned)
     np.testing.assert_allclose(archive.samples[0].landmarks, FACE[::-1], atol=1e-9)
-    assert archive.spec is turned
+    assert archive.scheme is turned
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -69,7 +69,7 @@ def test_points_that_are_not_labelled_are_nan_and_hidden_ones_flagged(tmp_path, 
     part = FACE.copy()
     part[3] = np.nan
     source = WRITERS[tool](tmp_path, {"a.png": [part], "b.png": [FACE]}, hidden=1)
-    archive = READERS[tool](source, DatasetSpec("mine", 4, names=NAMES))
+    archive = READERS[tool](source, LandmarkScheme("mine", 4, names=NAMES))
     np.testing.assert_allclose(archive.samples[0].landmarks, part, atol=1e-9)
     if tool == "label_studio":  # it knows no such flag
         assert not archive.samples[0].attributes
@@ -107,8 +107,8 @@ def test_a_missing_picture_is_one_line(tmp_path, tool):
 @pytest.mark.parametrize("tool", TOOLS)
 def test_a_scheme_of_other_points_is_one_line(tmp_path, tool):
     source = WRITERS[tool](tmp_path, {"a.png": [FACE]})
-    with pytest.raises(UserError, match=r"has 4 points a face, the scheme 'five' 5") as error:
-        READERS[tool](source, DatasetSpec("five", 5))
+    with pytest.raises(UserError, match=r"has 4 points a face, the scheme 'five' has 5") as error:
+        READERS[tool](source, LandmarkScheme("five", 5))
     assert "\n" not in str(error.value)
 
 
@@ -116,15 +116,15 @@ def test_a_scheme_of_other_points_is_one_line(tmp_path, tool):
 def test_a_name_that_the_file_lacks_is_one_line(tmp_path, tool):
     source = WRITERS[tool](tmp_path, {"a.png": [FACE]})
     with pytest.raises(UserError, match="has no point 'ear' of 'mine'; it has nose"):
-        READERS[tool](source, DatasetSpec("mine", 4, names=(*NAMES[:3], "ear")))
+        READERS[tool](source, LandmarkScheme("mine", 4, names=(*NAMES[:3], "ear")))
 
 
 @pytest.mark.parametrize("tool", ["labelme", "label_studio"])
 def test_a_label_that_the_scheme_lacks_is_a_problem(tmp_path, tool):
     source = WRITERS[tool](tmp_path, {"a.png": [FACE], "b.png": [FACE[:3]]})
-    archive = READERS[tool](source, DatasetSpec("mine", 4, names=NAMES))
+    archive = READERS[tool](source, LandmarkScheme("mine", 4, names=NAMES))
     (problem,) = archive.problems
-    assert "no point of the scheme is called 'p0'" in problem
+    assert "no point of the scheme is named 'p0'" in problem
 
 
 @pytest.mark.parametrize("tool", ["coco", "cvat", "label_studio", "labelme"])
@@ -134,7 +134,7 @@ def test_a_file_that_breaks_off_is_one_line(tmp_path, tool, share):
     file = tmp_path / "a.json" if tool == "labelme" else source
     whole = file.read_bytes()
     file.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(UserError, match="breaks off") as error:
+    with pytest.raises(UserError, match="is truncated") as error:
         READERS[tool](source)
     assert "\n" not in str(error.value)
 
@@ -163,21 +163,21 @@ def test_damaged_files_are_read_listed_or_refused_on_one_line(tool, data):
         file.write_bytes(text)
         lines = []
         try:
-            for spec in (None, DatasetSpec("mine", 4, names=NAMES)):
-                lines += READERS[tool](source, spec).problems
+            for scheme in (None, LandmarkScheme("mine", 4, names=NAMES)):
+                lines += READERS[tool](source, scheme).problems
         except UserError as error:
             lines.append(str(error))
         assert not any("\n" in line for line in lines)
 
 
-def test_a_picture_of_another_size_than_was_annotated_is_told(tmp_path):
+def test_a_picture_of_another_size_than_was_annotated_is_reported(tmp_path):
     import cv2
 
     from kd_loss.imaging.pictures import BadSample
 
     archive = READERS["coco"](WRITERS["coco"](tmp_path, {"a.png": [FACE]}))
     cv2.imwrite(str(tmp_path / "images" / "a.png"), np.zeros((80, 120, 3), np.uint8))
-    with pytest.raises(BadSample, match="is of 120 × 80 pixels, one of 60 × 40 was annotated"):
+    with pytest.raises(BadSample, match="has 120 × 80 pixels, but the annotated one has 60 × 40"):
         archive.samples[0].load()
 
 
@@ -188,7 +188,7 @@ def test_pictures_are_found_by_their_name_alone_where_it_is_the_only_one(tmp_pat
     other = tmp_path / "notes" / "else" / "a.png"
     other.parent.mkdir()
     other.write_bytes(b"")
-    assert "2 pictures are called a.png" in READERS["coco"](source).problems[0]
+    assert "2 pictures are named a.png" in READERS["coco"](source).problems[0]
 
 
 def test_a_source_that_is_a_folder_keeps_its_pictures_inside(tmp_path):
@@ -196,10 +196,10 @@ def test_a_source_that_is_a_folder_keeps_its_pictures_inside(tmp_path):
     WRITERS["coco"](root, {"../../out.png": [FACE], "a.png": [FACE]})
     archive = READERS["coco"](root)
     assert len(archive.samples) == 1
-    assert "lies outside of" in archive.problems[0]
+    assert "is outside" in archive.problems[0]
 
 
-def test_prepare_makes_a_scheme_from_the_file_and_finds_pairs_that_nobody_named(tmp_path, caplog):
+def test_prepare_makes_a_scheme_from_the_file_and_finds_its_pairs(tmp_path, caplog):
     """The eyes have no names here; the faces themselves say that they are each other's mirror images."""
     caplog.set_level(logging.INFO, "kd_loss")
     rng = np.random.default_rng(0)
@@ -208,14 +208,14 @@ def test_prepare_makes_a_scheme_from_the_file_and_finds_pairs_that_nobody_named(
     source = WRITERS["cvat"](tmp_path / "pets", faces)
     run_prepare(PrepareOptions(source=str(source), size=32, data=tmp_path / "data"))
     dataset = open_dataset("pets", tmp_path / "data")
-    assert dataset.spec.names == tuple(f"p{i}" for i in range(5))
-    assert dataset.spec.pairs == ((0, 1), (3, 4))
-    assert dataset.spec.edges == ((0, 1),)
+    assert dataset.scheme.names == tuple(f"p{i}" for i in range(5))
+    assert dataset.scheme.pairs == ((0, 1), (3, 4))
+    assert dataset.scheme.edges == ((0, 1),)
     said = " ".join(caplog.messages)
-    assert "'pets', a scheme from the source: 5 points (p0, p1, p2, p3, p4), mirrored pairs not told, 1 line" in said
+    assert "'pets', a scheme from the source: 5 points (p0, p1, p2, p3, p4), mirrored pairs unknown, 1 line" in said
     assert "2 pairs from 36 faces, sure" in said
     manifest = dataset.manifest["spec"]
-    assert DatasetSpec.from_dict(manifest) == dataset.spec
+    assert LandmarkScheme.from_dict(manifest) == dataset.scheme
 
 
 def test_the_names_of_the_command_are_those_of_the_readers():
@@ -224,7 +224,7 @@ def test_the_names_of_the_command_are_those_of_the_readers():
 
 def test_a_json_file_of_no_format_is_one_line(tmp_path):
     (tmp_path / "a.json").write_text('{"a": 1}')
-    with pytest.raises(UserError, match="of no format that is known: COCO keypoints, Label Studio or LabelMe"):
+    with pytest.raises(UserError, match="in none of the known formats: COCO keypoints, Label Studio or LabelMe"):
         run_prepare(PrepareOptions(dataset="a", source=str(tmp_path / "a.json"), data=tmp_path))
 
 
@@ -246,7 +246,7 @@ def test_an_official_folder_is_read_as_such_whatever_else_lies_in_it(tmp_path):
     root = write_w300(tmp_path / "300W", {"afw": 2})
     WRITERS["coco"](root, {"a.png": [FACE]}, name="annotations/face_landmarks.json")
     assert found_format(root) == "coco"
-    assert read_archive(W300, ArchiveRequest(source=str(root))).spec is W300
+    assert read_archive(W300, ArchiveRequest(source=str(root))).scheme is W300
     plain = tmp_path / "plain"
     WRITERS["coco"](plain, {"a.png": [FACE]}, name="annotations/a.json")
     (plain / "train").mkdir()
@@ -258,9 +258,9 @@ def test_a_benchmark_s_points_from_an_annotation_tool(tmp_path):
     faces = {f"{i}.png": [face_landmarks("w300", 40, 0, i)] for i in range(4)}
     source = WRITERS["coco"](tmp_path, faces)
     archive = read_archive(W300, ArchiveRequest(source=str(source)))
-    assert archive.spec is W300
+    assert archive.scheme is W300
     np.testing.assert_allclose(archive.samples[2].landmarks, faces["2.png"][0], atol=1e-9)
-    spec = tmp_path / "mine.json"
-    spec.write_text(json.dumps({"name": "mine", "points": 68, "same": {"w300": list(range(68))}}))
-    options = PrepareOptions(dataset="w300", source=str(source), extra_data=[f"{spec}={source}"], format="coco")
+    scheme = tmp_path / "mine.json"
+    scheme.write_text(json.dumps({"name": "mine", "points": 68, "same": {"w300": list(range(68))}}))
+    options = PrepareOptions(dataset="w300", source=str(source), extra_data=[f"{scheme}={source}"], format="coco")
     assert len(with_others(archive, options).samples) == 8

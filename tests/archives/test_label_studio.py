@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from kd_loss.archives.label_studio import read_label_studio
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from tests.archives.writers import FACE, HEIGHT, NAMES, WIDTH, label_studio, pictures
 
@@ -51,7 +51,8 @@ def test_labels_that_come_twice_without_a_parent_are_one_line(tmp_path):
     archive = read_label_studio(path)
     assert len(archive.samples) == 1
     assert (
-        "task 10: point 'nose' stands in it twice; make a rectangle about each face its parent" in archive.problems[0]
+        "task 10: point 'nose' appears twice; draw a rectangle around each face and make it the parent of its points"
+        in archive.problems[0]
     )
 
 
@@ -65,8 +66,8 @@ def test_the_minimal_export(tmp_path):
     assert sample.landmarks.tolist() == [[14.5, 19.5], [44.5, 19.5]]
 
 
-def test_a_scheme_without_names_is_told_the_order(tmp_path):
-    archive = read_label_studio(label_studio(tmp_path, {"a.png": [FACE]}), DatasetSpec("four", 4))
+def test_a_scheme_without_names_takes_the_order_of_the_file(tmp_path):
+    archive = read_label_studio(label_studio(tmp_path, {"a.png": [FACE]}), LandmarkScheme("four", 4))
     assert f"are taken as {', '.join(NAMES)}" in archive.warnings[0]
 
 
@@ -83,11 +84,11 @@ def test_numbered_labels_come_by_their_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        (lambda region: region.update(image_rotation=90), "the picture was turned in the tool"),
+        (lambda region: region.update(image_rotation=90), "the picture was rotated in the tool"),
         (lambda region: region.pop("original_width"), "the picture's size is not a number"),
         (lambda region: region["value"].update(x=float("nan")), "a coordinate is not a finite number"),
         (lambda region: region["value"].update(y=None), "a coordinate is not a number"),
-        (lambda region: region["value"].update(keypointlabels=["a", "b"]), "a point has not one label"),
+        (lambda region: region["value"].update(keypointlabels=["a", "b"]), "a point must have exactly one label"),
     ],
 )
 def test_a_bad_point_is_one_line(tmp_path, what, message):
@@ -100,5 +101,5 @@ def test_a_bad_point_is_one_line(tmp_path, what, message):
 @pytest.mark.parametrize("text", ["{}", "[]", "3", '["a"]', "null"])
 def test_other_json_is_one_line(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(UserError, match="is not Label Studio's: a list of tasks is expected"):
+    with pytest.raises(UserError, match="is not a Label Studio export: expected a list of tasks"):
         read_label_studio(tmp_path / "a.json")

@@ -31,7 +31,7 @@ def test_a_picture_inside_of_the_file_is_taken_where_there_is_no_other(tmp_path)
     assert sample.load().shape == (HEIGHT, WIDTH, 3)
     for bad in ("!", "aGFsbG8=", ["a"]):
         change(tmp_path / "a.json", imageData=bad)
-        with pytest.raises(BadSample, match="is no picture|does not decode"):
+        with pytest.raises(BadSample, match="is not a picture|does not decode"):
             sample.load()
 
 
@@ -64,7 +64,7 @@ def test_one_bad_file_of_several_is_one_line(tmp_path):
     assert len(archive.samples) == 1
     for problem, text in zip(
         archive.problems,
-        ["is not JSON, or breaks off", "not a finite number", "'left_eye' stands in it twice", "shape 1 has no points"],
+        ["is not JSON, or is truncated", "not a finite number", "'left_eye' appears twice", "shape 1 has no points"],
         strict=True,
     ):
         assert text in problem

@@ -7,7 +7,7 @@ import pytest
 
 import kd_loss
 from kd_loss.archives.memory import read_memory
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from tests.archives.archives import write_image
 
@@ -17,7 +17,7 @@ FACES, POINTS, HIGH, WIDE = 12, 5, 40, 60
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (FACES, HIGH, WIDE, 3)).astype(np.uint8)
 LANDMARKS = RNG.uniform((10, 5), (50, 35), (FACES, POINTS, 2))
-SPEC = DatasetSpec("five", POINTS, pairs=((0, 1),))
+SPEC = LandmarkScheme("five", POINTS, pairs=((0, 1),))
 
 
 def same(archive):
@@ -67,10 +67,10 @@ def test_coordinates_count_across_width_and_height(coordinates, points):
 
 
 def test_a_scheme_is_made_where_none_is_given():
-    assert read_memory((IMAGES, LANDMARKS), name="mine").spec == DatasetSpec("mine", POINTS)
+    assert read_memory((IMAGES, LANDMARKS), name="mine").scheme == LandmarkScheme("mine", POINTS)
 
 
-def test_points_that_nobody_annotated_and_bad_faces():
+def test_points_without_annotation_and_bad_faces():
     points = LANDMARKS.copy()
     points[0, 1] = np.nan
     points[1, :, 0] = np.nan
@@ -82,27 +82,27 @@ def test_points_that_nobody_annotated_and_bad_faces():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ((IMAGES / 255.0, LANDMARKS), r"picture 0 of the source is of 0…1: give 0…255"),
-        ((IMAGES[..., 0], LANDMARKS), r"entry 0 of the source is no pair"),
+        ((IMAGES / 255.0, LANDMARKS), r"picture 0 of the source has values in 0…1; convert to 0…255"),
+        ((IMAGES[..., 0], LANDMARKS), r"entry 0 of the source is not a pair"),
         ((IMAGES[..., :1], LANDMARKS), r"picture 0 of the source is \(40, 60, 1\), not \(H, W, 3\)"),
         ((IMAGES, LANDMARKS[..., :1]), r"the points of face 0 of the source are \(5, 1\), not \(K, 2\)"),
-        ((IMAGES, LANDMARKS[:3]), "12 pictures and points of 3 faces"),
-        ((IMAGES - 300.0, LANDMARKS), "not of 0…255"),
-        ((IMAGES, [["a"] * 10] * FACES), "are no numbers"),
+        ((IMAGES, LANDMARKS[:3]), "12 pictures but the points of 3 faces"),
+        ((IMAGES - 300.0, LANDMARKS), "not in 0…255"),
+        ((IMAGES, [["a"] * 10] * FACES), "are not numbers"),
         ((IMAGES, LANDMARKS[:, :4]), "4 points a face, the scheme 'five' 5"),
         ([], "the source has no faces"),
-        (7, "a source is .images, landmarks. or gives pairs of them, not a int"),
-        ([IMAGES[0]], "entry 0 of the source is no pair"),
+        (7, "a source is .images, landmarks. or an iterable of such pairs, not a int"),
+        ([IMAGES[0]], "entry 0 of the source is not a pair"),
     ],
 )
-def test_what_is_no_source_is_one_line(source, message):
+def test_an_invalid_source_is_one_line(source, message):
     with pytest.raises(UserError, match=message) as caught:
         read_memory(source, SPEC)
     assert "\n" not in str(caught.value)
 
 
 def test_tf_data_without_end():
-    with pytest.raises(UserError, match="no end"):
+    with pytest.raises(UserError, match="is infinite"):
         read_memory(of_tf().repeat(), SPEC)
 
 
@@ -112,7 +112,7 @@ def test_the_same_bytes_as_from_a_folder(tmp_path):
     for index in range(FACES):
         write_image(folder / f"{index:08d}.png", IMAGES[index])
         np.save(folder / f"{index:08d}.npy", LANDMARKS[index])
-    options = {"size": 32, "test_fraction": 0.25, "pairs": "given", "spec": SPEC}
+    options = {"size": 32, "test_fraction": 0.25, "pairs": "given", "scheme": SPEC}
     kd_loss.prepare(source=folder, dataset="a", data=tmp_path / "data", **options)
     manifest = kd_loss.prepare(source=(IMAGES, LANDMARKS), dataset="b", data=tmp_path / "data", **options)
     assert manifest["spec"]["name"] == "b"
@@ -136,9 +136,9 @@ def test_prepare_makes_a_scheme_of_faces_in_memory(tmp_path):
         ({"source": (IMAGES, LANDMARKS)}, "give the faces in memory a name"),
         ({"source": (IMAGES, LANDMARKS), "dataset": "a/b"}, "a/b"),
         ({"source": (IMAGES, LANDMARKS), "dataset": "w300"}, "5 points a face, the scheme 'w300' 68"),
-        ({"source": (IMAGES, LANDMARKS), "dataset": "w300", "spec": SPEC}, "'w300' is a benchmark"),
+        ({"source": (IMAGES, LANDMARKS), "dataset": "w300", "scheme": SPEC}, "'w300' is a benchmark"),
         ({"source": (IMAGES, LANDMARKS), "dataset": "pose_w300"}, "no head poses"),
-        ({"source": "nowhere", "dataset": "a", "spec": SPEC}, "nowhere"),
+        ({"source": "nowhere", "dataset": "a", "scheme": SPEC}, "nowhere"),
         ({"source": "nowhere", "coordinates": "unit"}, "coordinates are of faces in memory"),
     ],
 )

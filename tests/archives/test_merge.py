@@ -8,13 +8,13 @@ from kd_loss.archives.merge import add_faces, translate
 from kd_loss.archives.sample import Archive, Sample
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import holdout, open_dataset
-from kd_loss.datasets.view import View
-from kd_loss.schemes.benchmarks import CFP30, W300, WFLW
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
+from kd_loss.schemes.benchmarks import CFP30, COFW, W300, WFLW
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 pytestmark = pytest.mark.quick
@@ -29,6 +29,22 @@ def test_the_points_of_wflw_that_are_of_300w():
     # jaw: every other one; outer corners of the eyes 60, 72; tip of the nose 54; corners of the mouth 76, 82
     assert points[[0, 8, 16, 36, 45, 30, 48, 54], 0].tolist() == [0, 16, 32, 60, 72, 54, 76, 82]
     assert not np.isnan(points).any()
+
+
+def test_a_larger_scheme_takes_the_faces_of_a_smaller_one():
+    points = translate(np.stack([np.arange(68.0)] * 2, axis=1), W300, WFLW)
+    assert points[[0, 16, 32, 60, 72, 54, 76, 82], 0].tolist() == [0, 8, 16, 36, 45, 30, 48, 54]
+    assert int((~np.isnan(points[:, 0])).sum()) == 68
+
+
+def test_cofw_and_the_schemes_that_hold_its_points():
+    # its scheme alone has the tables: corners of the eyes 8 to 11, chin 28, pupils 16 and 17, which the 68 lack
+    wflw = translate(np.stack([np.arange(98.0)] * 2, axis=1), WFLW, COFW)
+    assert wflw[[8, 9, 10, 11, 16, 28], 0].tolist() == [60, 72, 64, 68, 96, 16]
+    assert np.flatnonzero(np.isnan(wflw[:, 0])).tolist() == [5, 7]
+    w300 = translate(np.stack([np.arange(68.0)] * 2, axis=1), W300, COFW)
+    assert w300[[8, 9, 10, 11, 28], 0].tolist() == [36, 45, 39, 42, 8]
+    assert int((~np.isnan(w300[:, 0])).sum()) == 21
 
 
 def test_a_half_face_is_the_one_that_is_seen():
@@ -71,7 +87,7 @@ def joined(tmp_path_factory):
     other = {"name": "pair", "points": 2, "same": {"dots": [0, 1]}}
     (folder / "pair.json").write_text(json.dumps(other))
     options = PrepareOptions(
-        spec=str(folder / "dots.json"),
+        scheme=str(folder / "dots.json"),
         source=str(whole),
         extra_data=[f"{folder / 'pair.json'}={pair}"],
         size=32,
@@ -103,8 +119,8 @@ def test_extra_faces_are_never_held_out_and_can_have_a_share(joined):
     assert not split.extra[held].any()
     assert set(np.flatnonzero(split.extra)) <= set(chosen)
     own = int((~split.extra[chosen]).sum())
-    faces = FaceOrder(split, chosen, shuffled=True, extra_share=0.25)
-    loader = FaceLoader(faces, View(32, Augmentation()), batch_size=4)
+    faces = FaceSampler(split, chosen, shuffled=True, extra_share=0.25)
+    loader = FaceLoader(faces, CropTransform(32, Augmentation()), batch_size=4)
     share = round(own / 3)
     assert len(loader) == (own + share) // 4
     seen = []
@@ -121,7 +137,7 @@ def test_a_face_to_test_is_completed_though_all_to_train_are_whole(tmp_path):
     """Its crop does not depend on whether a training face is partly annotated, too."""
     squares = np.array([[20.0, 20], [60, 20], [60, 60], [20, 60]])
     rng = np.random.default_rng(0)
-    archive, image = Archive(DatasetSpec("dots", 4)), np.zeros((80, 80, 3), np.uint8)
+    archive, image = Archive(LandmarkScheme("dots", 4)), np.zeros((80, 80, 3), np.uint8)
     for index in range(13):
         points = squares + rng.normal(0, 1, (4, 2))
         if index == 12:
@@ -137,23 +153,28 @@ def test_a_face_to_test_is_completed_though_all_to_train_are_whole(tmp_path):
 def test_an_epoch_with_fewer_faces_than_a_batch_is_one_batch(joined):
     split = joined[0].split("train")
     own, extra = np.flatnonzero(~split.extra)[:4], np.flatnonzero(split.extra)
-    order = FaceOrder(split, np.concatenate([own, extra]), shuffled=True, extra_share=0.5)
-    loader = FaceLoader(order, View(32), batch_size=len(own) + len(extra))
+    order = FaceSampler(split, np.concatenate([own, extra]), shuffled=True, extra_share=0.5)
+    loader = FaceLoader(order, CropTransform(32), batch_size=len(own) + len(extra))
     assert len(order) == 8
     assert (len(loader), len(loader[0][0])) == (1, 8)
 
 
-def test_a_scheme_that_says_nothing_of_the_other_is_one_line(joined):
-    with pytest.raises(UserError, match="does not say which points of 'cofw' its own are .it knows: w300"):
-        add_faces(Archive(DatasetSpec("cofw", 29)), Archive(CFP30))
+def test_a_scheme_without_a_map_to_the_other_is_one_line(joined):
+    with pytest.raises(UserError, match="does not define which points of 'cofw' it contains .defined: w300"):
+        add_faces(Archive(LandmarkScheme("cofw", 29)), Archive(CFP30))
     with pytest.raises(UserError, match="--extra-data cfp30 is not of the form"):
         run_prepare(PrepareOptions(**{**vars(joined[1]), "extra_data": ["cfp30"]}))
 
 
 @pytest.mark.parametrize(
     ("same", "message"),
-    [([0], "one index or null for each"), ([0, 0], "one index or null"), ([0, -1], "no index"), ([0, "a"], "no index")],
+    [
+        ([0], "one index or null per"),
+        ([0, 0], "one index or null"),
+        ([0, -1], "other than an index"),
+        ([0, "a"], "an index"),
+    ],
 )
 def test_a_bad_map_is_one_line(same, message):
     with pytest.raises(UserError, match=message):
-        DatasetSpec.from_dict({"name": "pair", "points": 2, "same": {"dots": same}})
+        LandmarkScheme.from_dict({"name": "pair", "points": 2, "same": {"dots": same}})

@@ -11,16 +11,16 @@ from scipy.sparse import csr_array
 from kd_loss.archives.pts import format_pts
 from kd_loss.archives.registry import ArchiveRequest, read_archive
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.imaging import geometry
-from kd_loss.imaging.rotations import from_angles, from_theirs, geodesic, to_angles, to_matrices
+from kd_loss.imaging.rotations import from_300wlp, from_angles, geodesic, to_angles, to_matrices
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH
-from kd_loss.schemes.kinds import chosen_scheme
 from kd_loss.schemes.pose import POSES
+from kd_loss.schemes.registry import chosen_scheme
 from kd_loss.synthetic.faces import face_landmarks
 from kd_loss.system.errors import UserError
 
@@ -59,7 +59,7 @@ def test_biwi(tmp_path, capsys):
     np.testing.assert_allclose(archive.samples[0].landmarks, [[284, 204], [356, 276]])
     run_prepare(PrepareOptions(dataset="pose_biwi", source=str(tmp_path), size=32, data=tmp_path / "data"))
     split = open_dataset("pose_biwi", tmp_path / "data").split("test")
-    raw = split.spec.raw(split.target)
+    raw = split.scheme.raw(split.target)
     np.testing.assert_allclose(to_angles(to_matrices(raw[:, 0]))[:, 0], [-20, -10, 0, 10], atol=1e-3)
     np.testing.assert_allclose(raw[:, 1], [[0, 0, np.log(1.3)]] * 4, atol=1e-5)  # the crop is 1.3 heads wide
     assert "head pose" in capsys.readouterr().out
@@ -75,11 +75,11 @@ def test_damaged_biwi(tmp_path):
     (tmp_path / "01" / "frame_00008_rgb.png").unlink()
     problems = read("pose_biwi", tmp_path).problems
     assert [problem.rpartition(": ")[2] for problem in problems] == [
-        "holds fewer than 12 finite numbers",
-        "holds something that is no number",
-        "its matrix is no rotation",
-        "the head is not before the camera",
-        "no _rgb.png beside it",
+        "has fewer than 12 finite numbers",
+        "contains something other than numbers",
+        "its matrix is not a rotation",
+        "the head is not in front of the camera",
+        "no _rgb.png next to it",
     ]
     (tmp_path / "01" / "rgb.cal").unlink()
     assert len(read("pose_biwi", tmp_path).problems) == 6
@@ -94,7 +94,7 @@ def test_damaged_biwi(tmp_path):
 def test_300wlp_and_aflw2000(tmp_path):
     """A turned generic head, seen from far away, in their angles; coordinates start at 1."""
     yaw, pitch, roll = 40.0, -10.0, 5.0  # to the picture's left
-    rotation = from_theirs(yaw, pitch, roll)
+    rotation = from_300wlp(yaw, pitch, roll)
     head = (np.array(list(POINTS.values()), float) - MIDDLE) / WIDTH
     points = np.full((68, 2), 200.0)
     points[list(POINTS)] = (head @ rotation.T)[:, :2] * 150 + [220, 210]
@@ -120,9 +120,9 @@ def test_300wlp_and_aflw2000(tmp_path):
     (folder / "AFW_1000_2_0.mat").write_bytes(b"no matrix")
     problems = read("pose_300wlp", tmp_path).problems
     assert "has no 68 points" in problems[0]
-    assert "no .mat file that SciPy reads" in problems[1]
+    assert "not a .mat file that SciPy can read" in problems[1]
     savemat(folder / "AFW_1000_1_0.mat", {"Pose_Para": [[0, 0, np.pi]], "pt2d": points.T})
-    assert "no head that is turned as Pose_Para says" in read("pose_300wlp", tmp_path).problems[0]
+    assert "do not match the rotation in Pose_Para" in read("pose_300wlp", tmp_path).problems[0]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_300wlp_and_aflw2000(tmp_path):
         ({"Pose_Para": {"yaw": 1.0, "pitch": 2.0}, "pt2d": np.eye(2, 68)}, "its Pose_Para is struct, not numbers"),
         ({"Pose_Para": [[0, 0, 0]], "pt2d": csr_array(np.eye(2, 68))}, "its pt2d is sparse, not numbers"),
         ({"Pose_Para": [[0, 0, 0]], "pt3d_68": np.array([["a"] * 68] * 2, object)}, "its pt3d_68 is cell, not numbers"),
-        ({"Pose_Para": np.zeros((1, 2**21)), "pt2d": np.eye(2, 68)}, "its Pose_Para claims 2,097,152 numbers"),
+        ({"Pose_Para": np.zeros((1, 2**21)), "pt2d": np.eye(2, 68)}, "its Pose_Para declares 2,097,152 numbers"),
         ({"pt2d": np.eye(2, 68)}, "has no Pose_Para"),
     ],
 )
@@ -158,7 +158,7 @@ def test_notes_that_are_pipes_are_problems(tmp_path):
 
 
 @pytest.mark.parametrize("place", [(0, 0, 1e300), (1e300, 0, 1000), (0, -1e12, 1000), (0, 0, 1e7)])
-def test_a_head_that_is_nowhere_is_left_out(tmp_path, place):
+def test_a_head_that_is_nowhere_is_skipped(tmp_path, place):
     """And does not end what `--skip-bad` goes on with."""
     for number in range(3, 9):
         write_pose(tmp_path / f"{number:02d}", number, (0, 0, 0), (20.0, 0, 1000) if number > 3 else place)
@@ -204,10 +204,10 @@ def annotated(tmp_path_factory):
     return data
 
 
-def test_annotated_points_tell_the_pose(annotated):
+def test_annotated_points_determine_the_pose(annotated):
     poses, points = (open_dataset(name, annotated).split("train") for name in ("pose_w300", "w300"))
     np.testing.assert_array_equal(poses.images, points.images)
-    np.testing.assert_allclose(poses.spec.read(np.asarray(points.landmarks), W300), poses.landmarks, atol=2e-3)
+    np.testing.assert_allclose(poses.scheme.read(np.asarray(points.landmarks), W300), poses.landmarks, atol=2e-3)
     assert poses.subset.tolist() == ["afw"] * 6
 
 
@@ -217,10 +217,11 @@ def test_the_pose_follows_the_picture_through_augmentation(annotated):
 
     poses, points = (open_dataset(name, annotated).split("train") for name in ("pose_w300", "w300"))
     batches = [
-        FaceLoader(FaceOrder(split, seed=5), View(48, Augmentation()), batch_size=6)[0] for split in (poses, points)
+        FaceLoader(FaceSampler(split, seed=5), CropTransform(48, Augmentation()), batch_size=6)[0]
+        for split in (poses, points)
     ]
     np.testing.assert_array_equal(batches[0][0], batches[1][0])
-    scheme = poses.spec
+    scheme = poses.scheme
     recomputed = scheme.raw(scheme.read(batches[1][1]["landmarks"], W300))
     closed = scheme.raw(batches[0][1]["landmarks"])
     assert geodesic(to_matrices(recomputed[:, 0]), to_matrices(closed[:, 0])).max() < 0.5
@@ -243,7 +244,7 @@ def test_a_square_crop_keeps_the_turn(annotated):
     """A crop is a shift and a scale: only the middle and the width change in it."""
     split = open_dataset("pose_w300", annotated).split("train")
     affine = geometry.similarity(0.0, 1.2, (0.1, 0), False)
-    before = split.spec.raw(split.target[:1])
-    after = split.spec.raw(split.spec.move(split.target[:1], affine, False))
+    before = split.scheme.raw(split.target[:1])
+    after = split.scheme.raw(split.scheme.move(split.target[:1], affine, False))
     np.testing.assert_allclose(after[:, 0], before[:, 0], atol=1e-6)
     np.testing.assert_allclose(after[:, 1, 2] - before[:, 1, 2], -np.log(1.2), atol=1e-6)

@@ -39,10 +39,10 @@ def test_there_and_back(points):
         ("1 1\n1 1\n1 1", "within one pixel"),
         ("1 1\n2 1e30\n3 4", "a coordinate of"),
         ("author: me\n1 1", "unknown header"),
-        ("version: 1\nn_points: 3\n{\n1 1\n20 20\n3 4", "breaks off: a brace is missing"),  # cut in "3 45"
+        ("version: 1\nn_points: 3\n{\n1 1\n20 20\n3 4", "is truncated: a brace is missing"),  # cut in "3 45"
     ],
 )
-def test_what_is_not_a_pts_file_is_said(text, message):
+def test_a_file_that_is_not_pts_is_reported(text, message):
     with pytest.raises(BadSample, match=message):
         parse_pts(text, 3)
 

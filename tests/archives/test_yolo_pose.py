@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kd_loss.archives.plain_yaml import parse_yaml
 from kd_loss.archives.yolo_pose import read_yolo_pose
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from tests.archives.writers import FACE, crowd, yolo
 
@@ -52,7 +52,7 @@ def test_splits_pictures_without_faces_and_moved_folders(tmp_path):
 
 def test_flip_idx_is_the_pairs(tmp_path):
     path = change(yolo(tmp_path, {"a.png": [FACE]}), "kpt_shape", "flip_idx: [0, 1, 3, 2]\nkpt_shape")
-    assert read_yolo_pose(path).spec.pairs == ((2, 3),)
+    assert read_yolo_pose(path).scheme.pairs == ((2, 3),)
 
 
 def test_a_list_of_pictures(tmp_path):
@@ -67,14 +67,14 @@ def test_a_list_of_pictures(tmp_path):
     [
         ("[4, 3]", "[4, 4]", "is not .2…10000, 2 or 3."),
         ("[4, 3]", "17", "kpt_shape is not .points, 2 or 3."),
-        ("kpt_shape: [4, 3]", "flip_idx: [1, 2, 0, 3]\nkpt_shape: [4, 3]", "makes point 0 to 1, but 1 to 2"),
-        ("kpt_shape: [4, 3]", "flip_idx: [0, 1]\nkpt_shape: [4, 3]", "flip_idx is not the numbers 0…3"),
-        ("left_eye", "nose", "kpt_names has 4 names, 4 different ones"),
-        ("images/train", "images/nowhere", "train names images/nowhere, which is not there"),
+        ("kpt_shape: [4, 3]", "flip_idx: [1, 2, 0, 3]\nkpt_shape: [4, 3]", "maps point 0 to 1, but 1 to 2"),
+        ("kpt_shape: [4, 3]", "flip_idx: [0, 1]\nkpt_shape: [4, 3]", "flip_idx is not a permutation of 0…3"),
+        ("left_eye", "nose", "kpt_names has 4 names; expected 4 different ones"),
+        ("images/train", "images/nowhere", "train names images/nowhere, which does not exist"),
         ("train: images/train", "", "no picture under its train, val and test"),
-        ("[4, 3]", "[4, 3", "a bracket is not closed"),
+        ("[4, 3]", "[4, 3", "an unclosed bracket"),
         ("path: .", "path: *anchor", "anchors, tags and long texts are not read"),
-        ("path: .", "\tpath: .", "indented by a tab"),
+        ("path: .", "\tpath: .", "indented with a tab"),
     ],
 )
 def test_a_bad_yaml_file_is_one_line(tmp_path, old, new, message):
@@ -88,7 +88,7 @@ def test_a_bad_yaml_file_is_one_line(tmp_path, old, new, message):
     ("line", "message"),
     [
         ("0 .5 .5 1 1 .1 .2 2", "8 numbers, 17 expected: class, box and 4 × 3"),
-        ("0 .5 .5 1 1 30 20 2 " + ".1 .2 2 " * 3, "30, 20 is no fraction"),
+        ("0 .5 .5 1 1 30 20 2 " + ".1 .2 2 " * 3, "30, 20 is not a fraction"),
         ("0 .5 .5 1 1 nan .2 2 " + ".1 .2 2 " * 3, "'nan' is not a finite number"),
         ("0 .5 .5 1 1 x .2 2 " + ".1 .2 2 " * 3, "'x' is not a number"),
         ("0 .5 .5 1 1 .3 .2 2 " + "0 0 0 " * 3, "1 points are annotated"),
@@ -97,7 +97,7 @@ def test_a_bad_yaml_file_is_one_line(tmp_path, old, new, message):
 def test_a_bad_line_is_one_line(tmp_path, line, message):
     path = yolo(tmp_path, {"a.png": [FACE], "b.png": [FACE]})
     (tmp_path / "labels" / "train" / "a.txt").write_text(line)
-    archive = read_yolo_pose(path, DatasetSpec("four", 4))
+    archive = read_yolo_pose(path, LandmarkScheme("four", 4))
     assert len(archive.samples) == 1
     assert f"a.txt line 1: {message}" in archive.problems[0]
 

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from kd_loss.comparison import compare
@@ -38,7 +39,7 @@ def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeyp
 
     monkeypatch.setattr(compare, "train_student", failing)
     folder = options.runs / "synthetic" / "compare"
-    with alone_in(folder), pytest.raises(UserError, match=f"another kd-loss is writing {folder} at this moment"):
+    with alone_in(folder), pytest.raises(UserError, match=f"another kd-loss process is writing {folder}"):
         run_compare(options)
     assert not trained
     with pytest.raises(UserError, match=r"1 of 3 trainings failed \(kd, seed 0: RuntimeError: out of memory\);"):
@@ -58,11 +59,25 @@ def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeyp
     assert gain["faces_low"] <= gain["mean"] <= gain["faces_high"]
     assert (gain["seeds"], gain["low"], gain["high"], gain["p"]) == (1, None, None, None)  # one training each
     assert "says nothing about other trainings" in (folder / "report.html").read_text()
-    # all are told their distance to the teacher, those that never heard it as well
-    told = {method: again["methods"][method]["akd"] for method in ("none", "kd")}
-    assert told["none"] == pytest.approx(0, abs=1e-6)  # the teacher's own training: same network, seed and loss
-    assert 0 < told["kd"] < 2
+    # all have a distance to the teacher, also those trained without it
+    observed = {method: again["methods"][method]["akd"] for method in ("none", "kd")}
+    assert observed["none"] == pytest.approx(0, abs=1e-6)  # the teacher's own training: same network, seed and loss
+    assert 0 < observed["kd"] < 2
     assert "akd" in (folder / "report.html").read_text()
+
+    # every student once more in the finder's crops, which see only some of the faces
+    def found(run, mirror):
+        assert not mirror
+        values = np.full(len(run.nme), np.nan)
+        values[:2] = 1.0, 3.0
+        about = {"found": 2, "found_nme_annotated": 1.5}
+        return SimpleNamespace(nme=values, network=about)
+
+    monkeypatch.setattr(compare, "found_result", found)
+    seen = run_compare(dataclasses.replace(options, finder=True))["finder"]
+    assert seen["kd"] == [{"nme": 2.0, "nme_annotated": 1.5, "found": 2}]
+    assert len(trained) == 4
+    assert "finder&#39;s crops" in (folder / "report.html").read_text()
 
 
 @pytest.mark.slow
@@ -91,8 +106,8 @@ def test_stages_and_settings_stand_in_the_table(options):
         run_compare(dataclasses.replace(mine, learning_rate=0.5))
 
 
-def test_who_has_no_teacher_is_not_told_how_to_ask_one(options):
-    mine = dataclasses.replace(options, teacher_mirror=True, teachers="cached")
+def test_without_a_teacher_no_teacher_option_is_suggested(options):
+    mine = dataclasses.replace(options, teacher_mirror=True, teacher_mode="cached")
     alone, distilled = (student_options(mine, method, 0, "folder") for method in ("none", "kd"))
     assert (alone.teacher_mirror, alone.teachers) == (False, "auto")
     assert (distilled.teacher_mirror, distilled.teachers) == (True, "cached")
@@ -145,7 +160,7 @@ def test_all_methods_start_from_one_teacher(options):
     [
         ({"methods": ["nome"]}, "did you mean 'none'"),
         ({"methods": ["none", "none"]}, "twice"),
-        ({"methods": ["kd:2", "kd=2"]}, "two whose runs have one name: 'kd:2' and 'kd=2'"),
+        ({"methods": ["kd:2", "kd=2"]}, "two whose runs share a name: 'kd:2' and 'kd=2'"),
         ({"methods": ["aht=1/kd"]}, "--methods kd is not of the form methods=epochs"),
         ({"methods": ["kd_loss"]}, "no tolerant teacher"),
         ({"method_arg": ["kd_loss.main=1"]}, "no such method among kd"),

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 OWN = in_order(name for name, cls in METHODS.items() if cls.__module__.startswith("kd_loss.distillation."))
 
 
-def test_a_row_says_what_the_class_says():
+def test_a_row_repeats_the_class_docstring():
     [row] = method_rows(["srrl"])
     assert row["teachers"] == "any; tough by default"
     assert row["taps"] == "S: embedding; T: embedding"

@@ -63,7 +63,7 @@ def test_an_interval_without_0_is_a_p_below_a_twentieth():
 
 
 @pytest.mark.parametrize("seeds", [[0.0], [0.0, 0.0, 0.0]])
-def test_a_single_training_says_nothing_of_others(seeds):
+def test_a_single_training_does_not_generalise(seeds):
     """Nor does one that is counted three times."""
     faces = np.random.default_rng(1).normal(-1, 0.5, 200)
     found = paired_difference(faces + np.array(seeds)[:, None], np.zeros((len(seeds), 200)))
@@ -72,7 +72,7 @@ def test_a_single_training_says_nothing_of_others(seeds):
     assert found.faces_high == pytest.approx(found.mean + 1.96 * 0.5 / np.sqrt(200), abs=0.02)
 
 
-def test_faces_without_an_error_are_left_out():
+def test_faces_without_an_error_are_excluded():
     values = np.array([[1.0, np.nan, 3.0, 2.0], [2.0, 9.0, 4.0, 2.5]])
     found = paired_difference(values, np.zeros((2, 4)))
     assert found == paired_difference(values[:, [0, 2, 3]], np.zeros((2, 3)))
@@ -89,7 +89,7 @@ def test_holm():
 class Run:
     """What `summarise` asks a result for."""
 
-    split = SimpleNamespace(spec=SimpleNamespace(metric="nme"))
+    split = SimpleNamespace(scheme=SimpleNamespace(metric="nme"))
 
     def __init__(self, values):
         self.values = np.asarray(values, float)
@@ -105,15 +105,15 @@ def test_differences_are_paired_by_seed_also_where_one_failed():
     """Better by 0.4 and by 0.6; the seeds differ by more than that, and one of the two lacks the first."""
     base = {seed: Run(np.array([5.0, 6.0, 7.0]) + shift) for seed, shift in ((0, 0.0), (1, 2.0), (2, -2.0))}
     own = {seed: Run(base[seed].values - gain) for seed, gain in ((1, 0.4), (2, 0.6))}
-    told = summarise(
+    observed = summarise(
         {"none": list(base.values()), "kd": list(own.values())}, {}, {}, {"none": list(base), "kd": list(own)}
     )
-    gain = told["methods"]["kd"]["against_none"]
+    gain = observed["methods"]["kd"]["against_none"]
     # one degree of freedom: t = 0.5 / 0.1, p = 1 − 2 / π · arctan 5
     assert (gain["mean"], gain["p"]) == pytest.approx((-0.5, 1 - 2 / np.pi * np.arctan(5)))
     assert gain["low"] == pytest.approx(-0.5 - 12.7062 * 0.1, abs=1e-4)
-    told = summarise({"none": [base[0]], "kd": [own[1]]}, {}, {}, {"none": [0], "kd": [1]})
-    assert "against_none" not in told["methods"]["kd"]
+    observed = summarise({"none": [base[0]], "kd": [own[1]]}, {}, {}, {"none": [0], "kd": [1]})
+    assert "against_none" not in observed["methods"]["kd"]
 
 
 def test_p_is_corrected_for_those_methods_that_have_one():
@@ -121,11 +121,11 @@ def test_p_is_corrected_for_those_methods_that_have_one():
     better = [Run(run.values - gain) for run, gain in zip(base, (0.5, 0.6, 0.7), strict=True)]
     level = [Run(run.values - gain) for run, gain in zip(base, (0.5, -0.6, 0.2), strict=True)]
     seeds = {"none": [0, 1, 2], "better": [0, 1, 2], "level": [0, 1, 2], "once": [0]}
-    told = summarise({"none": base, "better": better, "level": level, "once": better[:1]}, {}, {}, seeds)["methods"]
+    observed = summarise({"none": base, "better": better, "level": level, "once": better[:1]}, {}, {}, seeds)["methods"]
     alone = paired_difference(np.stack([r.values for r in better]), np.stack([r.values for r in base]))
-    assert told["better"]["against_none"]["p"] == pytest.approx(2 * alone.p)
-    assert told["once"]["against_none"]["p"] is None
-    header, rows = rows_of({"methods": told}, "nme", ("FR", "AUC"), [], {"full": "full (official, 3 of 3)"})
+    assert observed["better"]["against_none"]["p"] == pytest.approx(2 * alone.p)
+    assert observed["once"]["against_none"]["p"] is None
+    header, rows = rows_of({"methods": observed}, "nme", ("FR", "AUC"), [], {"full": "full (official, 3 of 3)"})
     assert header[1] == "full (official, 3 of 3)"
     cells = {row[0]: dict(zip(header, row, strict=True)) for row in rows}
     assert (cells["once"]["p"], cells["none"]["p"]) == ("–", "–")
@@ -133,6 +133,6 @@ def test_p_is_corrected_for_those_methods_that_have_one():
     assert cells["better"]["against none, 95 %"].startswith("-0.60 (-")
 
 
-def test_the_report_says_what_its_intervals_are():
+def test_the_report_explains_its_intervals():
     assert "nothing about other trainings" in explanation(1)[0]
     assert "of the 5 seeds' means" in " ".join(explanation(5))

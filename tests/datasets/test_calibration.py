@@ -20,7 +20,7 @@ def middle(monkeypatch):
     def open_detector(*_, **__):
         return lambda image: [Detection((image.shape[1] / 4, image.shape[0] / 4, *[image.shape[0] / 2] * 2), 1.0)]
 
-    monkeypatch.setattr("kd_loss.detection.choice.open_detector", open_detector)
+    monkeypatch.setattr("kd_loss.detection.factory.open_detector", open_detector)
 
 
 @pytest.mark.usefixtures("middle")
@@ -43,7 +43,7 @@ def test_the_cascade_where_the_finder_is_absent(monkeypatch):
             raise UserError("there is no finder here")
         return lambda image: [Detection((10, 10, 40, 40), 1.0)]
 
-    monkeypatch.setattr("kd_loss.detection.choice.open_detector", absent)
+    monkeypatch.setattr("kd_loss.detection.factory.open_detector", absent)
     points = np.array([[20.0, 20], [40, 40]])
     samples = [Sample(str(i), points, "train", "", "", lambda: np.zeros((60, 60, 3), np.uint8)) for i in range(9)]
     assert measure_calibration(samples) == {
@@ -52,7 +52,7 @@ def test_the_cascade_where_the_finder_is_absent(monkeypatch):
 
 
 def test_what_cannot_be_measured_is_empty(monkeypatch):
-    monkeypatch.setattr("kd_loss.detection.choice.open_detector", lambda *_, **__: lambda image: [])
+    monkeypatch.setattr("kd_loss.detection.factory.open_detector", lambda *_, **__: lambda image: [])
     points = np.array([[20.0, 20], [40, 40]])
     samples = [Sample(str(i), points, "train", "", "", lambda: np.zeros((60, 60, 3), np.uint8)) for i in range(9)]
     assert measure_calibration(samples) == {}

@@ -43,7 +43,11 @@ def put(index, value):
 @pytest.mark.parametrize(
     ("key", "change", "message"),
     [
-        ("landmarks", put((3, 7, 0), np.nan), "landmarks.npy: face 3 has a coordinate that is no number beside one"),
+        (
+            "landmarks",
+            put((3, 7, 0), np.nan),
+            "landmarks.npy: face 3 has a coordinate that is not a number next to one",
+        ),
         ("landmarks", put((4,), np.nan), "landmarks.npy: face 4 has no annotated point"),
         ("landmarks", put((5, 0), np.inf), "landmarks.npy: face 5 has a coordinate further than 10 crops away"),
         ("landmarks", put((6, 2, 1), 1e30), "landmarks.npy: face 6 has a coordinate further"),
@@ -55,11 +59,15 @@ def put(index, value):
         ("landmarks", np.asfortranarray, "order"),
         ("images", lambda v: v[:, ::2, ::2], "images.npy holds uint8"),
         ("images", lambda v: v.astype(np.int8), "images.npy holds int8"),
-        ("affine", put((2,), 0), "affine.npy: face 2 has a map that has no inverse"),
-        ("affine", put((1, 0, 2), np.nan), "affine.npy: face 1 has a map"),
-        ("subset", lambda v: np.array(["x"] * len(v)), "subset.npy does not fit the counts"),
+        ("affine", put((2,), 0), "affine.npy: face 2 has a transform that cannot be inverted"),
+        ("affine", put((1, 0, 2), np.nan), "affine.npy: face 1 has a transform"),
+        ("subset", lambda v: np.array(["x"] * len(v)), "subset.npy does not match the counts"),
         ("group", lambda v: np.arange(len(v)), "group.npy holds int64"),
-        ("name", lambda v: np.full(len(v), 0x7FFFFFFF, np.uint32).view("U1"), "name.npy holds what is no text"),
+        (
+            "name",
+            lambda v: np.full(len(v), 0x7FFFFFFF, np.uint32).view("U1"),
+            "name.npy contains something other than text",
+        ),
         ("name", lambda v: v.astype(object), "name.npy is damaged"),
     ],
 )
@@ -69,7 +77,7 @@ def test_arrays(folder, key, change, message):
         opened(folder)
 
 
-def test_a_point_that_is_not_annotated_is_sound(folder):
+def test_a_point_that_is_not_annotated_is_valid(folder):
     rewrite(folder, "landmarks", put((3, 7), np.nan))
     assert np.isnan(opened(folder).landmarks[3, 7]).all()
 

@@ -10,12 +10,12 @@ from kd_loss.datasets.contact_sheets import LARGE, SMALL, crop_sheet, paired, si
 from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 from kd_loss.datasets.show import ShowOptions, run_show
 from kd_loss.schemes.drawing import OTHER, PREDICTED, TRUTH, UNSURE
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 pytestmark = pytest.mark.quick
 
-SPEC = DatasetSpec("x", 3, pairs=((0, 1),))
+SPEC = LandmarkScheme("x", 3, pairs=((0, 1),))
 
 
 def close(image, colour):
@@ -59,8 +59,8 @@ def test_prepare_leaves_the_sheets_and_show_draws_them_again(tmp_path, capsys):
 def test_a_wrong_pair_is_seen(synthetic):
     """Its line leaves the face's lines: the picture is another one."""
     split = synthetic.split("train")
-    wrong = dataclasses.replace(split.spec, pairs=((36, 48), (45, 54), *split.spec.pairs[:4]))
-    assert (crop_sheet(split, 1) != crop_sheet(dataclasses.replace(split, spec=wrong), 1)).mean() > 0.001
+    wrong = dataclasses.replace(split.scheme, pairs=((36, 48), (45, 54), *split.scheme.pairs[:4]))
+    assert (crop_sheet(split, 1) != crop_sheet(dataclasses.replace(split, scheme=wrong), 1)).mean() > 0.001
 
 
 def test_faces_that_are_annotated_in_part(synthetic):

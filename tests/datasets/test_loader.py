@@ -3,22 +3,22 @@ import pytest
 
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.system.errors import UserError
 
 pytestmark = pytest.mark.quick
 
-PLAIN, MOVED = View(32), View(32, Augmentation())
+PLAIN, MOVED = CropTransform(32), CropTransform(32, Augmentation())
 
 
 def make(split, view=PLAIN, batch_size=12, **order):
-    return FaceLoader(FaceOrder(split, **order), view, batch_size=batch_size)
+    return FaceLoader(FaceSampler(split, **order), view, batch_size=batch_size)
 
 
 def test_evaluation_keeps_order_and_every_face(synthetic):
     split = synthetic.split("train")
-    loader = make(split, View(48))
+    loader = make(split, CropTransform(48))
     batches = [loader[i] for i in range(len(loader))]
     assert [len(images) for images, _ in batches] == [12, 12, 12, 4]
     np.testing.assert_array_equal(np.concatenate([b[0] for b in batches]), np.stack([split.crop(i) for i in range(40)]))
@@ -28,7 +28,7 @@ def test_evaluation_keeps_order_and_every_face(synthetic):
 def test_training_drops_the_small_last_batch_and_sees_each_face_once(synthetic):
     loader = make(synthetic.split("train"), MOVED, shuffled=True)
     assert len(loader) == 3
-    assert sorted(loader.order.of(0)) == list(range(40))
+    assert sorted(loader.sampler.of(0)) == list(range(40))
 
 
 def test_a_batch_depends_on_seed_epoch_and_index_alone(synthetic):
@@ -45,7 +45,7 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone(synthetic):
 
 def test_soft_targets(synthetic):
     split = synthetic.split("train")
-    np.testing.assert_allclose(make(split, View(32, soft=True))[0][1]["landmarks"], split.soft[:12], atol=1e-6)
+    np.testing.assert_allclose(make(split, CropTransform(32, soft=True))[0][1]["landmarks"], split.soft[:12], atol=1e-6)
 
 
 def test_bad_options(synthetic):
@@ -53,4 +53,4 @@ def test_bad_options(synthetic):
     with pytest.raises(UserError, match="--batch-size 0"):
         make(split, batch_size=0)
     with pytest.raises(UserError, match="no face"):
-        FaceOrder(split, [])
+        FaceSampler(split, [])

@@ -10,24 +10,24 @@ from kd_loss.datasets.map_points import annotated_pairs, distances, drawn_pairs,
 from kd_loss.datasets.prepare_command import PrepareOptions, run_prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.schemes.benchmarks import AFLW21, CFP30, COFW, W300, WFLW
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.point_map import held_out_error
 from kd_loss.schemes.same_points import same_points
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.synthetic.faces import face_landmarks
 from kd_loss.system.errors import UserError
 from tests.archives.archives import write_wflw
 
 #: a scheme of three points; its first two are the last two of the other, backwards
-THREE = DatasetSpec("three", 3, same={"two": (1, 0, None)}, normalisers={"eyes": ((0,), (1,))})
-TWO = DatasetSpec("two", 2)
+THREE = LandmarkScheme("three", 3, same={"two": (1, 0, None)}, normalisers={"eyes": ((0,), (1,))})
+TWO = LandmarkScheme("two", 2)
 
 
-def archive_of(spec, faces, **attributes):
+def archive_of(scheme, faces, **attributes):
     samples = [
         Sample(str(i), points, "train", "train", str(i), lambda: np.zeros((9, 9, 3), np.uint8), attributes)
         for i, points in enumerate(faces)
     ]
-    return Archive(spec, samples)
+    return Archive(scheme, samples)
 
 
 def test_tables_go_both_ways():
@@ -48,7 +48,7 @@ def test_98_points_as_68_by_the_table_are_those_of_the_same_drawn_face():
     np.testing.assert_allclose(mapping(faces)[:, known], truth[:, known], atol=1e-6)
 
 
-def test_the_others_follow_from_a_linear_map_whose_cost_is_that_on_faces_left_out():
+def test_the_others_follow_from_a_linear_map_with_held_out_error():
     rng = np.random.default_rng(0)
     two = np.stack([np.tile([0.0, 100], (60, 1)), rng.normal(0, 5, (60, 2))], axis=2)  # their box is 100 px wide
     noise = rng.normal(0, 1, (60, 2))
@@ -101,10 +101,10 @@ def test_a_face_that_is_partly_annotated_keeps_the_table_s_points():
     assert len(moved.samples) == 1
     assert "1 partly annotated faces" in moved.warnings[0]
     assert moved.samples[0].attributes["occluded"].tolist() == [0, 1]
-    assert moved.spec.name == "three_two"
+    assert moved.scheme.name == "three_two"
 
 
-def test_pairs_of_an_archive_that_knows_the_other_s_points(tmp_path):
+def test_pairs_of_an_archive_that_maps_to_the_other_s_points(tmp_path):
     archive = read_wflw(write_wflw(tmp_path, train=4))
     points, truth, groups, origin = annotated_pairs(archive, W300)
     assert points.shape == (4, 68, 2)
@@ -120,8 +120,8 @@ def test_prepare_writes_the_points_of_another_scheme(tmp_path, caplog):
     source = write_wflw(tmp_path / "WFLW", train=12)
     run_prepare(PrepareOptions(dataset="wflw", source=str(source), map_points="w300", size=32, data=tmp_path / "data"))
     dataset = open_dataset("wflw_w300", tmp_path / "data")
-    assert dataset.spec.points == 68
-    assert dataset.spec.pairs == W300.pairs
+    assert dataset.scheme.points == 68
+    assert dataset.scheme.pairs == W300.pairs
     split = dataset.split("train")
     assert split.landmarks.shape == (12, 68, 2)
     assert "pose" in split.attributes
@@ -134,7 +134,7 @@ def test_prepare_writes_the_points_of_another_scheme(tmp_path, caplog):
         ("=folder", "is not of the form scheme or scheme=folder"),
         ("w300=", "is not of the form scheme or scheme=folder"),
         ("w3000", "did you mean 'w300'"),
-        ("aflw", "nothing is known of where the points of 'aflw' lie on a face of 'wflw'"),
+        ("aflw", "no data says where the points of 'aflw' lie on a face of 'wflw'"),
         ("cofw=nowhere", "no such folder: nowhere"),
     ],
 )
@@ -153,7 +153,7 @@ def test_68_points_of_photographs_as_98_cost_a_percent_on_the_30_others(real_fac
     assert 0.7 < mapping.errors[mapping.table < 0].mean() < 2
 
 
-def test_a_scheme_that_scrambles_its_faces_is_refused_unless_asked(tmp_path):
+def test_a_scheme_that_scrambles_its_faces_is_refused_by_default(tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "faces").mkdir()
     import cv2
@@ -164,25 +164,25 @@ def test_a_scheme_that_scrambles_its_faces_is_refused_unless_asked(tmp_path):
         points = np.array([[10, 10], [40, 10], [10, 40], [40, 40]]) + rng.normal(0, 0.5, (4, 2))
         rows.append(",".join([f"{index}.png", *(f"{v:.2f}" for v in points.reshape(-1))]))
     (tmp_path / "faces" / "faces.csv").write_text("\n".join(rows))
-    spec = tmp_path / "dots.json"
-    spec.write_text(json.dumps({"name": "dots", "points": 4, "pairs": [[0, 3], [1, 2]]}))
-    options = {"spec": str(spec), "source": str(tmp_path / "faces"), "size": 32, "data": tmp_path / "data"}
+    scheme = tmp_path / "dots.json"
+    scheme.write_text(json.dumps({"name": "dots", "points": 4, "pairs": [[0, 3], [1, 2]]}))
+    options = {"scheme": str(scheme), "source": str(tmp_path / "faces"), "size": 32, "data": tmp_path / "data"}
     with pytest.raises(UserError, match="the pairs of 'dots' scramble points 0, 1, 2, 3: 0 would change places with 3"):
         run_prepare(PrepareOptions(**options))
     assert not (tmp_path / "data").exists()
     run_prepare(PrepareOptions(**options, pairs="given"))
-    assert open_dataset("dots", tmp_path / "data").spec.pairs == ((0, 3), (1, 2))
+    assert open_dataset("dots", tmp_path / "data").scheme.pairs == ((0, 3), (1, 2))
 
 
-def test_a_scheme_without_pairs_is_told_what_the_faces_say(caplog):
+def test_a_scheme_without_pairs_gets_those_found_in_the_faces(caplog):
     from kd_loss.datasets.mirror_pairs import with_pairs
 
     rng = np.random.default_rng(0)
     faces = np.array([[10, 10], [40, 10], [10, 40], [40, 40]]) + rng.normal(0, 0.5, (30, 4, 2))
     caplog.set_level(logging.INFO, "kd_loss")
-    same = with_pairs(archive_of(DatasetSpec("dots", 4), faces), False)
-    assert same.spec.pairs == ()
+    same = with_pairs(archive_of(LandmarkScheme("dots", 4), faces), False)
+    assert same.scheme.pairs == ()
     assert '"pairs": [[0, 1], [2, 3]]' in caplog.messages[0]
-    made = with_pairs(archive_of(DatasetSpec("dots", 4), faces), True)
-    assert made.spec.pairs == ((0, 1), (2, 3))
+    made = with_pairs(archive_of(LandmarkScheme("dots", 4), faces), True)
+    assert made.scheme.pairs == ((0, 1), (2, 3))
     assert len(caplog.messages) == 2

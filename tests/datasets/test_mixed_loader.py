@@ -4,8 +4,8 @@ import pytest
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.mixed_loader import MixedLoader
-from kd_loss.datasets.order import FaceOrder
-from kd_loss.datasets.view import Answers, View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import Answers, CropTransform
 
 pytestmark = pytest.mark.quick
 
@@ -14,8 +14,8 @@ def make(synthetic, alpha=0.75, augmentation=NO_AUGMENTATION):
     annotated, unlabelled = synthetic.split("train"), synthetic.split("test")
     loaders = [
         FaceLoader(
-            FaceOrder(split, shuffled=True),
-            View(48, augmentation),
+            FaceSampler(split, shuffled=True),
+            CropTransform(48, augmentation),
             batch_size=6,
             answers={"tough": Answers({"landmarks": split.landmarks[None] + 0.25})},
         )
@@ -73,7 +73,7 @@ def test_answers_come_with_the_faces(synthetic, views):
     split = synthetic.split("train")
     landmarks = np.broadcast_to(split.landmarks, (max(1, views), *split.landmarks.shape))
     numbered = landmarks + np.arange(max(1, views))[:, None, None, None]
-    faces, view = FaceOrder(split, shuffled=True), View(32, Augmentation(), count=views)
+    faces, view = FaceSampler(split, shuffled=True), CropTransform(32, Augmentation(), count=views)
     loader = FaceLoader(faces, view, batch_size=8, answers={"t": Answers({"landmarks": numbered}, views)})
     for epoch in range(4):
         loader.epoch = epoch
@@ -96,8 +96,8 @@ def test_answers_of_other_views_are_refused(synthetic):
     split = synthetic.split("train")
     with pytest.raises(ValueError, match="0 views, not 2"):
         FaceLoader(
-            FaceOrder(split, [0]),
-            View(32, count=2),
+            FaceSampler(split, [0]),
+            CropTransform(32, count=2),
             batch_size=1,
             answers={"t": Answers({"landmarks": split.landmarks[None]})},
         )

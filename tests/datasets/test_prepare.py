@@ -18,7 +18,7 @@ from kd_loss.imaging.crop import crop_face
 from kd_loss.schemes.pose import POSES
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
-from kd_loss.system.ownership import RECORD
+from kd_loss.system.overwrite_guard import RECORD
 from tests.archives.archives import write_w300, write_wflw
 
 pytestmark = pytest.mark.quick
@@ -109,7 +109,7 @@ def test_bad_samples_are_skipped_on_demand(tmp_path):
     np.testing.assert_array_equal(images[1], np.delete(images[0], 1, axis=0))
 
 
-def test_landmarks_outside_of_the_picture_are_kept_counted_and_told(tmp_path, caplog):
+def test_landmarks_outside_of_the_picture_are_kept_counted_and_reported(tmp_path, caplog):
     root = write_w300(tmp_path / "300W", {"afw": 4})
     pts = root / "afw" / "1000_1.pts"
     lines = pts.read_text().splitlines()
@@ -138,7 +138,7 @@ def test_senseless_options_are_refused(tmp_path, options, message):
         prepare(read_w300(write_w300(tmp_path / "300W", {"afw": 4})), tmp_path / "x", **options)
 
 
-def test_an_unprepared_dataset_says_the_command(tmp_path):
+def test_an_unprepared_dataset_names_the_command(tmp_path):
     with pytest.raises(UserError, match="run: kd-loss prepare --dataset w300 --source /path/to/W300"):
         open_dataset("w300", tmp_path)
     with pytest.raises(UserError, match="run: kd-loss prepare --dataset synthetic$"):
@@ -171,13 +171,21 @@ def test_holding_out_keeps_photographs_together(synthetic):
     assert len(holdout(split, 0.0, 0)[1]) == 0
 
 
+def test_too_few_faces_are_one_line_with_their_numbers(tmp_path):
+    archive = read_w300(write_w300(tmp_path / "300W", {"afw": 2, "helen/testset": 1}))
+    message = "2 training faces, 2 of them with all points, and 1 test face; soft landmarks need 3 .*: add photographs"
+    with pytest.raises(UserError, match=message):
+        prepare(archive, tmp_path / "data" / "w300", size=64)
+    assert not (tmp_path / "data" / "w300").exists()
+
+
 def test_test_faces_that_are_all_bad_leave_training_faces(tmp_path, caplog):
     root = write_w300(tmp_path / "300W", {"afw": 4, "ibug": 1})
     (root / "ibug" / "1004_1.png").write_bytes(b"x")
     caplog.set_level(logging.INFO, "kd_loss")
     manifest = prepare(read_w300(root), tmp_path / "data" / "w300", size=32, skip_bad=True)
     assert list(manifest["counts"]) == ["train"]
-    assert "no good test face is left" in caplog.messages
+    assert "no valid test face remains" in caplog.messages
     with pytest.raises(UserError, match="has no 'test' faces"):
         open_dataset("w300", tmp_path / "data").split("test")
 
@@ -222,7 +230,7 @@ def test_preparing_replaces_only_a_prepared_dataset(tmp_path, kind):
         run_prepare(options)  # its own
         (target / "train" / "notes.txt").write_text("mine")
     before = {p.relative_to(tmp_path): p.is_file() and p.read_bytes() for p in sorted(tmp_path.rglob("*"))}
-    with pytest.raises(UserError, match="is there already|holds train/notes.txt"):
+    with pytest.raises(UserError, match="already exists|holds train/notes.txt"):
         run_prepare(options)
     assert {p.relative_to(tmp_path): p.is_file() and p.read_bytes() for p in sorted(tmp_path.rglob("*"))} == before
     assert target.is_symlink() == (kind == "link")

@@ -53,6 +53,6 @@ def test_poses_are_known_again(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY", b"no array"])
-def test_a_damaged_file_tells_nothing(tmp_path, content):
+def test_a_damaged_file_yields_nothing(tmp_path, content):
     (tmp_path / TRAINED_ON).write_bytes(content)
     assert read_prints(tmp_path / "best.h5") is None

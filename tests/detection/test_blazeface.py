@@ -45,7 +45,7 @@ def test_where_the_file_comes_from(name):
         open_detector(name)
 
 
-def test_what_is_no_detector(tmp_path):
+def test_an_invalid_detector(tmp_path):
     assert DETECTORS == ("finder", "haar", "yunet", "blazeface", "none")
     with pytest.raises(UserError, match="detector"):
         open_detector("hare")
@@ -58,5 +58,5 @@ def test_what_is_no_detector(tmp_path):
         open_detector("finder", min_score=1.5)
     with pytest.raises(UserError, match="--smallest is for the finder"):
         open_detector("haar", smallest=20)
-    with pytest.raises(UserError, match="--smallest 3 is no size"):
+    with pytest.raises(UserError, match="--smallest 3 is not a face size"):
         open_detector("finder", smallest=3)

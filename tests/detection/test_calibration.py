@@ -45,7 +45,7 @@ def test_malformed(values):
 
 @pytest.mark.parametrize("values", [{"x": 0, "y": 0, "side": 0}, {"x": float("nan"), "y": 0, "side": 1}])
 def test_senseless(values):
-    with pytest.raises(UserError, match="the card has a calibration that no face has"):
+    with pytest.raises(UserError, match="the card has an impossible calibration"):
         BoxCalibration.from_dict(values, "the card")
 
 
@@ -63,18 +63,18 @@ def test_measured_where_the_detector_sees_one_face_there():
     assert (calibration.x, calibration.y, calibration.side, calibration.faces) == (0, 0, 0.5, FEWEST)
 
 
-def test_too_few_faces_tell_nothing():
+def test_too_few_faces_give_no_result():
     two_at_once = [Detection((20, 30, 40, 40), 1.0), Detection((25, 35, 40, 40), 1.0)]
     assert measure(faces(20), lambda image: two_at_once) == (None, 20)
     assert measure(faces(FEWEST - 1), lambda image: two_at_once[:1]) == (None, FEWEST - 1)
 
 
-def test_what_a_detector_finds_by_chance_tells_nothing():
+def test_chance_detections_give_no_calibration():
     answers = iter(([[Detection((20, 30, 40, 40), 1.0)]] + [[]] * 3) * 15)
     assert measure(faces(60), lambda image: next(answers)) == (None, 60)
 
 
-def test_a_small_face_of_a_crowd_is_looked_for_in_its_surroundings():
+def test_a_small_face_of_a_crowd_is_searched_in_its_surroundings():
     """A detector that sees nothing below a tenth of a picture: the faces are 20 of 400 px, their surroundings 100."""
     places = np.random.default_rng(0).integers(60, 320, (FEWEST, 2))
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 from kd_loss.detection import FinderDetector
 from kd_loss.detection.finder import LEAST, OF_TILES, _starts
-from kd_loss.detection.layout import CHANNELS, LEVELS, decode
+from kd_loss.detection.finder_format import CHANNELS, LEVELS, decode
 from kd_loss.imaging.geometry import landmark_box
 from kd_loss.synthetic.faces import draw_face, face_landmarks
 from kd_loss.system.errors import UserError

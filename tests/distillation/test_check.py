@@ -10,12 +10,12 @@ from keras import ops
 from kd_loss.distillation import METHODS, DistillationMethod, get_method, per_sample, register
 from kd_loss.distillation.base import parameters_of
 from kd_loss.networks import Card, build_network
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.method_specs import load_plugins, parse_methods
 
-SPEC = DatasetSpec("five", 5, normalisers={"eyes": ((0,), (1,))})
+SPEC = LandmarkScheme("five", 5, normalisers={"eyes": ((0,), (1,))})
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,8 @@ class NotInGraph(Sound):
         (Unnamed, "returns main, more; its term_names are: main"),
         (Missing, "returns main; its term_names are: main, more"),
         (Typo, "gives a weight to 'mian'; its terms are: main"),
-        (Metric, "calls a term 'nme', which means something else"),
-        (Scalar, r"returns \(\) for 'main' of two faces"),
+        (Metric, "names a term 'nme', which is a reserved key"),
+        (Scalar, r"returns \(\) as 'main' of two faces"),
         (Infinite, "returns a 'main' that is not finite"),
         (Broken, r"on two faces \(test_check.py, line \d+\): KeyError: P9; the taps that it names are student"),
         (Attach, r"fails in attach \(test_check.py, line \d+\): AttributeError: .*'chanels'"),
@@ -99,7 +99,7 @@ def test_a_method_is_checked_once_on_two_faces(kind, message, student):
         Distiller(student=student, methods={kind(): 1.0}, scheme=SPEC)
 
 
-def test_a_sound_one_passes(student):
+def test_a_valid_one_passes(student):
     assert Distiller(student=student, methods={Sound(): 1.0}, scheme=SPEC).objective == "1·main"
 
 
@@ -153,7 +153,7 @@ def plugin(tmp_path_factory):
     return path
 
 
-def test_a_method_of_somebody_elses_file(plugin):
+def test_a_method_of_a_plugin_file(plugin):
     load_plugins([str(plugin)])
     load_plugins([str(plugin)])  # once is enough
     assert [kind.__name__ for kind, _ in parameters_of(METHODS["mine"]).values()] == ["int", "bool", "list", "float"]
@@ -162,10 +162,14 @@ def test_a_method_of_somebody_elses_file(plugin):
     again = type(method).from_config(method.get_config())
     assert again.get_config() == method.get_config()
     assert (again.power, again.squared, again.levels, again.pull) == (2, True, [3, 4], 0.5)
-    with pytest.raises(UserError, match="the method mine wants its parameter: --method-arg mine.power="):
+    with pytest.raises(UserError, match="the method mine requires its parameter: --method-arg mine.power="):
         get_method("mine")
-    for key, value, kind in (("power", 1.5, "whole number"), ("squared", 1, "True or False"), ("levels", 3, "list")):
-        with pytest.raises(UserError, match=f"mine.{key} = {value} is no {kind}"):
+    for key, value, kind in (
+        ("power", 1.5, "a whole number"),
+        ("squared", 1, "True or False"),
+        ("levels", 3, "a list"),
+    ):
+        with pytest.raises(UserError, match=f"mine.{key} = {value} is not {kind}"):
             get_method("mine", {"power": 1, key: value})
 
 
@@ -194,12 +198,12 @@ def test_a_plugin_that_does_not_import_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("methods", "message"),
     [
-        (["srrl@"], "no teacher is named behind the @"),
+        (["srrl@"], "no teacher is named after the @"),
         (["kd_loss@good"], "it uses its own teachers .tough, tolerant"),
         (["none@tough"], "it uses its own teachers .none"),
     ],
 )
-def test_whom_a_method_listens_to(methods, message):
+def test_teachers_used_by_a_method(methods, message):
     with pytest.raises(UserError, match=message):
         parse_methods(methods, [])
 
@@ -228,7 +232,7 @@ def test_a_relational_method_sees_one_kind_of_faces_at_a_time(student):
 
 def test_a_plugin_that_registers_nothing_is_one_line(tmp_path):
     (tmp_path / "forgot.py").write_text("from kd_loss.distillation import register\n")
-    with pytest.raises(UserError, match=r"forgot.py registers no method: is there a class with @register"):
+    with pytest.raises(UserError, match=r"forgot.py registers no method: does it have a class with @register"):
         load_plugins([str(tmp_path / "forgot.py")])
 
 
@@ -258,8 +262,8 @@ def test_a_constructor_that_forgets_the_layers_own(monkeypatch):
         ("@register('a:b(c)')\nclass A(DistillationMethod): pass", "a method's name is made of letters"),
         ("@register('a+b')\nclass A(DistillationMethod): pass", "a method's name is made of letters"),
         ("@register('')\nclass A(DistillationMethod): pass", "a method's name is made of letters"),
-        ("@register('mine')\ndef mine(): pass", "stands before a class of DistillationMethod; mine is none"),
-        ("@register('mine')\nclass Mine: pass", "stands before a class of DistillationMethod; Mine is none"),
+        ("@register('mine')\ndef mine(): pass", "decorates a subclass of DistillationMethod; mine is not one"),
+        ("@register('mine')\nclass Mine: pass", "decorates a subclass of DistillationMethod; Mine is not one"),
         ("class E(Exception):\n  def __str__(self): return 1 / 0\nraise E", "does not import: E: E"),
     ],
 )
@@ -271,6 +275,6 @@ def test_a_plugin_that_registers_no_method_is_one_line(tmp_path, code, message):
 
 
 @pytest.mark.parametrize("value", ["9" * 400, "-" + "9" * 30])
-def test_a_parameter_that_nobody_counts_with_is_one_line(value):
+def test_a_parameter_of_excessive_size_is_one_line(value):
     with pytest.raises(UserError, match=r"kd.imitation: a whole number of \d+ digits is out of range"):
         parse_methods([f"kd(imitation={value})"], [])

@@ -10,13 +10,13 @@ from keras import ops
 from kd_loss.distillation import METHODS, get_method
 from kd_loss.distillation.base import parameters_of
 from kd_loss.networks import Card, build_network
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.teachers.teacher import LiveTeacher
 
 B = 4
-SPEC = DatasetSpec("five", 5, normalisers={"eyes": ((0,), (1,))})
+SPEC = LandmarkScheme("five", 5, normalisers={"eyes": ((0,), (1,))})
 CARD = Card("tiny", 1.0, "five", SPEC.to_dict(), 32, "student", 0.15)
 IMAGES = np.random.default_rng(0).integers(0, 256, (B, 32, 32, 3)).astype("float32")
 TRUTH = np.random.default_rng(1).normal(0, 0.2, (B, 5, 2)).astype("float32")
@@ -98,7 +98,7 @@ def test_the_value_is_the_weighted_sum_of_the_named_terms(case):
     np.testing.assert_allclose(numpy(method(Y_TRUE, student, teachers)), total, rtol=1e-5, atol=1e-7)
 
 
-def test_a_sample_depends_on_the_others_only_where_the_method_says_so(case):
+def test_a_sample_depends_on_the_others_only_where_the_method_declares_it(case):
     method, student, teachers = case
     if method.name_on_command_line == "auxiliary":
         pytest.skip("its head normalises over the batch, as every network does in training")
@@ -220,10 +220,10 @@ def test_names_are_checked():
 
 @pytest.mark.parametrize("value", ["abc", None, [1], float("nan"), True])
 def test_values_are_checked(value):
-    with pytest.raises(UserError, match=r"kd_loss.main = .* is no finite number"):
+    with pytest.raises(UserError, match=r"kd_loss.main = .* is not a finite number"):
         get_method("kd_loss", {"main": value})
-    with pytest.raises(UserError, match=r"kd_loss.main = .* is no finite number"):
+    with pytest.raises(UserError, match=r"kd_loss.main = .* is not a finite number"):
         METHODS["kd_loss"](main=value)
-    with pytest.raises(UserError, match=r"kd_loss.variant = 1 is no name"):
+    with pytest.raises(UserError, match=r"kd_loss.variant = 1 is not a name"):
         get_method("kd_loss", {"variant": 1})
     assert get_method("kd_loss", {"Main": 3}).main == 3

@@ -88,9 +88,9 @@ def test_a_layer_of_each_is_the_methods_tap(method, tap, layer):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("kd_loss", r"has one teacher, the method kd_loss wants 2 teachers \(tough, tolerant\)"),
-        ("none", "has one teacher, the method none wants no teacher"),
-        ("likelihood", "the method likelihood wants no teacher"),
+        ("kd_loss", r"has one teacher, the method kd_loss needs 2 teachers \(tough, tolerant\)"),
+        ("none", "has one teacher, the method none needs no teacher"),
+        ("likelihood", "the method likelihood needs no teacher"),
         ("min", "cannot be the method min, which reads the truth"),
         ("bound", "which reads the truth"),
         ("ail", "which reads the truth"),
@@ -118,7 +118,7 @@ def test_every_method_is_taken_or_refused_in_one_line():
 
 
 def test_layers_that_there_are_not():
-    with pytest.raises(UserError, match="wants the names of both layers"):
+    with pytest.raises(UserError, match="needs the names of both layers"):
         as_keras_loss("fitnet", student_layer="maps")
     loss = as_keras_loss("fitnet", student_layer="map", teacher_layer="maps")
     with pytest.raises(UserError, match="unknown layer of the student 'map': did you mean 'maps'"):
@@ -145,6 +145,6 @@ def test_the_page(capsys):
     for code in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
         exec(compile(code, "docs/keras-distillation.md", "exec"), names)
     assert all(np.isfinite(names["history"].history["distillation_loss"]))
-    assert capsys.readouterr().out.startswith("keras.distillation has one teacher, the method kd_loss wants 2")
+    assert capsys.readouterr().out.startswith("keras.distillation has one teacher, the method kd_loss needs 2")
     listed = set(re.findall(r"`(\w+)", re.search(r"`as_keras_loss` takes (.*?), by name", page, re.DOTALL)[1]))
     assert listed == {"kd", "imitation", "keypoints", "fitnet", "attention", "tap", "rkd", "pkt", "heatmap", "aht"}

@@ -20,7 +20,7 @@ def maps(cell):
     return values.reshape(1, 2, 2, 1)
 
 
-def told(loss, **parameters):
+def keypoint_method(loss, **parameters):
     method = get_method("keypoints", {"loss": loss, **parameters})
     method.shares = {"tough": 1.0}
     return method
@@ -28,7 +28,7 @@ def told(loss, **parameters):
 
 def test_the_truth_takes_no_part():
     """A tenth of the crop aside is a fifth of the grid: (0.2² + 0) / 2."""
-    method = told("L1")
+    method = keypoint_method("L1")
     mine, theirs = ({"landmarks": np.array([[[x, 0.0]]], np.float32)} for x in (0.1, 0.0))
     for truth in (0.0, 0.4):
         [(name, value)] = method.terms(np.full((1, 1, 2), truth), mine, {"tough": theirs}).items()
@@ -41,7 +41,7 @@ def test_heatmaps_that_share_no_cell():
     point = np.zeros((1, 1, 2), np.float32)
     mine, theirs = ({"landmarks": point, "heatmaps": maps(cell)} for cell in (0, 3))
     for letter, apart in ((False, 2.0), (True, 0.5)):
-        method = told("L2", letter=letter)
+        method = keypoint_method("L2", as_published=letter)
         assert np.asarray(method.terms(point, mine, {"tough": theirs})["heatmaps"]) == pytest.approx([apart])
         assert np.asarray(method.terms(point, mine, {"tough": mine})["heatmaps"]) == pytest.approx([0])
 

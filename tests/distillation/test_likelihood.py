@@ -17,7 +17,7 @@ def terms(maps, landmarks, truth, **parameters):
     return {name: keras.ops.convert_to_numpy(value) for name, value in values.items()}
 
 
-def test_a_flat_map_knows_nothing():
+def test_a_flat_map_has_no_confidence():
     found = terms(np.zeros((1, SIDE, SIDE, 2)), np.zeros((1, 2, 2)), np.full((1, 2, 2), 0.1))
     assert found["main"] == pytest.approx([0.1])
     assert found["likelihood"] == pytest.approx([np.log(SIDE * SIDE)], rel=1e-5)

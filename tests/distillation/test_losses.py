@@ -13,7 +13,7 @@ from kd_loss.system.errors import UserError
 RNG = np.random.default_rng(0)
 B, K = 4, 5
 TRUTH, STUDENT, TOUGH, TOLERANT = (RNG.normal(0, scale, (B, K, 2)).astype("float32") for scale in (0.2, 0.2, 0.1, 0.15))
-EMBEDDING, THEIRS = RNG.normal(0, 1, (B, 6)).astype("float32"), RNG.normal(0, 1, (B, 3)).astype("float32")
+EMBEDDING, TEACHER_EMBEDDING = RNG.normal(0, 1, (B, 6)).astype("float32"), RNG.normal(0, 1, (B, 3)).astype("float32")
 MAPS, THEIR_MAPS = RNG.normal(0, 1, (B, 4, 4, K)).astype("float32"), RNG.normal(0, 1, (B, 8, 8, K)).astype("float32")
 LOG_SIGMA = np.array([-2.0, -1.0, 0.5, 1.0], "float32")
 
@@ -25,7 +25,7 @@ def numpy(x):
 def method_value(method, **taps):
     """The method's objective about the student above and the tough teacher."""
     student = {"landmarks": STUDENT, "embedding": EMBEDDING, "heatmaps": MAPS, **taps}
-    teachers = {"tough": {"landmarks": TOUGH, "embedding": THEIRS, "heatmaps": THEIR_MAPS}}
+    teachers = {"tough": {"landmarks": TOUGH, "embedding": TEACHER_EMBEDDING, "heatmaps": THEIR_MAPS}}
     if isinstance(method, methods.KDLoss):
         teachers["tolerant"] = {"landmarks": TOLERANT}
     return numpy(method(TRUTH, student, teachers))
@@ -72,11 +72,11 @@ def attentive():
             methods.RKD,
             lambda: (
                 losses.mean_absolute_error(TRUTH, STUDENT)
-                + 0.025 * losses.rkd_distance(EMBEDDING, THEIRS)
-                + 0.05 * losses.rkd_angle(EMBEDDING, THEIRS)
+                + 0.025 * losses.rkd_distance(EMBEDDING, TEACHER_EMBEDDING)
+                + 0.05 * losses.rkd_angle(EMBEDDING, TEACHER_EMBEDDING)
             ),
         ),
-        (methods.PKT, lambda: losses.mean_absolute_error(TRUTH, STUDENT) + losses.pkt(EMBEDDING, THEIRS)),
+        (methods.PKT, lambda: losses.mean_absolute_error(TRUTH, STUDENT) + losses.pkt(EMBEDDING, TEACHER_EMBEDDING)),
     ],
 )
 def test_a_methods_objective_is_that_of_its_functions(method, value):
@@ -179,7 +179,7 @@ def test_slopes_by_hand():
 
 
 @pytest.mark.parametrize("name", losses.__all__)
-def test_every_function_says_what_it_takes_and_returns(name):
+def test_every_function_documents_its_arguments_and_result(name):
     text = inspect.getdoc(getattr(losses, name)) or ""
     assert text.startswith("`")
     assert "(B,)" in text

@@ -6,8 +6,8 @@ from keras import ops
 
 from kd_loss.distillation import get_method
 from kd_loss.distillation.features import attention_map, match_size
-from kd_loss.distillation.regression import attention_weight
-from kd_loss.distillation.relations import angles, conditional_probabilities, huber, pairwise_distances
+from kd_loss.distillation.output_distillation import attention_weight
+from kd_loss.distillation.relational import angles, conditional_probabilities, huber, pairwise_distances
 
 RNG = np.random.default_rng(0)
 # one point a face: the student errs by 0.2 and 0.1 on x, the teacher by 0.1 and 0.3

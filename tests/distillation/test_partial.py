@@ -72,12 +72,12 @@ def test_the_teachers_answer_stands_for_a_missing_point_in_distilling_terms(pool
         numpy(distiller(IMAGES, training=False)["landmarks"]),
         {role: numpy(teacher(IMAGES)["landmarks"]) for role, teacher in pooled[1].items()},
     )
-    told = np.where(np.isnan(half_annotated()), np.mean(list(teachers.values()), axis=0), half_annotated())
+    observed = np.where(np.isnan(half_annotated()), np.mean(list(teachers.values()), axis=0), half_annotated())
     own = np.where(np.isnan(half_annotated()), student, half_annotated())
     method = get_method("kd_loss")
     taps = {role: {"landmarks": points} for role, points in teachers.items()}
     main = numpy(method.terms(own, {"landmarks": student}, taps)["main"]).mean()
-    terms = method.terms(told, {"landmarks": student}, taps)
+    terms = method.terms(observed, {"landmarks": student}, taps)
     expected = 2.5 * main + numpy(terms["tough"]).mean() + numpy(terms["tolerant"]).mean()
     assert loss(distiller, half_annotated()) == pytest.approx(expected, rel=1e-4)
 
@@ -89,8 +89,8 @@ def test_a_teachers_error_is_that_of_the_annotated_points(roles):
     Taken as right about the others, whose truth is the teachers' mean answer, a lone one would have Φ = 0.6.
     """
     truth = np.zeros((1, 4, 2), np.float32)
-    told = {role: {"landmarks": truth + np.float32(side)} for role, side in zip(roles, (0.2, -0.2), strict=False)}
-    truth[:, 2:] = np.mean([taps["landmarks"][:, 2:] for taps in told.values()], axis=0)
+    observed = {role: {"landmarks": truth + np.float32(side)} for role, side in zip(roles, (0.2, -0.2), strict=False)}
+    truth[:, 2:] = np.mean([taps["landmarks"][:, 2:] for taps in observed.values()], axis=0)
     student = {
         "landmarks": np.concatenate([np.full((1, 2, 2), 0.15), truth[:, 2:]], axis=1).astype(np.float32),
         ANNOTATED: np.array([[1, 1, 0, 0]], np.float32),
@@ -99,7 +99,7 @@ def test_a_teachers_error_is_that_of_the_annotated_points(roles):
     ail, aht, bound = (get_method(name) for name in ("ail", "aht", "bound"))
     ail.etas = aht.etas = dict.fromkeys(roles, 0.05)
     aht.connectors = dict.fromkeys(roles, lambda features: features)
-    for role, taps in told.items():
+    for role, taps in observed.items():
         plain = np.square(student["landmarks"] - taps["landmarks"]).mean()
         assert numpy(ail.teacher_terms(role, truth, student, taps)["imitation"]) == pytest.approx(0.2 * plain, rel=1e-4)
         taps["embedding"] = np.ones((1, 3), np.float32)  # 1 away in its own units, but for the thousandth
@@ -111,7 +111,7 @@ def test_a_teachers_error_is_that_of_the_annotated_points(roles):
         student["landmarks"][:, :2] = 0.15
 
 
-def test_the_distiller_says_which_points_are_annotated(pooled):
+def test_the_distiller_marks_the_annotated_points(pooled):
     distiller = distiller_of(["ail"], pooled, partial=True)
     [method] = distiller.methods
     seen = []
@@ -134,13 +134,13 @@ def test_pseudo_labels_by_hand():
     np.testing.assert_allclose(values, [0.2, 0.1], rtol=1e-5)
 
 
-def test_beside_other_methods_pseudo_labels_are_those_of_its_own_teacher(pooled):
+def test_with_other_methods_pseudo_labels_come_from_its_own_teacher(pooled):
     """The tolerant teacher, whom KD-Loss hears alone, has no part in them; the tough one errs and is not believed."""
     distiller = distiller_of(["kd_loss", "pseudo"], pooled, partial=True)
     student = numpy(distiller(IMAGES, training=False)["landmarks"])
     tough = numpy(pooled[1]["tough"](IMAGES)["landmarks"])
-    told = np.where(np.isnan(half_annotated()), tough, half_annotated())
-    alone = get_method("pseudo").terms(told, {"landmarks": student}, {"tough": {"landmarks": tough}})["main"]
+    observed = np.where(np.isnan(half_annotated()), tough, half_annotated())
+    alone = get_method("pseudo").terms(observed, {"landmarks": student}, {"tough": {"landmarks": tough}})["main"]
     loss(distiller, half_annotated())
     assert float(distiller.trackers["pseudo.main"].result()) == pytest.approx(numpy(alone).mean(), rel=1e-4)
 
@@ -196,7 +196,7 @@ def test_the_truth_is_a_minimum_where_the_teachers_are_right(name, error, step, 
     assert there >= here - 1e-6
 
 
-def test_a_main_weight_of_two_has_its_minimum_beside_the_truth():
+def test_a_main_weight_of_two_has_its_minimum_off_the_truth():
     """What the default was: at d = 0.1 t the paper's form with main = 2 is below its value at the truth."""
     truth = np.zeros((1, 1, 2), np.float32)
     taps = {role: {"landmarks": truth + 0.1} for role in ("tough", "tolerant")}

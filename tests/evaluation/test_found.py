@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from kd_loss.evaluation import found
-from kd_loss.evaluation.findings import lines_of
+from kd_loss.evaluation.report_content import lines_of
 from kd_loss.evaluation.result import Result
 from kd_loss.evaluation.test_command import EvaluationOptions, run_test
 from kd_loss.imaging import geometry
@@ -29,13 +29,13 @@ def annotated(synthetic):
 def answer(monkeypatch, *answers):
     """A predictor that has for each picture these arrays of landmarks, in pixels of the picture."""
     faces = iter([[SimpleNamespace(landmarks=points) for points in here] for here in answers])
-    predictor = SimpleNamespace(spec=W300)
+    predictor = SimpleNamespace(scheme=W300)
     monkeypatch.setattr(found.LandmarkPredictor, "load", lambda *_, **__: Predictor(predictor, faces))
 
 
 class Predictor:
     def __init__(self, about, faces):
-        self.spec, self._faces = about.spec, faces
+        self.scheme, self._faces = about.scheme, faces
 
     def __call__(self, pictures):
         return [next(self._faces) for _ in pictures]
@@ -49,7 +49,7 @@ def test_from_the_stored_crop_to_the_source(monkeypatch, annotated):
     answers[0] = []
     answers[1] = [pixels[1] + 1000, pixels[1]]
     answer(monkeypatch, *answers)
-    result = found.found_result(annotated, mirror=False)
+    result = found.found_result(annotated, flip_test=False)
     assert (result.name, result.network["found"]) == ("own, finder (9 of 10 found)", 9)
     assert np.isnan(result.nme[0])
     moved = np.linalg.norm(result.predicted - result.truth, axis=-1)[1:]
@@ -58,15 +58,15 @@ def test_from_the_stored_crop_to_the_source(monkeypatch, annotated):
     np.testing.assert_allclose((result.normalised - split.landmarks)[1:, :, 0], 3 / split.size, atol=1e-5)
     assert result.scores()["full"].faces == 9
     assert result.network["found_nme_annotated"] == pytest.approx(0, abs=1e-6)
-    assert any("left out of all its figures" in line for line in lines_of([result]))
+    assert any("excluded from all its figures" in line for line in lines_of([result]))
 
 
-def test_somebody_else_is_not_the_face(monkeypatch, annotated):
+def test_another_person_is_not_the_face(monkeypatch, annotated):
     split = annotated.split
     pixels = geometry.denormalise(split.landmarks, split.size)
     answer(monkeypatch, *([points + 1000] for points in pixels))
-    with pytest.raises(UserError, match="no face of .* is found"):
-        found.found_result(annotated, mirror=False)
+    with pytest.raises(UserError, match="no face of .* was found"):
+        found.found_result(annotated, flip_test=False)
 
 
 def test_photographs_by_the_names_of_the_faces(monkeypatch, annotated, tmp_path):

@@ -15,7 +15,7 @@ from kd_loss.evaluation.metrics import (
     worst,
 )
 from kd_loss.schemes.benchmarks import COFW, W300, WFLW
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 pytestmark = pytest.mark.quick
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.quick
 errors = st.lists(st.floats(0, 60), min_size=1, max_size=40).map(np.array)
 
 
-@pytest.mark.parametrize(("spec", "left", "right"), [(W300, 36, 45), (COFW, 8, 9), (WFLW, 60, 72)])
-def test_inter_ocular_is_the_distance_of_the_outer_eye_corners(spec, left, right):
-    face = np.zeros((1, spec.points, 2))
+@pytest.mark.parametrize(("scheme", "left", "right"), [(W300, 36, 45), (COFW, 8, 9), (WFLW, 60, 72)])
+def test_inter_ocular_is_the_distance_of_the_outer_eye_corners(scheme, left, right):
+    face = np.zeros((1, scheme.points, 2))
     face[0, left], face[0, right] = (10, 20), (40, 60)
-    assert normalising_distance(face, spec, "inter_ocular") == pytest.approx([50])
+    assert normalising_distance(face, scheme, "inter_ocular") == pytest.approx([50])
 
 
 def test_inter_pupil_is_the_distance_of_the_eyes_means_where_there_are_no_pupils():
@@ -41,8 +41,8 @@ def test_inter_pupil_is_the_distance_of_the_eyes_means_where_there_are_no_pupils
 
 def test_box_is_the_root_of_its_area_or_its_longer_side():
     face = np.array([[[0, 0], [40, 10], [20, 0]]])
-    assert normalising_distance(face, DatasetSpec("x", 3), "box") == pytest.approx([20])
-    assert normalising_distance(face, DatasetSpec("x", 3), "box_side") == pytest.approx([40])
+    assert normalising_distance(face, LandmarkScheme("x", 3), "box") == pytest.approx([20])
+    assert normalising_distance(face, LandmarkScheme("x", 3), "box_side") == pytest.approx([40])
 
 
 def test_a_distance_of_zero_is_one_line():

@@ -5,19 +5,21 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kd_loss.evaluation.findings import lines_of, metrics_of, tables_of
+from kd_loss.evaluation import landmark_content
+from kd_loss.evaluation.landmark_content import tables_of
 from kd_loss.evaluation.official import complete_rows, labels_of, official_rows
 from kd_loss.evaluation.published import PUBLISHED, beside_published
 from kd_loss.evaluation.report import PUBLISHED_TITLE
+from kd_loss.evaluation.report_content import lines_of, metrics_of
 from kd_loss.evaluation.result import Result
-from kd_loss.schemes.benchmarks import COFW, SPECS, W300, WFLW
+from kd_loss.schemes.benchmarks import COFW, LANDMARK_SCHEMES, W300, WFLW
 
 #: 300W with an official test set of ten faces
 SMALL = dataclasses.replace(W300, official={"helen/testset": 4, "lfpw/testset": 3, "ibug": 3})
 
 
-def split_of(synthetic, subsets, spec=SMALL):
-    return dataclasses.replace(synthetic.split("test"), spec=spec, subset=np.array(subsets))
+def split_of(synthetic, subsets, scheme=SMALL):
+    return dataclasses.replace(synthetic.split("test"), scheme=scheme, subset=np.array(subsets))
 
 
 def result_of(split):
@@ -49,13 +51,13 @@ def test_the_number_of_faces_is_not_enough(synthetic):
 
 def test_faces_of_an_attribute(synthetic, tmp_path):
     """WFLW's subsets are flags of the test faces."""
-    spec = dataclasses.replace(W300, official={"test": 10, "pose": 2}, test_subsets=WFLW.test_subsets)
+    scheme = dataclasses.replace(W300, official={"test": 10, "pose": 2}, test_subsets=WFLW.test_subsets)
     np.save(tmp_path / "attribute-pose.npy", np.array([1, 1] + [0] * 8))
-    split = dataclasses.replace(split_of(synthetic, ["test"] * 10, spec), folder=tmp_path)
+    split = dataclasses.replace(split_of(synthetic, ["test"] * 10, scheme), folder=tmp_path)
     assert complete_rows(split) == ["pose", "full"]
 
 
-def test_published_figures_stand_beside_complete_subsets_only(synthetic):
+def test_published_figures_accompany_complete_subsets_only(synthetic):
     result = result_of(split_of(synthetic, ["helen/testset"] * 4 + ["lfpw/testset"] * 3 + ["ibug"] * 2 + ["x"]))
     tables = tables_of([result])
     assert tables[0]["header"][1:4] == ["common (official, 7 of 7)", "challenging (2 of 3)", "full"]
@@ -70,13 +72,27 @@ def test_published_figures_stand_beside_complete_subsets_only(synthetic):
     assert metrics_of([result])["official"]["common"] == {"row": "common", "found": 7, "faces": 7, "complete": True}
 
 
+def test_size_and_error_are_plotted_among_published_networks(synthetic, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(landmark_content, "size_plot", lambda *about: drawn.append(about) or b"png")
+    result = result_of(split_of(synthetic, ["helen/testset"] * 4 + ["lfpw/testset"] * 3 + ["ibug"] * 3))
+    [picture] = landmark_content.beside_published([result])
+    assert (picture.name, picture.png) == ("published", b"png")
+    [(own, others, words)] = drawn
+    assert own == [("own", 0.65, 0.0)]
+    assert ("KD-Loss: student", 2.4, 3.56) in others
+    assert "PFLD 1X" not in {name for name, *_ in others}  # its size is not published
+    assert "common" in words
+
+
 def test_other_faces_have_none(synthetic):
     result = result_of(split_of(synthetic, ["helen/testset"] * 3 + ["x"] * 7))
+    assert landmark_content.beside_published([result]) == []
     assert not [t for t in tables_of([result]) if t["title"].startswith(PUBLISHED_TITLE)]
     assert any("No official subset is complete" in line for line in lines_of([result]))
 
 
-def test_the_authors_figures_of_wflw_stand_beside_those_by_pupils():
+def test_the_authors_figures_of_wflw_accompany_those_by_pupils():
     by = {
         normaliser: beside_published("wflw", normaliser, ["full", "pose"], [("own", None, {"full": 5.0})])
         for normaliser in ("inter_pupil", "inter_ocular", "box")
@@ -88,13 +104,13 @@ def test_the_authors_figures_of_wflw_stand_beside_those_by_pupils():
 
 
 @pytest.mark.parametrize("dataset", PUBLISHED)
-def test_the_table_of_figures_is_sound(dataset):
-    spec = SPECS[dataset]
-    known = {*spec.test_subsets, *spec.official}
+def test_the_table_of_figures_is_consistent(dataset):
+    scheme = LANDMARK_SCHEMES[dataset]
+    known = {*scheme.test_subsets, *scheme.official}
     for entry in PUBLISHED[dataset]:
         assert entry.source
         assert entry.nme.keys() <= known
-        assert entry.normaliser in spec.normalisers
+        assert entry.normaliser in scheme.normalisers
         assert all(1 < value < 25 for value in entry.nme.values())
     assert len({(entry.who, entry.normaliser) for entry in PUBLISHED[dataset]}) == len(PUBLISHED[dataset])
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kd_loss.evaluation.openings import OPENINGS, opening_errors, openings
-from kd_loss.schemes.benchmarks import SPECS
+from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
 
 
 def face(eye=4.0, mouth=10.0):
@@ -37,7 +37,7 @@ def test_errors_of_shut_eyes_that_are_drawn_open():
     assert (found["mouth"].error, found["mouth"].correlation) == (0, 0)  # all equally open: no order to tell
 
 
-def test_points_that_are_not_known_are_left_out():
+def test_points_that_are_not_known_are_omitted():
     truth = np.stack([face(), face()])
     truth[0, 37] = np.nan
     assert opening_errors(truth, truth, [50, 50], "w300")["eyes"].count == 3
@@ -45,10 +45,10 @@ def test_points_that_are_not_known_are_left_out():
     assert opening_errors(truth, truth, [50, 50], "cat") == {}
 
 
-@pytest.mark.parametrize("scheme", OPENINGS)
-def test_pairs_are_of_their_region_and_mirror_into_each_other(scheme):
-    spec = SPECS[scheme]
-    for region, groups in OPENINGS[scheme].items():
-        assert {i for pairs in groups for pair in pairs for i in pair} <= set(spec.parts[region])
+@pytest.mark.parametrize("name", OPENINGS)
+def test_pairs_are_of_their_region_and_mirror_into_each_other(name):
+    scheme = LANDMARK_SCHEMES[name]
+    for region, groups in OPENINGS[name].items():
+        assert {i for pairs in groups for pair in pairs for i in pair} <= set(scheme.parts[region])
         pairs = {pair for group in groups for pair in group}
-        assert {(spec.flip_index[up], spec.flip_index[down]) for up, down in pairs} == pairs
+        assert {(scheme.flip_index[up], scheme.flip_index[down]) for up, down in pairs} == pairs

@@ -29,8 +29,8 @@ def test_errors_of_angles(result):
     np.testing.assert_allclose(result.values, [3, 5, 12], atol=1e-9)
     np.testing.assert_allclose(result.angles, [[3, 0, 0], [0, 5, 0], [0, 0, 12]], atol=1e-9)
     # their first angle is turned about last: a nod of a head that has turned is not a nod alone
-    assert result.angles_of_theirs[1] == pytest.approx([0.15, 6.5, 4.2], abs=0.1)
-    np.testing.assert_allclose(result.angles_of_theirs[[0, 2]], [[3, 0, 0], [0, 0, 12]], atol=1e-9)
+    assert result.angles_300wlp[1] == pytest.approx([0.15, 6.5, 4.2], abs=0.1)
+    np.testing.assert_allclose(result.angles_300wlp[[0, 2]], [[3, 0, 0], [0, 0, 12]], atol=1e-9)
 
 
 def test_places_in_head_widths(result):

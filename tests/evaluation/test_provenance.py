@@ -37,7 +37,7 @@ def test_the_same_data_are_nothing_to_tell(options, capsys):
     assert "anew" not in capsys.readouterr().out
 
 
-def test_other_faces_are_said(options, tmp_path, capsys):
+def test_other_faces_are_reported(options, tmp_path, capsys):
     metrics = run_test(dataclasses.replace(options, data=anew(tmp_path / "new", 20, seed=7)))
     line = "a.h5: the dataset has been prepared anew since"
     assert line in metrics["networks"][0]["notes"][0]
@@ -53,7 +53,7 @@ def test_a_training_face_is_no_test_face(options, tmp_path):
     assert run_test(dataclasses.replace(options, data=data, split="train"))["faces"] == 20
 
 
-def test_a_training_face_among_those_of_another_dataset_is_said(options, tmp_path, capsys):
+def test_a_training_face_among_those_of_another_dataset_is_reported(options, tmp_path, capsys):
     data = anew(tmp_path / "new", 20, name="other")
     metrics = run_test(dataclasses.replace(options, data=data, dataset="other"))
     assert "was trained on 5 of the 5 test faces" in metrics["networks"][0]["notes"][0]

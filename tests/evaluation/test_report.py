@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from kd_loss.evaluation.findings import tables_of
+from kd_loss.evaluation.landmark_content import tables_of
 from kd_loss.evaluation.plots import ced_plot, point_plot
 from kd_loss.evaluation.report import render_html
 from kd_loss.evaluation.result import Result
@@ -51,7 +51,7 @@ def test_plots_are_pictures():
     assert history_plot(rows).startswith(PNG)
 
 
-def test_a_normaliser_of_points_that_no_face_has_is_left_out(synthetic):
+def test_a_normaliser_of_points_that_no_face_has_is_omitted(synthetic):
     split = synthetic.split("test")
     landmarks = np.array(split.landmarks)
     landmarks[:, 37] = np.nan  # of the right pupil

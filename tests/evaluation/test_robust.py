@@ -56,7 +56,7 @@ def test_the_distance_to_a_teacher(options, tmp_path, capsys):
 @pytest.mark.parametrize("name", ["report.html", "metrics.json", "curves.png"])
 def test_a_report_of_the_users_is_not_replaced(options, tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=f"{name} already exists, and kd-loss did not write it"):
         run_test(dataclasses.replace(options, output=str(tmp_path)))
     assert [p.name for p in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_text() == "mine"
@@ -78,7 +78,7 @@ def test_answers_that_are_no_numbers_are_no_success(options, tmp_path):
     bias[5] = np.nan
     head.set_weights([kernel, bias])
     save_network(network, tmp_path / "nan.h5")
-    with pytest.raises(UserError, match="nan.h5 answers with numbers that are not finite"):
+    with pytest.raises(UserError, match="nan.h5 returns numbers that are not finite"):
         run_test(dataclasses.replace(options, weights=[str(tmp_path / "nan.h5")], output=str(tmp_path / "out")))
 
 
@@ -91,7 +91,7 @@ def test_json_has_no_nan(tmp_path):
 
 def test_a_picture_of_the_users_is_not_replaced_by_curves(tmp_path):
     (tmp_path / "k.png").write_text("mine")
-    with pytest.raises(UserError, match="k.png is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match="k.png already exists, and kd-loss did not write it"):
         run_curves(CurvesOptions(output=tmp_path / "k.png"))
     assert (tmp_path / "k.png").read_text() == "mine"
 

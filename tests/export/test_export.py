@@ -9,14 +9,14 @@ import pytest
 
 from kd_loss.export import export_command as command
 from kd_loss.export.export_command import ExportOptions, run_export
-from kd_loss.export.parity import Faces, difference
+from kd_loss.export.verification import Faces, difference
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.networks import Card, build_network, save_network
 from kd_loss.runtimes.crop_network import open_network, read_card
 from kd_loss.runtimes.files import embed_card, embedded_card
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
-from kd_loss.system.ownership import RECORD, claim
+from kd_loss.system.overwrite_guard import RECORD, claim
 
 
 def make(arch, alpha, data_folder, synthetic, folder, head="pooled"):
@@ -81,9 +81,9 @@ def test_heads_of_coordinates_agree_too(data_folder, synthetic, tmp_path, head):
     for (kind, precision), row in rows.items():
         assert row["max"] < {"fp32": 1e-3, "fp16": 0.1, "int8": 5}[precision], (kind, row)
     crops = np.stack([synthetic.split("test").crop(i) for i in range(4)])
-    landmarks, wide = open_network(tmp_path / "best.h5").ask(crops)
+    landmarks, wide = open_network(tmp_path / "best.h5").predict_with_spread(crops)
     for name, limit in (("fp32.tflite", 1e-4), ("fp32.onnx", 1e-4), ("int8.tflite", 0.05), ("int8.onnx", 0.05)):
-        other = [open_network(read_folder(options) / f"best-{name}").ask(crop[None]) for crop in crops]
+        other = [open_network(read_folder(options) / f"best-{name}").predict_with_spread(crop[None]) for crop in crops]
         np.testing.assert_allclose(np.concatenate([answer for answer, _ in other]), landmarks, atol=limit)
         np.testing.assert_allclose(np.concatenate([spread for _, spread in other]), wide, atol=limit)
 
@@ -118,6 +118,15 @@ def test_int8_is_integers_throughout(options):
 
 
 @pytest.mark.usefixtures("rows")
+def test_the_terms_of_the_weights_stand_in_every_file(options, tmp_path):
+    terms = "for research only"
+    chosen = dataclasses.replace(options, format=["litert", "onnx"], precision=["fp32"], license=terms)
+    run_export(dataclasses.replace(chosen, output=str(tmp_path)))
+    cards = [embedded_card(path) for path in (*tmp_path.glob("*.tflite"), *tmp_path.glob("*.onnx"))]
+    assert [card["license"] for card in cards] == [terms, terms]
+    assert all("exported_from_sha256" in card["training"] for card in cards)
+
+
 def test_a_card_inside_is_replaced_and_checked(options, tmp_path):
     for name in ("best-fp16.tflite", "best-fp16.onnx"):
         path = tmp_path / name
@@ -150,7 +159,7 @@ def test_what_differs_too_much_is_refused_and_an_earlier_file_kept(options, tmp_
     monkeypatch.setattr(command.convert, "to_litert", shifted)
     claim(tmp_path, ["best-fp32.tflite"])
     (tmp_path / "best-fp32.tflite").write_text("earlier")
-    with pytest.raises(UserError, match=r"refused and not written.*best-fp32.tflite \(mean 0.679 px, allowed 0.01\)"):
+    with pytest.raises(UserError, match=r"not written.*best-fp32.tflite \(mean 0.679 px, allowed 0.01\)"):
         run_export(dataclasses.replace(options, output=str(tmp_path)))
     assert sorted(p.name for p in tmp_path.iterdir()) == [RECORD, "best-fp32.tflite", "export.json"]
     assert (tmp_path / "best-fp32.tflite").read_text() == "earlier"
@@ -178,7 +187,7 @@ def test_a_page_whose_network_differs_is_not_left_behind(options, tmp_path, monk
         network.model.get_layer("head").set_weights([kernel, bias])
 
     monkeypatch.setattr(web, "to_onnx", shifted)
-    with pytest.raises(UserError, match=r"refused and not written.*best-web \(mean 0.679 px, allowed 0.01\)"):
+    with pytest.raises(UserError, match=r"not written.*best-web \(mean 0.679 px, allowed 0.01\)"):
         run_export(dataclasses.replace(asked, output=str(tmp_path / "second")))
     assert not (tmp_path / "second" / "best-web").exists()
 
@@ -189,7 +198,7 @@ def test_what_an_export_did_not_write_is_not_replaced(options, tmp_path, name):
     mine = tmp_path / name / "thesis.txt" if "." not in name else tmp_path / name
     mine.parent.mkdir(exist_ok=True)
     mine.write_text("mine")
-    with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=f"{name} already exists, and kd-loss did not write it"):
         run_export(dataclasses.replace(options, output=str(tmp_path), format=["litert", "saved_model", "web"]))
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [mine]
     assert mine.read_text() == "mine"
@@ -200,7 +209,7 @@ def test_a_file_that_the_user_put_into_an_export_stays(options, tmp_path):
     for _ in range(2):  # its own may be replaced
         run_export(once)
     (tmp_path / "best-fp32" / "notes.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"best-fp32 holds notes.txt, which is not from kd-loss"):
+    with pytest.raises(UserError, match=r"best-fp32 holds notes.txt, which kd-loss did not write"):
         run_export(once)
     assert (tmp_path / "best-fp32" / "notes.txt").read_text() == "mine"
 

@@ -62,7 +62,7 @@ def test_the_page_finds_the_faces_that_python_finds(page):
     assert len(answer["result"]["faces"]) == 2
 
 
-def test_the_page_refuses_what_is_no_face(page):
+def test_the_page_refuses_other_objects(page):
     folder, _ = page
     (folder / "wall.png").write_bytes(encode_png(np.full((300, 400, 3), 190, np.uint8)))
     answer = open_page(folder, "picture=wall.png", folder.parent / "wall.png")
@@ -101,5 +101,5 @@ def test_the_runtime_from_a_folder_or_an_archive(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="is not the npm package onnxruntime-web"):
             copy_runtime(tmp_path / source, tmp_path / f"bad{number}")
     monkeypatch.setenv("PATH", "")
-    with pytest.raises(UserError, match="there is no npm here; give --web-runtime"):
+    with pytest.raises(UserError, match="npm is not installed; give --web-runtime"):
         web._fetch(tmp_path)

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from kd_loss.imaging.rotations import (
     against_ray,
+    from_300wlp,
     from_angles,
-    from_theirs,
     geodesic,
     quaternions,
+    to_300wlp,
     to_angles,
     to_matrices,
-    to_theirs,
     to_vectors,
 )
 
@@ -25,7 +25,7 @@ NOSE = np.array([0.0, 0.0, -1.0])  # where a face looks, in the head's own axes
 @given(yaw=st.floats(-99, 99), pitch=ANGLE, roll=st.floats(-170, 170))
 def test_angles_come_back_in_both_conventions(yaw, pitch, roll):
     np.testing.assert_allclose(to_angles(from_angles(yaw, pitch, roll)), [yaw, pitch, roll], atol=1e-9)
-    np.testing.assert_allclose(to_theirs(from_theirs(yaw * 0.9, pitch, roll)), [yaw * 0.9, pitch, roll], atol=1e-9)
+    np.testing.assert_allclose(to_300wlp(from_300wlp(yaw * 0.9, pitch, roll)), [yaw * 0.9, pitch, roll], atol=1e-9)
 
 
 @given(st.tuples(ANGLE, ANGLE, ANGLE))
@@ -50,10 +50,10 @@ def test_signs():
 
 
 def test_their_convention_differs_in_the_sign_of_yaw_and_in_the_order():
-    np.testing.assert_allclose(to_theirs(from_angles(20, 0, 0)), [-20, 0, 0], atol=1e-12)
-    np.testing.assert_allclose(to_theirs(from_angles(0, 20, 0)), [0, 20, 0], atol=1e-12)
-    np.testing.assert_allclose(to_theirs(from_angles(0, 0, 20)), [0, 0, 20], atol=1e-12)
-    assert abs(to_theirs(from_angles(60, 30, 0)) - [-60, 30, 0]).max() > 5
+    np.testing.assert_allclose(to_300wlp(from_angles(20, 0, 0)), [-20, 0, 0], atol=1e-12)
+    np.testing.assert_allclose(to_300wlp(from_angles(0, 20, 0)), [0, 20, 0], atol=1e-12)
+    np.testing.assert_allclose(to_300wlp(from_angles(0, 0, 20)), [0, 0, 20], atol=1e-12)
+    assert abs(to_300wlp(from_angles(60, 30, 0)) - [-60, 30, 0]).max() > 5
 
 
 def test_their_matrix_is_that_of_3ddfa():
@@ -63,7 +63,7 @@ def test_their_matrix_is_that_of_3ddfa():
     ry = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
     rz = np.array([[np.cos(r), np.sin(r), 0], [-np.sin(r), np.cos(r), 0], [0, 0, 1]])
     down = np.diag([1.0, -1.0, -1.0])
-    np.testing.assert_allclose(from_theirs(25.0, 10.0, -15.0), down @ rx @ ry @ rz @ down, atol=1e-12)
+    np.testing.assert_allclose(from_300wlp(25.0, 10.0, -15.0), down @ rx @ ry @ rz @ down, atol=1e-12)
 
 
 def test_geodesic_by_hand():

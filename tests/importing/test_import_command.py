@@ -83,10 +83,10 @@ def test_a_teacher_that_the_efficientnet_package_wrote_with_keras_3(tmp_path, pi
     ("name", "message"),
     [
         ("sigmoid", "ends in a sigmoid, not linearly"),
-        ("lambda", "'twice' is a Lambda, which holds code; nothing of a file is run"),
+        ("lambda", "'twice' is a Lambda, which holds code; code from a file is never run"),
         ("deeper", r"2 dense layers \(dif_gt_st, dense"),
         ("headless", "no dense layer"),
-        ("squashed", "is no plain mobileNetV2 with a linear head: .* nothing was written"),
+        ("squashed", "is not a plain mobileNetV2 with a linear head: .* nothing was written"),
         ("small", r"1 of them convolutions \(0 depthwise\), and a dense layer on 7200; neither MobileNetV2"),
         ("normalised_weights", "save the whole model instead"),
     ],
@@ -100,11 +100,11 @@ def test_other_networks_are_refused(old, tmp_path, name, message):
 @pytest.mark.parametrize(
     ("options", "more", "message"),
     [
-        ({"dataset": "cofw"}, [], "finds 68 points, cofw has 29; --dataset w300 has as many"),
+        ({"dataset": "cofw"}, [], "predicts 68 points, cofw has 29; --dataset w300 has as many"),
         ({"dataset": ""}, [], "give --dataset"),
         ({"convention": "kdloss"}, [], "did you mean 'kd-loss'"),
         ({"convention": ""}, [], "give --convention"),
-        ({"convention": "unit"}, ["--first-pixel", "0.5"], "is for kd-loss and pixels"),
+        ({"convention": "unit"}, ["--first-pixel", "0.5"], "applies to kd-loss and pixels only"),
         ({}, ["--range", "ubyte"], "unknown range"),
         ({}, ["--role", "pupil"], "unknown role"),
         ({}, ["--size", "96"], "takes pictures of 64 pixels"),
@@ -120,14 +120,14 @@ def test_options_that_do_not_fit_are_refused(old, tmp_path, options, more, messa
 
 def test_a_link_to_nothing_is_not_replaced(old, tmp_path):
     (tmp_path / "new.h5").symlink_to("nowhere")
-    with pytest.raises(UserError, match=r"new.h5 is there already; give another --output"):
+    with pytest.raises(UserError, match=r"new.h5 already exists; give another --output"):
         run_import(old / "student.h5", tmp_path / "new.h5")
     assert (tmp_path / "new.h5").is_symlink()
 
 
 def test_nothing_is_overwritten(old, tmp_path):
     (tmp_path / "new.json").write_text("mine")
-    with pytest.raises(UserError, match=r"new.json is there already; give another --output"):
+    with pytest.raises(UserError, match=r"new.json already exists; give another --output"):
         run_import(old / "student.h5", tmp_path / "new.h5")
     assert (tmp_path / "new.json").read_text() == "mine"
 

@@ -8,12 +8,12 @@ from kd_loss.archives.pts import parse_pts
 from kd_loss.inference.output import CsvTable
 from kd_loss.inference.predict_command import result_names
 from kd_loss.inference.result import FaceLandmarks
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 
 def test_text_formats():
-    face = FaceLandmarks(np.array([[1.0, 2.0], [3.0, 4.5]]), (0, 0, 9, 9), DatasetSpec("two", 2))
+    face = FaceLandmarks(np.array([[1.0, 2.0], [3.0, 4.5]]), (0, 0, 9, 9), LandmarkScheme("two", 2))
     assert json.loads(face.to_json())["landmarks"] == [[1, 2], [3, 4.5]]
     np.testing.assert_allclose(parse_pts(face.to_pts(), 2), face.landmarks)
 
@@ -27,7 +27,7 @@ def test_results_never_overwrite_pictures_or_each_other(tmp_path):
     assert [p.name for p in result_names([a, b, c], out)] == ["a_jpg", "a_png", "b"]
     names = ("p.jpg", "p-2.jpg", "faces.mp4", "q-2.jpg")  # p-2.pts is the second face of p, faces.csv the table
     assert [p.name for p in result_names([tmp_path / n for n in names], out)] == ["p", "p-2_jpg", "faces_mp4", "q-2"]
-    with pytest.raises(UserError, match="lies in the folder of the results"):
+    with pytest.raises(UserError, match="is inside the output folder"):
         result_names([a], tmp_path / "x")
     same = [a, tmp_path / "y" / "a.jpg", tmp_path / "z" / "x" / "a.jpg"]
     names = [p.name for p in result_names(same, out)]

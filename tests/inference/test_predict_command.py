@@ -15,19 +15,19 @@ from kd_loss.inference.predict_command import PredictOptions, run_predict
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in
-from kd_loss.system.ownership import RECORD
+from kd_loss.system.overwrite_guard import RECORD
 from tests.inference.conftest import POINTS
 from tests.inference.videos import film, uneven
 
 
-def test_a_picture_that_cannot_be_read_is_left_out(weights, tmp_path):
+def test_a_picture_that_cannot_be_read_is_skipped(weights, tmp_path):
     for name in ("a.png", "c.png"):
         cv2.imwrite(str(tmp_path / name), np.zeros((48, 48, 3), np.uint8))
     (tmp_path / "b.png").write_bytes(b"no picture")
     options = PredictOptions(
         sources=[str(tmp_path)], weights=str(weights), output=tmp_path / "out", detector="none", batch_size=2
     )
-    with pytest.raises(UserError, match=r"1 of 3 pictures was left out: .*b.png"):
+    with pytest.raises(UserError, match=r"1 of 3 pictures was skipped: .*b.png"):
         run_predict(options)
     with (tmp_path / "out" / "faces.csv").open() as file:
         assert [row["source"].rpartition("/")[2] for row in csv.DictReader(file)] == ["a.png", "c.png"]
@@ -58,7 +58,7 @@ def test_the_command_with_a_detector(weights, tmp_path, capsys, monkeypatch):
         ({"detect_every": 0}, "--detect-every"),
         ({"smooth": -1.0}, "--smooth"),
         ({"box": "1,2,3"}, "--box 1,2,3 is not"),
-        ({"box": "1,2,3,nan"}, "no sensible size"),
+        ({"box": "1,2,3,nan"}, "no valid size"),
         ({"detector": "yunet"}, "--detector-model FILE"),
         ({"detector": "yunet", "detector_model": "none.onnx"}, "no such detector model"),
         ({"detector": "yunet", "detector_model": str(weights)}, "does not load as a YuNet model"),
@@ -88,8 +88,8 @@ def test_mirrored_answers_have_a_confidence(weights, tmp_path):
     np.testing.assert_allclose(twice.confidence, 1 / (1 + ((apart + apart.mean()) / 0.03) ** 2), rtol=1e-3)
     middle = (once.landmarks + (once.landmarks[W300.flip_index] * (-1, 1) + (63, 0))) / 2
     np.testing.assert_allclose(twice.landmarks, middle, atol=1e-2)
-    [told] = json.loads((tmp_path / "twice" / "face.json").read_text())["faces"]
-    assert len(told["confidence"]) == 68
+    [observed] = json.loads((tmp_path / "twice" / "face.json").read_text())["faces"]
+    assert len(observed["confidence"]) == 68
     header = (tmp_path / "twice" / "faces.csv").read_text().splitlines()[0].split(",")
     assert "confidence67" in header
 
@@ -167,7 +167,7 @@ def test_a_file_of_the_users_is_not_replaced(weights, tmp_path, monkeypatch, nam
     options = PredictOptions(
         sources=[str(picture(tmp_path / "a.png"))], weights=str(weights), output=tmp_path / "out"
     )  # fmt: skip
-    with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=f"{name} already exists, and kd-loss did not write it"):
         run_predict(options)
     assert (tmp_path / "out" / name).read_text() == "mine"
     (tmp_path / "out" / name).unlink()
@@ -180,7 +180,7 @@ def test_a_line_break_in_a_name_takes_no_file_of_the_users(weights, tmp_path):
     common = {"weights": str(weights), "output": out, "detector": "none"}
     run_predict(PredictOptions(sources=[str(picture(tmp_path / "nl\nvictim.png"))], **common))
     (out / "victim.json").write_text("mine")
-    with pytest.raises(UserError, match=r"victim.json is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=r"victim.json already exists, and kd-loss did not write it"):
         run_predict(PredictOptions(sources=[str(picture(tmp_path / "victim.png"))], **common))
     assert (out / "victim.json").read_text() == "mine"
 
@@ -203,7 +203,7 @@ def test_the_points_of_a_video_replace_nothing_of_the_users(weights, tmp_path):
         sources=[str(tmp_path / "film.avi")], weights=str(weights), output=tmp_path / "out", box="20,10,30,30",
         video_pts=True,
     )  # fmt: skip
-    with pytest.raises(UserError, match=r"000001.pts is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=r"000001.pts already exists, and kd-loss did not write it"):
         run_predict(options)
     assert mine.read_text() == "mine"
     mine.unlink()
@@ -217,34 +217,34 @@ def test_two_at_once_do_not_write_into_one_folder(weights, tmp_path):
     options = PredictOptions(
         sources=[str(picture(tmp_path / "a.png"))], weights=str(weights), output=out, detector="none"
     )  # fmt: skip
-    with alone_in(out), pytest.raises(UserError, match=f"another kd-loss is writing {out} at this moment"):
+    with alone_in(out), pytest.raises(UserError, match=f"another kd-loss process is writing {out}"):
         run_predict(options)
     assert len(run_predict(options)) == 1
 
 
 @pytest.mark.parametrize("suffix", ["mkv", "mp4"])
 def test_frames_that_last_unequally_long(weights, tmp_path, suffix):
-    """Ten frames of 100 ms, ten of 300: a sound video, whose times are told."""
+    """Ten frames of 100 ms, ten of 300: a valid video, whose times are written."""
     times = [*range(0, 1000, 100), *range(1000, 4000, 300)]
     options = PredictOptions(
         sources=[str(uneven(tmp_path / f"film.{suffix}", times))], weights=str(weights), output=tmp_path / "out",
         box="20,10,30,30",
     )  # fmt: skip
     run_predict(options)
-    told = json.loads((tmp_path / "out" / "film.json").read_text())["frames"]
-    assert [frame["time"] for frame in told] == [ms / 1000 for ms in times]
+    observed = json.loads((tmp_path / "out" / "film.json").read_text())["frames"]
+    assert [frame["time"] for frame in observed] == [ms / 1000 for ms in times]
     with (tmp_path / "out" / "film.csv").open() as file:
         assert [float(row["time"]) for row in csv.DictReader(file)] == [ms / 1000 for ms in times]
 
 
-def test_an_uneven_video_that_breaks_off_is_said(weights, tmp_path):
+def test_an_uneven_truncated_video_is_reported(weights, tmp_path):
     """Its header promises ten seconds more than there are."""
     path = uneven(tmp_path / "film.mkv", [*range(0, 1000, 100), *range(1000, 4000, 300)])
     data = path.read_bytes()
     assert data.count(struct.pack(">d", 4000)) == 1
     path.write_bytes(data.replace(struct.pack(">d", 4000), struct.pack(">d", 14000)))
     options = PredictOptions(sources=[str(path)], weights=str(weights), output=tmp_path / "out", box="20,10,30,30")
-    with pytest.raises(UserError, match=r"film.mkv breaks off: 20 of 140 frames"):
+    with pytest.raises(UserError, match=r"film.mkv is truncated: 20 of 140 frames"):
         run_predict(options)
 
 
@@ -255,10 +255,10 @@ def test_one_bad_source_does_not_stop_the_others(weights, tmp_path, capsys, capl
     (tmp_path / "c.mp4").write_text("no video")
     out = tmp_path / "out"
     options = PredictOptions(sources=[str(tmp_path)], weights=str(weights), output=out, detector="none")
-    with pytest.raises(UserError, match=r"2 of 4 sources were left out: .*b.png is a picture of 1 × 1 pixels"):
+    with pytest.raises(UserError, match=r"2 of 4 sources were skipped: .*b.png is a picture of 1 × 1 pixels"):
         run_predict(options)
     assert sources_of(out / "faces.csv") == ["a.png", "d.png"]
-    assert "left out: cannot open" in caplog.text
+    assert "skipped: cannot open" in caplog.text
     assert "d.png: 1 face ->" in capsys.readouterr().out
 
 
@@ -272,7 +272,9 @@ def test_pipes_and_endless_names_do_not_stop_the_others(weights, tmp_path):
     options = PredictOptions(
         sources=[str(tmp_path)], weights=str(weights), output=tmp_path / "out", detector="none"
     )  # fmt: skip
-    with pytest.raises(UserError, match="3 of 5 sources were left out: .*its name is too long for those of its result"):
+    with pytest.raises(
+        UserError, match="3 of 5 sources were skipped: .*its name is too long for the names of its result"
+    ):
         run_predict(options)
     assert sources_of(tmp_path / "out" / "faces.csv") == names[:2]
     with pytest.raises(UserError, match="its name is too long"):
@@ -283,11 +285,11 @@ def test_a_box_outside_of_the_picture_is_no_face(weights, tmp_path):
     options = PredictOptions(
         sources=[str(picture(tmp_path / "a.png"))], weights=str(weights), output=tmp_path / "out", box="5000,10,30,30"
     )
-    with pytest.raises(UserError, match=r"a.png: the box 5000,10,30,30 lies outside of the picture \(48 × 48\)"):
+    with pytest.raises(UserError, match=r"a.png: the box 5000,10,30,30 is outside the picture \(48 × 48\)"):
         run_predict(options)
 
 
-def test_a_cut_video_is_said(weights, tmp_path):
+def test_a_cut_video_is_reported(weights, tmp_path):
     path = tmp_path / "film.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
     noise = np.random.default_rng(0)
@@ -296,7 +298,9 @@ def test_a_cut_video_is_said(weights, tmp_path):
     writer.release()
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     options = PredictOptions(sources=[str(path)], weights=str(weights), output=tmp_path / "out", box="20,10,30,30")
-    with pytest.raises(UserError, match=r"film.avi breaks off: \d+ of 20 frames could be read; their results are kept"):
+    with pytest.raises(
+        UserError, match=r"film.avi is truncated: \d+ of 20 frames could be read; their results are kept"
+    ):
         run_predict(options)
     assert 5 < len((tmp_path / "out" / "film.csv").read_text().splitlines()) < 15
     assert len(run_predict(dataclasses.replace(options, frames=3))) == 1  # what was asked for was there

@@ -38,12 +38,12 @@ def test_many_are_one_by_one(predictor):
 
 
 @pytest.mark.parametrize("image", [np.zeros((10, 10), np.uint8), np.zeros((10, 10, 3)), np.zeros((0, 4, 3), np.uint8)])
-def test_what_is_no_picture_is_refused(predictor, image):
+def test_an_invalid_picture_is_refused(predictor, image):
     with pytest.raises(UserError, match="uint8"):
         predictor.predict_crop(image)
 
 
-def test_what_is_no_photograph_is_refused(predictor):
+def test_an_invalid_photograph_is_refused(predictor):
     with pytest.raises(UserError, match=r"a picture \(H, W, 3\) uint8 RGB, or a list of either, not NoneType"):
         predictor(None)
 
@@ -61,7 +61,9 @@ def test_a_thin_picture_and_a_very_wide_one_are_searched(predictor):
 
 
 def test_a_damaged_network_is_one_line(predictor):
-    broken = dataclasses.replace(predictor.network, ask=lambda crops: (np.full((len(crops), 68, 2), np.nan), None))
+    broken = dataclasses.replace(
+        predictor.network, predict_with_spread=lambda crops: (np.full((len(crops), 68, 2), np.nan), None)
+    )
     with pytest.raises(UserError, match="not finite"):
         LandmarkPredictor(broken).predict_crop(np.zeros((48, 48, 3), np.uint8))
 
@@ -131,7 +133,7 @@ def test_the_edge_of_a_large_picture(predictor):
         *((0, 0, 1e-300, 1e-300), (0, 0, 1e308, 1e308), (1e308, 0, 9, 9), (0, -1e7, 9, 9), (0, 0, 0.001, 0.009)),
     ],
 )
-def test_what_is_no_box_is_refused(predictor, box):
+def test_an_invalid_box_is_refused(predictor, box):
     with pytest.raises(UserError, match=r"is not \(x, y, width, height\) in pixels, its longer side 0.01 or more"):
         predictor.predict_crop(np.zeros((60, 60, 3), np.uint8), box)
 
@@ -163,7 +165,7 @@ def test_threads_share_a_predictor():
 def test_a_predictor_is_pickled(predictor, synthetic, mirror):
     """A file opens again by its path, a network in memory travels; detectors open their files again."""
     picture = synthetic.split("test").crop(0)
-    of_file = LandmarkPredictor.load(mirror=mirror, detector=HaarDetector())
+    of_file = LandmarkPredictor.load(flip_test=mirror, detector=HaarDetector())
     of_memory = LandmarkPredictor(mirrored(predictor.network) if mirror else predictor.network)
     for one in (of_file, of_memory):
         again = pickle.loads(pickle.dumps(one))
@@ -172,7 +174,7 @@ def test_a_predictor_is_pickled(predictor, synthetic, mirror):
     assert detector.min_scores == (0.5, 0.5)
 
 
-def test_faces_are_compared_and_told_in_a_line(predictor):
+def test_faces_compare_and_have_a_short_repr(predictor):
     picture = np.zeros((60, 60, 3), np.uint8)
     one, same, other = (predictor.predict_crop(picture, box) for box in (None, None, (5, 5, 20, 20)))
     assert one == same
@@ -186,8 +188,8 @@ def test_faces_are_compared_and_told_in_a_line(predictor):
 def test_a_number_that_is_none_is_null_in_json(predictor):
     face = predictor.predict_crop(np.zeros((60, 60, 3), np.uint8))
     face = dataclasses.replace(face, landmarks=np.full((68, 2), np.nan), confidence=np.full(68, np.inf))
-    told = json.loads(face.to_json(), parse_constant=pytest.fail)
-    assert (told["landmarks"][0], told["confidence"][0]) == ([None, None], None)
+    observed = json.loads(face.to_json(), parse_constant=pytest.fail)
+    assert (observed["landmarks"][0], observed["confidence"][0]) == ([None, None], None)
 
 
 @pytest.mark.parametrize(
@@ -202,12 +204,12 @@ def test_a_number_that_is_none_is_null_in_json(predictor):
         (lambda p: p.predict_crop(np.zeros((9, 9, 3), np.uint8), ["a", 2, 3, 4]), r"a box of \['a', 2, 3, 4\] is not"),
         (lambda p: p.predict_many([np.zeros((9, 9, 3), np.uint8)], [None] * 2), "1 pictures and 2 boxes"),
         (lambda p: p.detect(np.zeros((9, 9, 3), np.uint8), HaarDetector(), refine="1"), "refine = '1' is not"),
-        (lambda p: LandmarkPredictor(p.network, detector=None), "detector = None is no name of a detector"),
+        (lambda p: LandmarkPredictor(p.network, detector=None), "detector = None is neither the name of a detector"),
         (lambda p: LandmarkPredictor(p.network, refine=1.5), "refine = 1.5 is not a whole number"),
-        (lambda p: LandmarkPredictor.load(3), "path = 3 is no path of a weights file"),
+        (lambda p: LandmarkPredictor.load(3), "path = 3 is not the path of a weights file"),
     ],
 )
-def test_what_is_no_argument_is_named(predictor, call, message):
+def test_an_unknown_argument_is_named(predictor, call, message):
     with pytest.raises(UserError, match=message):
         call(predictor)
 

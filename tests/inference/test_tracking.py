@@ -59,7 +59,7 @@ def centre(face):
 
 def test_a_face_is_followed_without_the_detector(predictor):
     detector = Boxes((100, 100))
-    tracker = FaceTracker(predictor, detector, every=100)
+    tracker = FaceTracker(predictor, detector, detect_every=100)
     for step in range(12):
         [face] = tracker(frame((100 + 6 * step, 100 + 3 * step)))
         assert face.number == 1
@@ -69,7 +69,7 @@ def test_a_face_is_followed_without_the_detector(predictor):
 
 def test_two_faces_keep_their_numbers_and_a_new_one_gets_the_next(predictor):
     detector = Boxes((80, 60), (240, 60))
-    tracker = FaceTracker(predictor, detector, every=2)
+    tracker = FaceTracker(predictor, detector, detect_every=2)
     assert {f.number: round(centre(f)[0] / 80) for f in tracker(frame((80, 60), (240, 60)))} == {1: 1, 2: 3}
     detector.dots = ((240, 60), (80, 60), (160, 170))
     tracker(frame((80, 60), (240, 60), (160, 170)))
@@ -79,7 +79,7 @@ def test_two_faces_keep_their_numbers_and_a_new_one_gets_the_next(predictor):
 
 def test_a_face_that_is_gone_is_given_up(predictor):
     detector = Boxes((100, 100))
-    tracker = FaceTracker(predictor, detector, every=5)
+    tracker = FaceTracker(predictor, detector, detect_every=5)
     assert len(tracker(frame((100, 100)))) == 1
     detector.dots = ()
     assert tracker(frame()) == []  # on black the answer is no face
@@ -88,7 +88,7 @@ def test_a_face_that_is_gone_is_given_up(predictor):
 
 def test_a_face_that_the_detector_does_not_see_any_more_is_given_up(predictor):
     detector = Boxes((100, 100))
-    tracker = FaceTracker(predictor, detector, every=1, patience=3)
+    tracker = FaceTracker(predictor, detector, detect_every=1, patience=3)
     picture = frame((100, 100))
     tracker(picture)
     detector.dots = ()
@@ -96,7 +96,7 @@ def test_a_face_that_the_detector_does_not_see_any_more_is_given_up(predictor):
 
 
 def test_smoothing_lags_behind(predictor):
-    plain, smooth = (FaceTracker(predictor, Boxes((100, 100)), every=100, cutoff=c) for c in (0.0, 1.0))
+    plain, smooth = (FaceTracker(predictor, Boxes((100, 100)), detect_every=100, cutoff=c) for c in (0.0, 1.0))
     for step in range(5):
         [a], [b] = plain(frame((100 + 4 * step, 100))), smooth(frame((100 + 4 * step, 100)))
     assert centre(b)[0] < centre(a)[0] - 0.5
@@ -108,7 +108,7 @@ def overlap(one, other):
 
 def test_smoothing_goes_by_the_time_of_the_frames(predictor):
     """Ten times as long between two frames, the filter is nearer to the new one."""
-    quick, slow = (FaceTracker(predictor, Boxes((100, 100)), every=100, cutoff=1.0) for _ in range(2))
+    quick, slow = (FaceTracker(predictor, Boxes((100, 100)), detect_every=100, cutoff=1.0) for _ in range(2))
     for step in range(5):
         picture = frame((100 + 4 * step, 100))
         [a], [b] = quick(picture, step / 25), slow(picture, step / 2.5)
@@ -117,7 +117,7 @@ def test_smoothing_goes_by_the_time_of_the_frames(predictor):
 
 def test_a_face_that_shrinks_to_nothing_is_given_up(predictor):
     """This network's face fills three quarters of its crop: from frame to frame it is smaller, and found anew."""
-    tracker = FaceTracker(predictor, Boxes((100, 100)), every=1000)
+    tracker = FaceTracker(predictor, Boxes((100, 100)), detect_every=1000)
     sizes = [max(face.landmark_box()[2:]) for _ in range(60) for face in tracker(frame((100, 100)))]
     assert len(sizes) == 60
     assert min(sizes) >= 2
@@ -140,8 +140,8 @@ def at(x):
     return FaceLandmarks(corners + [x, 0], (x - 1.5, -1.5, 13, 13), W300)
 
 
-class Told:
-    """A predictor that is told where the faces are."""
+class Placed:
+    """A predictor with given positions of the faces."""
 
     def __init__(self, *places):
         self.places = self.seen = places
@@ -155,11 +155,11 @@ class Told:
 
 def test_faces_that_overlap_keep_their_numbers():
     """Each detection goes to the face that it overlaps most, each face has one, and one that is seen twice is one."""
-    told = Told(0.0, 4.5)
+    observed = Placed(0.0, 4.5)
     assert overlap(at(0.0), at(4.5)) == pytest.approx(5.5 / 14.5)  # 0.38
-    tracker = FaceTracker(told, None, every=1, patience=3)
+    tracker = FaceTracker(observed, None, detect_every=1, patience=3)
     for order in ((0.0, 4.5), (4.5, 0.0), (0.0, 4.5, 4.6), (4.5, 0.1)) * 2:
-        told.seen = order
+        observed.seen = order
         assert {face.number: face.landmarks[0, 0] for face in tracker(None)} == {1: 0.0, 2: 4.5}
-    told.seen = (0.0,)
+    observed.seen = (0.0,)
     assert [len(tracker(None)) for _ in range(4)] == [2, 2, 1, 1]

@@ -15,6 +15,7 @@ from kd_loss.inference.predict_command import default_weights
 from kd_loss.inference.weights import without_keras
 from kd_loss.networks import Card, build_network, save_network
 from kd_loss.schemes.benchmarks import W300
+from kd_loss.system.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -72,3 +73,9 @@ def test_the_shipped_student_never_waits_for_keras(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     assert "no face" in done.stdout
     assert (tmp_path / "predictions" / "face.json").is_file()
+
+
+def test_the_shipped_student_of_a_number_of_points():
+    assert Path(default_weights(68)).name == "student_w300.h5"
+    with pytest.raises(UserError, match="no shipped student has 5 points; there are 68, 98, 29"):
+        default_weights(5)

@@ -28,11 +28,11 @@ def test_a_clip_that_stands_still_leaves_the_source_where_it_is():
         "keypoints": np.stack([source, frame, frame + [0.1, -0.2]]),
         "jacobians": np.stack([slopes[0], slopes[1], 2 * slopes[1]]),
     }
-    told = {name: ops.convert_to_numpy(value) for name, value in moved(found).items()}
-    assert told["keypoints"][0] == pytest.approx(source, abs=1e-6)
-    assert told["keypoints"][1] == pytest.approx(source + [0.1, -0.2], abs=1e-6)
-    assert told["jacobians"][0] == pytest.approx(slopes[0], abs=1e-5)
-    assert told["jacobians"][1] == pytest.approx(2 * slopes[0], abs=1e-5)
+    observed = {name: ops.convert_to_numpy(value) for name, value in moved(found).items()}
+    assert observed["keypoints"][0] == pytest.approx(source, abs=1e-6)
+    assert observed["keypoints"][1] == pytest.approx(source + [0.1, -0.2], abs=1e-6)
+    assert observed["jacobians"][0] == pytest.approx(slopes[0], abs=1e-5)
+    assert observed["jacobians"][1] == pytest.approx(2 * slopes[0], abs=1e-5)
 
 
 def test_a_gif_of_drawn_faces(weights, tmp_path):
@@ -44,15 +44,15 @@ def test_a_gif_of_drawn_faces(weights, tmp_path):
 def test_bad_input_is_one_line(weights, tmp_path):
     for options, said in (
         (AnimationOptions(), "give the weights"),
-        (AnimationOptions(weights="x", output="a.mp4"), "--output a.mp4 is no .gif"),
+        (AnimationOptions(weights="x", output="a.mp4"), "--output a.mp4 does not end in .gif"),
     ):
         with pytest.raises(UserError, match=said):
             options.check()
-    with pytest.raises(UserError, match="two frames of a clip at least"):
+    with pytest.raises(UserError, match="at least two frames of a clip"):
         run_animate_keypoints(AnimationOptions(weights=str(weights), driving=str(tmp_path)))
     other = weights.with_name("other.h5")
     save_detector(build_detector(KeypointCard("tiny", 1.0, 5, 64)), other)
-    with pytest.raises(UserError, match="is no animator of this detector"):
+    with pytest.raises(UserError, match="is not an animator of this detector"):
         run_animate_keypoints(AnimationOptions(weights=str(other)))
     (tmp_path / "alone.h5").write_bytes(weights.read_bytes())
     (tmp_path / "alone.json").write_bytes(weights.with_suffix(".json").read_bytes())

@@ -26,7 +26,7 @@ def folder(tmp_path, persons=6):
     return tmp_path
 
 
-def test_names_say_clip_and_person(tmp_path):
+def test_names_define_clip_and_person(tmp_path):
     clips = read_clips(folder(tmp_path), 16)
     assert clips.frames.shape == (36, 16, 16, 3)
     assert clips.names[:2] == ["some_one0_0", "some_one0_1"]
@@ -165,7 +165,7 @@ def test_the_middle_is_taken(tmp_path):
 def test_bad_input_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no such folder of clips"):
         read_clips(tmp_path / "none", 16)
-    with pytest.raises(UserError, match="holds no pictures"):
+    with pytest.raises(UserError, match="has no pictures"):
         read_clips(tmp_path, 16)
     write(tmp_path / "a_00.png")
     write(tmp_path / "b_00.png")

@@ -60,7 +60,7 @@ def test_heatmaps_of_two_cells_in_both_readings():
     mine, theirs = np.zeros((2, 1, 58, 58, 3), np.float32)
     mine[0, 3, 4], theirs[0, 9, 9] = 1, 1
     assert number(heatmap_term(mine, theirs)) == pytest.approx([2])
-    assert number(heatmap_term(mine, theirs, letter=True)) == pytest.approx([2 / 3364])
+    assert number(heatmap_term(mine, theirs, as_published=True)) == pytest.approx([2 / 3364])
 
 
 def test_a_finer_heatmap_is_brought_to_the_students_cells():
@@ -77,7 +77,7 @@ def test_attention_in_both_readings():
     rng = np.random.default_rng(0)
     features = rng.uniform(0.5, 2, (2, 2, 2, 8)).astype(np.float32)
     assert number(attention_term(10 * features, features)) == pytest.approx(0, abs=1e-5)
-    letter = number(attention_term(10 * features, features, letter=True))
+    letter = number(attention_term(10 * features, features, as_published=True))
     assert letter == pytest.approx(np.mean((99 * (features**2).sum(-1)).reshape(2, -1) ** 2, axis=1), rel=1e-3)
     one, other = np.zeros((2, 1, 2, 2, 1), np.float32)
     one[0, 0, 0], other[0, 1, 1] = 3, 3

@@ -175,7 +175,7 @@ def test_starts_are_taken_by_name(run):
     taken = target.model.get_layer("conv3").get_weights()[0]
     assert (taken == source.model.get_layer("conv3").get_weights()[0]).all()
     assert target.model.get_layer("keypoint_maps").kernel.shape[-1] == 5
-    with pytest.raises(UserError, match="has another shape: another width than 0.5"):
+    with pytest.raises(UserError, match="has a different shape: is its width not 0.5"):
         take_trunk(build_detector(KeypointCard("tiny", 0.5, 3, 64)), source.model)
     other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, name="unlike")])
     with pytest.raises(UserError, match="--init has no layer of tiny"):
@@ -206,7 +206,7 @@ def test_options_that_cannot_be_meant_are_one_line():
         (KeypointOptions, {"data": "x", "crop": 2.0}, "--crop 2 is out of range"),
         (KeypointOptions, {"data": "x", "stride": 3}, "--stride 3 is out of range"),
         (KeypointOptions, {"data": "x", "epochs": 0}, "--epochs 0 is out of range"),
-        (KeypointOptions, {"data": "x", "validation": 0.0, "patience": 3}, "--patience waits for a better epoch"),
+        (KeypointOptions, {"data": "x", "validation": 0.0, "patience": 3}, "--patience needs a validation set"),
         (KeypointOptions, {"data": "x", "validation": 1.0}, "--validation 1 is out of range"),
         (KeypointDistillationOptions, {"data": "x"}, "give --teacher"),
         (KeypointDistillationOptions, {"data": "x", "teacher": "t", "power": 0.0}, "--power 0 is out of range"),

@@ -42,7 +42,7 @@ def test_how_pixels_are_prepared():
     np.testing.assert_allclose(scaling[0], 1 / (255 * np.array([0.229, 0.224, 0.225])))
     assert not swapped
     assert preparation(keras.applications.mobilenet_v3.preprocess_input) == (None, False)
-    with pytest.raises(ValueError, match="no scale and offset of each channel"):
+    with pytest.raises(ValueError, match="not a scale and an offset per channel"):
         preparation(lambda x: x @ np.array([[1, 1, 0], [0, 1, 0], [0, 0, 1.0]]))
 
 
@@ -100,6 +100,6 @@ def test_convnext_becomes_layers_that_a_file_can_hold(tmp_path):
 
 
 def test_what_is_too_large_to_be_loaded_again_is_one_line(monkeypatch):
-    monkeypatch.setattr("kd_loss.networks.limits.MOST_BYTES", 1 << 20)
-    with pytest.raises(UserError, match="MobileNet has 12 MiB of weights; networks here have at most 1 MiB"):
+    monkeypatch.setattr("kd_loss.networks.size_limits.MOST_BYTES", 1 << 20)
+    with pytest.raises(UserError, match="MobileNet has 12 MiB of weights; the limit is 1 MiB"):
         build_backbone("mobilenet", keras.Input((64, 64, 3)), 1.0, "none")

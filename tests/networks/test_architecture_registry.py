@@ -75,7 +75,7 @@ def test_ten_lines_of_a_plugin(tmp_path):
         build_network(card("mine"))
 
 
-def test_a_file_with_layers_of_ones_own_says_what_is_missing(tmp_path):
+def test_a_file_with_custom_layers_names_what_is_missing(tmp_path):
     plugin(tmp_path, OWN_LAYER, "arch_halved.py")
     assert "P2 8² x 8" in check_architecture("halved", 32)
     save_network(build_network(card("halved")), tmp_path / "net.h5")
@@ -117,8 +117,8 @@ class Stuck(L.Layer):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda inputs: 3, "returns int .*it has to return a feature map"),
-        (lambda inputs: L.GlobalAveragePooling2D()(inputs), "returns KerasTensor .*it has to return a feature map"),
+        (lambda inputs: 3, "returns int .*it must return a feature map"),
+        (lambda inputs: L.GlobalAveragePooling2D()(inputs), "returns KerasTensor .*it must return a feature map"),
         (lambda inputs: L.Conv2D(4, 3, 2)(inputs), "no feature map 4, 8, 16 or 32 times smaller than its 32 px"),
         (lambda inputs: {"P3": L.Conv2D(4, 4, 4)(inputs)}, "P3 is 8 x 8 for 32 px, 4 times smaller instead of 8"),
         (lambda inputs: {"P7": inputs}, "unknown feature map of --arch arch 'P7'"),
@@ -127,7 +127,7 @@ class Stuck(L.Layer):
         (lambda inputs: Stuck()(L.Conv2D(4, 4, 4)(inputs)), "cannot be saved and loaded .*register_keras_serializable"),
         (
             lambda inputs: L.Rescaling(0.0)(L.Conv2D(4, 4, 4, name="first")(inputs)),
-            "no gradient reaches first, the layer nearest to the picture",
+            "no gradient reaches first, its first layer",
         ),
     ],
 )
@@ -138,7 +138,7 @@ def test_what_cannot_be_trained_is_one_line(function, message):
 
 
 def test_names_and_weights_that_cannot_be_meant():
-    with pytest.raises(UserError, match="'resnet50' is an architecture of this package"):
+    with pytest.raises(UserError, match="'resnet50' is a built-in architecture"):
         kd_loss.register_architecture("resnet50")
     with pytest.raises(UserError, match="'my net' cannot name an architecture"):
         kd_loss.register_architecture("my net")
@@ -147,7 +147,7 @@ def test_names_and_weights_that_cannot_be_meant():
         build_network(card("arch"), pretrained="imagenet")
     with pytest.raises(UserError, match="arch has no width multiplier"):
         build_network(card("arch", alpha=0.5))
-    with pytest.raises(UserError, match="has no map to cut it at P4, but at P2, P3, P5"):
+    with pytest.raises(UserError, match="has no feature map at P4, only at P2, P3, P5"):
         build_network(card("arch", head="heatmap", cut="P4"))
 
 
@@ -176,11 +176,9 @@ def test_a_preset_of_kerashub(monkeypatch, tmp_path):
     assert network.model.get_layer("input_scaling").scale == [0.1, 0.2, 0.3]
     save_network(network, tmp_path / "net.h5")
     assert load_network(tmp_path / "net.h5").taps == ("landmarks", "embedding", "P2")
-    with pytest.raises(
-        UserError, match="kerashub:large: KerasHub has no such backbone of pictures here: Unknown preset"
-    ):
+    with pytest.raises(UserError, match="kerashub:large: KerasHub has no such image backbone: Unknown preset"):
         build_network(card("kerashub:large"))
     with pytest.raises(UserError, match="has no imagenet weights; give --pretrained preset"):
         build_network(card("kerashub:small"), pretrained="imagenet")
-    with pytest.raises(UserError, match="wants a preset"):
+    with pytest.raises(UserError, match="needs a preset"):
         build_network(card("kerashub:"))

@@ -102,7 +102,7 @@ def test_sides_that_do_not_divide_and_the_whole_backbone(head):
 
 def test_their_spread_comes_with_the_landmarks_and_their_files_are_keras_own(simcc, pip, tmp_path):
     for network in (simcc, pip):
-        landmarks, wide = CropNetwork.of(network).ask(PICTURES)
+        landmarks, wide = CropNetwork.of(network).predict_with_spread(PICTURES)
         assert (landmarks.shape, wide.shape) == ((2, 68, 2), (2, 68))
         assert (wide > 0.05).all()  # untrained: the mass is everywhere
         path = tmp_path / f"{network.card.head}.h5"
@@ -110,18 +110,18 @@ def test_their_spread_comes_with_the_landmarks_and_their_files_are_keras_own(sim
         assert all(type(layer).__module__.startswith("keras.") for layer in network.model.layers)
         assert not any(isinstance(layer, Spread) for layer in network.model.layers)
         again = load_network(path)
-        np.testing.assert_array_equal(CropNetwork.of(again).ask(PICTURES)[0], landmarks)
+        np.testing.assert_array_equal(CropNetwork.of(again).predict_with_spread(PICTURES)[0], landmarks)
 
 
 def test_what_they_lack_is_one_line(simcc, pip):
     with pytest.raises(UserError, match="its simcc head has no tap 'heatmaps'; it has: landmarks, embedding, bins"):
         simcc.tap_model(["heatmaps"])
-    with pytest.raises(UserError, match="a pip head of tiny is no linear layer on the embedding, which srrl needs"):
+    with pytest.raises(UserError, match="a pip head of tiny is not a linear layer on the embedding, which srrl needs"):
         pip.head_weights()
     pose = dataclasses.replace(CARD, spec=next(iter(POSES.values())).to_dict())
     with pytest.raises(UserError, match="a simcc head is of points in a plane; for a .* give --head pooled"):
         build_network(pose)
-    with pytest.raises(UserError, match="hourglass makes maps, which a pip head would throw away"):
+    with pytest.raises(UserError, match="hourglass outputs maps, which a pip head would discard"):
         build_network(dataclasses.replace(CARD, arch="hourglass", alpha=0.1, head="pip"))
     with pytest.raises(UserError, match="unknown head 'simc': did you mean 'simcc'"):
         build_network(dataclasses.replace(CARD, head="simc"))

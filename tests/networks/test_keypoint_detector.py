@@ -91,7 +91,7 @@ def test_files_of_something_else_are_one_line(tmp_path):
     save_detector(small(), tmp_path / "best.h5")
     card = json.loads((tmp_path / "best.json").read_text())
     for change, said in (
-        ({"kind": "landmarks"}, "is no keypoint detector"),
+        ({"kind": "landmarks"}, "is not the card of a keypoint detector"),
         ({"points": "four"}, "is malformed"),
         ({"arch": "unknown"}, "is malformed"),
         ({"points": 7}, "does not fit its card"),

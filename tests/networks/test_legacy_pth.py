@@ -100,7 +100,7 @@ def test_a_file_that_calls_anything_is_refused_and_nothing_runs(tmp_path):
         values = [MAGIC, PROTOCOL, {"little_endian": True}, {}]
         values[place] = Evil()
         path.write_bytes(b"".join(pickle.dumps(value, protocol=2) for value in values))
-        with pytest.raises(UserError, match="no dictionary of tensors of PyTorch: it names .*exec"):
+        with pytest.raises(UserError, match="not a PyTorch dictionary of tensors: it names .*exec"):
             read_legacy_pth(path)
     assert not (tmp_path / "was here").exists()
 
@@ -116,11 +116,11 @@ def test_a_file_that_calls_anything_is_refused_and_nothing_runs(tmp_path):
 def test_a_window_outside_of_its_storage_is_refused(tmp_path, torch_names, window):
     storage = Storage("1", np.arange(4, dtype=np.float32))
     write(tmp_path / "net.pth", torch_names, {"w": Tensor(storage, *window)}, [storage])
-    with pytest.raises(UserError, match="no dictionary of tensors of PyTorch"):
+    with pytest.raises(UserError, match="not a PyTorch dictionary of tensors"):
         read_legacy_pth(tmp_path / "net.pth")
 
 
-def test_what_is_no_such_file_is_one_line(tmp_path, torch_names):
+def test_an_invalid_file_is_one_line(tmp_path, torch_names):
     path = tmp_path / "net.pth"
     with pytest.raises(UserError, match="no such weights"):
         read_legacy_pth(path)
@@ -132,8 +132,8 @@ def test_what_is_no_such_file_is_one_line(tmp_path, torch_names):
         (b"", "Ran out of input"),
         (b"PK\x03\x04 and so on", "written by PyTorch 1.6 or later"),
         (whole[:-3], "buffer is smaller"),
-        (whole[: len(whole) // 2], "no dictionary of tensors"),
-        (pickle.dumps(1, protocol=2) + whole, "does not start as one"),
+        (whole[: len(whole) // 2], "not a PyTorch dictionary of tensors"),
+        (pickle.dumps(1, protocol=2) + whole, "its header is wrong"),
     ):
         path.write_bytes(content)
         with pytest.raises(UserError, match=message):
@@ -142,5 +142,5 @@ def test_what_is_no_such_file_is_one_line(tmp_path, torch_names):
     with pytest.raises(UserError, match="big-endian"):
         read_legacy_pth(path)
     write(path, torch_names, {"w": Tensor(storage, 0, (4,), (1,)), "epoch": 3}, [storage])
-    with pytest.raises(UserError, match="something else than tensors"):
+    with pytest.raises(UserError, match="contents other than tensors"):
         read_legacy_pth(path)

@@ -104,7 +104,7 @@ def test_what_is_not_a_network_is_one_line(student, tmp_path):
     with pytest.raises(UserError, match="has no card"):
         load_network(path)
     dataclasses.replace(student.card, size=96).write(path)
-    with pytest.raises(UserError, match="but its card says 96 pixels"):
+    with pytest.raises(UserError, match="but its card states 96 pixels"):
         load_network(path)
     (tmp_path / "best.json").write_text('{"arch": "x"}')
     with pytest.raises(UserError, match="lacks alpha, dataset"):

@@ -56,7 +56,7 @@ def test_the_example_trains_and_its_file_loads_without_it(data_folder, tmp_path,
     assert network.model.predict(np.zeros((1, 32, 32, 3)), verbose=0).shape == (1, 68, 2)
 
 
-def test_a_sound_head_keeps_its_weights_and_its_taps():
+def test_a_valid_head_keeps_its_weights_and_its_taps():
     @kd_loss.register_head("mine", cut="P5")
     def mine(inputs):
         hidden = keras.layers.Dropout(0.5, seed=1, name="kept")(inputs.features)
@@ -91,20 +91,20 @@ def aside(inputs):
 
 
 WRONG = {
-    r"fails when it is built \(test_own_head.py, line \d+\): \w+: ": raises,
-    "returns no tensor as 'landmarks'; landmarks .B, N, C. are wanted": lambda inputs: None,
+    r"fails in build \(test_own_head.py, line \d+\): \w+: ": raises,
+    "returns no tensor as 'landmarks'; expected landmarks .B, N, C.": lambda inputs: None,
     "returns taps without 'landmarks': points": lambda inputs: {"points": points(inputs, inputs.features)},
-    r"returns \(B, 136\); landmarks \(B, 68, 2\) are wanted": lambda inputs: keras.layers.Flatten()(
+    r"returns \(B, 136\); expected landmarks \(B, 68, 2\)": lambda inputs: keras.layers.Flatten()(
         points(inputs, inputs.features)
     ),
-    "leaves the end of the backbone out: make it of inputs.features": lambda inputs: points(inputs, inputs.maps["P3"]),
-    "makes 'other' aside: what is no step to the landmarks is not kept": aside,
-    "numbers that are not finite": lambda inputs: keras.layers.Rescaling(np.inf)(points(inputs, inputs.features)),
-    "lets no gradient through to the backbone": lambda inputs: points(
-        inputs, keras.layers.Rescaling(0.0)(inputs.features)
+    "does not use the end of the backbone: build it from inputs.features": lambda inputs: points(
+        inputs, inputs.maps["P3"]
     ),
-    r"a layer that is not Keras's own .Foreign.": lambda inputs: Foreign()(points(inputs, inputs.features)),
-    "makes a file that does not load again: .*Lambda": lambda inputs: keras.layers.Lambda(lambda x: x * 1.0)(
+    "computes 'other' off the path to its landmarks; such outputs are not saved": aside,
+    "numbers that are not finite": lambda inputs: keras.layers.Rescaling(np.inf)(points(inputs, inputs.features)),
+    "passes no gradient to the backbone": lambda inputs: points(inputs, keras.layers.Rescaling(0.0)(inputs.features)),
+    r"a layer that is not from Keras .Foreign.": lambda inputs: Foreign()(points(inputs, inputs.features)),
+    "writes a file that does not load: .*Lambda": lambda inputs: keras.layers.Lambda(lambda x: x * 1.0)(
         points(inputs, inputs.features)
     ),
 }
@@ -127,7 +127,7 @@ def test_names_are_given_once():
     kd_loss.register_head("mine")(raises)  # the same file once more
 
 
-def test_an_unknown_head_says_how_one_is_made_known(data_folder):
+def test_an_unknown_head_names_the_way_to_register_one(data_folder):
     with pytest.raises(UserError, match="unknown head 'corner.*one of your own is known by --plugin FILE"):
         train_student(StudentOptions(dataset="synthetic", data=data_folder, method=["none"], head="corner"))
     with pytest.raises(UserError, match="unknown head 'mine'"):

@@ -6,7 +6,7 @@ import pytest
 
 from kd_loss.networks import Card, build_network, load_network, save_network
 from kd_loss.networks.architecture_registry import register_architecture
-from kd_loss.networks.cost import multiply_adds
+from kd_loss.networks.flops import multiply_adds
 from kd_loss.networks.stages import cut_backbone, last_maps, stage_outputs
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
@@ -32,7 +32,7 @@ def test_the_end_of_a_stage_is_its_sum_and_the_last_map_the_next_ones_expansion(
     assert names(stage_outputs(model)) == {"P2": "sum", "P3": "eighth", "P5": "eighth"}
     end, maps = cut_backbone(model, "P3")
     assert (end.name, names(maps)) == ("eighth", {"P2": "expand", "P3": "eighth"})
-    with pytest.raises(UserError, match="has no map to cut it at P4, but at P2, P3, P5; give --cut P5"):
+    with pytest.raises(UserError, match="has no feature map at P4, only at P2, P3, P5"):
         cut_backbone(model, "P4")
 
 

@@ -130,8 +130,8 @@ def odd():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: TappedModel(Subclassed()), "subclassed is a subclassed model: say how large its pictures are"),
-        (lambda: TappedModel(keras.Sequential([keras.layers.Flatten()], name="s")), "s is not built yet"),
+        (lambda: TappedModel(Subclassed()), "subclassed is a subclassed model: give the size of its pictures"),
+        (lambda: TappedModel(keras.Sequential([keras.layers.Flatten()], name="s")), "s is not built"),
         (lambda: TappedModel(odd()), r"odd gives \(None, 7\); landmarks are \(B, K, 2\) or \(B, 2K\)"),
         (lambda: TappedModel(two_outputs()), "two gives several outputs"),
         (lambda: TappedModel(flat(), taps={"P4": "relu"}), "no layer 'relu' for 'P4': did you mean 'relu"),
@@ -140,7 +140,7 @@ def odd():
             lambda: TappedModel(Subclassed(), size=SIZE).tap_model(["P3"]),
             "subclassed model: it has no tap but landmarks, not 'P3'",
         ),
-        (lambda: TappedModel(Subclassed(), size=SIZE).head_weights(), "do not come straight from a dense layer"),
+        (lambda: TappedModel(Subclassed(), size=SIZE).head_weights(), "are not the direct output of a dense layer"),
     ],
 )
 def test_what_does_not_fit_is_one_line(build, message):

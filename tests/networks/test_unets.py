@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from kd_loss.networks import Card, build_network, load_network, save_network
-from kd_loss.networks.cost import multiply_adds
+from kd_loss.networks.flops import multiply_adds
 from kd_loss.networks.unets import anti_alias, hourglass, squeeze_unet
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
@@ -77,7 +77,7 @@ def test_as_a_landmark_network(arch, tmp_path):
 
 
 def test_what_they_have_not_is_one_line():
-    with pytest.raises(UserError, match="squeezeUNet makes maps, which a pooled head would throw away"):
+    with pytest.raises(UserError, match="squeezeUNet outputs maps, which a pooled head would discard"):
         build_network(Card("squeezeUNet", 1.0, "w300", W300.to_dict(), 64, "student", 0.15))
     with pytest.raises(UserError, match="no pretrained weights of hourglass"):
         build_network(card("hourglass"), pretrained="imagenet")

@@ -16,7 +16,7 @@ from kd_loss.system.configuration import old_names, read_config, to_plain
 from kd_loss.system.deprecation import RenamedWarning
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, write_json
-from kd_loss.system.ownership import LOCK
+from kd_loss.system.overwrite_guard import LOCK
 from kd_loss.training.method_specs import parse_methods, read_method, split_methods, with_teachers
 from kd_loss.training.options import StudentOptions, TeacherOptions, TrainingOptions
 from kd_loss.training.teachers.files import named_teachers, teacher_files
@@ -35,7 +35,7 @@ def test_an_existing_name_is_not_overwritten(tmp_path):
 
 def test_a_run_is_trained_by_one_process(tmp_path):
     """What another one holds is neither begun nor resumed; a run that was killed while it began is."""
-    with alone_in(tmp_path / "mine"), pytest.raises(UserError, match="another kd-loss is writing"):
+    with alone_in(tmp_path / "mine"), pytest.raises(UserError, match="another kd-loss process is writing"):
         open_run(tmp_path, "mine", "student", {}, False)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / LOCK).touch()
@@ -101,8 +101,8 @@ def test_methods_with_weights_and_settings():
 
 
 def test_a_method_with_settings_of_its_own():
-    asked = read_method("srrl(alpha=0, beta=1e+1)@tough,tolerant:0.1")
-    assert asked == ("srrl", ("alpha=0", "beta=1e+1"), ("tough", "tolerant"), 0.1)
+    started = read_method("srrl(alpha=0, beta=1e+1)@tough,tolerant:0.1")
+    assert started == ("srrl", ("alpha=0", "beta=1e+1"), ("tough", "tolerant"), 0.1)
     assert split_methods("kd+srrl(beta=1e+1):0.1") == ["kd", "srrl(beta=1e+1):0.1"]
     assert read_method("mine( at = [1, 2] ,to=(3,))").settings == ("at=[1, 2]", "to=(3,)")
     [srrl] = parse_methods(["srrl(beta=2.0)"], ["srrl.beta=0.5", "srrl.alpha=3.0"])
@@ -112,9 +112,9 @@ def test_a_method_with_settings_of_its_own():
 @pytest.mark.parametrize(
     ("methods", "settings", "message"),
     [
-        (["srrl(beta)"], [], r"settings stand behind the name, e.g. 'srrl\(alpha=0,beta=2\)"),
-        (["srrl(beta=1"], [], "settings stand behind"),
-        (["srrl)"], [], "settings stand behind"),
+        (["srrl(beta)"], [], r"settings follow the name, e.g. 'srrl\(alpha=0,beta=2\)"),
+        (["srrl(beta=1"], [], "settings follow"),
+        (["srrl)"], [], "settings follow"),
         (["srrl(beta=1,beta=2)"], [], "a setting is given twice"),
         (["srrl(gamma=1)"], [], "unknown parameter of srrl 'gamma'"),
         (["kd_loss"], ["variant=paper"], "not of the form method.parameter=value, method one of kd_loss"),
@@ -184,7 +184,7 @@ def test_a_run_stays_in_its_folder(tmp_path, name):
         open_run(tmp_path, name, "student", {}, False)
 
 
-def test_what_changed_is_said_in_words(tmp_path):
+def test_changes_are_reported_in_words(tmp_path):
     """The dataset prepared again, another teacher: no dictionary and no checksum on the screen."""
     decided = {"data_sha256": "a" * 64, "epochs": 3, "teachers": {"tough": {"sha256": "b" * 64}, "tolerant": {}}}
     open_run(tmp_path, "mine", "student", {"seed": 0, "decided_by": decided}, False)
@@ -203,17 +203,17 @@ def test_the_start_is_known_by_its_contents(tmp_path):
     for path in (here, there):
         path.write_text("weights")
 
-    def asked(init):
+    def started(init):
         return {"init": str(init), "decided_by": {"method": "kd", **start_record(str(init))}}
 
-    before = asked(here)
-    assert differences(before, asked(there)) == []
+    before = started(here)
+    assert differences(before, started(there)) == []
     there.write_text("other weights")
-    assert differences(before, asked(there)) == [f"init was '{here}', now '{there}'"]
+    assert differences(before, started(there)) == [f"init was '{here}', now '{there}'"]
     here.write_text("trained anew")
-    assert differences(before, asked(here)) == ["the weights of --init are other ones"]
-    assert differences(before, asked("")) == [f"init was '{here}', now ''"]
-    assert differences(asked(""), asked(here)) == [f"init was '', now '{here}'"]
+    assert differences(before, started(here)) == ["the weights of --init are other ones"]
+    assert differences(before, started("")) == [f"init was '{here}', now ''"]
+    assert differences(started(""), started(here)) == [f"init was '', now '{here}'"]
     # of a version that did not record which photographs there were, and of this one
     some = {"unlabelled": {"faces": 3}}
     assert differences({"decided_by": some}, {"decided_by": {**some, "photographs_sha256": "a"}}) == []
@@ -221,8 +221,8 @@ def test_the_start_is_known_by_its_contents(tmp_path):
     assert differences(then, now) == ["the photographs of --unlabelled are other ones"]
     # of a version that kept the path alone
     old = {"init": str(here), "decided_by": {"method": "kd"}}
-    assert differences(old, asked(here)) == []
-    assert differences(old, asked(there)) == [f"init was '{here}', now '{there}'"]
+    assert differences(old, started(here)) == []
+    assert differences(old, started(there)) == [f"init was '{here}', now '{there}'"]
 
 
 def test_a_record_on_the_screen():

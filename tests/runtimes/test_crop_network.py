@@ -5,12 +5,12 @@ import pytest
 
 from kd_loss.networks import Card
 from kd_loss.runtimes.crop_network import HALF_OF_ANSWERS, CropNetwork, mirrored
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.pose import POSES
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 
 #: left eye, right eye, chin
-SPEC = DatasetSpec("three", 3, pairs=((0, 1),))
+SPEC = LandmarkScheme("three", 3, pairs=((0, 1),))
 CARD = Card("tiny", 1.0, "three", SPEC.to_dict(), 32, "student", 0.15)
 
 
@@ -29,7 +29,7 @@ def test_mean_and_spread_of_two_answers_by_hand():
 
     crops = np.zeros((2, 32, 32, 3), np.uint8)
     crops[0, :, :16] = crops[1, :, 16:] = 255
-    points, spread = mirrored(network(ask)).ask(crops)
+    points, spread = mirrored(network(ask)).predict_with_spread(crops)
     np.testing.assert_allclose(points[0], [[-0.22, 0.0], [0.2, 0.0], [0.0, 0.4]], atol=1e-6)
     np.testing.assert_allclose(spread[0], np.array([0.04, 0, 0]) + 0.04 / 3, atol=1e-6)
     np.testing.assert_allclose(points[1], [[-0.2, 0.0], [0.22, 0.0], [0.0, 0.4]], atol=1e-6)
@@ -40,7 +40,7 @@ def test_poses_have_a_mean_and_no_spread():
     scheme = POSES["pose_synthetic"]
     answer = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]], np.float32)
     card = dataclasses.replace(CARD, dataset=scheme.name, spec=scheme.to_dict())
-    found, spread = mirrored(network(lambda crops: (np.stack([answer] * len(crops)), None), card)).ask(
+    found, spread = mirrored(network(lambda crops: (np.stack([answer] * len(crops)), None), card)).predict_with_spread(
         np.zeros((1, 32, 32, 3), np.uint8)
     )
     assert spread is None
@@ -49,7 +49,7 @@ def test_poses_have_a_mean_and_no_spread():
 
 
 def test_a_scheme_without_mirror_images():
-    half = DatasetSpec("half", 3, half=(0, 1))
+    half = LandmarkScheme("half", 3, half=(0, 1))
     card = dataclasses.replace(CARD, dataset="half", spec=half.to_dict())
-    with pytest.raises(UserError, match="the mirror image of a face is no face of half"):
+    with pytest.raises(UserError, match="a mirrored face is not valid for half"):
         mirrored(network(lambda crops: (crops, None), card))

@@ -40,7 +40,7 @@ def test_a_teacher(tmp_path, name):
     np.testing.assert_allclose(landmarks, np.stack([corner[:, :2], corner[:, [2, 0]]], axis=1), atol=1e-6)
 
 
-def test_what_is_no_torchscript_is_one_line(tmp_path):
+def test_a_file_that_is_not_torchscript_is_one_line(tmp_path):
     path = tmp_path / "pickle.pt"
     torch.save({"a": torch.zeros(2)}, path)
     path.with_suffix(".json").write_text(json.dumps({"points": 2, "size": 16}))

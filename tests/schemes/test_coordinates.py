@@ -35,18 +35,18 @@ def test_edges_and_middle_of_a_picture(what, left, middle, right):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("pixels", "want the size of the pictures: image_size"),
+        ("pixels", "need the size of the pictures: image_size"),
         ("unti", "unit"),
-        ((1, 0), "the right edge has to be above the left one"),
-        ((0, 0), "above"),
-        ((0, float("nan")), "above"),
-        ((0, float("inf")), "above"),
+        ((1, 0), "the right edge must be greater than the left one"),
+        ((0, 0), "greater"),
+        ((0, float("nan")), "greater"),
+        ((0, float("inf")), "greater"),
         ((0, 1, 2), "neither a name nor two numbers"),
         (5, "neither a name nor two numbers"),
         (("a", "b"), "neither a name nor two numbers"),
     ],
 )
-def test_what_is_no_scale_is_one_line(what, message):
+def test_an_invalid_scale_is_one_line(what, message):
     with pytest.raises(UserError, match=message) as caught:
         Coordinates.of(what)
     assert "\n" not in str(caught.value)

@@ -9,19 +9,19 @@ from kd_loss.schemes.benchmarks import COFW, W300, WFLW
 from kd_loss.schemes.drawing import draw_pose
 from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH
 from kd_loss.schemes.head_pose import HeadPose, head_pose, rotation
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.synthetic.faces import face_landmarks, face_place
 
 pytestmark = pytest.mark.quick
 
 
-def project(pose, spec=W300, at=(0.0, 0.0, 6.0), scale=800.0, shift=(320.0, 240.0)):
+def project(pose, scheme=W300, at=(0.0, 0.0, 6.0), scale=800.0, shift=(320.0, 240.0)):
     """Landmarks in pixels of the generic head, turned, `at` head widths before the camera; the others amid them."""
-    indices = generic_head._indices(spec)
+    indices = generic_head._indices(scheme)
     head = (np.array([POINTS[other] for other in indices.values()], float) - MIDDLE) / WIDTH
     points = head @ rotation(pose).T + at
     flat = points[:, :2] / points[:, 2:] * scale + shift
-    landmarks = np.tile(flat.mean(axis=0), (spec.points, 1))
+    landmarks = np.tile(flat.mean(axis=0), (scheme.points, 1))
     landmarks[list(indices)] = flat
     return landmarks
 
@@ -30,13 +30,13 @@ def project(pose, spec=W300, at=(0.0, 0.0, 6.0), scale=800.0, shift=(320.0, 240.
 @given(yaw=st.floats(-60, 60), pitch=st.floats(-40, 40), roll=st.floats(-180, 180))
 def test_the_pose_comes_back(yaw, pitch, roll):
     """Upright, lying and upside down."""
-    for spec in (W300, WFLW, COFW):
-        found = head_pose(project(HeadPose(yaw, pitch, roll), spec), spec)
+    for scheme in (W300, WFLW, COFW):
+        found = head_pose(project(HeadPose(yaw, pitch, roll), scheme), scheme)
         apart = rotation(found).T @ rotation(HeadPose(yaw, pitch, roll))
         assert np.degrees(np.arccos(np.clip((np.trace(apart) - 1) / 2, -1, 1))) < 4
 
 
-def test_a_head_is_told_alike_wherever_it_is_and_however_large():
+def test_a_head_pose_does_not_depend_on_position_and_size():
     points = project(HeadPose(25, -10, 5))
     first = head_pose(points, W300)
     for moved in (points + 1000, points * 0.3):
@@ -46,7 +46,7 @@ def test_a_head_is_told_alike_wherever_it_is_and_however_large():
         )
 
 
-def test_drawn_heads_are_told_as_documented():
+def test_poses_of_drawn_heads_are_as_accurate_as_documented():
     """docs/pose.md: 5.3, 5.0 and 1.1 degrees off on 500 faces; these are 100 of them."""
     apart = []
     for index in range(100):
@@ -73,13 +73,13 @@ def test_signs():
 
 
 def test_schemes_without_the_points_have_no_pose():
-    own = DatasetSpec("mine", 68)
+    own = LandmarkScheme("mine", 68)
     assert head_pose(project(HeadPose(0, 0, 0)), own) is None
     assert head_pose(np.zeros((68, 2)), W300) is None  # all in one place
     assert head_pose(np.full((68, 2), np.nan), W300) is None
 
 
-def test_what_is_no_face_has_no_pose():
+def test_an_object_other_than_a_face_has_no_pose():
     rng = np.random.default_rng(0)
     assert all(head_pose(rng.uniform(0, 100, (68, 2)), W300) is None for _ in range(50))
     assert head_pose(np.column_stack([np.linspace(0, 100, 68), np.full(68, 5.0)]), W300) is None

@@ -6,9 +6,9 @@ import pytest
 from kd_loss.archives.cofw import read_cofw
 from kd_loss.archives.w300 import read_w300
 from kd_loss.archives.wflw import read_wflw
-from kd_loss.schemes.benchmarks import CFP30, COFW, SPECS, W300, WFLW
+from kd_loss.schemes.benchmarks import CFP30, COFW, LANDMARK_SCHEMES, W300, WFLW
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.mirror import check_mirror, mean_shape, propose_mirror
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.synthetic.faces import face_landmarks
 from kd_loss.system.errors import UserError
 
@@ -32,7 +32,7 @@ def test_partners_and_margin_of_five_points():
     assert proposed.margin == pytest.approx(2 / 4, abs=0.02)
 
 
-def test_faces_that_are_turned_scaled_and_partly_annotated_say_the_same():
+def test_turned_scaled_and_partly_annotated_faces_give_the_same_pairs():
     rng = np.random.default_rng(0)
     faces = noisy(FIVE, 200)
     for index, face in enumerate(faces):
@@ -53,18 +53,18 @@ def test_a_point_that_is_never_annotated_is_not_judged():
     faces[:, 3] = np.nan
     proposed = propose_mirror(faces)
     assert proposed.pairs == ((0, 1),)
-    check_mirror(DatasetSpec("five", 5, pairs=((0, 1), (3, 4))), propose_mirror(noisy(FIVE)))
+    check_mirror(LandmarkScheme("five", 5, pairs=((0, 1), (3, 4))), propose_mirror(noisy(FIVE)))
 
 
 def test_a_scrambled_map_is_refused_by_the_points_names():
     proposed = propose_mirror(noisy(FIVE))
-    check_mirror(DatasetSpec("five", 5, pairs=((0, 1), (3, 4))), proposed)
+    check_mirror(LandmarkScheme("five", 5, pairs=((0, 1), (3, 4))), proposed)
     with pytest.raises(UserError, match="the pairs of 'five' scramble points 0, 1, 3, 4: 0 would change places with 4"):
-        check_mirror(DatasetSpec("five", 5, pairs=((0, 4), (1, 3))), proposed)
+        check_mirror(LandmarkScheme("five", 5, pairs=((0, 4), (1, 3))), proposed)
     with pytest.raises(UserError, match=r"scramble points 3, 4: 3 would stay, \d+.\d % of a face .* its partner is 4"):
-        check_mirror(DatasetSpec("five", 5, pairs=((0, 1),)), proposed)
+        check_mirror(LandmarkScheme("five", 5, pairs=((0, 1),)), proposed)
     with pytest.raises(UserError, match="scramble points 2, 3, 4: .* its partner is itself"):
-        check_mirror(DatasetSpec("five", 5, pairs=((0, 1), (2, 3))), proposed)
+        check_mirror(LandmarkScheme("five", 5, pairs=((0, 1), (2, 3))), proposed)
 
 
 def test_a_shape_that_is_no_mirror_image_of_itself_is_not_judged():
@@ -72,11 +72,11 @@ def test_a_shape_that_is_no_mirror_image_of_itself_is_not_judged():
     proposed = propose_mirror(noisy(crooked))
     assert not proposed.symmetric
     assert not proposed.sure
-    check_mirror(DatasetSpec("crooked", 5, pairs=((0, 3),)), proposed)
+    check_mirror(LandmarkScheme("crooked", 5, pairs=((0, 3),)), proposed)
 
 
 def test_too_few_faces_are_one_line():
-    with pytest.raises(UserError, match="at least 10 faces, there are 9"):
+    with pytest.raises(UserError, match="at least 10 faces, got 9"):
         propose_mirror(noisy(FIVE, 9))
 
 
@@ -84,16 +84,16 @@ def test_too_few_faces_are_one_line():
 @pytest.mark.parametrize("count", [10, 120])
 def test_drawn_faces_agree_with_the_package_s_schemes(name, count):
     proposed = propose_mirror(drawn(name, count))
-    check_mirror(SPECS[name], proposed)
+    check_mirror(LANDMARK_SCHEMES[name], proposed)
     # two points of the drawn 98 lie on one another (the inner end of a brow): either may be the partner
     tied = {37, 38, 42, 50} if name == "wflw" else set()
     assert {p for p in proposed.pairs if not tied & set(p)} == {
-        tuple(sorted(p)) for p in SPECS[name].pairs if not tied & set(p)
+        tuple(sorted(p)) for p in LANDMARK_SCHEMES[name].pairs if not tied & set(p)
     }
 
 
-def scrambled(spec, old, new):
-    return replace(spec, pairs=(*(pair for pair in spec.pairs if pair not in old), *new))
+def scrambled(scheme, old, new):
+    return replace(scheme, pairs=(*(pair for pair in scheme.pairs if pair not in old), *new))
 
 
 def test_neighbours_on_the_jaw_that_change_places_are_seen():
@@ -105,22 +105,22 @@ def test_neighbours_on_the_jaw_that_change_places_are_seen():
 
 
 def test_half_a_face_and_a_scheme_without_pairs_are_not_judged():
-    check_mirror(DatasetSpec("five", 5), propose_mirror(noisy(FIVE)))
+    check_mirror(LandmarkScheme("five", 5), propose_mirror(noisy(FIVE)))
     check_mirror(replace(CFP30, pairs=((0, 1),)), propose_mirror(np.random.default_rng(0).normal(0, 9, (20, 30, 2))))
 
 
 @pytest.mark.parametrize(
-    ("spec", "read", "folder", "sure"),
+    ("scheme", "read", "folder", "sure"),
     [(W300, read_w300, "300W", True), (WFLW, read_wflw, "WFLW", False), (COFW, read_cofw, "COFW", False)],
     ids=["w300", "wflw", "cofw"],
 )
-def test_photographs_agree_with_the_package_s_schemes(real_faces, spec, read, folder, sure):
+def test_photographs_agree_with_the_package_s_schemes(real_faces, scheme, read, folder, sure):
     faces = np.stack([s.landmarks for s in read(real_faces / folder).samples if s.split == "train"])
     proposed = propose_mirror(faces)
-    check_mirror(spec, proposed)
-    assert set(proposed.pairs) == {tuple(sorted(pair)) for pair in spec.pairs}
+    check_mirror(scheme, proposed)
+    assert set(proposed.pairs) == {tuple(sorted(pair)) for pair in scheme.pairs}
     assert proposed.sure is sure  # 374 and 65 faces leave some doubt
-    for left_out in spec.pairs:
+    for left_out in scheme.pairs:
         assert set(left_out) <= set(
-            proposed.misplaced(replace(spec, pairs=(*set(spec.pairs) - {left_out},)).flip_index)
+            proposed.misplaced(replace(scheme, pairs=(*set(scheme.pairs) - {left_out},)).flip_index)
         )

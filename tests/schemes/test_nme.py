@@ -7,9 +7,9 @@ import pytest
 from kd_loss.evaluation.metrics import normalising_distance, point_errors
 from kd_loss.schemes import nme
 from kd_loss.schemes.benchmarks import W300
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
-BOXED = DatasetSpec("boxed", 5)
+BOXED = LandmarkScheme("boxed", 5)
 
 
 def test_by_hand_with_a_point_that_is_not_annotated():
@@ -24,16 +24,16 @@ def test_by_hand_with_a_point_that_is_not_annotated():
     assert np.isnan(nme.box_extent(np.full((1, 3, 2), np.nan))).all()
 
 
-@pytest.mark.parametrize("spec", [W300, BOXED])
-def test_training_and_evaluation_have_one_error(spec):
+@pytest.mark.parametrize("scheme", [W300, BOXED])
+def test_training_and_evaluation_have_one_error(scheme):
     """Faces with all points, without two, without any point of the normaliser, and without any."""
     rng = np.random.default_rng(0)
-    truth = rng.normal(size=(4, spec.points, 2)).astype("float32")
+    truth = rng.normal(size=(4, scheme.points, 2)).astype("float32")
     predicted = truth + rng.normal(size=truth.shape, scale=0.02).astype("float32")
     truth[1, :2] = np.nan
     truth[2, 1:] = np.nan
     truth[3] = np.nan
-    got = keras.ops.convert_to_numpy(spec.training_error(keras.ops.array(truth), keras.ops.array(predicted)))
-    whole = normalising_distance(truth[:2], spec, spec.default_normaliser)
+    got = keras.ops.convert_to_numpy(scheme.training_error(keras.ops.array(truth), keras.ops.array(predicted)))
+    whole = normalising_distance(truth[:2], scheme, scheme.default_normaliser)
     np.testing.assert_allclose(got[:2], nme.face_means(point_errors(predicted[:2], truth[:2], whole)), rtol=1e-5)
     assert not np.isfinite(got[2:]).any()  # without a distance there is no NME

@@ -5,12 +5,12 @@ from hypothesis import strategies as st
 
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
-from kd_loss.schemes.base import Place
-from kd_loss.schemes.benchmarks import COFW, SPECS, W300, WFLW
+from kd_loss.schemes.base import HeadPlacement
+from kd_loss.schemes.benchmarks import COFW, LANDMARK_SCHEMES, W300, WFLW
 from kd_loss.schemes.generic_head import MIDDLE, POINTS, WIDTH, place_of, pose_in_crop
-from kd_loss.schemes.kinds import chosen_scheme, scheme_of
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.pose import POSES, PoseScheme
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.registry import chosen_scheme, scheme_of
 from kd_loss.synthetic.faces import face_landmarks, face_place
 from kd_loss.system.errors import UserError
 
@@ -42,10 +42,10 @@ def test_the_pose_of_projected_points_comes_back(yaw, pitch, roll):
 
 def test_every_benchmark_has_more_than_six_points_of_the_head():
     rng = np.random.default_rng(0)
-    for spec in (W300, COFW, WFLW):
-        points = face_landmarks(spec.name, 200, 0, 3) + rng.normal(0, 0.1, (spec.points, 2))
+    for scheme in (W300, COFW, WFLW):
+        points = face_landmarks(scheme.name, 200, 0, 3) + rng.normal(0, 0.1, (scheme.points, 2))
         square = geometry.square_crop(geometry.landmark_box(points), 0.15)
-        found = pose_in_crop(geometry.apply(geometry.normalised_affine(square), points), spec)
+        found = pose_in_crop(geometry.apply(geometry.normalised_affine(square), points), scheme)
         truth = face_place(200, 0, 3).rotation
         assert geodesic(to_matrices(found[0]), truth) < 25  # a drawn head is not the generic one
     few = np.full((68, 2), np.nan)
@@ -109,7 +109,7 @@ def test_reads_other_poses_raw_numbers_and_landmarks():
     points = project(from_angles(20, 5, 3), [0, 0, 4.0])
     np.testing.assert_allclose(SCHEME.read(points[None, None], W300)[0], values, atol=2e-3)
     np.testing.assert_allclose(SCHEME.read(np.zeros((1, 68, 2)), W300), 0, atol=1e-6)  # no head: the mean
-    assert SCHEME.read(np.zeros((1, 5, 2)), DatasetSpec("five", 5)) is None
+    assert SCHEME.read(np.zeros((1, 5, 2)), LandmarkScheme("five", 5)) is None
     assert SCHEME.read(np.zeros((1, 5, 2)), None) is None
     assert SCHEME.agrees(SCHEME)
     assert not SCHEME.agrees(other)
@@ -121,11 +121,11 @@ def test_reads_other_poses_raw_numbers_and_landmarks():
 
 def test_a_head_that_shows_no_face_has_no_pose():
     affine = np.array([[0.01, 0, -0.5], [0, 0.01, -0.5]])
-    with pytest.raises(UserError, match=r"yaw of 120° is outside of −99…99"):
-        SCHEME.target(np.zeros((68, 2)), Place(from_angles(120, 0, 0), (50, 50), 40), affine)
-    with pytest.raises(UserError, match="no head fits"):
+    with pytest.raises(UserError, match=r"yaw of 120° is outside −99…99"):
+        SCHEME.target(np.zeros((68, 2)), HeadPlacement(from_angles(120, 0, 0), (50, 50), 40), affine)
+    with pytest.raises(UserError, match="no head pose fits"):
         SCHEME.target(np.zeros((68, 2)), None, affine)
-    target = SCHEME.target(np.zeros((68, 2)), Place(from_angles(98, 0, 0), (50, 60), 40), affine)
+    target = SCHEME.target(np.zeros((68, 2)), HeadPlacement(from_angles(98, 0, 0), (50, 60), 40), affine)
     np.testing.assert_allclose(target[1], [0, 0.1, -np.log(0.4)])
 
 
@@ -152,7 +152,7 @@ def test_a_crop_is_taken_again_about_the_head():
     usual = scheme.stored(raw(yaw=-10, y=-0.1, depth=0.2))
     np.testing.assert_allclose(scheme.crop_again(np.array([3.0, 4.0, 50.0]), usual, 0.15), [3, 4, 50])
     points = np.array([[-0.25, -0.25], [0.25, 0.25]])
-    five = DatasetSpec("two", 2, normalisers={"eyes": ((0,), (1,))})
+    five = LandmarkScheme("two", 2, normalisers={"eyes": ((0,), (1,))})
     np.testing.assert_allclose(five.crop_again(np.array([0.0, 0.0, 80.0]), points, 0.5), [0, 0, 80])
 
 
@@ -173,7 +173,7 @@ def test_cards_and_names():
         with pytest.raises(UserError, match="pose scheme"):
             scheme_of({**SCHEME.to_dict(), **wrong}, "the card")
     assert chosen_scheme("pose_w300", "") is POSES["pose_w300"]
-    assert chosen_scheme("w300", "") is SPECS["w300"]
+    assert chosen_scheme("w300", "") is LANDMARK_SCHEMES["w300"]
     with pytest.raises(UserError, match="did you mean 'pose_w300'"):
         chosen_scheme("pose_w30", "")
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kd_loss.archives.synthetic import draw_archive
-from kd_loss.schemes.benchmarks import SPECS
+from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
 from kd_loss.synthetic.faces import draw_face, face_landmarks
 from kd_loss.system.errors import UserError
 
@@ -20,7 +20,7 @@ def test_every_scheme_is_drawn_with_all_points_in_the_picture(name):
     assert len(archive.samples) == 10
     for sample in archive.samples:
         height, width = sample.load().shape[:2]
-        assert sample.landmarks.shape == (SPECS[name].points, 2)
+        assert sample.landmarks.shape == (LANDMARK_SCHEMES[name].points, 2)
         assert (sample.landmarks > -1).all()
         assert (sample.landmarks < (width + 1, height + 1)).all()
 

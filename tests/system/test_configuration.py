@@ -49,13 +49,13 @@ def test_the_command_line_wins_over_a_file(tmp_path, suffix, text):
     ("text", "message"),
     [
         ('{"batchsize": 4}', "unknown option 'batchsize': did you mean 'batch_size'"),
-        ('{"batch_size": "x"}', "no whole number"),
-        ('{"beside": 1}', "no true or false"),
-        ('{"batch_size": 1.9}', "no whole number"),
-        ('{"batch_size": true}', "no whole number"),
-        ('{"batch_size": null}', "no whole number"),
-        ('{"folder": 3}', "no path"),
-        ('{"batch_size": 1e400}', "no whole number"),
+        ('{"batch_size": "x"}', "is not a whole number"),
+        ('{"beside": 1}', "is not true or false"),
+        ('{"batch_size": 1.9}', "is not a whole number"),
+        ('{"batch_size": true}', "is not a whole number"),
+        ('{"batch_size": null}', "is not a whole number"),
+        ('{"folder": 3}', "not a path"),
+        ('{"batch_size": 1e400}', "is not a whole number"),
         ("[" * 100_000, "is not JSON"),
         ("[1]", "not a table"),
         ("{", "is not JSON"),
@@ -86,11 +86,15 @@ def test_a_bad_command_line_is_one_line(argv, message):
     ("name", "text", "message"),
     [
         ("o.yaml", "rate: 3", r"o.yaml is not JSON \(or TOML in a file named .toml\)"),
-        ("o.json", '{"rate": 1, "seed": 2, "rate": 3}', "o.json is not JSON: 'rate' stands in it twice"),
-        ("o.json", '{"rate": ' + "9" * 400 + "}", "--rate: a whole number of 400 digits is out of range|is no number"),
+        ("o.json", '{"rate": 1, "seed": 2, "rate": 3}', "o.json is not JSON: 'rate' appears twice"),
+        (
+            "o.json",
+            '{"rate": ' + "9" * 400 + "}",
+            "--rate: a whole number of 400 digits is out of range|is not a number",
+        ),
     ],
 )
-def test_what_is_no_configuration_is_one_line(tmp_path, name, text, message):
+def test_an_invalid_configuration_is_one_line(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
         parse(Options, ["--config", str(tmp_path / name)])
@@ -104,7 +108,7 @@ def test_a_pipe_or_a_device_is_no_configuration(tmp_path):
 
 
 @pytest.mark.parametrize("number", ["9" * 400, "-" + "9" * 19, str(2**63)])
-def test_whole_numbers_that_nobody_counts_with_are_one_line(number):
+def test_excessive_whole_numbers_are_one_line(number):
     with pytest.raises(UserError, match=r"--batch-size: a whole number of \d+ digits is out of range"):
         parse(Options, ["--batch-size", number])
 
@@ -178,7 +182,7 @@ def test_help_shows_choices_and_ranges(capsys):
     assert "(0 or more, below 1; default 0.5)" in text
 
 
-def test_help_says_no_bound_that_only_guards(capsys):
+def test_help_omits_bounds_that_only_guard(capsys):
     @dataclass(frozen=True)
     class Guarded(configuration.Options):
         seed: int = option(0, "seed", within=(0, 2**32 - 1))

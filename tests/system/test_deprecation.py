@@ -1,4 +1,4 @@
-"""Old names keep working, and each says its new one."""
+"""Old names keep working, and each names its new one."""
 
 import inspect
 import warnings
@@ -45,7 +45,7 @@ def test_an_old_option_warns_once_and_is_the_new_one(argv, old, new, value):
         options = parse(Crops, argv)
     assert getattr(options, new) == value
     dashed = ("--no-" if old.startswith("--no-") else "--") + new.replace("_", "-")
-    assert [str(w.message) for w in caught] == [f"{old} is now {dashed}; the old name goes in 0.3"]
+    assert [str(w.message) for w in caught] == [f"{old} is now {dashed}; the old name will be removed in 0.3"]
 
 
 def test_new_names_do_not_warn():
@@ -80,7 +80,7 @@ def test_old_keywords_and_attributes_of_options():
 def test_old_keywords_of_a_function_and_keys_of_a_file(tmp_path):
     with pytest.warns(RenamedWarning, match=r"prepare\(room=…\) is now border=…"):
         assert from_keywords(Crops, {"room": 0.5}, "prepare").border == 0.5
-    with pytest.warns(RenamedWarning), pytest.raises(UserError, match="border is given by two names"):
+    with pytest.warns(RenamedWarning), pytest.raises(UserError, match="border is given under two names"):
         from_keywords(Crops, {"room": 0.5, "border": 0.5}, "prepare")
     (tmp_path / "c.toml").write_text("room = 0.5\nset = ['a.b=1']")
     with pytest.warns(RenamedWarning, match="c.toml: 'room' is now 'border'"):
@@ -100,7 +100,7 @@ def test_attributes_methods_and_keywords_of_a_class():
 
     with pytest.warns(RenamedWarning, match=r"Face\(box=…\) is now crop_box=…"):
         face = Face(box=(1, 2))
-    with pytest.warns(RenamedWarning, match=r"Face\.box is now crop_box; the old name goes in 0\.3"):
+    with pytest.warns(RenamedWarning, match=r"Face\.box is now crop_box; the old name will be removed in 0\.3"):
         assert face.box == (1, 2)
     with pytest.warns(RenamedWarning, match=r"Face\.around is now landmark_box"):
         assert face.around() == 3
@@ -120,4 +120,33 @@ def test_both_names_at_once():
 def test_commands_show_old_names_on_standard_error(capsys):
     with shown(), old_names_shown():
         warn_renamed("--room", "--border")
-    assert capsys.readouterr().err == "warning: --room is now --border; the old name goes in 0.3\n"
+    assert capsys.readouterr().err == "warning: --room is now --border; the old name will be removed in 0.3\n"
+
+
+def test_a_method_takes_the_old_name_of_a_parameter():
+    from kd_loss.distillation import get_method
+    from kd_loss.distillation.keypoints import KeypointDistillation
+
+    with pytest.warns(RenamedWarning, match=r"keypoints.letter is now keypoints.as_published"):
+        assert get_method("keypoints", {"letter": True}).as_published
+    with pytest.warns(RenamedWarning, match=r"KeypointDistillation\(letter=…\) is now as_published=…"):
+        method = KeypointDistillation(letter=True)
+    assert method.get_config()["as_published"] is True
+    with pytest.raises(UserError, match="unknown keypoints.*lettre|unknown parameter of keypoints 'lettre'"):
+        get_method("keypoints", {"lettre": True})
+
+
+def test_old_names_of_the_public_api():
+    import kd_loss
+    from kd_loss.training.options import StudentOptions
+
+    with pytest.warns(RenamedWarning, match="kd_loss.DatasetSpec is now LandmarkScheme"):
+        assert kd_loss.DatasetSpec is kd_loss.LandmarkScheme
+    with pytest.warns(RenamedWarning, match="--teachers is now --teacher-mode"):
+        assert parse(StudentOptions, ["--teachers", "live"]).teacher_mode == "live"
+    with pytest.warns(RenamedWarning, match="load\\(mirror=…\\) is now flip_test=…"):
+        predictor = kd_loss.LandmarkPredictor.load(mirror=True)
+    with pytest.warns(RenamedWarning, match="LandmarkPredictor.spec is now scheme"):
+        assert predictor.spec is predictor.scheme
+    with pytest.warns(RenamedWarning, match="FaceTracker\\(every=…\\) is now detect_every=…"):
+        assert kd_loss.FaceTracker(predictor, None, every=3).detect_every == 3

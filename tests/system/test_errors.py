@@ -20,7 +20,7 @@ def test_case_does_not_matter(text):
     assert choose(text, ["mobileNetV2"], "architecture") == "mobileNetV2"
 
 
-def test_the_first_line_of_somebody_elses_error():
+def test_the_first_line_of_a_third_party_error():
     assert first_line(ValueError("  no such layer: x\nTraceback …")) == "no such layer: x"
     assert first_line(KeyError("Unable to open object (object 'a' doesn't exist)")).startswith("Unable to open")
     assert first_line(MemoryError()) == "MemoryError"

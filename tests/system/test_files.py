@@ -7,7 +7,7 @@ import pytest
 
 from kd_loss.system.errors import UserError, disk_error
 from kd_loss.system.files import atomic_file, atomic_folder, read_json, sha256, write_json
-from kd_loss.system.ownership import claim
+from kd_loss.system.overwrite_guard import claim
 
 pytestmark = pytest.mark.quick
 
@@ -117,7 +117,7 @@ def test_one_writer_at_a_time_and_a_killed_one_holds_nothing(tmp_path):
     command = [sys.executable, "-c", HOLD, str(tmp_path / "b")]
     first = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert first.stdout.readline() == b"there\n"
-    with pytest.raises(UserError, match="another kd-loss is writing .*b at this moment"):
+    with pytest.raises(UserError, match="another kd-loss process is writing .*b;"):
         write_x(tmp_path / "b")
     first.communicate(b"")
     assert (tmp_path / "b" / "x").read_text() == "first"
@@ -171,7 +171,7 @@ def test_claims(tmp_path):
     (tmp_path / "a").write_text("ours")
     claim(tmp_path, ["a", "b", "c"])
     (tmp_path / "d").write_text("mine")
-    with pytest.raises(UserError, match="d is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match="d already exists, and kd-loss did not write it"):
         claim(tmp_path, ["c", "d"])
 
 

@@ -1,4 +1,4 @@
-"""What HDF5 does not survive is told by a process of its own; `datasets/test_cofw.py` has what COFW refuses."""
+"""What crashes HDF5 is detected by a child process; `datasets/test_cofw.py` has what COFW refuses."""
 
 import struct
 
@@ -33,7 +33,7 @@ def endless(path):
     return path
 
 
-def test_a_sound_file_is_read_and_tried_once(tmp_path, monkeypatch):
+def test_a_valid_file_is_read_and_tried_once(tmp_path, monkeypatch):
     path = with_names(tmp_path / "a.h5")
     with open_hdf5(path) as file:
         assert file["numbers"][()].tolist() == [0, 1, 2, 3]
@@ -66,7 +66,7 @@ def test_names_without_an_end_in_a_mat_file(tmp_path):
         read_cofw(tmp_path)
 
 
-def test_names_that_want_all_memory(tmp_path):
+def test_names_that_claim_all_memory(tmp_path):
     """The length of a name stands beside its place in the heap, and is allocated before the heap is asked."""
     path = with_names(tmp_path / "a.h5")
     data = bytearray(path.read_bytes())
@@ -74,5 +74,5 @@ def test_names_that_want_all_memory(tmp_path):
     where = [i for i in range(place, place + 120) if data[i : i + 4] == struct.pack("<I", 3)]
     struct.pack_into("<I", data, where[-1], 0xF0000000)
     path.write_bytes(data)
-    with pytest.raises(UserError, match="does not load: it wants more than 3072 MiB of memory"):
+    with pytest.raises(UserError, match="does not load: it needs more than 3072 MiB of memory"):
         check_model_file(path)

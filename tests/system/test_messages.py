@@ -35,18 +35,18 @@ def example(monkeypatch):
 
 @pytest.mark.usefixtures("example")
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "logged"),
     [
         (["example"], ["half done: 50%", "warning: odd"]),
         (["example", "--quiet"], ["warning: odd"]),
         (["--quiet", "example"], ["warning: odd"]),
     ],
 )
-def test_a_command_tells_on_standard_error_and_answers_on_standard_output(capsys, argv, told):
+def test_a_command_logs_to_standard_error_and_prints_results_to_standard_output(capsys, argv, logged):
     cli.execute(argv, "kd-loss")
     found = capsys.readouterr()
     assert found.out == "answer\n"
-    assert found.err.splitlines() == told
+    assert found.err.splitlines() == logged
 
 
 @pytest.mark.usefixtures("example")

@@ -19,12 +19,12 @@ import pytest
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.system.files import sha256
 from kd_loss.system.terminal import counted
-from tests.networks.test_limits import onnx_file
+from tests.networks.test_size_limits import onnx_file
 
 pytestmark = pytest.mark.quick
 
 ROOT = Path(__file__).parents[2]
-PREPARE_OWN = "prepare --dataset four --spec s.json --source . --size 32 --data ../made"
+PREPARE_OWN = "prepare --dataset four --scheme s.json --source . --size 32 --data ../made"
 PREPARE = "prepare --dataset synthetic --count 12 --size 32"
 
 
@@ -96,7 +96,7 @@ def test_pictures_whose_names_are_not_utf8_are_prepared(tmp_path):
         Path(os.fsdecode(stem + b".png")).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
         np.save(os.fsdecode(stem + b".npy"), points + index)
     (tmp_path / "s.json").write_text('{"name": "four", "points": 4}')
-    done = shell("prepare --dataset four --spec s.json --source own --size 32", tmp_path)
+    done = shell("prepare --dataset four --scheme s.json --source own --size 32", tmp_path)
     assert done.returncode == 0, done.stderr
     split = open_dataset("four", tmp_path / "data").split("train")
     assert all(name.startswith("\udcff\udcfe") for name in split.name.tolist())
@@ -162,7 +162,7 @@ def test_nothing_of_opencv_and_ffmpeg_between_our_lines(tmp_path, monkeypatch):
     line = "predict . --detector none --output ../out"
     done = shell(line, tmp_path)
     assert done.returncode == 2
-    ours = ("warning: left out: ", "error: ", "spoilt.jpg: 1 face", "film.mp4: ")
+    ours = ("warning: skipped: ", "error: ", "spoilt.jpg: 1 face", "film.mp4: ")
     lines = [text for text in (done.stdout + done.stderr).decode().replace("\r", "\n").splitlines() if text.strip()]
     assert len(lines) > 3
     assert all(text.startswith(ours) for text in lines), lines
@@ -216,7 +216,7 @@ def test_ctrl_c_in_the_first_seconds(tmp_path, data_folder, delay):
     assert interrupted(line, ROOT, delay) == (130, "stopped\n")
 
 
-def test_ctrl_c_is_told_while_the_error_stream_is_muted(tmp_path):
+def test_ctrl_c_is_reported_while_the_error_stream_is_muted(tmp_path):
     """As it is while the modules of a command are imported."""
     script = tmp_path / "muted.py"
     script.write_text(

@@ -174,7 +174,7 @@ def test_cards(key, value, drop):
     if drop:
         values.pop(key)
     with contextlib.suppress(UserError):
-        assert Card.from_dict(values, "the card").dataset_spec().points >= 2
+        assert Card.from_dict(values, "the card").landmark_scheme().points >= 2
 
 
 @settings(max_examples=300, deadline=None)
@@ -219,7 +219,7 @@ def test_hostile_sizes_and_links(network, tmp_path):
     path.write_bytes(sound)
     with h5py.File(path, "r+") as file:
         file["elsewhere"] = h5py.ExternalLink("/etc/passwd", "/")
-    with pytest.raises(UserError, match="points elsewhere"):
+    with pytest.raises(UserError, match="links elsewhere"):
         load_network(path)
     with h5py.File(path, "w") as file:
         file["x"] = np.zeros(3)

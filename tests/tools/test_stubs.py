@@ -33,7 +33,7 @@ def test_examples():
 
 
 @pytest.mark.slow
-def test_mypy_knows_the_options(tmp_path):
+def test_mypy_checks_the_options(tmp_path):
     """A line of a file for each call; mypy says nothing about those that are right."""
     file = tmp_path / "calls.py"
     file.write_text("\n".join(["import kd_loss", *CALLS]) + "\n", encoding="utf-8")

@@ -166,7 +166,7 @@ def test_a_validation_is_the_mean_absolute_error():
     ("make", "message"),
     [
         (
-            {"student": lambda: nested(points=4), "scheme": kd_loss.DatasetSpec("three", 3)},
+            {"student": lambda: nested(points=4), "scheme": kd_loss.LandmarkScheme("three", 3)},
             "gives 4 points, the dataset has 3",
         ),
         (
@@ -175,12 +175,12 @@ def test_a_validation_is_the_mean_absolute_error():
         ),
         ({"teachers": lambda: {}}, "the method kd needs"),
         ({"taps": {"P4": "block_12_add"}}, "nested has no layer 'block_12_add' for 'P4'"),
-        ({"student": Subclassed}, "say how large its pictures are"),
+        ({"student": Subclassed}, "give the size of its pictures"),
         (
             {"student": Subclassed, "image_size": SIZE, "methods": ["attention"]},
             "subclassed model: it has no tap but landmarks",
         ),
-        ({"teachers": lambda: {"tough": lambda images: np.zeros(3)}}, r"gives \(3,\) for 2 pictures"),
+        ({"teachers": lambda: {"tough": lambda images: np.zeros(3)}}, r"returns \(3,\) for 2 pictures"),
         ({"teachers": lambda: {"tough": 7}}, "a teacher is a Keras model, a file, a function"),
         ({"teachers": lambda: {"tough": "nowhere.keras"}}, "nowhere.keras"),
         ({"coordinates": "unti"}, "unit"),
@@ -204,8 +204,8 @@ def unequal():
 
 
 def unequal_tf():
-    spec = (tf.TensorSpec((None, None, None, 3), tf.float32), tf.TensorSpec((None, POINTS, 2), tf.float32))
-    return tf.data.Dataset.from_generator(unequal, output_signature=spec)
+    scheme = (tf.TensorSpec((None, None, None, 3), tf.float32), tf.TensorSpec((None, POINTS, 2), tf.float32))
+    return tf.data.Dataset.from_generator(unequal, output_signature=scheme)
 
 
 @pytest.fixture(scope="module")
@@ -222,14 +222,14 @@ def distiller():
         ),
         (lambda: (IMAGES[:, :16, :16], LANDMARKS), "the pictures of a batch are 16 px, the student takes 32 px"),
         (lambda: (IMAGES[:, :16], LANDMARKS), r"not \(B, S, S, 3\)"),
-        (lambda: (IMAGES, LANDMARKS * SIZE + 200), "far out of pictures that span"),
+        (lambda: (IMAGES, LANDMARKS * SIZE + 200), "far outside the pictures, which span"),
         (lambda: (IMAGES, np.full_like(LANDMARKS, np.nan)), "give partial=True"),
         (lambda: (IMAGES, None), r"a batch is \(images, landmarks\)"),
-        (lambda: (of_tf(IMAGES, LANDMARKS).batch(4).repeat(),), "no end: give steps_per_epoch"),
+        (lambda: (of_tf(IMAGES, LANDMARKS).batch(4).repeat(),), "is infinite: give steps_per_epoch"),
         (lambda: (of_tf(IMAGES, {"points": LANDMARKS}).batch(4),), "landmarks are missing"),
         (lambda: (of_tf(IMAGES, LANDMARKS, LANDMARKS[:, :, 0]).batch(4),), "the weights of a batch"),
         (lambda: (unequal(),), r"batch 1 has pictures of \(16, 16, 3\)"),
-        (lambda: (unequal_tf(),), "another shape than the first"),
+        (lambda: (unequal_tf(),), "differ in shape from those of the first"),
     ],
 )
 def test_data_that_do_not_fit_are_one_line(data, message, distiller):
@@ -244,10 +244,10 @@ def test_an_endless_dataset_with_steps(distiller):
 
 
 def test_pictures_of_0_to_1_for_a_network_of_0_to_255():
-    spec = kd_loss.DatasetSpec("three", POINTS)
-    network = build_network(Card("tiny", 1.0, "three", spec.to_dict(), SIZE, "student", 0.15))
+    scheme = kd_loss.LandmarkScheme("three", POINTS)
+    network = build_network(Card("tiny", 1.0, "three", scheme.to_dict(), SIZE, "student", 0.15))
     data = of_tf(IMAGES / 255, LANDMARKS).batch(FACES)
-    with pytest.raises(UserError, match=r"the pictures are numbers of 0…1, .* give image_range=\(0, 1\)"):
+    with pytest.raises(UserError, match=r"the pictures have values in 0…1, .* give image_range=\(0, 1\)"):
         distiller_of(network).fit(data, verbose=0)
     first = losses(distiller_of(network, optimizer=keras.optimizers.SGD(0.0)), IMAGES, LANDMARKS)["main"]
     scaled = distiller_of(network, optimizer=keras.optimizers.SGD(0.0), image_range=(0, 1)).fit(data, verbose=0)

@@ -39,12 +39,12 @@ def test_what_is_meant_as_stages(text, stages):
 
 
 @pytest.mark.parametrize("text", ["aht", "aht=", "aht=0", "aht=20@P5@P4", "=20", "aht = twenty"])
-def test_what_is_no_stage(text):
+def test_an_invalid_stage(text):
     with pytest.raises(UserError, match="is not of the form methods=epochs"):
         read_stage(text, "--methods")
 
 
-def test_each_stage_has_the_teachers_that_it_listens_to():
+def test_each_stage_has_the_teachers_that_it_uses():
     options = StudentOptions(
         stages=["none=5", "aht(alpha=0)=10", "kd_loss=20@P4"], tough="a.h5", tolerant="b.h5", teacher_mirror=True,
         init="start.h5",
@@ -60,7 +60,7 @@ def test_each_stage_has_the_teachers_that_it_listens_to():
     [
         ({"tolerant": "b.h5"}, "no method uses the tolerant teacher in --stages aht=10 ail=20"),
         ({"teacher": ["big=a.h5"], "tough": "c.h5"}, "no method uses the tough teacher in --stages"),
-        ({"freeze": "P4"}, "--freeze P4: with --stages each says its own, e.g. ail=20@P4"),
+        ({"freeze": "P4"}, "--freeze P4: with --stages each stage has its own, e.g. ail=20@P4"),
         ({"method_arg": ["kd.main=1"]}, "--method-arg kd.main=1: no such method in --stages"),
     ],
 )

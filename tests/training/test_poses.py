@@ -65,7 +65,7 @@ def test_a_prepared_pose_is_the_drawn_one(data):
     np.testing.assert_allclose(split.target.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(split.target.std(axis=0), 1, atol=1e-4)
     archive = draw_poses(POSES["pose_synthetic"], 40, 48, 0.15, 0)
-    raw = split.spec.raw(split.target)
+    raw = split.scheme.raw(split.target)
     truth = np.stack([sample.place.rotation for sample in archive.samples[:40]])
     assert geodesic(to_matrices(raw[:, 0]), truth).max() < 0.01
     for index in (0, 7):
@@ -104,8 +104,8 @@ def test_kd_loss_learns_poses(student):
     assert "rotation vector" in card.outputs
     assert card.metrics.keys() == {"validation_degrees"}
     assert load_network(student / "best.h5").model.output_shape == (None, 2, 3)
-    with pytest.raises(UserError, match="gives a head pose; landmarks are wanted"):
-        card.dataset_spec()
+    with pytest.raises(UserError, match="predicts a head pose; landmarks are required"):
+        card.landmark_scheme()
 
 
 def test_methods_work_unchanged(options):
@@ -133,7 +133,7 @@ def test_landmarks_and_pnp_as_a_teacher(options, data, caplog):
     caplog.set_level(logging.INFO, "kd_loss")
     mine = dataclasses.replace(options, method=["imitation"], teacher=[f"pnp={landmarks}"])
     folder = train_student(mine)
-    assert any("recorded about" in line for line in caplog.messages)
+    assert any("recorded on" in line for line in caplog.messages)
     assert json.loads((folder / "config.json").read_text())["decided_by"]["teachers"]["pnp"]["arch"] == "tiny"
     function = options.runs / "teacher.py"
     function.write_text(
@@ -180,7 +180,7 @@ def test_photographs_without_poses_take_part(options, data, tmp_path, monkeypatc
         train_student(dataclasses.replace(asked, teacher_views=2))
     said = kept["unlabelled"].answers["mine"].landmarks
     raw = [[0.0, 0.5, 0.0], [0.0, 0.0, 0.3]]  # also about augmented views in the dataset's own numbers
-    stored = open_dataset("pose_synthetic", data).spec.stored(raw)
+    stored = open_dataset("pose_synthetic", data).scheme.stored(raw)
     np.testing.assert_allclose(said, np.tile(stored, (2, 6, 1, 1)), atol=1e-6)
     crops = [np.load(path) for path in sorted((options.runs / "pose_synthetic" / "unlabelled").glob("*/images.npy"))]
     assert len(crops) == 2
@@ -189,7 +189,7 @@ def test_photographs_without_poses_take_part(options, data, tmp_path, monkeypatc
 
 def test_a_network_for_poses_has_a_pooled_head_by_itself(options):
     data = options.data
-    poses, faces = (open_dataset(name, data).spec for name in ("pose_synthetic", "synthetic"))
+    poses, faces = (open_dataset(name, data).scheme for name in ("pose_synthetic", "synthetic"))
     plain = StudentOptions()
     assert (with_head(plain, poses).head, with_head(plain, faces).head) == ("pooled", "heatmap")
     assert with_head(dataclasses.replace(plain, head="heatmap"), poses).head == "heatmap"  # which is refused
@@ -199,7 +199,7 @@ def test_what_is_of_points_in_a_plane_is_refused(options):
     for changes, message in (
         ({"head": "heatmap", "method": ["none"]}, "give --head pooled"),
         ({"method": ["auxiliary"]}, "auxiliary fails on two faces"),
-        ({"unlabelled": "nowhere", "method": ["none"]}, "whose predictions stand for the poses"),
+        ({"unlabelled": "nowhere", "method": ["none"]}, "whose predictions replace the poses"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(options, **changes))
@@ -272,7 +272,7 @@ def test_predict_writes_angles_and_position(student, tmp_path, caplog, monkeypat
     assert turned.cells() == ["", "", ""]
     monkeypatch.setattr("kd_loss.inference.pose.PosePredictor.detect", lambda *_: [turned])
     run_predict(options)
-    assert "no pose of face 1: its yaw lies outside of −99…99 degrees" in caplog.text
+    assert "no pose of face 1: its yaw is outside −99…99 degrees" in caplog.text
 
 
 def test_a_head_is_cropped_where_training_saw_it(student):

@@ -2,23 +2,25 @@ import keras
 import numpy as np
 
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.networks import Card, build_network
-from kd_loss.schemes.spec import DatasetSpec
-from kd_loss.training.precise_batch_norm import TrueStatistics
+from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.training.precise_batch_norm import PreciseBatchNorm
 
 
 def test_the_averages_become_those_of_the_batches(synthetic):
     """One batch: inference then computes what training computed on it."""
-    spec = DatasetSpec("five", 5)
-    network = build_network(Card("tiny", 1.0, "five", spec.to_dict(), 32, "student", 0.15))
-    loader = FaceLoader(FaceOrder(synthetic.split("train"), np.arange(16)), View(32), batch_size=16, workers=1)
+    scheme = LandmarkScheme("five", 5)
+    network = build_network(Card("tiny", 1.0, "five", scheme.to_dict(), 32, "student", 0.15))
+    loader = FaceLoader(
+        FaceSampler(synthetic.split("train"), np.arange(16)), CropTransform(32), batch_size=16, workers=1
+    )
     images = loader[0][0].astype(np.float32)
     # before: moving variances of 1, far from the truth
     training = keras.ops.convert_to_numpy(network.model(images, training=True))
     before = keras.ops.convert_to_numpy(network.model(images, training=False))
-    callback = TrueStatistics(network.model, loader)
+    callback = PreciseBatchNorm(network.model, loader)
     callback.update()
     after = keras.ops.convert_to_numpy(network.model(images, training=False))
     np.testing.assert_allclose(after, training, atol=1e-4)
@@ -29,11 +31,13 @@ def test_the_averages_become_those_of_the_batches(synthetic):
 
 
 def test_several_batches_are_averaged_by_hand(synthetic):
-    spec = DatasetSpec("five", 5)
-    network = build_network(Card("tiny", 1.0, "five", spec.to_dict(), 32, "student", 0.15))
-    loader = FaceLoader(FaceOrder(synthetic.split("train"), np.arange(32)), View(32), batch_size=2, workers=1)
+    scheme = LandmarkScheme("five", 5)
+    network = build_network(Card("tiny", 1.0, "five", scheme.to_dict(), 32, "student", 0.15))
+    loader = FaceLoader(
+        FaceSampler(synthetic.split("train"), np.arange(32)), CropTransform(32), batch_size=2, workers=1
+    )
     assert len(loader) == 16
-    callback = TrueStatistics(network.model, loader)
+    callback = PreciseBatchNorm(network.model, loader)
     assert len(callback.batches) == 2
     first = network.model.get_layer("bn1")
     inside = keras.Model(network.model.input, first.input)
@@ -44,12 +48,14 @@ def test_several_batches_are_averaged_by_hand(synthetic):
     np.testing.assert_allclose(keras.ops.convert_to_numpy(first.moving_mean), expected, rtol=1e-3, atol=1e-5)
 
 
-def test_frozen_layers_keep_theirs(synthetic):
-    spec = DatasetSpec("five", 5)
-    network = build_network(Card("tiny", 1.0, "five", spec.to_dict(), 32, "student", 0.15))
+def test_frozen_layers_keep_their_statistics(synthetic):
+    scheme = LandmarkScheme("five", 5)
+    network = build_network(Card("tiny", 1.0, "five", scheme.to_dict(), 32, "student", 0.15))
     frozen = network.model.get_layer("bn1")
     frozen.trainable = False
-    loader = FaceLoader(FaceOrder(synthetic.split("train"), np.arange(16)), View(32), batch_size=16, workers=1)
-    TrueStatistics(network.model, loader).update()
+    loader = FaceLoader(
+        FaceSampler(synthetic.split("train"), np.arange(16)), CropTransform(32), batch_size=16, workers=1
+    )
+    PreciseBatchNorm(network.model, loader).update()
     np.testing.assert_array_equal(keras.ops.convert_to_numpy(frozen.moving_variance), 1)
     assert np.abs(keras.ops.convert_to_numpy(network.model.get_layer("bn2").moving_mean)).max() > 0

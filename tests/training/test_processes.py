@@ -18,8 +18,8 @@ import pytest
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.mixed_loader import MixedLoader
-from kd_loss.datasets.order import FaceOrder
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.networks import load_network
 from kd_loss.runs.history import read_history
 from kd_loss.system.errors import UserError
@@ -125,8 +125,8 @@ def test_the_others_survive_a_death(data_folder, tmp_path):
 def test_shards_are_the_whole_batch(synthetic):
     def make(shard):
         split = synthetic.split("train")
-        view, options = View(32, Augmentation()), {"batch_size": 8, "shard": shard}
-        first, last = (FaceOrder(split, part, shuffled=True) for part in (np.arange(30), np.arange(30, 40)))
+        view, options = CropTransform(32, Augmentation()), {"batch_size": 8, "shard": shard}
+        first, last = (FaceSampler(split, part, shuffled=True) for part in (np.arange(30), np.arange(30, 40)))
         annotated = FaceLoader(first, view, **options)
         return annotated, MixedLoader(annotated, FaceLoader(last, view, **options), 0.75, seed=1)
 
@@ -141,7 +141,9 @@ def test_shards_are_the_whole_batch(synthetic):
 
 def test_shards_of_an_evaluation_are_equally_long(synthetic):
     split = synthetic.split("train")
-    parts = [FaceLoader(FaceOrder(split, np.arange(11)), View(32), batch_size=8, shard=(i, 2)) for i in range(2)]
+    parts = [
+        FaceLoader(FaceSampler(split, np.arange(11)), CropTransform(32), batch_size=8, shard=(i, 2)) for i in range(2)
+    ]
     kinds = [np.concatenate([part[b][1]["kind"] for b in range(len(part))]) for part in parts]
     assert [len(k) for k in kinds] == [8, 8]
     assert sum((k == 0).sum() for k in kinds) == 11

@@ -17,9 +17,9 @@ import pytest
 
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
+from kd_loss.datasets.sampler import FaceSampler
 from kd_loss.datasets.seen_faces import TRAINED_ON
-from kd_loss.datasets.view import View
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.distillation import get_method
 from kd_loss.networks import Card, build_network, load_network
 from kd_loss.runs.history import read_history
@@ -65,7 +65,7 @@ def test_teachers_are_found_and_every_term_is_logged(options, caplog):
         *("best.h5", "best.json", "last.h5", "config.json", "state.npz", TRAINED_ON),
     }
     again = dataclasses.replace(options, name=folder.name, resume=True)
-    with alone_in(folder), pytest.raises(UserError, match=f"another kd-loss is writing {folder} at this moment"):
+    with alone_in(folder), pytest.raises(UserError, match=f"another kd-loss process is writing {folder}"):
         train_student(again)
 
 
@@ -200,30 +200,30 @@ def test_learning_rate_warms_up_and_falls_to_a_hundredth():
 
 
 def test_a_distiller_without_its_teacher_or_with_one_of_another_scheme_is_refused(synthetic):
-    card = Card("tiny", 0.5, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
+    card = Card("tiny", 0.5, "synthetic", synthetic.scheme.to_dict(), 32, "student", 0.15)
     student = build_network(card)
     with pytest.raises(UserError, match="the method kd_loss needs a tough teacher"):
-        Distiller(student=student, methods={get_method("kd_loss"): 1.0}, scheme=synthetic.spec)
+        Distiller(student=student, methods={get_method("kd_loss"): 1.0}, scheme=synthetic.scheme)
     other = build_network(dataclasses.replace(card, spec=COFW.to_dict()))
-    with pytest.raises(UserError, match="the tough teacher finds 29 points, the dataset has 68"):
+    with pytest.raises(UserError, match="the tough teacher predicts 29 points, the dataset has 68"):
         Distiller(
             student=student,
             methods={get_method("kd_loss"): 1.0},
             teachers={"tough": LiveTeacher(other), "tolerant": LiveTeacher(other)},
-            scheme=synthetic.spec,
+            scheme=synthetic.scheme,
         )
 
 
 def test_teachers_are_not_part_of_the_distiller(synthetic):
-    card = Card("tiny", 0.5, "synthetic", synthetic.spec.to_dict(), 32, "student", 0.15)
+    card = Card("tiny", 0.5, "synthetic", synthetic.scheme.to_dict(), 32, "student", 0.15)
     student, teacher = build_network(card), build_network(dataclasses.replace(card, size=48), seed=1)
     teachers = {role: LiveTeacher(teacher) for role in ("tough", "tolerant")}
     distiller = Distiller(
-        student=student, methods={get_method("kd_loss"): 1.0}, teachers=teachers, scheme=synthetic.spec
+        student=student, methods={get_method("kd_loss"): 1.0}, teachers=teachers, scheme=synthetic.scheme
     )
     assert len(distiller.weights) == len(student.model.weights)
     split = synthetic.split("train")
-    loader = FaceLoader(FaceOrder(split, range(8), shuffled=True), View(32, Augmentation()), batch_size=8)
+    loader = FaceLoader(FaceSampler(split, range(8), shuffled=True), CropTransform(32, Augmentation()), batch_size=8)
     images, targets = loader[0]
     values = distiller.compute_loss(images, targets, distiller(images), training=True)
     assert np.isfinite(float(values))
@@ -234,7 +234,7 @@ def test_teachers_are_not_part_of_the_distiller(synthetic):
     # the metric agrees with the NumPy one
     from kd_loss.evaluation.metrics import normalising_distance, point_errors
 
-    distance = normalising_distance(targets["landmarks"], synthetic.spec, "inter_ocular")
+    distance = normalising_distance(targets["landmarks"], synthetic.scheme, "inter_ocular")
     expected = point_errors(taps, targets["landmarks"], distance).mean()
     assert float(distiller.trackers["nme"].result()) == pytest.approx(expected, rel=1e-4)
 

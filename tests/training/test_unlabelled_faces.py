@@ -9,14 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from kd_loss.datasets.view import Answers
+from kd_loss.datasets.transform import Answers
 from kd_loss.detection import open_detector
 from kd_loss.distillation import get_method
 from kd_loss.networks import Card, build_network
 from kd_loss.runs.history import read_history
 from kd_loss.schemes.benchmarks import W300
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.pose import PoseScheme
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.options import StudentOptions, TeacherOptions
@@ -64,7 +64,7 @@ def photographs(synthetic, tmp_path):
 def test_unlabelled_faces_take_part(options, photographs, monkeypatch, caplog):
     monkeypatch.setattr("kd_loss.training.unlabelled_faces.open_detector", Anywhere)
     caplog.set_level(logging.INFO, "kd_loss")
-    folder = train_student(dataclasses.replace(options, unlabelled=str(photographs), teachers="cached"))
+    folder = train_student(dataclasses.replace(options, unlabelled=str(photographs), teacher_mode="cached"))
     assert "unlabelled: 9 faces found in 10 photographs of " + str(photographs) in caplog.messages
     assert "objective: 1·main + 1·imitation + 1·mixed" in caplog.messages
     record = json.loads((folder / "config.json").read_text())["decided_by"]
@@ -80,13 +80,13 @@ def test_unlabelled_faces_take_part(options, photographs, monkeypatch, caplog):
 
 def test_what_counts_on_which_faces():
     """Two annotated faces, two unlabelled, two mixtures; every error is known."""
-    spec = DatasetSpec("five", 5, normalisers={"eyes": ((0,), (1,))})
-    student = build_network(Card("tiny", 0.5, "five", spec.to_dict(), 32, "student", 0.15))
+    scheme = LandmarkScheme("five", 5, normalisers={"eyes": ((0,), (1,))})
+    student = build_network(Card("tiny", 0.5, "five", scheme.to_dict(), 32, "student", 0.15))
     truth = np.random.default_rng(0).normal(0, 0.2, (6, 5, 2)).astype("float32")
     answers = Answers({"landmarks": truth[None] + 0.5})
     kd = get_method("kd")
     distiller = Distiller(
-        student=student, methods={kd: 1.0}, teachers={"tough": RecordedTeacher(answers)}, scheme=spec,
+        student=student, methods={kd: 1.0}, teachers={"tough": RecordedTeacher(answers)}, scheme=scheme,
         unlabelled_weight=0.25, mix_weight=3.0,
     )  # fmt: skip
     away = np.array([0.01, 0.03, 0.1, 0.3, 0.02, 0.04], np.float32)  # how far the student is off
@@ -108,15 +108,15 @@ def test_what_counts_on_which_faces():
     assert get_method("min").distilling_terms == ("main",)
 
 
-def test_what_a_teacher_says_of_a_crop():
-    """In the dataset's own targets where they can be told from it, otherwise by the teacher's scheme."""
+def test_a_teachers_prediction_for_a_crop():
+    """In the dataset's own targets where they can be derived from it, otherwise by the teacher's scheme."""
     own, other = (PoseScheme("own", "w300", mean=(0.0, 0, 0, 0, 0, depth)) for depth in (0.0, 0.5))
     teacher = SimpleNamespace(map=None, scheme=other)
     scheme, [read] = _read(np.zeros((1, 2, 3)), teacher, own)  # a head as in its own training faces
     np.testing.assert_allclose(read, [[0, 0, 0], [0, 0, 0.5]])
     # smaller than in the dataset's crops: a smaller crop, e^−0.5 of it, about the same middle
     np.testing.assert_allclose(scheme.crop_again([10, 20, 80], read, 0.15)[2], 80 * np.exp(-0.5))
-    few = DatasetSpec("few", 5, normalisers={"eyes": ((0,), (1,))})
+    few = LandmarkScheme("few", 5, normalisers={"eyes": ((0,), (1,))})
     points = np.random.default_rng(0).uniform(-0.4, 0.4, (1, 5, 2))
     scheme, [read] = _read(points, SimpleNamespace(map=None, scheme=few), W300)
     assert scheme is few

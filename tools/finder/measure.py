@@ -10,7 +10,7 @@ import numpy as np
 
 from kd_loss.detection.base import Detection, Detector
 from kd_loss.detection.finder import FinderDetector
-from kd_loss.detection.layout import LEVELS
+from kd_loss.detection.finder_format import LEVELS
 from tools.finder.faces import FacePicture
 
 #: boxes that no other detector confirms, of a hundred photographs of anything, that the score of a map lets pass:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from kd_loss.detection.layout import CHANNELS, LEVELS
+from kd_loss.detection.finder_format import CHANNELS, LEVELS
 
 L = keras.layers
 

@@ -8,12 +8,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from kd_loss.detection.layout import CHANNELS, LEVELS, Level
+from kd_loss.detection.finder_format import CHANNELS, LEVELS, Level
 from tools.finder.compose import Composer
 
 #: numbers of a target cell: score, its weight, weight of the box, side / unit, the channels from 1 on, which are known
 TARGETS = 4 + 2 * (CHANNELS - 1)
-#: in sides: a cell nearer to a face's centre answers for the face, one a little farther off is not asked
+#: in sides: a cell nearer to a face's centre answers for the face, one a little farther off is ignored
 NEAR, ASIDE = 0.13, 0.30
 
 
@@ -21,7 +21,7 @@ def make_targets(faces: np.ndarray, unsure: np.ndarray, level: Level, size: int)
     """Targets (H, W, 30) of one map of a picture with the faces (N, 13) and what may be faces (M, 3).
 
     The nearest cell and those within `NEAR` of a face's centre answer for it; cells within `ASIDE`, cells near the
-    centre of what may be a face, and those of faces just out of the map's sizes are not asked.
+    centre of what may be a face, and those of faces just out of the map's sizes are ignored.
     """
     centres = level.centres(size)
     target = np.zeros((*centres.shape[:2], TARGETS), np.float32)

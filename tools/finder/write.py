@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.detection.layout import LEVELS
+from kd_loss.detection.finder_format import LEVELS
 from kd_loss.system.files import atomic_file, write_json
 from kd_loss.system.terminal import quiet_stderr
 from kd_loss.system.versions import package_versions
@@ -37,7 +37,7 @@ def write_finder(model: keras.Model, size: int, path: Path, training: dict[str, 
         "strides": [level.stride for level in LEVELS],
         "parameters": sized.count_params(),
         "inputs": "RGB, 0…255, (1, size, size, 3), the picture in the upper left corner, black beyond it",
-        "outputs": "a map of 14 numbers a cell for each stride, see kd_loss/detection/layout.py",
+        "outputs": "a map of 14 numbers a cell for each stride, see kd_loss/detection/finder_format.py",
         "boxes": "landmark box of the 68 landmarks of 300W",
         "min_scores": [0.5] * len(LEVELS),
         "training": training,

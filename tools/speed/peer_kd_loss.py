@@ -30,7 +30,7 @@ def main(names: str, output: str) -> None:
         surest = sorted(detector(image), key=lambda face: -face.score)[:1]
         faces = predictor.detect(image, lambda _, found=surest: found, refine)  # type: ignore[misc]
         times.append(1000 * (time.perf_counter() - start))
-        landmarks.append(faces[0].landmarks if faces else np.full((predictor.spec.points, 2), np.nan))
+        landmarks.append(faces[0].landmarks if faces else np.full((predictor.scheme.points, 2), np.nan))
     np.savez(output, landmarks=landmarks, milliseconds=times)
 
 

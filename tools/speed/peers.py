@@ -25,8 +25,8 @@ from kd_loss.cli import run_tool
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.evaluation.metrics import normalising_distance, point_errors
 from kd_loss.imaging import geometry
-from kd_loss.schemes.kinds import landmark_scheme
 from kd_loss.schemes.point_map import fit_point_map
+from kd_loss.schemes.registry import landmark_scheme
 from kd_loss.speed.benchmark_command import BenchmarkOptions, run_benchmark
 from kd_loss.system.configuration import option
 from kd_loss.system.errors import UserError
@@ -92,19 +92,19 @@ def ask_peer(command: list[str], photographs: list[Path]) -> tuple[np.ndarray, n
 def _ask_split(command: list[str], split: PreparedSplit, source: Path) -> tuple[np.ndarray, np.ndarray]:
     names = [str(name).partition("#")[0] for name in split.name]  # WFLW has several faces of one photograph
     if any(name.endswith((".mat", ".csv")) for name in names):
-        raise UserError("peers are given photographs, and this dataset was not prepared from files of them")
+        raise UserError("peers read photographs, and this dataset was not prepared from photograph files")
     folder = source / "WFLW_images" if (source / "WFLW_images").is_dir() else source
     photographs = [folder / name for name in names]
     missing = next((p for p in photographs if not p.is_file()), None)
     if missing:
-        raise UserError(f"no such photograph: {missing}; give --source the folder that the dataset was prepared from")
+        raise UserError(f"no such photograph: {missing}; set --source to the folder that the dataset was prepared from")
     return ask_peer(command, photographs)
 
 
 def own_frames(landmarks: np.ndarray) -> list[np.ndarray]:
     """Maps (2, 3) from source pixels to the square around each face's own points (N, M, 2), −0.5…0.5.
 
-    Not to the annotated crop: a peer is not told where the face is.
+    Not to the annotated crop: a peer does not get the position of the face.
     """
     return [geometry.normalised_affine(geometry.square_crop(geometry.landmark_box(p), 0.0)) for p in landmarks]
 
@@ -135,7 +135,7 @@ def measure_peer(text: str, dataset: PreparedDataset, source: Path) -> dict[str,
     """
     name, command = parse_peer(text)
     train, test = dataset.split("train"), dataset.split("test")
-    spec = landmark_scheme(test.spec, f"peers find landmarks: {test.spec.name} has none")
+    scheme = landmark_scheme(test.scheme, f"peers find landmarks: {test.scheme.name} has none")
     known, _ = _ask_split(command, train, source)
     found, times = _ask_split(command, test, source)
     usable, seen = (
@@ -148,7 +148,7 @@ def measure_peer(text: str, dataset: PreparedDataset, source: Path) -> dict[str,
     frames = own_frames(found[seen])
     predicted = _move([geometry.invert(frame) for frame in frames], fitted(_move(frames, found[seen])))
     truth = test.to_source(test.landmarks)[seen]
-    distance = normalising_distance(truth, spec, spec.default_normaliser)
+    distance = normalising_distance(truth, scheme, scheme.default_normaliser)
     return {
         "name": name,
         "points": int(found.shape[1]),

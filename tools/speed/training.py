@@ -23,18 +23,18 @@ from kd_loss.archives.synthetic import draw_archive
 from kd_loss.cli import run_tool
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.evaluation.plots import bar_plot
 from kd_loss.evaluation.report import print_table
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
-from kd_loss.system.ownership import check_free, claim
+from kd_loss.system.overwrite_guard import check_free, claim
 from kd_loss.system.versions import package_versions
-from tools.speed.ways import ALONE, BARE, BARE_FUSED, LIVE, RECORDED, REFERENCE, Clock, all_ways, load_reference
+from tools.speed.scenarios import ALONE, BARE, BARE_FUSED, LIVE, RECORDED, REFERENCE, Clock, all_ways, load_reference
 
 #: (ratio, way above, way below, the target)
 RATIOS = (
@@ -67,8 +67,8 @@ def loader_rate(folder: Path, faces: int = 256, rounds: int = 5) -> float:
     """
     prepare(draw_archive("synthetic", faces, STORED, 0.15, 0), folder / "loader", size=STORED)
     split = open_dataset("loader", folder).split("train")
-    order = FaceOrder(split, np.arange(faces), shuffled=True)
-    loader = FaceLoader(order, View(LOADED, Augmentation()), batch_size=32)
+    order = FaceSampler(split, np.arange(faces), shuffled=True)
+    loader = FaceLoader(order, CropTransform(LOADED, Augmentation()), batch_size=32)
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     seconds = []
@@ -92,7 +92,7 @@ def measure_training(*, size: int, batch_size: int, faces: int, rounds: int, ref
         reference: the file of the reference way; None leaves it out.
     """
     if keras.backend.backend() != "tensorflow":
-        raise UserError("training is measured under TensorFlow: leave KERAS_BACKEND out")
+        raise UserError("training is measured under TensorFlow: unset KERAS_BACKEND")
     if batch_size < 1 or faces < batch_size or rounds < 1:
         raise UserError(f"{faces} faces in batches of {batch_size}, {rounds} times: at least one batch, once")
     clock = Clock()
@@ -156,7 +156,7 @@ def run_training_benchmark(options: TrainingSpeedOptions) -> dict[str, Any]:
     usual = Path("tools/reference.py")
     file = Path(options.reference) if options.reference else usual if usual.is_file() else None
     if file is None:
-        print(f"no {usual} here: the reference way is left out (--reference FILE)")
+        print(f"no {usual} here: the reference loop is skipped (--reference FILE)")
     files = ["training.json", "training.png"]
     check_free(options.output, files)
     results = measure_training(

@@ -44,7 +44,7 @@ def kept_answers(
             write_json(temporary / "manifest.json", {"key": dict(key), "sha256": files})
     found = _open(place, key)
     if found is None:
-        raise UserError(f"the teacher's answers in {place} cannot be read back; is the disk sound?")
+        raise UserError(f"the teacher's answers in {place} cannot be read back; check the disk")
     return found, time.perf_counter() - start
 
 
@@ -76,7 +76,7 @@ class AnswerArrays:
 
     def _make(self, answer: Mapping[str, np.ndarray]) -> None:
         for tap in (tap for tap in self.taps if tap not in answer):
-            raise UserError(f"a teacher has no tap '{tap}'; it gives: {', '.join(answer)}")
+            raise UserError(f"a teacher has no tap '{tap}'; it has: {', '.join(answer)}")
         kinds = {tap: np.float16 if values.ndim == 4 else np.float32 for tap, values in answer.items()}
         total = sum(
             self.views * self.faces * values[0].size * np.dtype(kinds[tap]).itemsize for tap, values in answer.items()

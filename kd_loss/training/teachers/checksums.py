@@ -53,7 +53,7 @@ def _add(digest: Any, *values: Any) -> None:
         elif isinstance(value, RuntimeTeacher):
             for path in (value.source, value.source.with_suffix(".json")):
                 digest.update(sha256(path).encode() if path.is_file() else b"-")
-            _add_function(digest, value.ask)
+            _add_function(digest, value.function)
         elif isinstance(value, str | bytes | int | float | bool | None):
             digest.update(repr(value).encode())
         elif isinstance(value, tuple | list):

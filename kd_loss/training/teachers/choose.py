@@ -11,14 +11,14 @@ import numpy as np
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.map_points import distances
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, holdout
-from kd_loss.datasets.view import Answers
+from kd_loss.datasets.transform import Answers
 from kd_loss.evaluation.prediction import predict_split
 from kd_loss.imaging import geometry
 from kd_loss.networks import LandmarkNet
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.point_map import fit_point_map, held_out_error
-from kd_loss.schemes.spec import DatasetSpec
 from kd_loss.system.errors import UserError
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.teachers.files import TeacherSource
@@ -34,30 +34,31 @@ def choose_mode(options: StudentOptions, sources: Sequence[TeacherSource], taps:
 
     `auto` records unless a method needs taps that do not travel with the picture (docs/experiments/live-cached.md).
     """
-    mode = options.teachers
+    mode = options.teacher_mode
     more = [tap for tap in taps if tap != "landmarks"]
     several = {s.role for s in sources if len([other for other in sources if other.role == s.role]) > 1}
     once = [s.role for s in sources if not scheme.agrees(s.scheme) or s.role in several or options.teacher_mirror]
     if more and (several or options.teacher_mirror):
         who = "--teacher-mirror" if options.teacher_mirror else f"{', '.join(several)}, a teacher of several networks,"
-        raise UserError(f"{who} gives landmarks alone; the method reads {', '.join(more)} too")
+        raise UserError(f"{who} predicts landmarks only; the method also reads {', '.join(more)}")
     if options.teacher_views and (several or options.teacher_mirror):
-        raise UserError("a teacher of several networks, or mirrored, sees the faces themselves: remove --teacher-views")
+        raise UserError(
+            "a teacher of several networks, or with a mirrored mean, predicts the faces as they are: remove "
+            "--teacher-views"
+        )
     wide = [s.role for s in sources if s.context != 1]
     if options.teacher_views and wide:
-        raise UserError(
-            f"{', '.join(wide)} wants to see more than a crop (the context of its card): remove --teacher-views"
-        )
+        raise UserError(f"{', '.join(wide)} needs more than a crop (the context of its card): remove --teacher-views")
     cached = mode == "cached" or (mode == "auto" and (bool(once) or bool(options.teacher_views) or not more))
     if once and not cached:
         raise UserError(
-            f"--teachers live: {', '.join(dict.fromkeys(once))} is of another runtime or scheme, mirrored, or several "
-            "networks, and can only be cached"
+            f"--teacher-mode live: {', '.join(dict.fromkeys(once))} has another runtime or scheme, a "
+            "mirrored mean or several networks, and can only be cached"
         )
     if cached and more and not options.teacher_views:
         raise UserError(
             f"the taps {', '.join(more)} do not travel with a picture through augmentation as landmarks do: "
-            "give --teacher-views a number" + ("" if once else ", or --teachers live")
+            "give --teacher-views a number" + ("" if once else ", or --teacher-mode live")
         )
     return RECORDED if cached else LIVE
 
@@ -93,9 +94,9 @@ class Recorder:
         )
         if seconds:
             times = max(1, views.count)
-            log.info(f"{source.role} teacher: recorded about {len(split)} faces × {times} in {seconds:.1f} s")
+            log.info(f"{source.role} teacher: recorded on {len(split)} faces × {times} in {seconds:.1f} s")
         else:
-            log.debug(f"{source.role} teacher: {folder} has its answers about {len(split)} faces")
+            log.debug(f"{source.role} teacher: {folder} has its answers for {len(split)} faces")
         return answers
 
     def with_maps(self, sources: Sequence[TeacherSource]) -> list[TeacherSource]:
@@ -106,26 +107,26 @@ class Recorder:
         return [self._with_map(source, split, chosen, data) for source in sources]
 
     def _with_map(self, source: TeacherSource, split: PreparedSplit, chosen: np.ndarray, data: str) -> TeacherSource:
-        if split.spec.agrees(source.scheme):
+        if split.scheme.agrees(source.scheme):
             return source
         views = self.views if self.options.teacher_views else Views(context=source.context)
         answers = self.call(source, split, data, views, self.taps)
-        if split.spec.read(np.asarray(answers.landmarks), source.scheme) is not None:
+        if split.scheme.read(np.asarray(answers.landmarks), source.scheme) is not None:
             return source
-        found, points = answers.landmarks.shape[2:], split.spec.shape
+        found, points = answers.landmarks.shape[2:], split.scheme.shape
         if points[1] != 2 or found[1] != 2:
             name = source.scheme.name if source.scheme else "a scheme of its own"
             raise UserError(
-                f"the {source.role} teacher gives {found} of {name}, from which nothing is known about a "
-                f"{split.spec.noun}"
+                f"the {source.role} teacher predicts {found} of {name}, which cannot be converted to a "
+                f"{split.scheme.noun}"
             )
         if not self.options.map_points:
             raise UserError(
-                f"the {source.role} teacher finds {found[0]} points, the dataset has {points[0]}; "
+                f"the {source.role} teacher predicts {found[0]} points, the dataset has {points[0]}; "
                 "--map-points fits a linear map from its points to these"
             )
         if self.options.teacher_views:
-            raise UserError("--map-points is for teachers that see the faces as they are: remove --teacher-views")
+            raise UserError("--map-points needs teachers that predict the faces as they are: remove --teacher-views")
         chosen = chosen[~np.isnan(split.landmarks[chosen]).any(axis=(1, 2))]
         fitted = fit_point_map(answers.landmarks[0, chosen], split.landmarks[chosen])
         log.info(
@@ -144,12 +145,12 @@ class Recorder:
         found = []
         for source in members:
             views = Views(context=source.context)
-            found.append(in_scheme(source, self.call(source, split, data, views, taps), split.spec))
+            found.append(in_scheme(source, self.call(source, split, data, views, taps), split.scheme))
             if self.options.teacher_mirror:
                 mirrored = self.call(source, split, data, replace(views, mirror=True), ["landmarks"])
-                targets = in_scheme(source, mirrored, split.spec).landmarks
+                targets = in_scheme(source, mirrored, split.scheme).landmarks
                 mirror = geometry.similarity(0.0, 1.0, (0, 0), True)
-                back = np.asarray(split.spec.move(targets, mirror, True), np.float32)
+                back = np.asarray(split.scheme.move(targets, mirror, True), np.float32)
                 found.append(Answers({"landmarks": back}))
         if len(found) == 1:
             return found[0]
@@ -157,7 +158,7 @@ class Recorder:
 
     def seen(self, source: TeacherSource, split: PreparedSplit, data: str) -> Answers:
         """A teacher's predictions on the fixed augmentations of `--teacher-views`."""
-        return in_scheme(source, self.call(source, split, data, self.views, self.taps), split.spec)
+        return in_scheme(source, self.call(source, split, data, self.views, self.taps), split.scheme)
 
     def teachers(self, sources: Sequence[TeacherSource], mode: str) -> dict[str, Teacher]:
         """Role -> teacher, live or recorded, as chosen by `choose_mode`."""
@@ -185,18 +186,18 @@ def in_scheme(source: TeacherSource, answers: Answers, scheme: Scheme) -> Answer
     if read is None:
         if source.map is None:
             found = answers.landmarks.shape[2]
-            raise UserError(f"the {source.role} teacher finds {found} points, the dataset has {scheme.shape[0]}")
+            raise UserError(f"the {source.role} teacher predicts {found} points, the dataset has {scheme.shape[0]}")
         read = source.map(answers.landmarks[0])[None]
     return replace(answers, taps={**answers.taps, "landmarks": read})
 
 
 def _cost_of_map(found: np.ndarray, split: PreparedSplit, chosen: np.ndarray) -> str:
     """The error of a teacher's mapped points on a fifth of the training faces, held out of the map's fit."""
-    if len(chosen) < 20 or len(np.unique(split.group[chosen])) < 5 or not isinstance(split.spec, DatasetSpec):
+    if len(chosen) < 20 or len(np.unique(split.group[chosen])) < 5 or not isinstance(split.scheme, LandmarkScheme):
         return "too few training faces to say what that costs"
     truth = np.asarray(split.landmarks[chosen])
-    error = held_out_error(found, truth, distances(truth, split.spec), split.group[chosen], rounds=1).mean()
-    return f"mean error {error:.2f} % of {split.spec.default_normaliser} on a fifth of the training faces left out"
+    error = held_out_error(found, truth, distances(truth, split.scheme), split.group[chosen], rounds=1).mean()
+    return f"mean error {error:.2f} % of {split.scheme.default_normaliser} on a fifth of the training faces left out"
 
 
 def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit) -> dict[str, Teacher]:
@@ -208,10 +209,12 @@ def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit) -> dict[s
         elif isinstance(teacher, LiveTeacher | RecordedTeacher) and isinstance(teacher.network, LandmarkNet):
             predicted = predict_split(CropNetwork.of(teacher.network), split, 32)[0]
             other = teacher.network.card.scheme()
-            if not split.spec.agrees(other):
-                predicted = split.spec.read(predicted, other)
+            if not split.scheme.agrees(other):
+                predicted = split.scheme.read(predicted, other)
         else:
-            raise UserError(f"the errors of {role}, of another runtime, are measured without --teacher-views only")
+            raise UserError(
+                f"the errors of {role}, which has another runtime, can only be measured without --teacher-views"
+            )
         errors = np.nanmean(np.square(predicted - split.landmarks), axis=(1, 2))
         measured[role] = teacher.with_errors(errors)
         log.info(f"{role} teacher: squared errors of {errors.min():.2e} to {errors.max():.2e} on the training faces")

@@ -22,7 +22,7 @@ from kd_loss.system.files import sha256
 from kd_loss.training.method_specs import weighted, with_teachers
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.teachers.foreign import RuntimeTeacher, in_other_runtime, open_teacher
-from kd_loss.training.teachers.recorded import Ask
+from kd_loss.training.teachers.recorded import TapFunction
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def with_start(options: StudentOptions, methods: Sequence[MethodUse], dataset: s
     if not texts:
         texts = [str(find_teacher("tough", dataset, options.tough, options.runs))]
     if in_other_runtime(texts[0]):
-        raise UserError(f"--init teacher: {texts[0]} is of another runtime and has no trunk to start from")
+        raise UserError(f"--init teacher: {texts[0]} has another runtime, so no trunk to start from")
     return dataclasses.replace(options, init=texts[0])
 
 
@@ -121,7 +121,7 @@ class TeacherSource:
         """Shape of its output; None if unknown before the first call."""
         return self.network.card.scheme() if self.network else None
 
-    def predictor(self, taps: Sequence[str]) -> Ask:
+    def predictor(self, taps: Sequence[str]) -> TapFunction:
         """A function from pictures to the named taps, in NumPy."""
         if self.other:
             return self.other
@@ -155,7 +155,7 @@ def open_sources(
     files = teacher_files(options, methods, dataset.folder.name)
     for role, text, weight in ((role, text, weight) for role, (texts, weight) in files.items() for text in texts):
         if in_other_runtime(text):
-            other = open_teacher(text, dataset.spec.shape[1])
+            other = open_teacher(text, dataset.scheme.shape[1])
             digest = sha256(other.source)
             card = other.source.with_suffix(".json")
             digest += sha256(card) if other.source.suffix != ".py" else text.partition(":")[2]
@@ -163,7 +163,7 @@ def open_sources(
             continue
         path = Path(text)
         network = load_network(path)
-        known = dataset.spec.reads(network.card.scheme())
+        known = dataset.scheme.reads(network.card.scheme())
         check_fit(network.card, dataset, path, any_points=options.map_points or known)
         if role in ("tough", "tolerant") and network.card.role != role:
             log.warning(f"{path} was trained as {network.card.role}, it is used as the {role} teacher")

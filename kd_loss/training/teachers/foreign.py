@@ -55,12 +55,12 @@ class RuntimeCard:
         """Read the card beside a file; a `UserError` states what is missing or wrong."""
         path = weights.with_suffix(".json")
         if not path.is_file():
-            raise UserError(f"{weights} has no card {path.name} beside it (with at least points and size)")
+            raise UserError(f"{weights} has no card {path.name} next to it (with at least points and size)")
         values = read_json(path, "the card")
         names = [f.name for f in fields(cls)]
         values = {choose(key, names, f"entry of the card {path}"): value for key, value in values.items()}
         if not {"points", "size"} <= values.keys():
-            raise UserError(f"the card {path} has to say points and size")
+            raise UserError(f"the card {path} must have points and size")
         if weights.suffix in torch_files.SUFFIXES:
             values.setdefault("layout", "nchw")
         try:
@@ -81,9 +81,14 @@ class RuntimeTeacher:
     """Calls a network of another runtime, or a function, on faces `context` times wider than a crop."""
 
     def __init__(
-        self, ask: Callable[[np.ndarray], Any], size: int | None, source: Path, context: float = 1.0, width: int = 2
+        self,
+        function: Callable[[np.ndarray], Any],
+        size: int | None,
+        source: Path,
+        context: float = 1.0,
+        width: int = 2,
     ):
-        self.ask, self.size, self.source, self.context, self.width = ask, size, source, context, width
+        self.function, self.size, self.source, self.context, self.width = function, size, source, context, width
 
     def __call__(self, images: np.ndarray) -> Taps:
         """Returns taps for pictures (B, S, S, 3) uint8 RGB, with landmarks (B, M, 2) normalised to these, all float32.
@@ -94,14 +99,16 @@ class RuntimeTeacher:
             UserError: the output has another form.
         """
         with _in_one_line(self.source, "fails on faces"):
-            answer = self.ask(images)
+            answer = self.function(images)
         taps = {name: np.asarray(v, np.float32) for name, v in answer.items()} if isinstance(answer, dict) else {}
         points = taps.setdefault("landmarks", np.asarray(answer if not taps else np.empty(0), np.float32))
         if points.ndim != 3 or points.shape[2] != self.width or any(len(v) != len(images) for v in taps.values()):
             shapes = {name: values.shape for name, values in taps.items()}
-            raise UserError(f"{self.source} gives {shapes} for {len(images)} faces, not landmarks (B, M, {self.width})")
+            raise UserError(
+                f"{self.source} returns {shapes} for {len(images)} faces, not landmarks (B, M, {self.width})"
+            )
         if not all(np.isfinite(values).all() for values in taps.values()):
-            raise UserError(f"{self.source} gives a value that is not a finite number")
+            raise UserError(f"{self.source} returns a value that is not finite")
         return taps
 
 
@@ -135,14 +142,14 @@ def open_teacher(text: str, width: int = 2) -> RuntimeTeacher:
     card = RuntimeCard.read(path)
     run = open_runtime(path)
 
-    def ask(images: np.ndarray) -> Taps:
+    def predict(images: np.ndarray) -> Taps:
         outputs = run(encode(images, card))
         more = {tap: outputs[choose(name, outputs, f"output of {path}")] for tap, name in card.taps.items()}
         if card.output:
             outputs = {card.output: outputs[choose(card.output, outputs, f"output of {path}")]}
         return {"landmarks": decode(list(outputs.values()), card, path), **more}
 
-    return RuntimeTeacher(ask, card.size, path, card.context)
+    return RuntimeTeacher(predict, card.size, path, card.context)
 
 
 def open_function(text: str) -> Callable[[np.ndarray], Any]:
@@ -193,4 +200,4 @@ def decode(outputs: list[np.ndarray], card: RuntimeCard, source: Path) -> np.nda
                 points = points - 0.5
             return points
     shapes = ", ".join(str(output.shape) for output in outputs)
-    raise UserError(f"no output of {source} holds {card.points} points; their shapes are {shapes}")
+    raise UserError(f"no output of {source} has {card.points} points; their shapes are {shapes}")

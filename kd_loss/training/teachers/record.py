@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from kd_loss.datasets.plain import check_plain, picture_batches, picture_checksums
-from kd_loss.datasets.view import Answers
+from kd_loss.datasets.transform import Answers
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.system.errors import UserError
 from kd_loss.training.teachers.answer_files import AnswerArrays, kept_answers
@@ -74,7 +74,7 @@ def record(
     pictures, digest, size = _look(dataset, batch_size)
     opened = as_teacher(teacher, size=image_size or size, coordinates=coordinates)
     if isinstance(opened, RecordedTeacher):
-        raise UserError("these answers are recorded already")
+        raise UserError("these answers are already recorded")
     names = list(dict.fromkeys(["landmarks", *taps]))
     opened = opened.with_taps(names)
     key = {
@@ -89,18 +89,18 @@ def record(
     def write(place: Path) -> None:
         advice = f"limit_gb is {limit_gb:g}; raise it, or record fewer taps"
         arrays = AnswerArrays(place, 1, len(pictures), names, limit_gb, advice)
-        ask, start = _asker(opened, image_range), 0
+        taps_of, start = _tap_function(opened, image_range), 0
         for images in picture_batches(dataset, batch_size):
             stop = start + len(images)
             if stop > len(pictures) or (picture_checksums(images) != pictures[start:stop]).any():
                 raise UserError(
-                    "the dataset gave other pictures, or another order, when it was gone through again: record it "
+                    "the dataset gave other pictures, or another order, when read again: record it "
                     "before shuffling and augmenting"
                 )
-            arrays.write(0, start, {tap: values for tap, values in ask(images).items() if tap in names})
+            arrays.write(0, start, {tap: values for tap, values in taps_of(images).items() if tap in names})
             start = stop
         if start != len(pictures):
-            raise UserError(f"the dataset gave {len(pictures)} pictures, and {start} when it was gone through again")
+            raise UserError(f"the dataset gave {len(pictures)} pictures, and {start} when read again")
         arrays.flush()
         np.save(place / f"{_PICTURES}.npy", pictures)
 
@@ -122,20 +122,20 @@ def _look(dataset: Any, batch_size: int) -> tuple[np.ndarray, str, int]:
     return np.concatenate(each), digest.hexdigest(), size
 
 
-def _asker(teacher: Teacher, image_range: tuple[float, float]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def _tap_function(teacher: Teacher, image_range: tuple[float, float]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """A function from the dataset's pictures to taps in NumPy; compiled for Keras networks."""
 
-    def ask(images: Any) -> Any:
+    def taps_of(images: Any) -> Any:
         return teacher(scaled_pictures(images, teacher.reads_bytes, image_range), {})
 
-    call: Callable[[Any], Any] = ask
+    call: Callable[[Any], Any] = taps_of
     if isinstance(teacher, LiveTeacher):
 
-        class Asked(keras.Model):
+        class Predictions(keras.Model):
             def call(self, images: Any) -> Any:
-                return ask(images)
+                return taps_of(images)
 
-        model = Asked(name="recorded")
+        model = Predictions(name="recorded")
         model.compile(jit_compile=False)
         call = model.predict_on_batch
     return lambda images: {

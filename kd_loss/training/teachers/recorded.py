@@ -15,14 +15,14 @@ import numpy as np
 
 from kd_loss.datasets.augment import NO_AUGMENTATION, Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit
-from kd_loss.datasets.view import Answers, View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import Answers, CropTransform
 from kd_loss.imaging import geometry
 from kd_loss.training.teachers.answer_files import AnswerArrays, kept_answers
 
 #: pictures (B, S, S, 3) uint8 -> tap name -> (B, …)
-Ask = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+TapFunction = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 #: increase it to invalidate old records
 FORMAT = 2
 BATCH = 32
@@ -63,36 +63,47 @@ def answers_key(weights: str, data: str, taps: list[str], size: int, views: View
 
 
 def recorded_answers(
-    ask: Ask, split: PreparedSplit, folder: Path, key: Mapping[str, Any], *, size: int, views: Views, limit: float
+    taps_of: TapFunction,
+    split: PreparedSplit,
+    folder: Path,
+    key: Mapping[str, Any],
+    *,
+    size: int,
+    views: Views,
+    limit: float,
 ) -> tuple[Answers, float]:
     """The predictions from disk, or computed and written there; and the seconds that this took, 0 from disk.
 
     Args:
-        folder: folder of a dataset's predictions; key: see `answers_key`.
+        taps_of: pictures (B, S, S, 3) -> tap name -> NumPy array.
+        split: the faces.
+        folder: folder of a dataset's cached predictions.
+        key: what determines the predictions, see `answers_key`.
         size: side of the teacher's input pictures in pixels.
+        views: the crops or augmentations that the teacher sees.
         limit: largest size of one teacher's predictions on disk, in GB; a larger record raises a `UserError`.
     """
     found, seconds = kept_answers(
-        folder, key, lambda place: _record(ask, split, place, key["taps"], size, views, limit)
+        folder, key, lambda place: _record(taps_of, split, place, key["taps"], size, views, limit)
     )
     return Answers(found, views.count), seconds
 
 
 def _record(
-    ask: Ask, split: PreparedSplit, folder: Path, taps: list[str], size: int, views: Views, limit: float
+    taps_of: TapFunction, split: PreparedSplit, folder: Path, taps: list[str], size: int, views: Views, limit: float
 ) -> None:
     count = max(1, views.count)
     if views.count:
-        seen = View(size, views.augmentation or NO_AUGMENTATION, count=views.count)
+        seen = CropTransform(size, views.augmentation or NO_AUGMENTATION, count=views.count)
     else:
-        seen = View(size, look=geometry.similarity(0.0, 1 / views.context, (0, 0), views.mirror))
-    loader = FaceLoader(FaceOrder(split, seed=views.seed), seen, batch_size=BATCH)
-    advice = f"--cache-limit is {limit:g}; raise it, take fewer --teacher-views, or --teachers live"
+        seen = CropTransform(size, look=geometry.similarity(0.0, 1 / views.context, (0, 0), views.mirror))
+    loader = FaceLoader(FaceSampler(split, seed=views.seed), seen, batch_size=BATCH)
+    advice = f"--cache-limit is {limit:g}; raise it, take fewer --teacher-views, or --teacher-mode live"
     arrays = AnswerArrays(folder, count, len(split), taps, limit, advice)
     for view in range(count):
         loader.epoch = view
         for batch in range(len(loader)):
-            answer = dict(ask(loader[batch][0]))
+            answer = dict(taps_of(loader[batch][0]))
             answer["landmarks"] = np.asarray(answer["landmarks"]) * views.context
             arrays.write(view, batch * BATCH, answer)
     arrays.flush()

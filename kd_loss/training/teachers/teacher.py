@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kd_loss.datasets.view import Answers
+from kd_loss.datasets.transform import Answers
 from kd_loss.distillation.base import Tensor
 from kd_loss.networks.landmark_net import LandmarkNet
 from kd_loss.networks.tapped_model import TappedModel
@@ -80,7 +80,7 @@ class Teacher:
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
         """Kernel (C, 2K) and bias (2K,) of its linear head on the embedding; raises a `UserError` without one."""
-        raise UserError("a teacher that is a function or of another runtime has no head that is known")
+        raise UserError("a teacher that is a function or of another runtime has no known head")
 
 
 class LiveTeacher(Teacher):
@@ -173,12 +173,12 @@ class FunctionTeacher(Teacher):
     ):
         self.function, self.size, self.point_map = function, size, point_map
         self.coordinates = Coordinates.of(coordinates, size)
-        first = self._ask(np.zeros((2, size, size, 3), np.uint8))
+        first = self._evaluate(np.zeros((2, size, size, 3), np.uint8))
         self._shapes = {name: tuple(values.shape[1:]) for name, values in first.items()}
         points = self._shapes["landmarks"]
         super().__init__(points if point_map is None else _mapped_shape(point_map, points), weight)
 
-    def _ask(self, images: np.ndarray) -> dict[str, np.ndarray]:
+    def _evaluate(self, images: np.ndarray) -> dict[str, np.ndarray]:
         answer = self.function(np.clip(np.round(images), 0, 255).astype(np.uint8))
         taps = {n: np.asarray(v, np.float32) for n, v in answer.items()} if isinstance(answer, Mapping) else {}
         points = taps.get("landmarks", np.empty(0, np.float32)) if taps else np.asarray(answer, np.float32)
@@ -187,14 +187,14 @@ class FunctionTeacher(Teacher):
         if points.ndim != 3 or points.shape[2] not in (2, 3) or len(points) != len(images):
             name = getattr(self.function, "__name__", type(self.function).__name__)
             raise UserError(
-                f"the teacher {name} gives {points.shape} for {len(images)} pictures; landmarks (B, K, 2) are wanted"
+                f"the teacher {name} returns {points.shape} for {len(images)} pictures; expected landmarks (B, K, 2)"
             )
         return {**taps, "landmarks": np.asarray(self.coordinates.normalised(points), np.float32)}
 
     def __call__(self, images: Tensor, answers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         if images.shape[1:3] != (self.size, self.size):
             images = ops.image.resize(ops.cast(images, "float32"), (self.size, self.size), antialias=True)
-        taps = call_on_host(self._ask, images, self._shapes)
+        taps = call_on_host(self._evaluate, images, self._shapes)
         if self.point_map is not None:
             taps["landmarks"] = _map_points(self.point_map, taps["landmarks"])
         return taps
@@ -202,7 +202,7 @@ class FunctionTeacher(Teacher):
     def tap_shape(self, tap: str) -> tuple[int, ...]:
         """Shape of the output for two pictures."""
         if tap not in self._shapes:
-            raise UserError(f"a teacher that is a function gives {', '.join(self._shapes)}, not '{tap}'")
+            raise UserError(f"a teacher that is a function returns {', '.join(self._shapes)}, not '{tap}'")
         return self.shape if tap == "landmarks" else self._shapes[tap]
 
 
@@ -210,7 +210,7 @@ class RecordedTeacher(Teacher):
     """A teacher that was called once, on all faces; its predictions travel with each batch.
 
     Args:
-        answers: predictions on the training faces, see `datasets.view.Answers`.
+        answers: predictions on the training faces, see `datasets.transform.Answers`.
         network: the network that made them; None for another runtime.
         weight: see `Teacher`.
     """
@@ -246,11 +246,10 @@ def as_teacher(
     """Convert any supported value to a `Teacher`.
 
     Args:
-        value: a `Teacher`; a `LandmarkNet`; a Keras model; the path of a network (`.h5` and `.keras`, with a card or
-                without, `.onnx`, `.tflite`, `.pt`, `file.py:function`); a function, see `FunctionTeacher`; recorded
-                `Answers`.
-            size: side of the student's pictures in pixels, for functions and models that take any size.
-            coordinates: unit of the landmarks of Keras models and functions; a card states its own.
+        value: a `Teacher`; a `LandmarkNet`; a Keras model; the path of a network (`.h5` and `.keras`, with or without a
+            card, `.onnx`, `.tflite`, `.pt`, `file.py:function`); a function, see `FunctionTeacher`; recorded `Answers`.
+        size: side of the student's pictures in pixels, for functions and models that take any size.
+        coordinates: unit of the landmarks of Keras models and functions; a card states its own.
 
     Raises:
         UserError: it is none of these, or its file does not load.
@@ -267,7 +266,7 @@ def as_teacher(
         return _from_file(str(value), size, coordinates)
     if callable(value):
         if not size:
-            raise UserError("a teacher that is a function wants to know the size of the pictures: image_size=…")
+            raise UserError("a teacher that is a function needs the size of the pictures: image_size=…")
         return FunctionTeacher(value, size, coordinates=coordinates)
     raise UserError(f"a teacher is a Keras model, a file, a function or recorded answers, not {type(value).__name__}")
 
@@ -276,7 +275,9 @@ def scaled_pictures(images: Tensor, as_bytes: bool, image_range: tuple[float, fl
     """Pictures (B, S, S, 3) as a network takes them, float32: of 0…255, or unchanged.
 
     Args:
-        as_bytes: whether it takes 0…255; image_range: values of black and white in the dataset's pictures.
+        images: pictures (B, S, S, 3) of any numeric type.
+        as_bytes: whether the network takes 0…255.
+        image_range: values of black and white in the dataset's pictures.
     """
     images, (low, high) = ops.cast(images, "float32"), image_range
     return images if not as_bytes or (low, high) == (0.0, 255.0) else (images - low) * (255 / (high - low))
@@ -291,11 +292,11 @@ def _from_file(text: str, size: int | None, coordinates: Coordinates | str | tup
         opened = open_teacher(text)
         if opened.context != 1:
             raise UserError(
-                f"{text} wants to see more than a crop (the context of its card), which only a prepared dataset has: "
-                "train-student --teachers recorded"
+                f"{text} needs more than a crop (the context of its card), which only a prepared dataset has: "
+                "train-student --teacher-mode cached"
             )
         if not (opened.size or size):
-            raise UserError(f"{text} wants to know the size of the pictures: image_size=…")
+            raise UserError(f"{text} needs the size of the pictures: image_size=…")
         return FunctionTeacher(opened, opened.size or size or 0)
     path = Path(text)
     if path.with_suffix(".json").is_file() or not path.is_file():
@@ -309,6 +310,6 @@ def _map_points(point_map: Sequence[int] | Callable[[Tensor], Tensor], points: T
 
 def _mapped_shape(point_map: Sequence[int] | Callable[[Tensor], Tensor], shape: tuple[int, int]) -> tuple[int, int]:
     if not callable(point_map) and any(not 0 <= index < shape[0] for index in point_map):
-        raise UserError(f"point_map names points that a teacher of {shape[0]} does not have")
+        raise UserError(f"point_map has indices beyond the teacher's {shape[0]} points")
     mapped = _map_points(point_map, ops.zeros((1, *shape)))
     return int(mapped.shape[1]), int(mapped.shape[2])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kd_loss.detection.layout import CHANNELS, LEVELS, decode
+from kd_loss.detection.finder_format import CHANNELS, LEVELS, decode
 from tools.finder.network import build_finder
 from tools.finder.targets import TARGETS, FinderLoss, make_targets
 
@@ -57,7 +57,7 @@ def test_a_target_by_hand():
     assert fine[0, 0, 1] == 1
 
 
-def test_points_that_nobody_knows_are_not_asked():
+def test_unknown_points_are_ignored():
     target = make_targets(face(45.5, 66.5, 20, points=False)[None], np.zeros((0, 3)), LEVELS[0], SIZE)
     np.testing.assert_array_equal(target[8, 5, 17:], [1, 1, 1, *[0] * 10])
     assert np.isfinite(target).all()
@@ -81,7 +81,7 @@ def test_the_loss_by_hand():
     assert float(loss(truth, answer)) == pytest.approx(0.2, rel=1e-4)
 
 
-def test_cells_that_are_not_asked_cost_nothing():
+def test_ignored_cells_cost_nothing():
     truth = make_targets(np.zeros((0, 13)), np.array([[60.0, 60, 30]]), LEVELS[0], SIZE)[None]
     answer = np.full((1, 16, 16, CHANNELS), -20.0, np.float32)
     answer[0, 7, 7, 0] = 5

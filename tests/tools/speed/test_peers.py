@@ -39,7 +39,7 @@ def test_a_peer_of_other_points(synthetic, tmp_path):
     assert 0 < row["nme"] < 8
 
 
-def test_somebody_elses_face_does_not_count():
+def test_another_persons_face_does_not_count():
     face = np.random.default_rng(0).uniform(100, 200, (1, 68, 2))
     for points, expected in ((face[:, :10], True), (face + 80, False), (face * 4 - 450, False), (face * np.nan, False)):
         assert same_face(points, face).tolist() == [expected]

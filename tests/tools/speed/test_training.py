@@ -8,8 +8,8 @@ import pytest
 
 from kd_loss.evaluation.plots import bar_plot
 from kd_loss.system.errors import UserError
+from tools.speed.scenarios import Clock, load_reference
 from tools.speed.training import RATIOS, loader_rate, measure_training, print_training, take_turns
-from tools.speed.ways import Clock, load_reference
 
 ROOT = Path(__file__).parents[3]
 

@@ -10,8 +10,8 @@ import pytest
 
 from kd_loss.datasets.augment import Augmentation, warp
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.networks import load_network
 from kd_loss.runs.history import read_history
 from kd_loss.schemes.benchmarks import W300
@@ -35,8 +35,8 @@ def test_recorded_views_are_what_the_live_teacher_says(options, synthetic, tmp_p
     key = answers_key("w", "d", ["landmarks", "embedding"], 32, views)
     ask = lambda images: {name: np.asarray(v) for name, v in live.model.predict_on_batch(images).items()}  # noqa: E731
     answers, _ = recorded_answers(ask, split, tmp_path, key, size=32, views=views, limit=1.0)
-    order = FaceOrder(split, shuffled=True, seed=4)
-    loader = FaceLoader(order, View(32, Augmentation(), count=2), batch_size=8, answers={"tough": answers})
+    order = FaceSampler(split, shuffled=True, seed=4)
+    loader = FaceLoader(order, CropTransform(32, Augmentation(), count=2), batch_size=8, answers={"tough": answers})
     recorded = RecordedTeacher(answers, network)
     for loader.epoch in range(3):
         images, targets = loader[1]
@@ -46,12 +46,12 @@ def test_recorded_views_are_what_the_live_teacher_says(options, synthetic, tmp_p
     assert recorded.channels("embedding") == live.channels("embedding") == 64
 
 
-def test_training_with_teachers_asked_once(options):
+def test_training_with_cached_teachers(options):
     live, cached, views = (
         train_student(dataclasses.replace(options, augment_strength=0.1, **changes))
         for changes in (
-            {"teachers": "live"},
-            {"teachers": "cached"},
+            {"teacher_mode": "live"},
+            {"teacher_mode": "cached"},
             {"teacher_views": 1, "method": ["kd_loss", "srrl"]},
         )
     )
@@ -64,10 +64,10 @@ def test_training_with_teachers_asked_once(options):
         assert rows[1][term] != rows[0][term]
 
 
-def test_ways_of_asking_that_cannot_be(options):
+def test_impossible_teacher_modes(options):
     for changes, message in (
-        ({"teachers": "lazy"}, "unknown teachers 'lazy'"),
-        ({"teachers": "cached", "method": ["srrl"]}, "embedding do not travel with a picture"),
+        ({"teacher_mode": "lazy"}, "unknown teacher mode 'lazy'"),
+        ({"teacher_mode": "cached", "method": ["srrl"]}, "embedding do not travel with a picture"),
         ({"teacher_views": -1}, "--teacher-views -1"),
         ({"cache_limit": 0.0}, "--cache-limit 0"),
     ):
@@ -92,7 +92,7 @@ def stranger(tmp_path):
 def test_views_of_a_crop_are_not_what_a_teacher_with_context_sees():
     asked = StudentOptions(teacher_views=2)
     wide = SimpleNamespace(role="mesh", scheme=W300, context=1.2)
-    with pytest.raises(UserError, match="mesh wants to see more than a crop .*: remove --teacher-views"):
+    with pytest.raises(UserError, match="mesh needs more than a crop .*: remove --teacher-views"):
         choose_mode(asked, [wide], ["landmarks"], W300)
     assert choose_mode(StudentOptions(), [wide], ["landmarks"], W300) == RECORDED
 
@@ -106,10 +106,13 @@ def test_a_teacher_of_another_scheme_is_read_through_a_map(options, stranger, ca
     assert kept["kernel"].shape == (140, 136)
     assert np.load(folder / "errors-stranger.npy").shape == (40,)
     for changes, message in (
-        ({"map_points": False}, "finds 70 points, the dataset has 68; --map-points"),
-        ({"teachers": "live"}, "stranger is of another runtime or scheme, mirrored, or several networks, and can only"),
+        ({"map_points": False}, "predicts 70 points, the dataset has 68; --map-points"),
+        (
+            {"teacher_mode": "live"},
+            "stranger has another runtime or scheme, a mirrored mean or several networks, and can only",
+        ),
         ({"teacher_views": 2}, "remove --teacher-views"),
-        ({"method": ["srrl"], "teacher_views": 1}, "no tap 'embedding'; it gives: landmarks"),
+        ({"method": ["srrl"], "teacher_views": 1}, "no tap 'embedding'; it has: landmarks"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(with_map, **changes))
@@ -130,7 +133,7 @@ def test_several_networks_and_their_mirror_images_are_one_teacher(options, synth
     for file in (tough, tolerant):
         network = load_network(Path(file)).model
         answers.append(np.asarray(network.predict_on_batch(images)))
-        back = np.asarray(network.predict_on_batch(mirrored))[:, split.spec.flip_index] * [-1, 1]
+        back = np.asarray(network.predict_on_batch(mirrored))[:, split.scheme.flip_index] * [-1, 1]
         answers.append(back)
     methods = parse_methods(["kd"], [])
     sources = open_sources(both, methods, synthetic)
@@ -138,9 +141,9 @@ def test_several_networks_and_their_mirror_images_are_one_teacher(options, synth
     seen = recorder.answers(sources, split, synthetic.manifest["sha256"]["train/images.npy"], ["landmarks"])
     np.testing.assert_allclose(seen.landmarks[0, :4], np.mean(answers, axis=0), atol=1e-3)
     for changes, message in (
-        ({"method": ["srrl"], "teacher": [f"t={tough}"]}, "--teacher-mirror gives landmarks alone"),
-        ({"teachers": "live"}, "both is of another runtime or scheme, mirrored, or several networks"),
-        ({"teacher_views": 2}, "sees the faces themselves"),
+        ({"method": ["srrl"], "teacher": [f"t={tough}"]}, "--teacher-mirror predicts landmarks only"),
+        ({"teacher_mode": "live"}, "both has another runtime or scheme, a mirrored mean or several networks"),
+        ({"teacher_views": 2}, "predicts the faces as they are"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(both, **changes))

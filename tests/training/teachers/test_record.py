@@ -36,7 +36,7 @@ def expected(images=IMAGES):
     return Counting()(images)["landmarks"]
 
 
-def asked(count, fresh):
+def calls_after(count, fresh):
     """Faces beyond the two black pictures on which a function is tried."""
     return fresh.faces - 2 * count
 
@@ -75,18 +75,18 @@ DATASETS = {
 
 
 @pytest.mark.parametrize("kind", DATASETS)
-def test_a_teacher_is_asked_once_about_each_picture_in_order(kind, tmp_path):
+def test_a_teacher_predicts_each_picture_once_and_in_order(kind, tmp_path):
     teacher = Counting()
     answers = kd_loss.record(teacher, DATASETS[kind](), tmp_path, batch_size=4)
-    assert asked(1, teacher) == FACES
+    assert calls_after(1, teacher) == FACES
     np.testing.assert_allclose(answers.landmarks, expected()[None], atol=1e-6)
     assert isinstance(answers.landmarks, np.memmap)
     again = kd_loss.record(teacher, DATASETS[kind](), tmp_path, batch_size=3)
-    assert asked(2, teacher) == FACES
+    assert calls_after(2, teacher) == FACES
     np.testing.assert_array_equal(again.landmarks, answers.landmarks)
     # the same pictures in another kind of dataset are the same record
     kd_loss.record(teacher, IMAGES.astype(np.float32), tmp_path)
-    assert asked(3, teacher) == FACES
+    assert calls_after(3, teacher) == FACES
 
 
 def test_what_lies_on_disk(tmp_path):
@@ -98,17 +98,17 @@ def test_what_lies_on_disk(tmp_path):
     assert manifest["key"]["faces"] == FACES
 
 
-def test_other_pictures_order_taps_and_damaged_files_are_asked_about_anew(tmp_path):
+def test_other_pictures_order_taps_and_damaged_files_are_recorded_again(tmp_path):
     teacher = Counting()
     for number, (images, taps) in enumerate(
         [(IMAGES, ()), (IMAGES[::-1], ()), (IMAGES[:9], ()), (IMAGES, ("embedding",))], 1
     ):
         kd_loss.record(teacher, images, tmp_path, taps=taps)
-        assert asked(number, teacher) == (FACES, 2 * FACES, 3 * FACES - 1, 4 * FACES - 1)[number - 1]
+        assert calls_after(number, teacher) == (FACES, 2 * FACES, 3 * FACES - 1, 4 * FACES - 1)[number - 1]
     for file in tmp_path.glob("*/landmarks.npy"):
         file.write_bytes(file.read_bytes()[:-1] + b"x")
     answers = kd_loss.record(teacher, IMAGES, tmp_path, taps=())
-    assert asked(5, teacher) == 5 * FACES - 1
+    assert calls_after(5, teacher) == 5 * FACES - 1
     np.testing.assert_allclose(answers.landmarks, expected()[None], atol=1e-6)
 
 
@@ -171,13 +171,13 @@ class Shuffling:
 @pytest.mark.parametrize(
     ("dataset", "options", "message"),
     [
-        (lambda: iter([(IMAGES, LANDMARKS)]), {}, "a generator can be gone through once only"),
-        (lambda: of_tf().batch(4).repeat(), {}, "the dataset has no end"),
+        (lambda: iter([(IMAGES, LANDMARKS)]), {}, "a generator can be iterated only once"),
+        (lambda: of_tf().batch(4).repeat(), {}, "the dataset is infinite"),
         (lambda: IMAGES[:, :8], {}, r"the pictures of a batch are \(10, 8, 16, 3\), not \(B, S, S, 3\)"),
         (lambda: [], {}, "the dataset has no pictures"),
         (lambda: 7, {}, "a dataset is arrays, tf.data, a PyDataset or batches, not int"),
         (Shuffling, {}, "other pictures, or another order"),
-        (lambda: IMAGES, {"taps": ["P4"]}, "gives landmarks, embedding, not 'P4'"),
+        (lambda: IMAGES, {"taps": ["P4"]}, "returns landmarks, embedding, not 'P4'"),
         (lambda: IMAGES, {"limit_gb": 1e-9}, "limit_gb is 1e-09; raise it"),
     ],
 )
@@ -263,14 +263,14 @@ def shuffled():
 @pytest.mark.parametrize(
     ("dataset", "message"),
     [
-        (lambda: (IMAGES[:9], LANDMARKS[:9]), "the dataset has 9 faces, the answers are about 10"),
-        (lambda: (np.r_[IMAGES, IMAGES], LANDMARKS), "the dataset has more faces, the answers are about 10"),
-        (lambda: (IMAGES[::-1], LANDMARKS), "from face 0 on are not those that the tough teacher was recorded about"),
-        (shuffled, "from face 0 on are not those"),
+        (lambda: (IMAGES[:9], LANDMARKS[:9]), "the dataset has 9 faces, the answers cover 10"),
+        (lambda: (np.r_[IMAGES, IMAGES], LANDMARKS), "the dataset has more faces, the answers cover 10"),
+        (lambda: (IMAGES[::-1], LANDMARKS), "from face 0 on differ from those that the tough teacher was recorded on"),
+        (shuffled, "from face 0 on differ from those"),
         (lambda: Batches(40), r"the dataset has 1 batches of 10|from face"),
-        (lambda: of_tf().take(4).batch(4), "the dataset has 1 batches of 4 faces, the answers are about 10"),
+        (lambda: of_tf().take(4).batch(4), "the dataset has 1 batches of 4 faces, the answers cover 10"),
         (lambda: of_tf().shuffle(10, seed=3).batch(4), "attach the answers before shuffling"),
-        (lambda: of_tf().repeat().batch(4), "no end"),
+        (lambda: of_tf().repeat().batch(4), "is infinite"),
         (lambda: tf.data.Dataset.from_tensor_slices(IMAGES).batch(4), r"a batch is \(images, landmarks\)"),
         (lambda: IMAGES, r"a batch is \(images, landmarks\)"),
         (lambda: (IMAGES, {"points": LANDMARKS}), "landmarks are missing"),
@@ -290,16 +290,16 @@ def test_a_dataset_that_shuffles_later_is_refused_in_training(answers):
         for start in (0, 6, 3):  # the second batch is not the recorded one
             yield IMAGES[start : start + 3], LANDMARKS[start : start + 3]
 
-    spec = (tf.TensorSpec((None, SIZE, SIZE, 3), tf.uint8), tf.TensorSpec((None, POINTS, 2), tf.float32))
-    dataset = kd_loss.with_answers(tf.data.Dataset.from_generator(batches, output_signature=spec), {"tough": answers})
+    scheme = (tf.TensorSpec((None, SIZE, SIZE, 3), tf.uint8), tf.TensorSpec((None, POINTS, 2), tf.float32))
+    dataset = kd_loss.with_answers(tf.data.Dataset.from_generator(batches, output_signature=scheme), {"tough": answers})
     distiller = kd_loss.Distiller(student=net(), teachers={"tough": answers}, methods=[kd_loss.methods.PlainKD()])
     distiller.compile("sgd")
-    with pytest.raises(UserError, match="the pictures from face 3 on are not those") as caught:
+    with pytest.raises(UserError, match="the pictures from face 3 on differ from those") as caught:
         distiller.fit(dataset, verbose=0)
     assert "\n" not in str(caught.value)
 
 
-def test_recorded_teachers_want_their_answers_in_the_batches(answers):
+def test_recorded_teachers_need_their_answers_in_the_batches(answers):
     distiller = kd_loss.Distiller(student=net(), teachers={"tough": answers}, methods=[kd_loss.methods.PlainKD()])
     distiller.compile("sgd")
     with pytest.raises(UserError, match=r"make the dataset by kd_loss.with_answers"):

@@ -7,8 +7,8 @@ import pytest
 
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.networks import load_network
 from kd_loss.system.errors import UserError
 from kd_loss.training.teachers.recorded import Views, answers_key, recorded_answers
@@ -35,13 +35,13 @@ def record(split, folder, views=None, limit=1.0, ask=None, weights="w", data="d"
     return recorded_answers(ask or Counted(), split, folder, key, size=24, views=views, limit=limit)
 
 
-def test_a_teacher_is_asked_once(synthetic, tmp_path):
+def test_a_teacher_predicts_once(synthetic, tmp_path):
     split, ask = synthetic.split("train"), Counted()
     answers, seconds = record(split, tmp_path, ask=ask)
     assert ask.faces == 40
     assert seconds > 0
     assert answers.landmarks.shape == (1, 40, 68, 2)
-    images = FaceLoader(FaceOrder(split), View(24), batch_size=40)[0][0]
+    images = FaceLoader(FaceSampler(split), CropTransform(24), batch_size=40)[0][0]
     np.testing.assert_array_equal(answers.landmarks[0], quadrants(images)["landmarks"])
     again, seconds = record(split, tmp_path, ask=ask)
     assert ask.faces == 40
@@ -72,7 +72,7 @@ def test_a_teacher_with_context_sees_more_and_answers_in_the_crops_coordinates(s
     np.testing.assert_allclose(answers.landmarks, 0.375)
 
 
-def test_other_weights_data_or_views_are_asked_again(synthetic, tmp_path):
+def test_other_weights_data_or_views_are_recorded_again(synthetic, tmp_path):
     split, ask = synthetic.split("train"), Counted()
     views = Views(2, Augmentation(), seed=1)
     for changes in ({}, {"weights": "x"}, {"data": "x"}, {"views": views}):

@@ -1,7 +1,7 @@
 """The description of a landmark scheme, as data.
 
 The benchmarks' schemes are in `benchmarks`; a custom scheme is a JSON file with the same fields (see
-`DatasetSpec.from_json`). Left and right are the subject's: the right eye of a person who
+`LandmarkScheme.from_json`). Left and right are the subject's: the right eye of a person who
 looks at the camera is on the left of the picture.
 """
 
@@ -22,13 +22,13 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import Json, read_json
 
 if TYPE_CHECKING:
-    from kd_loss.schemes.base import Place, Scheme, Tensor
+    from kd_loss.schemes.base import HeadPlacement, Scheme, Tensor
 
 Indices = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class DatasetSpec:
+class LandmarkScheme:
     """A landmark scheme and, for a benchmark, its official subsets.
 
     Attributes:
@@ -74,29 +74,29 @@ class DatasetSpec:
 
     def __post_init__(self) -> None:
         if type(self.points) is not int or not 2 <= self.points <= 10_000:
-            raise UserError(f"dataset spec '{self.name}': points must be a whole number from 2 to 10,000")
+            raise UserError(f"scheme '{self.name}': points must be a whole number from 2 to 10,000")
         groups = [*self.parts.values(), *self.edges, *self.pairs]
         groups += [group for pair in self.normalisers.values() for group in pair]
         groups += [self.half] if self.half else []
         for other, indices in self.same.items():
             known = [i for i in indices if i is not None]
             if len(indices) != self.points or len(set(known)) != len(known):
-                raise UserError(f"dataset spec '{self.name}': same.{other} wants one index or null for each point")
+                raise UserError(f"scheme '{self.name}': same.{other} must have one index or null per point")
             if not all(type(i) is int and i >= 0 for i in known):
-                raise UserError(f"dataset spec '{self.name}': same.{other} holds something that is no index")
+                raise UserError(f"scheme '{self.name}': same.{other} contains something other than an index")
         if self.names and (len(self.names) != self.points or len(set(self.names)) != self.points):
-            raise UserError(f"dataset spec '{self.name}': names wants {self.points} different names, one a point")
+            raise UserError(f"scheme '{self.name}': names must be {self.points} different names, one per point")
         if not all(groups):
-            raise UserError(f"dataset spec '{self.name}': a part, edge or normaliser has no points")
+            raise UserError(f"scheme '{self.name}': a part, edge or normaliser has no points")
         for name, (first, second) in self.normalisers.items():
             if name in ("box", "box_side") or set(first) == set(second):
-                raise UserError(f"dataset spec '{self.name}': the normaliser '{name}' is no distance of two places")
+                raise UserError(f"scheme '{self.name}': the normaliser '{name}' is not a distance between two places")
         for index in (i for group in groups for i in group):
             if type(index) is not int or not 0 <= index < self.points:
-                raise UserError(f"dataset spec '{self.name}': index {index!r} is not in 0…{self.points - 1}")
+                raise UserError(f"scheme '{self.name}': index {index!r} is not in 0…{self.points - 1}")
         mirrored = [i for pair in self.pairs for i in pair]
         if len(mirrored) != len(set(mirrored)):
-            raise UserError(f"dataset spec '{self.name}': a point stands in two left/right pairs")
+            raise UserError(f"scheme '{self.name}': a point is in two left/right pairs")
 
     @cached_property
     def flip_index(self) -> np.ndarray:
@@ -112,14 +112,14 @@ class DatasetSpec:
         return next(iter(self.normalisers), "box")
 
     @classmethod
-    def from_dict(cls, values: Json, where: str = "dataset spec") -> DatasetSpec:
+    def from_dict(cls, values: Json, where: str = "scheme") -> LandmarkScheme:
         """Build from plain lists and dictionaries; raises a `UserError` that names a missing or unknown field."""
         if not isinstance(values, Mapping):
             raise UserError(f"{where}: not a table of fields")
         try:
             json.dumps(values, ensure_ascii=False).encode()
         except (ValueError, TypeError, RecursionError):
-            raise UserError(f"{where}: holds text that is not Unicode, or other things than JSON has") from None
+            raise UserError(f"{where}: contains text that is not Unicode, or values that JSON does not have") from None
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise UserError(f"{where}: unknown field '{sorted(unknown)[0]}'")
@@ -147,13 +147,13 @@ class DatasetSpec:
             raise UserError(f"{where}: malformed ({error})") from None
 
     @classmethod
-    def from_json(cls, path: Path) -> DatasetSpec:
-        """Read a spec file; only `name` and `points` are required.
+    def from_json(cls, path: Path) -> LandmarkScheme:
+        """Read a scheme file; only `name` and `points` are required.
 
         E.g. `{"name": "cat", "points": 9, "pairs": [[0, 1]], "normalisers": {"inter_ocular": [[0], [1]]}}`.
         """
-        values = read_json(Path(path), "the spec")
-        return cls.from_dict(values, f"the spec {path}")
+        values = read_json(Path(path), "the scheme")
+        return cls.from_dict(values, f"the scheme {path}")
 
     def to_dict(self) -> Json:
         """Plain values for JSON; `from_dict` reads them back."""
@@ -207,7 +207,7 @@ class DatasetSpec:
         """Values with the same number of points, unchanged; None for others (`schemes.point_map` fits a map)."""
         return values if values.shape[-2:] == self.shape else None
 
-    def target(self, points: np.ndarray, place: Place | None, affine: np.ndarray) -> np.ndarray:
+    def target(self, points: np.ndarray, place: HeadPlacement | None, affine: np.ndarray) -> np.ndarray:
         """Return the points unchanged."""
         return points
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kd_loss.evaluation import findings, pose_findings
-from kd_loss.evaluation.findings import Picture
+from kd_loss.evaluation import landmark_content, pose_content
+from kd_loss.evaluation.report_content import Picture
 from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.pose import PoseScheme
-from kd_loss.schemes.spec import DatasetSpec
 
 
 @dataclass(frozen=True)
-class Findings:
+class ReportContent:
     """Functions for the tables and pictures of a kind of scheme.
 
     Attributes:
@@ -32,13 +32,13 @@ class Findings:
     shares: tuple[str, str]
 
 
-#: kind of scheme -> its findings
-FINDINGS: dict[type, Findings] = {
-    kind: Findings(room.tables_of, room.pictures_of, room.error_curves, room.title_of, room.SHARES)
-    for kind, room in ((DatasetSpec, findings), (PoseScheme, pose_findings))
+#: kind of scheme -> the content of its reports
+CONTENT: dict[type, ReportContent] = {
+    kind: ReportContent(part.tables_of, part.pictures_of, part.error_curves, part.title_of, part.SHARES)
+    for kind, part in ((LandmarkScheme, landmark_content), (PoseScheme, pose_content))
 }
 
 
-def findings_of(scheme: Scheme) -> Findings:
-    """Return the findings of a scheme's kind."""
-    return FINDINGS[type(scheme)]
+def content_of(scheme: Scheme) -> ReportContent:
+    """Return the report content of a scheme's kind."""
+    return CONTENT[type(scheme)]

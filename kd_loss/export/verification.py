@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
-from kd_loss.datasets.view import View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.evaluation.prediction import check_fit
 from kd_loss.evaluation.result import mean_error
 from kd_loss.networks.card import Card
@@ -40,7 +40,7 @@ def difference(scheme: Scheme, reference: np.ndarray, other: np.ndarray, size: i
 
 def crops_of(split: PreparedSplit, size: int, indices: np.ndarray) -> np.ndarray:
     """Crops (N, size, size, 3) of the named faces, as input of a network of that size."""
-    loader = FaceLoader(FaceOrder(split, indices), View(size), batch_size=64, workers=1)
+    loader = FaceLoader(FaceSampler(split, indices), CropTransform(size), batch_size=64, workers=1)
     return np.concatenate([loader[i][0] for i in range(len(loader))])
 
 

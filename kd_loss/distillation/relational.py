@@ -46,7 +46,8 @@ def rkd_distance(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     """`huber(ψ_D(S) − ψ_D(T))`, ψ_D the pairwise distances of a batch over their mean; a face's mean over its pairs.
 
     Args:
-        embedding, teacher_embedding: (B, C) and (B, C′), of any widths; B at least 2.
+        embedding: the student's embeddings, (B, C); B at least 2.
+        teacher_embedding: the teacher's, (B, C′); the widths may differ.
 
     Returns:
         (B,) float32, at least 0; a face's value depends on the others of its batch.
@@ -59,15 +60,16 @@ def rkd_distance(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     >>> [round(float(v), 4) for v in rkd_distance([[0.0], [1.0], [2.0]], [[0.0], [1.0], [3.0]])]
     [0.0104, 0.0208, 0.0104]
     """
-    mine, theirs = ops.cast(embedding, "float32"), ops.cast(teacher_embedding, "float32")
-    return per_sample(huber(pairwise_distances(mine) - pairwise_distances(theirs)))
+    student, teacher = ops.cast(embedding, "float32"), ops.cast(teacher_embedding, "float32")
+    return per_sample(huber(pairwise_distances(student) - pairwise_distances(teacher)))
 
 
 def rkd_angle(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     """`huber(ψ_A(S) − ψ_A(T))`, ψ_A the cosines of the angles in all triples of a batch; a face's mean over its own.
 
     Args:
-        embedding, teacher_embedding: (B, C) and (B, C′), of any widths; B at least 3. Memory grows with B³.
+        embedding: the student's embeddings, (B, C); B at least 3. Memory grows with B³.
+        teacher_embedding: the teacher's, (B, C′); the widths may differ.
 
     Returns:
         (B,) float32, 0…1.5; a face's value depends on the others of its batch.
@@ -80,15 +82,16 @@ def rkd_angle(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     >>> round(float(rkd_angle([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[0.0], [1.0], [-1.0]])[0]), 4)
     0.1111
     """
-    mine, theirs = ops.cast(embedding, "float32"), ops.cast(teacher_embedding, "float32")
-    return per_sample(huber(angles(mine) - angles(theirs)))
+    student, teacher = ops.cast(embedding, "float32"), ops.cast(teacher_embedding, "float32")
+    return per_sample(huber(angles(student) - angles(teacher)))
 
 
 def pkt(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     """`Σ_j p_T(j|i) log(p_T(j|i) / p_S(j|i))`, p from the cosine similarities in a batch.
 
     Args:
-        embedding, teacher_embedding: (B, C) and (B, C′), of any widths; B at least 3.
+        embedding: the student's embeddings, (B, C); B at least 3.
+        teacher_embedding: the teacher's, (B, C′); the widths may differ.
 
     Returns:
         (B,) float32, at least 0 but for rounding, in nats; a face's value depends on the others of its batch.
@@ -101,9 +104,9 @@ def pkt(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     >>> round(float(pkt([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])[0]), 4)
     0.0589
     """
-    mine = conditional_probabilities(ops.cast(embedding, "float32"))
-    theirs = conditional_probabilities(ops.cast(teacher_embedding, "float32"))
-    return ops.sum(theirs * ops.log((theirs + 1e-9) / (mine + 1e-9)), axis=1)
+    student = conditional_probabilities(ops.cast(embedding, "float32"))
+    teacher = conditional_probabilities(ops.cast(teacher_embedding, "float32"))
+    return ops.sum(teacher * ops.log((teacher + 1e-9) / (student + 1e-9)), axis=1)
 
 
 class _Relational(TeacherMean):

@@ -30,7 +30,8 @@ def attention_weight(y_true: Tensor, teacher: Tensor, eta: float, annotated: Ten
     student should not move away from a teacher for being wrong.
 
     Args:
-        y_true, teacher: truth and the teacher's prediction.
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        teacher: the teacher's prediction, likewise.
         eta: η, above 0: max − min of e²(T, y) over the training set.
         annotated: (B, K), 1 for the points on which the teacher is judged, 0 for others; None for all.
 
@@ -50,7 +51,9 @@ def attentive_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, eta: fl
     """`α·e²(S, y) + (1 − α)·Φ·e²(S, T)`, `Φ = max(0, 1 − e²(T, y)/η)`: imitates where the teacher is good.
 
     Args:
-        y_true, y_pred, teacher: truth and the predictions of student and teacher.
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        y_pred: the student's prediction, likewise.
+        teacher: the teacher's prediction, likewise.
         eta: η, above 0: max − min of e²(T, y) over the training set.
         alpha: α, 0…1.
 
@@ -87,9 +90,10 @@ def attentive_hint(
     """`Φ·e²(Ψ_T, r(Ψ_S)) / mean Ψ_T²`, `Φ = max(0, 1 − e²(T, y)/η)`: a hint where the teacher is good.
 
     Args:
-        y_true, teacher: truth and the teacher's landmarks.
-        features: r(Ψ_S), the student's features behind a connector to the teacher's channels C, (B, C) or
-            (B, h, w, C).
+        y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
+        teacher: the teacher's landmarks, likewise.
+        features: r(Ψ_S), the student's features behind a connector to the teacher's channels C, (B, C) or (B,
+            h, w, C).
         teacher_features: Ψ_T, (B, C) or (B, h, w, C) of any height and width.
         eta: η, above 0: max − min of e²(T, y) over the training set.
         annotated: (B, K), 1 for the points on which the teacher is judged, 0 for others; None for all.

@@ -50,7 +50,7 @@ def within_limits(path: Path, build: Callable[[Path], T]) -> T:
             return build(path)
     except _TooLarge:
         raise UserError(
-            f"{path} describes more than {MOST_BYTES >> 20} MiB of weights; no network here has that"
+            f"{path} describes more than {MOST_BYTES >> 20} MiB of weights, more than any supported network"
         ) from None
 
 
@@ -62,7 +62,8 @@ def check_maps(path: Path, model: keras.Model) -> None:
             size = 4 * math.prod(side for side in getattr(output, "shape", ()) if isinstance(side, int))
             if size > MOST_BYTES:
                 raise UserError(
-                    f"{path}: the layer {layer.name} makes {size >> 20} MiB of one picture; no network here does that"
+                    f"{path}: the layer {layer.name} makes {size >> 20} MiB from one picture, more than in any "
+                    "supported network"
                 )
 
 
@@ -70,4 +71,4 @@ def check_count(name: str, model: keras.Model) -> None:
     """Raise a `UserError` if a network has more weights than `within_limits` can load."""
     size = 4 * model.count_params()
     if size > MOST_BYTES:
-        raise UserError(f"{name} has {size >> 20} MiB of weights; networks here have at most {MOST_BYTES >> 20} MiB")
+        raise UserError(f"{name} has {size >> 20} MiB of weights; the limit is {MOST_BYTES >> 20} MiB")

@@ -21,7 +21,7 @@ from kd_loss.schemes.benchmarks import W300
 from kd_loss.speed.benchmark_command import BenchmarkOptions, run_benchmark
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, atomic_file, write_json
-from kd_loss.system.ownership import LOCK, RECORD, Claims, claim, record_folder, recorded
+from kd_loss.system.overwrite_guard import LOCK, RECORD, Claims, claim, record_folder, recorded
 from tools.speed.training import TrainingSpeedOptions, run_training_benchmark
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def state(folder):
 
 
 def test_two_prepares_of_one_dataset_at_once(tmp_path):
-    """The second is told in one line while the first one is held at its work, which is whole in the end."""
+    """The second gets one line while the first one is held at its work, which is complete in the end."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "kd_loss", "prepare", "--dataset", "synthetic", "--count", "400", "--size", "32"]
     pipes = {"cwd": tmp_path, "env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -49,7 +49,7 @@ def test_two_prepares_of_one_dataset_at_once(tmp_path):
     first.send_signal(signal.SIGCONT)
     assert (second.returncode, second.stdout) == (2, "")
     place = Path("data", "synthetic")
-    assert second.stderr == f"error: another kd-loss is writing {place} at this moment; wait until it is done\n"
+    assert second.stderr == f"error: another kd-loss process is writing {place}; wait until it has finished\n"
     assert first.wait(300) == 0
     assert [p.name for p in (tmp_path / "data").iterdir()] == ["synthetic"]
     assert len(open_dataset("synthetic", tmp_path / "data").split("train")) == 400
@@ -66,7 +66,7 @@ def test_compare_replaces_no_file_of_the_users(data_folder, tmp_path, name, text
         methods=["none"], dataset="synthetic", arch="tiny", epochs=1, size=32, data=data_folder, runs=tmp_path,
         name="mine", head="pooled",
     )  # fmt: skip
-    with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=f"{name} already exists, and kd-loss did not write it"):
         run_compare(options)
     assert state(tmp_path) == before
 
@@ -78,7 +78,7 @@ def test_benchmark_replaces_no_file_of_the_users(tmp_path, name):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / name).write_text("mine")
     before = state(tmp_path)
-    with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=f"{name} already exists, and kd-loss did not write it"):
         run_benchmark(BenchmarkOptions(weights=[str(tmp_path / "a.h5")], data=tmp_path / "no", output=tmp_path / "out"))
     assert state(tmp_path) == before
 
@@ -86,7 +86,7 @@ def test_benchmark_replaces_no_file_of_the_users(tmp_path, name):
 @pytest.mark.parametrize("name", ["training.json", "training.png"])
 def test_benchmark_of_training_replaces_no_file_of_the_users(tmp_path, name):
     (tmp_path / name).write_text("mine")
-    with pytest.raises(UserError, match=f"{name} is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match=f"{name} already exists, and kd-loss did not write it"):
         run_training_benchmark(TrainingSpeedOptions(size=32, batch_size=8, faces=16, rounds=1, output=tmp_path))
     assert state(tmp_path) == {name: b"mine"}
 
@@ -124,17 +124,17 @@ def test_what_was_not_written_is_not_claimed(tmp_path):
         raise KeyError
     assert recorded(tmp_path) - {RECORD, LOCK} == {"a.json"}
     (tmp_path / "b.json").write_text("mine")
-    with pytest.raises(UserError, match="b.json is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match="b.json already exists, and kd-loss did not write it"):
         Claims(tmp_path, ["a.json", "b.json"])
-    with pytest.raises(UserError, match="b.json is there already, and kd-loss did not write it"):
+    with pytest.raises(UserError, match="b.json already exists, and kd-loss did not write it"):
         write_json(tmp_path / "b.json", {}, claims)
     assert (tmp_path / "b.json").read_text() == "mine"
 
 
 def test_one_process_at_a_time_writes_into_a_folder(tmp_path):
-    """The second is told; afterwards nothing of the lock is left, and a folder that was made and stayed empty goes."""
+    """The second is refused; afterwards nothing of the lock is left, and an empty new folder goes."""
     place = tmp_path / "out"
-    with alone_in(place), pytest.raises(UserError, match="another kd-loss is writing"), alone_in(place):
+    with alone_in(place), pytest.raises(UserError, match="another kd-loss process is writing"), alone_in(place):
         pytest.fail("two at once")
     assert not place.exists()
     with alone_in(place):
@@ -172,7 +172,7 @@ def test_demo_clears_only_a_demo(tmp_path, kind):
             (place / "runs").mkdir()
             (place / "runs" / "thesis").write_text("mine")
     before = state(tmp_path)
-    with pytest.raises(UserError, match=f"{place} (holds|is there already)"):
+    with pytest.raises(UserError, match=f"{place} (has other contents|already exists)"):
         run_demo(DemoOptions(output=place))
     assert state(tmp_path) == before
 
@@ -187,7 +187,7 @@ def test_a_demo_is_replaced(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"sha256": {}}', '{"sha256": 3, "spec": 1, "size": 1, "counts": 1, "crop": 1}']
 )
-def test_what_is_no_manifest_proves_nothing(tmp_path, text):
+def test_an_invalid_manifest_proves_nothing(tmp_path, text):
     (tmp_path / "manifest.json").write_text(text)
     (tmp_path / "x").write_text("mine")
     assert recorded(tmp_path) <= {"manifest.json"}

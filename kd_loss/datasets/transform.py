@@ -12,7 +12,7 @@ from kd_loss.datasets.prepared import PreparedSplit
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class CropTransform:
     """Pictures and targets of faces, at a network's input size.
 
     Attributes:
@@ -39,11 +39,11 @@ class View:
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         """Return pictures and targets of the given faces in an epoch; they depend only on face, epoch and seed."""
         turn = epoch % self.count if self.count else epoch
-        augmentation = self.augmentation if split.spec.mirrors else replace(self.augmentation, flip=0.0)
+        augmentation = self.augmentation if split.scheme.mirrors else replace(self.augmentation, flip=0.0)
         every = self.targets_of(split)
         images = np.empty((len(chosen), self.size, self.size, 3), np.uint8)
         travelling = [] if self.count else list(answers)
-        points = np.empty((1 + len(travelling), len(chosen), *split.spec.shape), np.float32)
+        points = np.empty((1 + len(travelling), len(chosen), *split.scheme.shape), np.float32)
         for row, index in enumerate(chosen):
             if self.look is not None:
                 images[row] = warp(split.images[index], self.look, self.size, split.border)
@@ -54,7 +54,7 @@ class View:
                 np.stack([every[index], *(answers[role].landmarks[0, index] for role in travelling)]),
                 self.size,
                 augmentation,
-                split.spec,
+                split.scheme,
                 np.random.default_rng((seed, turn, int(index))),
                 split.border,
             )

@@ -4,8 +4,8 @@ import os
 import numpy as np
 import pytest
 
-from kd_loss.schemes.benchmarks import SPECS, get_spec
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES, get_scheme
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.synthetic.face_shape import FaceShape
 from kd_loss.synthetic.faces import landmarks_3d
 from kd_loss.system.errors import UserError
@@ -13,14 +13,14 @@ from kd_loss.system.errors import UserError
 pytestmark = pytest.mark.quick
 
 
-@pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
-def test_mirroring_twice_changes_nothing(spec):
-    np.testing.assert_array_equal(spec.flip_index[spec.flip_index], np.arange(spec.points))
+@pytest.mark.parametrize("scheme", LANDMARK_SCHEMES.values(), ids=list(LANDMARK_SCHEMES))
+def test_mirroring_twice_changes_nothing(scheme):
+    np.testing.assert_array_equal(scheme.flip_index[scheme.flip_index], np.arange(scheme.points))
 
 
-@pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
-def test_parts_cover_every_point_once(spec):
-    assert sorted(i for part in spec.parts.values() for i in part) == list(range(spec.points))
+@pytest.mark.parametrize("scheme", LANDMARK_SCHEMES.values(), ids=list(LANDMARK_SCHEMES))
+def test_parts_cover_every_point_once(scheme):
+    assert sorted(i for part in scheme.parts.values() for i in part) == list(range(scheme.points))
 
 
 @pytest.mark.parametrize("name", ["w300", "cofw", "wflw"])
@@ -32,22 +32,22 @@ def test_the_pairs_are_mirror_images_on_a_symmetric_face(name):
         gaze=0, yaw=0, pitch=0, roll=0,
     )  # fmt: skip
     points = landmarks_3d(face, name)
-    assert len(points) == SPECS[name].points
+    assert len(points) == LANDMARK_SCHEMES[name].points
     mirrored = points * [-1, 1, 1]
-    np.testing.assert_allclose(mirrored[SPECS[name].flip_index], points, atol=1e-9)
+    np.testing.assert_allclose(mirrored[LANDMARK_SCHEMES[name].flip_index], points, atol=1e-9)
 
 
 def test_known_partners():
     # 300W: outer eye corners 36/45, mouth corners 48/54; WFLW: 60/72 and the pupils; COFW: 8/9
-    assert get_spec("w300").flip_index[[36, 48, 8, 30]].tolist() == [45, 54, 8, 30]
-    assert get_spec("wflw").flip_index[[60, 96, 38, 16, 8]].tolist() == [72, 97, 50, 16, 24]
-    assert get_spec("cofw").flip_index[[8, 20]].tolist() == [9, 20]
+    assert get_scheme("w300").flip_index[[36, 48, 8, 30]].tolist() == [45, 54, 8, 30]
+    assert get_scheme("wflw").flip_index[[60, 96, 38, 16, 8]].tolist() == [72, 97, 50, 16, 24]
+    assert get_scheme("cofw").flip_index[[8, 20]].tolist() == [9, 20]
 
 
 def test_a_spec_goes_through_json(tmp_path):
-    spec = get_spec("wflw")
-    (tmp_path / "s.json").write_text(json.dumps(spec.to_dict()))
-    assert DatasetSpec.from_json(tmp_path / "s.json").to_dict() == spec.to_dict()
+    scheme = get_scheme("wflw")
+    (tmp_path / "s.json").write_text(json.dumps(scheme.to_dict()))
+    assert LandmarkScheme.from_json(tmp_path / "s.json").to_dict() == scheme.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -60,8 +60,8 @@ def test_a_spec_goes_through_json(tmp_path):
         ({"name": "a", "points": 3, "normalisers": {"d": [[0]]}}, "malformed"),
         ({"name": "a", "points": 3, "parts": 4}, "malformed"),
         ({"name": "a", "points": 3, "parts": {"eyes": []}}, "has no points"),
-        ({"name": "a", "points": 3, "normalisers": {"e": [[0], [0]]}}, "no distance of two places"),
-        ({"name": "a", "points": 3, "normalisers": {"box": [[0], [1]]}}, "no distance of two places"),
+        ({"name": "a", "points": 3, "normalisers": {"e": [[0], [0]]}}, "not a distance between two places"),
+        ({"name": "a", "points": 3, "normalisers": {"box": [[0], [1]]}}, "not a distance between two places"),
         ({"name": "a", "points": 3, "edges": [[0, True]]}, "index True"),
         ({"name": "a", "points": 3, "part": {}}, "unknown field 'part'"),
         *(({"name": "a", "points": 3, "half": half}, "malformed") for half in ([], [0], [0, 1, 2], "", 0, {})),
@@ -70,27 +70,27 @@ def test_a_spec_goes_through_json(tmp_path):
 )
 def test_bad_specs_are_one_line(values, message):
     with pytest.raises(UserError, match=message):
-        DatasetSpec.from_dict(values)
+        LandmarkScheme.from_dict(values)
 
 
 def test_an_unknown_dataset_gets_the_nearest_name():
     with pytest.raises(UserError, match="did you mean 'wflw'"):
-        get_spec("wlfw")
+        get_scheme("wlfw")
 
 
 def test_a_spec_that_is_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "a.json")
-    with pytest.raises(UserError, match="the spec .*a.json is not a regular file"):
-        DatasetSpec.from_json(tmp_path / "a.json")
+    with pytest.raises(UserError, match="the scheme .*a.json is not a regular file"):
+        LandmarkScheme.from_json(tmp_path / "a.json")
 
 
-def test_the_place_of_a_mistake_in_a_spec_is_said(tmp_path):
+def test_the_place_of_a_mistake_in_a_scheme_is_reported(tmp_path):
     (tmp_path / "a.json").write_text('{"name": "a",}')
     with pytest.raises(UserError, match="is not JSON: .*line 1 column"):
-        DatasetSpec.from_json(tmp_path / "a.json")
+        LandmarkScheme.from_json(tmp_path / "a.json")
 
 
 def test_a_spec_of_a_hundred_thousand_brackets_is_one_line(tmp_path):
     (tmp_path / "a.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="is not JSON"):
-        DatasetSpec.from_json(tmp_path / "a.json")
+        LandmarkScheme.from_json(tmp_path / "a.json")

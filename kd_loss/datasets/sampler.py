@@ -21,7 +21,7 @@ def cycled(indices: np.ndarray, start: int, count: int, seed: int, stream: int) 
     return rows
 
 
-class FaceOrder:
+class FaceSampler:
     """Faces of a split, in stored order every epoch, or reshuffled for each.
 
     Args:
@@ -46,13 +46,13 @@ class FaceOrder:
         self.split, self.shuffled, self.seed = split, shuffled, seed
         self.indices = np.arange(len(split)) if indices is None else np.asarray(indices)
         if not len(self.indices):
-            raise UserError(f"no face to read in {split.folder}")
+            raise UserError(f"no faces in {split.folder}")
         extra = np.zeros(len(split), bool) if split.extra is None else np.asarray(split.extra)
         self._own, self._extra = self.indices[~extra[self.indices]], self.indices[extra[self.indices]]
         if extra_share is None or not shuffled or not len(self._extra):
             self._own, self._extra, extra_share = self.indices, self.indices[:0], 0.0
         if not len(self._own):
-            raise UserError("every training face is of another archive (--extra-data): a share of them means nothing")
+            raise UserError("every training face is from another archive (--extra-data): a share of them is undefined")
         self._extra_count = round(len(self._own) * extra_share / (1 - extra_share))
         self._drawn: tuple[int, np.ndarray] = (-1, self.indices)
 

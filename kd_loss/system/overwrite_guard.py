@@ -76,14 +76,14 @@ def check_replaceable(target: Path) -> None:
         return
     rule = "kd-loss replaces only what it wrote itself; move it away or write elsewhere"
     if target.is_symlink() or not target.is_dir():
-        raise UserError(f"{target} is there already and is {'a link' if target.is_symlink() else 'a file'}; {rule}")
+        raise UserError(f"{target} already exists and is {'a link' if target.is_symlink() else 'a file'}; {rule}")
     files = _files(target)
     ours = recorded(target) if files else set()
     if files and not ours:
-        raise UserError(f"{target} is there already, and kd-loss did not write it; move it away or write elsewhere")
+        raise UserError(f"{target} already exists, and kd-loss did not write it; move it away or write elsewhere")
     foreign = [name for name in files if name not in ours]
     if foreign:
-        raise UserError(f"{target} holds {foreign[0]}, which is not from kd-loss; {rule}")
+        raise UserError(f"{target} holds {foreign[0]}, which kd-loss did not write; {rule}")
 
 
 def check_free(folder: Path, names: Iterable[str]) -> list[str]:
@@ -150,7 +150,7 @@ class Claims:
         name = file.relative_to(self.folder).as_posix()
         if name not in self._known and os.path.lexists(file):
             raise UserError(
-                f"{file} is there already, and kd-loss did not write it; "
+                f"{file} already exists, and kd-loss did not write it; "
                 "move it away or write to another folder (--output)"
             )
         return name

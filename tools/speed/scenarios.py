@@ -18,9 +18,9 @@ import numpy as np
 
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
-from kd_loss.datasets.order import FaceOrder
 from kd_loss.datasets.prepared import PreparedSplit
-from kd_loss.datasets.view import Answers, View
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import Answers, CropTransform
 from kd_loss.distillation import get_method
 from kd_loss.networks import Card, LandmarkNet, build_network
 from kd_loss.schemes.benchmarks import W300
@@ -49,7 +49,7 @@ class Clock:
         """Time every step of a compiled model's `fit`, TensorFlow backend.
 
         Keras asks for a batch and computes within one compiled function; here the two are called one after
-        the other, which is the order in which they run there, too: nothing is asked for ahead of the step
+        the other, which is the order in which they run there, too: nothing is loaded ahead of the step
         but by the loader's own threads.
         """
         import tensorflow as tf
@@ -95,7 +95,7 @@ def bare(split: PreparedSplit, size: int, batch: int, fused: bool) -> Callable[[
 
 def ours(loader: FaceLoader, teachers: dict, method: str, fused: bool = True, clock: Clock | None = None) -> Callable:
     """An epoch of this package's training, as `train-student` runs it."""
-    student = random_network("mobileNetV2", loader.view.size)
+    student = random_network("mobileNetV2", loader.transform.size)
     distiller = Distiller(student=student, methods={get_method(method): 1.0}, teachers=teachers, scheme=W300)
     distiller.compile(optimizer="adam", jit_compile=False)
     if clock:
@@ -125,9 +125,9 @@ def all_ways(
 ) -> dict[str, Callable[[], None]]:
     """Name -> epoch. Every epoch sees the same number of pictures; `clock` watches the recorded teachers."""
     answers = {role: Answers({"landmarks": np.array(split.landmarks)[None] + 0.01}) for role in ROLES}
-    order, view = FaceOrder(split, shuffled=True), View(size, Augmentation())
+    order, view = FaceSampler(split, shuffled=True), CropTransform(size, Augmentation())
     plain = FaceLoader(order, view, batch_size=batch)
-    told = FaceLoader(order, view, batch_size=batch, answers=answers)
+    with_answers = FaceLoader(order, view, batch_size=batch, answers=answers)
     recorded = {role: RecordedTeacher(answers[role]) for role in ROLES}
     teachers = {role: random_network("efficientNet", size) for role in ROLES}
     live = {role: LiveTeacher(network) for role, network in teachers.items()}
@@ -135,8 +135,8 @@ def all_ways(
         BARE: bare(split, size, batch, fused=False),
         BARE_FUSED: bare(split, size, batch, fused=True),
         ALONE: ours(plain, {}, "none"),
-        RECORDED: ours(told, recorded, "kd_loss", clock=clock),
-        RECORDED_KERAS: ours(told, recorded, "kd_loss", fused=False),
+        RECORDED: ours(with_answers, recorded, "kd_loss", clock=clock),
+        RECORDED_KERAS: ours(with_answers, recorded, "kd_loss", fused=False),
         LIVE: ours(plain, live, "kd_loss"),
     }
     if reference:

@@ -7,7 +7,7 @@ from pathlib import Path
 from kd_loss.detection.base import Detector
 from kd_loss.detection.blazeface import BlazeFaceDetector
 from kd_loss.detection.finder import FinderDetector
-from kd_loss.detection.given import WholePicture
+from kd_loss.detection.fixed import WholePicture
 from kd_loss.detection.haar import HaarDetector
 from kd_loss.detection.yunet import YuNetDetector
 from kd_loss.system.errors import UserError, choose
@@ -26,9 +26,11 @@ def open_detector(
     """Open a detector by its name, one of `DETECTORS`.
 
     Args:
+        name: one of `DETECTORS`.
         model: its file, for `yunet` and `blazeface`, which are not shipped, or to replace the shipped finder.
         min_score: minimum score of a face; None for the detector's default.
-        smallest: for the finder: side of the smallest faces to find, in pixels; 0: those visible in the whole picture.
+        smallest: for the finder: side of the smallest faces to find, in pixels; 0: those visible in the whole
+            picture.
         margin: margin of the training crops, for pictures that are crops.
 
     Raises:
@@ -40,7 +42,7 @@ def open_detector(
     if smallest and kind != "finder":
         raise UserError(f"--smallest is for the finder, not for {kind}")
     if smallest < 0 or 0 < smallest < 8:
-        raise UserError(f"--smallest {smallest:g} is no size of a face in pixels: 8 or more, or 0")
+        raise UserError(f"--smallest {smallest:g} is not a face size in pixels: 8 or more, or 0")
     if kind == "finder":
         return FinderDetector(Path(model) if model else None, min_score, smallest)
     if kind == "haar":

@@ -10,7 +10,7 @@ from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.evaluation.result import Result
 from kd_loss.imaging import geometry
 from kd_loss.schemes.drawing import OTHER, PREDICTED, TRUTH, draw_landmarks, enlarge, label, sheet
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 
 SIDE = 220
 
@@ -18,9 +18,9 @@ SIDE = 220
 def _face(split: PreparedSplit, index: int, layers: Sequence[tuple[np.ndarray, tuple[int, int, int]]]) -> np.ndarray:
     """Draw layers of normalised landmarks on one crop."""
     picture, _ = enlarge(split.crop(index), np.zeros((1, 2)), SIDE)
-    assert isinstance(split.spec, DatasetSpec)
+    assert isinstance(split.scheme, LandmarkScheme)
     for points, colour in layers:
-        picture = draw_landmarks(picture, geometry.denormalise(points, SIDE), split.spec, colour, radius=1.6)
+        picture = draw_landmarks(picture, geometry.denormalise(points, SIDE), split.scheme, colour, radius=1.6)
     return picture
 
 

@@ -14,10 +14,10 @@ from kd_loss.detection import YuNetDetector
 from kd_loss.networks import Card, load_network
 from kd_loss.runtimes.crop_network import open_network, read_card
 from kd_loss.runtimes.files import check_trial, embed_card, open_runtime
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
-SPEC = DatasetSpec("four", 4)
+SPEC = LandmarkScheme("four", 4)
 CARD = Card("mobileNetV2", 0.35, "four", SPEC.to_dict(), 32, "student", 0.15)
 
 
@@ -102,7 +102,7 @@ def test_a_layer_that_makes_gigabytes_of_a_picture(tmp_path):
     )  # fmt: skip
     with h5py.File(path, "r+") as file:
         file.attrs["model_config"] = file.attrs["model_config"].replace('"size": [9, 9]', '"size": [900, 900]')
-    refused(path, "makes 9492 MiB of one picture")
+    refused(path, "makes 9492 MiB from one picture")
 
 
 def onnx_file(path, nodes, **constants):
@@ -134,7 +134,7 @@ def test_a_constant_of_gigabytes_in_onnx(tmp_path):
     assert path.stat().st_size < 4_000
     before = peak()
     for call in (read_card, open_runtime, open_network):
-        with pytest.raises(UserError, match="does not load: it wants more than 3072 MiB of memory"):
+        with pytest.raises(UserError, match="does not load: it needs more than 3072 MiB of memory"):
             call(path)
     assert peak() - before < 200
     sound = onnx_file(tmp_path / "sound.onnx", nodes, shape=np.array([34, 34], np.int64), to=to)

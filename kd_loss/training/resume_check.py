@@ -23,7 +23,7 @@ def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:
     if not (folder / "config.json").is_file():
         return
     methods = parse_methods(options.method, options.method_arg)
-    options = with_head(with_start(options, methods, dataset.folder.name), dataset.spec)
+    options = with_head(with_start(options, methods, dataset.folder.name), dataset.scheme)
     before = read_json(folder / "config.json", "the configuration of the run")
     now = {
         **to_plain(options),

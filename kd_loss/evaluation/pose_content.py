@@ -1,4 +1,4 @@
-"""The results of a head pose test: tables and pictures of the report."""
+"""The report of head poses: tables and pictures."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.evaluation.findings import Picture
-from kd_loss.evaluation.metrics import worst
-from kd_loss.evaluation.plots import ced_plot, new_axes, to_png
+from kd_loss.evaluation import report_content
+from kd_loss.evaluation.plots import new_axes, to_png
 from kd_loss.evaluation.pose_result import ANGLES, PoseResult
-from kd_loss.imaging.rotations import CONVENTION, THEIRS, to_angles
-from kd_loss.runs.history import history_plot
-from kd_loss.schemes.drawing import draw_head, encode_png, enlarge, label, sheet
+from kd_loss.evaluation.report_content import Picture, face_pictures, training_pictures
+from kd_loss.imaging.rotations import CONVENTION, CONVENTION_300WLP, to_angles
+from kd_loss.schemes.drawing import draw_head, enlarge, label, sheet
 from kd_loss.schemes.pose import PoseScheme
 
 SIDE = 220
@@ -31,7 +30,7 @@ def tables_of(results: Sequence[PoseResult]) -> list[dict[str, Any]]:
     names = list(results[0].rows())
     header = ["network", *(f"geodesic, {name}" for name in names), "95 % interval (full)", *ANGLES]
     header += ["position", "across", "over 10°, %", "AUC@10°"]
-    rows, ranges, theirs = [], [], []
+    rows, ranges, common = [], [], []
     for result in results:
         scores = result.scores()
         full, place = scores["full"], result.position.mean(axis=0)
@@ -39,12 +38,12 @@ def tables_of(results: Sequence[PoseResult]) -> list[dict[str, Any]]:
         cells += [f"{value:.2f}" for value in (*result.angles.mean(axis=0), *place)]
         rows.append([result.name, *cells, f"{full.fr_10:.1f}", f"{full.auc_10:.3f}"])
         for name, indices in result.rows().items():
-            own = [f"{value:.2f}" for value in result.angles[indices].mean(axis=0)]
+            angles = [f"{value:.2f}" for value in result.angles[indices].mean(axis=0)]
             where = [f"{value:.2f}" for value in result.position[indices].mean(axis=0)]
-            ranges.append([result.name, name, str(len(indices)), f"{scores[name].mean:.2f}", *own, *where])
-        usual = result.angles_of_theirs.mean(axis=0)
-        theirs.append([result.name, *(f"{value:.2f}" for value in usual), f"{usual.mean():.2f}"])
-    name = results[0].split.spec.name
+            ranges.append([result.name, name, str(len(indices)), f"{scores[name].mean:.2f}", *angles, *where])
+        usual = result.angles_300wlp.mean(axis=0)
+        common.append([result.name, *(f"{value:.2f}" for value in usual), f"{usual.mean():.2f}"])
+    name = results[0].split.scheme.name
     return [
         {
             "title": f"Head poses, {name}: degrees, positions in head widths ({CONVENTION})",
@@ -56,7 +55,7 @@ def tables_of(results: Sequence[PoseResult]) -> list[dict[str, Any]]:
             "header": ["network", "range", "faces", "geodesic", *ANGLES, "position", "across"],
             "rows": ranges,
         },
-        {"title": f"The usual table ({THEIRS})", "header": ["network", *ANGLES, "mean"], "rows": theirs},
+        {"title": f"The usual table ({CONVENTION_300WLP})", "header": ["network", *ANGLES, "mean"], "rows": common},
     ]
 
 
@@ -83,25 +82,13 @@ def yaw_plot(result: PoseResult) -> bytes:
 
 def pictures_of(first: PoseResult, worst_count: int, history: list[dict[str, float]]) -> list[Picture]:
     """Draw the pictures of a network: error over yaw, faces with axes, and its training if known."""
-    split, name = first.split, first.name
-    typical = np.linspace(0, len(split) - 1, min(10, len(split))).astype(int).tolist()
-    bad = worst(first.values, min(worst_count, len(split)))
-    pictures = [
-        Picture("points", f"Error over yaw: {name}", "a point a face", yaw_plot(first)),
-        Picture(
-            "sample",
-            f"Ten faces: {name}",
-            f"evenly over the split; {COLOURS}",
-            encode_png(pose_sheet(first, typical)),
-        ),
-        Picture("worst", f"The worst faces: {name}", COLOURS, encode_png(pose_sheet(first, bad))),
+    return [
+        Picture("points", f"Error over yaw: {first.name}", "one point per face", yaw_plot(first)),
+        *face_pictures(first, pose_sheet, COLOURS, worst_count),
+        *training_pictures(history),
     ]
-    if history:
-        pictures.append(Picture("curves", "The training", "per epoch", history_plot(history)))
-    return pictures
 
 
 def error_curves(results: Sequence[PoseResult]) -> Picture:
     """Plot the cumulative distributions of the geodesic errors."""
-    plot = ced_plot({r.name: r.values for r in results}, 30.0, "geodesic error in degrees")
-    return Picture("ced", "Cumulative error distribution", "share of faces up to an error; mean in brackets", plot)
+    return report_content.error_curves(results, "mean", limit=30.0, words="geodesic error in degrees")
