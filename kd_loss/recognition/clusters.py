@@ -48,6 +48,7 @@ def cluster_figures(
         vectors: kind, such as `embedding` or `routing` -> (N, D), all clustered alike.
         classes: see `classes_of`; an attribute with one class is left out.
         count: number of clusters.
+        seed: of k-means.
 
     Returns:
         Kind -> attribute -> `purity`, `ami` and `largest`, the share of the most frequent class; and the clusters (N,).

@@ -20,7 +20,9 @@ def adain(x: Tensor, y: Tensor, epsilon: float = 1e-5) -> Tensor:
     """`σ(y)·(x − μ(x)) / σ(x) + μ(y)`: maps x with the mean and deviation, per sample and channel, of maps y.
 
     Args:
-        x, y: (B, h, w, C) and (B, H, W, C).
+        x: (B, h, w, C).
+        y: (B, H, W, C).
+        epsilon: added to variances.
 
     Returns:
         (B, h, w, C).

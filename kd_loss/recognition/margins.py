@@ -54,7 +54,9 @@ def margin_loss(
     Args:
         cosines: (B, N) of embeddings and the centres of N persons, −1…1.
         labels: (B,) the number of each picture's person.
-        kind: one of `LOSSES`; scale: s; margin: m.
+        kind: one of `LOSSES`.
+        scale: s.
+        margin: m.
 
     Returns:
         (B,) float32, at least 0, in nats.

@@ -93,6 +93,7 @@ class Recogniser:
         """Embeddings (N, D) of length 1 of crops (N, S, S, 3) uint8 RGB.
 
         Args:
+            images: the crops.
             mirror: add the embedding of the mirror image before the length becomes 1.
             other_maps: give each crop another one's maps, a control.
         """

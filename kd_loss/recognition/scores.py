@@ -123,8 +123,11 @@ def identification(
     """Rank 1, and TPIR at FPIR: how many probes are found in a gallery, and how many strangers are taken for members.
 
     Args:
-        gallery: (G, D) an embedding of length 1 for each member; gallery_person: (G,) who they are.
-        probes: (P, D) of members and of non-mates, persons that are not in the gallery; probe_person: (P,).
+        gallery: (G, D) an embedding of length 1 for each member.
+        gallery_person: (G,) who they are.
+        probes: (P, D) of members and of non-mates, persons that are not in the gallery.
+        probe_person: (P,) who they are.
+        rates: FPIR.
 
     Returns:
         `rank1` of mated probes, and `tpir` by FPIR: the share of mated probes whose best member is right and scores

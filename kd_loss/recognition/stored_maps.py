@@ -28,7 +28,10 @@ def stored_maps(recogniser: Recogniser, images: np.ndarray, pictures: str, folde
     """The maps of crops (N, S, S, 3) and of their mirror images: tap -> (N, 2, h, w, C) float16, by memory map.
 
     Args:
-        pictures: the checksum of the crops; folder: where the maps lie, made if they are not there.
+        recogniser: has the landmark network.
+        images: the crops.
+        pictures: their checksum.
+        folder: where the maps lie; they are computed if they are not there.
     """
     if recogniser.maps is None:
         return {}

@@ -27,7 +27,9 @@ def draw_person(canvas: int, seed: int, person: int, picture: int) -> DrawnPictu
 
     Args:
         canvas: side of the picture in pixels; the face takes about half of it.
-        seed: of all persons; person, picture: numbers from 0.
+        seed: of all persons.
+        person: its number, from 0.
+        picture: its number, from 0.
     """
 
     def part(name: str) -> np.random.Generator:

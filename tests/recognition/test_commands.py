@@ -1,6 +1,7 @@
 """The whole way on drawn persons and a tiny network: prepare, train, verify, embed."""
 
 import csv
+import dataclasses
 import json
 
 import cv2
@@ -16,7 +17,7 @@ from kd_loss.recognition.options import EmbedOptions, RecogniserOptions, VerifyO
 from kd_loss.recognition.prepare import PersonsOptions, run_prepare_persons
 from kd_loss.recognition.recogniser import load_recogniser
 from kd_loss.recognition.train import run_train_recogniser
-from kd_loss.recognition.verify import run_verify
+from kd_loss.recognition.verify import run_verify, verify_persons
 from kd_loss.synthetic.persons import draw_person
 from kd_loss.system.errors import UserError
 
@@ -43,6 +44,14 @@ def options(data, runs, **more):
 def run(data, tmp_path_factory):
     runs = tmp_path_factory.mktemp("runs")
     return run_train_recogniser(options(data, runs, name="whole", heatmaps="h2", features="bl"))
+
+
+ROUTED = {"dynamic": "dynamic", "clustering": "kmeans", "clusters": 3}
+
+
+@pytest.fixture(scope="module")
+def routed(data, tmp_path_factory):
+    return run_train_recogniser(options(data, tmp_path_factory.mktemp("runs"), name="routed", **ROUTED))
 
 
 def test_a_prepared_dataset_has_crops_persons_and_pairs(data):
@@ -139,31 +148,18 @@ def test_a_loaded_recogniser_is_one_model_with_its_landmark_network(run, data):
     assert np.abs(recogniser.embed(crops, other_maps=True) - found).max() > 1e-3
 
 
-def test_a_stopped_training_goes_on(data, run):
-    with pytest.raises(UserError, match="cannot resume"):
-        run_train_recogniser(options(data, run.parents[1], name="whole", heatmaps="h2", features="sl", resume=True))
-    assert (
-        run_train_recogniser(options(data, run.parents[1], name="whole", heatmaps="h2", features="bl", resume=True))
-        == run
+def test_a_finished_training_is_not_repeated(data, routed):
+    again = options(data, routed.parents[1], name="routed", **ROUTED, resume=True)
+    before = (routed / "last.weights.h5").stat().st_mtime_ns
+    assert run_train_recogniser(again) == routed
+    assert (routed / "last.weights.h5").stat().st_mtime_ns == before
+
+
+def test_clusters_of_the_routing_are_learned_and_reported(data, routed, tmp_path, capsys):
+    assert 0 < rows_of(routed)[-1]["clusters"] < 3
+    result = run_verify(
+        VerifyOptions(weights=str(routed), dataset="drawn", data=data, output=str(tmp_path), clusters=3)
     )
-
-
-def test_clusters_of_the_routing_are_learned(data, tmp_path):
-    run = run_train_recogniser(options(data, tmp_path, dynamic="dynamic", clustering="kmeans", clusters=3))
-    history = rows_of(run)
-    assert 0 < history[-1]["clusters"] < 3
-    given = {"dataset": "drawn", "data": data, "output": str(tmp_path / "out"), "clusters": 3}
-    figures = run_verify(VerifyOptions(weights=str(run), **given))["clusters"]
-    assert set(figures) == {"embedding", "routing"}
-    for own in figures.values():
-        assert {"yaw", "skin", "hair"} <= set(own)
-        assert all(f["purity"] >= f["largest"] - 1e-9 and f["ami"] <= 1 for f in own.values())
-    assert cv2.imread(str(tmp_path / "out" / "clusters.png")).shape == (3 * 64, 12 * 64, 3)
-    assert load_recogniser(run).network.output["routing"].shape[-1] == 12
-
-
-def test_verify_writes_figures_and_a_report(run, data, tmp_path, capsys):
-    result = run_verify(VerifyOptions(weights=str(run), dataset="drawn", data=data, output=str(tmp_path)))
     figures = result["protocols"]["drawn"]["mirrored"]
     assert figures["pairs"] == 32
     assert 0 <= figures["accuracy"] <= 1
@@ -172,24 +168,26 @@ def test_verify_writes_figures_and_a_report(run, data, tmp_path, capsys):
     page = (tmp_path / "verify.html").read_text()
     assert "not measurable" in page
     assert "five points" in page
-    assert page.count("data:image/png") == 2
+    assert page.count("data:image/png") == 3
     assert "rank 1" in capsys.readouterr().out
+    assert set(result["clusters"]) == {"embedding", "routing"}
+    for own in result["clusters"].values():
+        assert {"yaw", "skin", "hair"} <= set(own)
+        assert all(f["purity"] >= f["largest"] - 1e-9 and f["ami"] <= 1 for f in own.values())
+    assert cv2.imread(str(tmp_path / "clusters.png")).shape == (3 * 64, 12 * 64, 3)
 
 
-def test_a_known_person_is_refused(run, data):
-    embedder = as_embedder(load_recogniser(run))
-    persons = open_persons("drawn", data).split("train")
-    from kd_loss.recognition.verify import verify_persons
-
+def test_a_known_person_is_refused(data):
+    test = open_persons("drawn", data).split("test")
+    embedder = as_embedder(lambda crops: crops.reshape(len(crops), -1))
+    known = dataclasses.replace(embedder, persons=("drawn0003", test.persons[0]))
+    with pytest.raises(UserError, match=f"{test.persons[0]} in training and in test"):
+        verify_persons(known, test)
     with pytest.raises(UserError, match="no pairs"):
-        verify_persons(embedder, persons)
-    card = dict(json.loads((run / "best.json").read_text())["training"])
-    assert set(card["persons"]) == set(persons.persons)
+        verify_persons(embedder, open_persons("drawn", data).split("train"))
 
 
 def test_verify_takes_a_function(data):
-    from kd_loss.recognition.verify import verify_persons
-
     test = open_persons("drawn", data).split("test")
     embedder = as_embedder(lambda crops: crops.reshape(len(crops), -1).astype(np.float32) + 1)
     protocols, identified = verify_persons(embedder, test)
@@ -199,22 +197,31 @@ def test_verify_takes_a_function(data):
         as_embedder(lambda crops: crops).embed(test.images[:2])
 
 
-def test_embed_writes_arrays_and_tables(run, tmp_path):
+@pytest.fixture
+def function(tmp_path):
+    """A function that gives embeddings, as a command names it."""
+    code = "def mean(crops):\n    return crops.mean(axis=(1, 2)) + 1.0\n"
+    (tmp_path / "mine.py").write_text(code)
+    return f"{tmp_path / 'mine.py'}:mean"
+
+
+def test_embed_writes_arrays_and_tables(function, tmp_path):
     folder = write(tmp_path / "album", ["ann", "bob"], 1)
-    found = run_embed(EmbedOptions(pictures=[folder], weights=str(run), output=str(tmp_path / "e.npy")))
-    assert found.shape == (2, 16)
+    found = run_embed(EmbedOptions(pictures=[folder], weights=function, output=str(tmp_path / "e.npy")))
+    assert found.shape == (2, 3)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(np.load(tmp_path / "e.npy"), found)
     assert len((tmp_path / "e.txt").read_text().splitlines()) == 2
-    run_embed(EmbedOptions(pictures=[folder], weights=str(run), output=str(tmp_path / "e.csv")))
+    run_embed(EmbedOptions(pictures=[folder], weights=function, output=str(tmp_path / "e.csv")))
     rows = (tmp_path / "e.csv").read_text().splitlines()
-    assert (len(rows), rows[0].split(",")[:2]) == (3, ["picture", "e0"])
+    assert (len(rows), rows[0]) == (3, "picture,e0,e1,e2")
     np.testing.assert_allclose([float(v) for v in rows[1].split(",")[1:]], found[0], atol=1e-5)
 
 
-def test_embed_says_which_picture_has_no_face(run, tmp_path):
+def test_embed_says_which_picture_has_no_face(function, tmp_path):
     cv2.imwrite(str(tmp_path / "wall.png"), np.full((60, 60, 3), 90, np.uint8))
     with pytest.raises(UserError, match=r"wall.png: no face is found"):
-        run_embed(EmbedOptions(pictures=[str(tmp_path)], weights=str(run), output=str(tmp_path / "e.npy")))
+        run_embed(EmbedOptions(pictures=[str(tmp_path)], weights=function, output=str(tmp_path / "e.npy")))
     assert not (tmp_path / "e.npy").exists()
 
 
