@@ -76,7 +76,7 @@ class PseudoLabels(keras.callbacks.Callback):
     """Gives the loader's pictures pseudo-labels from the routing, before the first epoch and after each.
 
     `kmeans` clusters the routing vectors; `sinkhorn` spreads the pictures equally over the clusters that the routing
-    head predicts. New k-means clusters are renamed after the old ones, so that the head need not begin anew.
+    head predicts. New k-means clusters are named after those that the head predicts, so that it need not begin anew.
     """
 
     def __init__(self, recogniser: Recogniser, trainer: Any, loader: PersonsLoader, kind: str, seed: int):
@@ -92,6 +92,7 @@ class PseudoLabels(keras.callbacks.Callback):
     def update(self) -> None:
         """Assign each training picture its cluster."""
         loader, head = self.loader, self.trainer.routing_head
+        kernel, bias = head.get_weights()
         parts = []
         for start in range(0, len(loader.chosen), 256):
             rows = loader.chosen[start : start + 256]
@@ -99,13 +100,11 @@ class PseudoLabels(keras.callbacks.Callback):
             x |= {name: np.asarray(values[loader.of_maps[rows], 0], np.float32) for name, values in loader.maps.items()}
             parts.append(self.recogniser.network.predict_on_batch(x)["routing"])
         vectors = np.concatenate(parts)
+        scores = vectors @ kernel + bias
         if self.kind == "kmeans":
-            new = kmeans_clusters(vectors, head.units, self.seed)
-            old = loader.clusters[loader.chosen]
-            new = matched(new, old, head.units) if (old >= 0).all() else new
+            # named by what the head predicts, which is all that a resumed training has of the clusters before
+            new = matched(kmeans_clusters(vectors, head.units, self.seed), scores.argmax(axis=1), head.units)
         else:
-            kernel, bias = head.get_weights()
-            unit = vectors @ kernel + bias
-            unit = unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-9)
-            new = sinkhorn(unit).argmax(axis=1)
+            scores = scores / np.maximum(np.linalg.norm(scores, axis=1, keepdims=True), 1e-9)
+            new = sinkhorn(scores).argmax(axis=1)
         loader.clusters[loader.chosen] = new

@@ -17,7 +17,7 @@ from kd_loss.recognition.loader import PersonsLoader, split_persons
 from kd_loss.recognition.margins import MarginHead
 from kd_loss.recognition.network import RecogniserCard
 from kd_loss.recognition.options import RecogniserOptions
-from kd_loss.recognition.recogniser import CENTRES, Recogniser, load_recogniser, new_recogniser, save_recogniser
+from kd_loss.recognition.recogniser import CENTRES, SUFFIX, Recogniser, load_recogniser, new_recogniser, save_recogniser
 from kd_loss.recognition.routing import PseudoLabels
 from kd_loss.recognition.stored_maps import stored_maps
 from kd_loss.recognition.trainer import RecogniserTrainer
@@ -42,9 +42,12 @@ def run_train_recogniser(options: RecogniserOptions) -> Path:
     persons = dataset.split("train")
     train, held = split_persons(persons, options.validation)
     names, labels = np.unique(persons.person[train], return_inverse=True)
+    if len(names) < 2:
+        raise UserError(f"{dataset.folder} has {len(names)} person to train on: two are the least")
+    init = Path(options.init) / f"best{SUFFIX}" if options.init and Path(options.init).is_dir() else Path(options.init)
     of_training = np.full(len(persons), -1)
     of_training[train] = labels
-    decided: dict[str, Any] = {"data_sha256": dataset.checksum, **start_record(options.init)}
+    decided: dict[str, Any] = {"data_sha256": dataset.checksum, **start_record(str(init))}
     card = RecogniserCard(
         options.arch,
         options.width,
@@ -72,7 +75,7 @@ def run_train_recogniser(options: RecogniserOptions) -> Path:
         decided["landmarks_sha256"] = digest
     recogniser = new_recogniser(card, landmarks, options.seed)
     if options.init:
-        _start(recogniser, Path(options.init))
+        _start(recogniser, init)
     data: dict[str, Any] = {"batch_size": options.batch_size, "seed": options.seed, "other_maps": options.other_maps}
     if card.integrated:
         data["maps"] = stored_maps(
