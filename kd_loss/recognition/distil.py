@@ -20,7 +20,7 @@ from kd_loss.recognition.embedders import Embedder, as_embedder
 from kd_loss.recognition.margins import MarginHead, contrast
 from kd_loss.recognition.options import RecogniserOptions
 from kd_loss.recognition.recogniser import CENTRES, Recogniser
-from kd_loss.schemes.spec import DatasetSpec
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import sha256
 from kd_loss.training.distiller import Distiller
@@ -97,7 +97,7 @@ class RecogniserDistiller(Distiller):
             methods=list(methods),
             teachers=teachers,
             taps={"embedding": "embedding"},
-            scheme=DatasetSpec(name="embedding", points=width // 2),
+            scheme=LandmarkScheme(name="embedding", points=width // 2),
         )
         self.head = head
         for name in ("margin", "accuracy"):

@@ -16,7 +16,7 @@ from kd_loss.recognition.embedders import as_embedder
 from kd_loss.recognition.options import EmbedOptions
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 from kd_loss.system.terminal import counted
 
 

@@ -14,7 +14,7 @@ from kd_loss.recognition.recogniser import SUFFIX, load_recogniser
 from kd_loss.runtimes.files import open_runtime
 from kd_loss.synthetic.persons import draw_person
 from kd_loss.system.errors import UserError
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 #: number of drawn faces for the comparison of a file with its network
 FACES = 16

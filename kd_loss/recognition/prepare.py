@@ -11,7 +11,7 @@ from typing import Any
 
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError, check_name
-from kd_loss.system.ownership import check_replaceable
+from kd_loss.system.overwrite_guard import check_replaceable
 from kd_loss.system.terminal import counted
 
 log = logging.getLogger(__name__)
@@ -117,8 +117,8 @@ def _write(
 
     weights = options.landmarks or default_weights()
     predictor = LandmarkPredictor.load(weights, threads=None)
-    if predictor.spec.points != 68:
-        raise UserError(f"{weights} finds {predictor.spec.points} landmarks; faces are aligned by the 68 of 300W")
+    if predictor.scheme.points != 68:
+        raise UserError(f"{weights} finds {predictor.scheme.points} landmarks; faces are aligned by the 68 of 300W")
     cropper = Cropper(predictor, options.size, options.align)
     counts = {}
     with atomic_folder(target) as folder:

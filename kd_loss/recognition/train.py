@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kd_loss.inference.weights import STUDENT
+from kd_loss.inference.weights import default_weights
 from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.recognition.dataset import Persons, open_persons
 from kd_loss.recognition.loader import PersonsLoader, split_persons
@@ -22,7 +22,6 @@ from kd_loss.recognition.routing import PseudoLabels
 from kd_loss.recognition.stored_maps import stored_maps
 from kd_loss.recognition.trainer import RecogniserTrainer
 from kd_loss.runs.folder import open_run, start_record
-from kd_loss.system.bundled import shipped
 from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, atomic_file, sha256
@@ -157,9 +156,7 @@ def _validation(persons: Persons, held: np.ndarray, data: dict[str, Any]) -> Per
 
 def _landmark_network(given: str) -> tuple[LandmarkNet, str]:
     """The landmark network whose maps are integrated, and its checksum."""
-    path = Path(given) if given else shipped(STUDENT)
-    if path is None:
-        raise UserError(f"there is no {STUDENT} here; give --landmarks FILE, a network with heatmaps")
+    path = Path(given or default_weights())
     network = load_network(path)
     if "heatmaps" not in network.taps:
         raise UserError(f"{path} has no heatmaps: give --landmarks FILE, a network with --head heatmap")

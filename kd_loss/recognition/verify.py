@@ -20,7 +20,7 @@ from kd_loss.recognition.scores import RATES, identification, roc, verification
 from kd_loss.schemes.drawing import encode_png, enlarge, label, sheet
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
-from kd_loss.system.ownership import Claims
+from kd_loss.system.overwrite_guard import Claims
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import keras
 import numpy as np
 import pytest
-from kd_loss.networks.cost import multiply_adds
 from keras import ops
 
+from kd_loss.networks.flops import multiply_adds
 from kd_loss.recognition.clusters import cluster_figures
 from kd_loss.recognition.layers import DynamicConv2D, adain, integrate
 from kd_loss.recognition.margins import MarginHead, arcface_cosine, contrast, margin_loss
