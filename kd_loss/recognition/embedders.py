@@ -49,8 +49,9 @@ class Embedder:
             UserError: the answer is no embedding, or not finite.
         """
         parts = []
-        for start in range(0, len(images), STEP):
-            batch = self._resized(np.asarray(images[start : start + STEP]))
+        step = STEP if self.recogniser is None else max(len(images), 1)  # which makes batches of its own
+        for start in range(0, len(images), step):
+            batch = self._resized(np.asarray(images[start : start + step]))
             found = self._checked(self.ask(batch), len(batch))
             parts.append(found + self._checked(self.ask(batch[:, :, ::-1].copy()), len(batch)) if mirror else found)
         return unit(np.concatenate(parts))

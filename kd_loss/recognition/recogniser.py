@@ -82,12 +82,17 @@ class Recogniser:
         size = self.card.size
         if images.ndim != 4 or images.shape[1:] != (size, size, 3):
             raise UserError(f"crops of {images.shape[1:]}; the network takes ({size}, {size}, 3)")
+        order = np.arange(len(images))
+        if other_maps:  # pictures of one person often follow each other
+            order = np.random.default_rng(0).permutation(order)
         parts = []
         for start in range(0, len(images), STEP):
-            batch = np.asarray(images[start : start + STEP])
+            batch = np.asarray(images[order[start : start + STEP]])
             filled = np.resize(batch, (STEP, *batch.shape[1:])) if len(images) > STEP else batch  # one graph
             parts.append(self.network.predict_on_batch(self.inputs(filled, other_maps))[output][: len(batch)])
-        return np.concatenate(parts) if parts else np.zeros((0, self.card.embedding), np.float32)
+        if not parts:
+            return np.zeros((0, self.card.embedding), np.float32)
+        return np.concatenate(parts)[np.argsort(order)]
 
     def embed(self, images: np.ndarray, mirror: bool = False, other_maps: bool = False) -> np.ndarray:
         """Embeddings (N, D) of length 1 of crops (N, S, S, 3) uint8 RGB.
@@ -95,7 +100,7 @@ class Recogniser:
         Args:
             images: the crops.
             mirror: add the embedding of the mirror image before the length becomes 1.
-            other_maps: give each crop another one's maps, a control.
+            other_maps: give each crop the maps of another one, at random: a control.
         """
         found = self.answers(images, other_maps=other_maps)
         if mirror:
