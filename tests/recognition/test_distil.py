@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from kd_loss.recognition.dataset import open_persons
-from kd_loss.recognition.distil import EmbeddingTeacher, parse_method
+from kd_loss.recognition.distil import EmbeddingTeacher, RecogniserDistiller, parse_method
 from kd_loss.recognition.embedders import as_embedder
 from kd_loss.recognition.export import run_export_recogniser
 from kd_loss.recognition.margins import MarginHead
+from kd_loss.recognition.network import RecogniserCard
 from kd_loss.recognition.options import RecogniserExportOptions, RecogniserOptions
 from kd_loss.recognition.prepare import PersonsOptions, run_prepare_persons
-from kd_loss.recognition.recogniser import load_recogniser
+from kd_loss.recognition.recogniser import load_recogniser, new_recogniser
 from kd_loss.recognition.train import run_train_recogniser
 from kd_loss.system.errors import UserError
 from tests.recognition.test_commands import rows_of
@@ -31,6 +32,35 @@ def teacher(given):
     return run_train_recogniser(dataclasses.replace(given, name="teacher"))
 
 
+@pytest.mark.parametrize(
+    ("methods", "terms"),
+    [
+        (["rkd", "pkt:2", "imitation"], {"rkd.distance", "rkd.angle", "pkt.transfer", "imitation.imitation"}),
+        (["srrl"], {"features", "regression"}),
+    ],
+)
+def test_a_step_of_distillation_has_the_margin_and_the_methods_terms(methods, terms):
+    rng = np.random.default_rng(0)
+    student = new_recogniser(RecogniserCard("ir", 0.125, 32, 16, (1, 1, 1, 1)))
+    centres = rng.normal(size=(16, 7)).astype(np.float32) if "srrl" in methods else None
+    teacher = EmbeddingTeacher(
+        as_embedder(lambda crops: crops[:, ::8, ::16].reshape(len(crops), -1)[:, :16] + 1.0), 32, centres
+    )
+    distiller = RecogniserDistiller(
+        student, MarginHead(5, 16, scale=16.0), [parse_method(text) for text in methods], {"teacher": teacher}
+    )
+    distiller.compile("adam", run_eagerly=True)
+    batch = {"image": rng.integers(0, 255, (6, 32, 32, 3)).astype(np.uint8)}
+    logs = distiller.train_on_batch(batch, {"label": np.arange(6) % 5, "cluster": -np.ones(6)}, return_dict=True)
+    assert set(logs) == {"loss", "margin", "accuracy"} | terms
+    total = logs["margin"]
+    for method, weight in zip(distiller.methods, distiller._weights_of_methods, strict=True):
+        for name in method.distilling_terms:
+            total += weight * method.weights_of_terms.get(name, 1.0) * logs[distiller._key(method, name)]
+    assert logs["loss"] == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [["rkd", "pkt:2", "imitation"], ["srrl"]])
 def test_a_student_learns_from_a_recogniser(given, teacher, method):
     student = run_train_recogniser(
@@ -83,6 +113,7 @@ def test_methods_of_embeddings():
     assert MarginHead(3, 4, "cosface").margin == 0.35
 
 
+@pytest.mark.slow
 def test_a_teacher_of_another_width_is_refused(given, teacher):
     with pytest.raises(UserError, match="gives 16 numbers, the student 8: give --embedding 16"):
         run_train_recogniser(dataclasses.replace(given, teacher=str(teacher), embedding=8))
