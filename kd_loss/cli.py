@@ -186,6 +186,7 @@ def execute(argv: Sequence[str], prog: str) -> None:
     """Run a command line without the process's error handling: errors are raised."""
     parser = Parser(prog=prog, description="Landmark networks distilled from several teachers.")
     parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--completion", metavar="SHELL", help="print a completion script: bash, zsh or fish")
     add_flags(parser)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, command in COMMANDS.items():
@@ -201,7 +202,13 @@ def execute(argv: Sequence[str], prog: str) -> None:
 
             argv = [choose(argv[0], COMMANDS, "command"), *argv[1:]]
         else:
-            parser.parse_args(argv)
+            given = parser.parse_args(argv)
+            if given.completion is not None:
+                from kd_loss.system.completion import script
+
+                names = {name: (resolve(command.options), command.help) for name, command in COMMANDS.items()}
+                print(script(given.completion, names), end="")
+                return
             parser.print_help()
             return
     execute_command(argv[0], [*flags, *argv[1:]], f"{prog} {argv[0]}")

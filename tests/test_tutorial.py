@@ -29,6 +29,11 @@ def test_the_tutorial(tmp_path, monkeypatch):
             command = command.replace(given, used)
         name, *argv = shlex.split(command)
         execute_command(name, argv, f"kd-loss {name}")
+    # the box in the last step is that of the first cat's points
+    [box] = re.findall(r"--box ([\d,]+)", PAGE)
+    _, *numbers = Path("cats/cats.csv").read_text().splitlines()[0].split(",")
+    points = np.array(numbers, float).reshape(-1, 2)
+    np.testing.assert_allclose(np.array(box.split(","), float), [*points.min(axis=0), *np.ptp(points, axis=0)], atol=1)
     split = open_dataset("cat", Path("data")).split("train")
     assert (len(split), split.landmarks.shape[1:]) == (36, (9, 2))
     # mirrored cats are cats: each point of the mean shape lies near that of its partner on the other side

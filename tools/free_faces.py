@@ -2,7 +2,7 @@
 
 The mesh has 468 points. Which of them stand for the 68 is a table of indices, chosen by eye on drawn and made-up faces:
 nothing is fitted on annotated photographs, whose terms would then apply. Writes a `.pts` file beside a copy of every
-photograph in which one face is found, ready for `kd-loss prepare --dataset free --spec w300.json --source FOLDER`.
+photograph in which one face is found, ready for `kd-loss prepare --dataset free --scheme w300.json --source FOLDER`.
 
     python -m tools.free_faces PICTURES FOLDER --detector face_detection_short_range.tflite --mesh face_landmark.tflite
 """

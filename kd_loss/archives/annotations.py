@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample, assign_splits, check_landmarks
-from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image
+from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image, read_text
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
@@ -101,14 +100,7 @@ class Annotations:
 def load_json(path: Path) -> Any:
     """Return the values of a JSON file; raise `BadSample` with the reason if it cannot be read."""
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):  # reading a pipe could block forever
-            raise BadSample("is not a regular file")
-        if status.st_size > MOST_BYTES:
-            raise BadSample("is larger than 1 GiB")
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise BadSample(f"cannot be read ({error.strerror})") from None
+        return json.loads(read_text(path, MOST_BYTES))
     except json.JSONDecodeError as error:
         raise BadSample(f"is not JSON, or is truncated: {error}") from None
     except (ValueError, RecursionError):

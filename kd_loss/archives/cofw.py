@@ -74,7 +74,11 @@ def read_cofw(source: Path) -> Archive:
         if not path.is_file():
             archive.warnings.append(f"{path} is missing")
             continue
-        for index, row in enumerate(_annotations(path, images, phis)):
+        rows = _annotations(path, images, phis)
+        flagged = bool((rows[:, 2 * COFW.points :] > 0.5).any())
+        if not flagged and len(rows) > 20:  # a quarter of the points of the official files are occluded
+            archive.warnings.append(f"{path} flags no point as occluded: which are visible is not known")
+        for index, row in enumerate(rows):
             x, y, occluded = row.reshape(3, COFW.points)
             try:
                 landmarks = check_landmarks(np.column_stack([x, y]), COFW.points) - 1.0
@@ -90,6 +94,7 @@ def read_cofw(source: Path) -> Archive:
                     group=f"{split}/{index + 1}",
                     load=partial(_load, path, images, index),
                     attributes={"occluded": (occluded > 0.5).astype(np.uint8)},
+                    visibility=(occluded <= 0.5).astype(np.float32) if flagged else None,
                 )
             )
             counts[split] = counts.get(split, 0) + 1

@@ -21,7 +21,7 @@ from xml.parsers import expat
 
 from kd_loss.archives.annotations import MOST_BYTES, Annotations, Face, Mark, natural, number, split_of, to_archive
 from kd_loss.archives.sample import Archive
-from kd_loss.imaging.pictures import BadSample
+from kd_loss.imaging.pictures import BadSample, read_file
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
@@ -39,15 +39,10 @@ def parse_xml(path: Path) -> ET.Element:
     parser.CharacterDataHandler = builder.data
     parser.StartDoctypeDeclHandler = refuse
     try:
-        if not path.is_file():
-            raise UserError(f"{path} is not a regular file")
-        if path.stat().st_size > MOST_BYTES:
-            raise UserError(f"{path} is larger than 1 GiB")
-        with path.open("rb") as file:
-            parser.ParseFile(file)
+        parser.Parse(read_file(path, MOST_BYTES), True)
         return builder.close()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+    except BadSample as error:
+        raise UserError(f"{path} {error}") from None
     except (expat.ExpatError, ValueError, LookupError, AssertionError) as error:
         raise UserError(f"{path} is not XML, or is truncated: {error}") from None
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from kd_loss.archives.pts import read_pts
 from kd_loss.archives.sample import Archive, Sample, assign_splits, check_landmarks, existing_folder, pair_files
-from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image
+from kd_loss.imaging.pictures import IMAGE_SUFFIXES, MOST_OF_TABLE, BadSample, read_image, read_text
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
@@ -102,10 +102,10 @@ def _is_header(row: list[str], values: list[float | None]) -> bool:
 
 def _from_csv(root: Path | None, folder: Path, table: Path, archive: Archive) -> Iterator[Row]:
     try:
-        if not table.is_file():
-            raise UserError(f"{table} is not a regular file")
-        rows = list(csv.reader(table.read_text(encoding="utf-8-sig").splitlines()))
-    except (UnicodeDecodeError, csv.Error):
+        rows = list(csv.reader(read_text(table, MOST_OF_TABLE).splitlines()))
+    except BadSample as error:
+        raise UserError(f"{table} {error}") from None
+    except csv.Error:
         raise UserError(f"{table} is not a CSV text file") from None
     for number, row in enumerate(rows, 1):
         if not any(cell.strip() for cell in row):

@@ -11,7 +11,7 @@ from kd_loss.archives.cvat import read_cvat
 from kd_loss.archives.label_studio import is_label_studio, read_label_studio
 from kd_loss.archives.labelme import is_labelme, read_labelme
 from kd_loss.archives.sample import Archive
-from kd_loss.archives.yolo_pose import read_yolo_pose
+from kd_loss.archives.yolo_pose import is_yolo_pose, read_yolo_pose
 from kd_loss.imaging.pictures import BadSample
 from kd_loss.system.errors import UserError
 
@@ -57,7 +57,7 @@ def found_format(source: Path) -> str | None:
     plain = (source / place for place in (".", "train", "test"))
     if not source.is_dir() or any(next(p.glob(f"*{s}"), None) for p in plain for s in (".pts", ".npy", ".csv")):
         return None
-    if any("kpt_shape" in path.read_text("utf-8", "replace") for path in source.glob("*.y*ml") if path.is_file()):
+    if any(map(is_yolo_pose, source.glob("*.y*ml"))):
         return "yolo_pose"
     if any(next(folder.glob("*.xml"), None) for folder in (source, source / "annotations")):
         return "cvat"

@@ -7,6 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample
+from kd_loss.archives.seen_points import LABELS, seen_half, shared_labels
+from kd_loss.schemes.benchmarks import AFLW21, CFP30, W300
+from kd_loss.schemes.full_head import aflw_as_68
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.same_points import same_points
 from kd_loss.system.errors import UserError
@@ -33,6 +36,24 @@ def translate(landmarks: np.ndarray, source: LandmarkScheme, target: LandmarkSch
     return result
 
 
+def in_scheme(sample: Sample, source: LandmarkScheme, target: LandmarkScheme) -> Sample:
+    """Return a face with the points of another scheme that its own has, and which of them are visible.
+
+    Raises `KeyError` if the source's scheme does not say which of its points are the target's.
+    """
+    outline: np.ndarray | None = None
+    visibility: np.ndarray | None = None
+    if source == AFLW21 and target == W300:
+        points, outline = aflw_as_68(sample.landmarks)
+    else:
+        points = translate(sample.landmarks, source, target)
+    if target == W300 and source == CFP30:
+        visibility = seen_half(points, sample.subset == "profile")
+    elif sample.visibility is not None and target == W300 and source.name in LABELS:
+        visibility = shared_labels(sample.visibility, LABELS[source.name])
+    return replace(sample, landmarks=points, outline=outline, visibility=visibility)
+
+
 def add_faces(archive: Archive, other: Archive) -> Archive:
     """Add the training faces of another archive whose scheme maps its points to those of the first.
 
@@ -51,20 +72,19 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
             f'(defined: {known}); give a scheme file with "same": {{"{scheme.name}": [an index or null per point]}}'
         )
     # one point alone does not define a crop
-    moved = [(sample, translate(sample.landmarks, more, scheme)) for sample in other.samples if sample.split == "train"]
-    moved = [(sample, points) for sample, points in moved if (~np.isnan(points[:, 0])).sum() >= 2]
+    moved = [in_scheme(sample, more, scheme) for sample in other.samples if sample.split == "train"]
+    moved = [sample for sample in moved if (~np.isnan(sample.landmarks[:, 0])).sum() >= 2]
     samples: list[Sample] = [
         replace(
             sample,
             name=f"{more.name}/{sample.name}",
-            landmarks=points,
             split="train",
             subset=more.name,
             group=f"{more.name}/{sample.group}",
             attributes={},
             extra=True,
         )
-        for sample, points in moved
+        for sample in moved
     ]
     return Archive(
         scheme,

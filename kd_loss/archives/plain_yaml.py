@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from kd_loss.imaging.pictures import BadSample, read_text
 from kd_loss.system.errors import UserError
 
 _MOST_BYTES, _DEEPEST = 1 << 22, 20
@@ -19,13 +20,9 @@ Line = tuple[int, int, str]
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the keys and values of a file; raise `UserError` naming the line that cannot be parsed."""
     try:
-        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
-            raise UserError(f"{path} is not a regular file of at most 4 MiB")
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not text") from None
+        text = read_text(path, _MOST_BYTES)
+    except BadSample as error:
+        raise UserError(f"{path} {error}") from None
     try:
         values = parse_yaml(text)
     except ValueError as error:

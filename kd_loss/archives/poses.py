@@ -193,7 +193,7 @@ def read_pointing04(source: Path, scheme: PoseScheme, test_fraction: float) -> A
             continue
         tilt, pan = float(found[4]), float(found[5])
         side = max(width, height)
-        place = HeadPlacement(from_angles(pan, tilt, 0.0), (x, y), side)
+        place = HeadPlacement(from_angles(-pan, tilt, 0.0), (x, y), side)  # pan is positive to the picture's left
         archive.samples.append(
             Sample(
                 image.relative_to(root).as_posix(), _square(np.array([x, y]), side), "train", "train", found[1],

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_loss.archives.sample import check_landmarks
-from kd_loss.imaging.pictures import BadSample
+from kd_loss.imaging.pictures import BadSample, read_text
 
 _MAX_BYTES = 1 << 20
 
@@ -40,17 +40,7 @@ def parse_pts(text: str, points: int) -> np.ndarray:
 
 def read_pts(path: Path, points: int) -> np.ndarray:
     """Read landmarks (K, 2) in pixels that start at 0 from a `.pts` file; raise `BadSample` if it is invalid."""
-    try:
-        if not path.is_file():
-            raise BadSample("is not a regular file")
-        if path.stat().st_size > _MAX_BYTES:
-            raise BadSample("larger than 1 MiB, not a .pts file")
-        text = path.read_text(encoding="utf-8", errors="strict")
-    except OSError as error:
-        raise BadSample(f"cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise BadSample("is not text") from None
-    return parse_pts(text, points)
+    return parse_pts(read_text(path, _MAX_BYTES), points)
 
 
 def format_pts(landmarks: np.ndarray) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kd_loss.archives import poses
-from kd_loss.archives.aflw import read_aflw
+from kd_loss.archives.aflw import read_aflw, read_aflw_poses
 from kd_loss.archives.cfp import read_cfp
 from kd_loss.archives.cofw import read_cofw
 from kd_loss.archives.folder import read_folder
@@ -114,6 +114,7 @@ READERS: dict[str, Reader] = {
     "pose_300wlp": _posed(poses.read_300wlp),
     "pose_aflw2000": _posed(poses.read_300wlp),
     "pose_pointing04": _posed(poses.read_pointing04),
+    "pose_aflw": _posed(read_aflw_poses),
 }
 
 

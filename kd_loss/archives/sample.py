@@ -28,7 +28,10 @@ class Sample:
         load: returns the picture as (H, W, 3) uint8 RGB or raises `BadSample`.
         attributes: extra (K,) or scalar values by name, e.g. occlusion flags.
         place: the head's place in the picture, if the archive gives it.
-        extra: whether it comes from another archive (`datasets.combine`) and is used for training only.
+        extra: whether it comes from another archive (`archives.merge`) and is used for training only.
+        outline: (K, 2) like `landmarks`, whole but rough, to place the crop of a face with few annotated points; None:
+            a shape model completes the landmarks.
+        visibility: (K,) 1: the point is visible, 0: hidden, NaN: unknown; None: nothing is known of this face.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Sample:
     attributes: Mapping[str, np.ndarray] = field(default_factory=dict)
     extra: bool = False
     place: HeadPlacement | None = None
+    outline: np.ndarray | None = None
+    visibility: np.ndarray | None = None
 
 
 @dataclass

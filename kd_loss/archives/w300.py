@@ -9,6 +9,7 @@ from kd_loss.archives.pts import read_pts
 from kd_loss.archives.sample import Archive, Sample, existing_folder, missing_parts, pair_files, photograph
 from kd_loss.imaging.pictures import BadSample, read_image
 from kd_loss.schemes.benchmarks import W300
+from kd_loss.schemes.full_head import assumed_visible
 
 TRAIN_PARTS = ("afw", "helen/trainset", "lfpw/trainset")
 TEST_PARTS = ("helen/testset", "lfpw/testset", "ibug")
@@ -39,6 +40,7 @@ def read_w300(source: Path) -> Archive:
                     subset=part,
                     group=f"{part.split('/')[0]}/{photograph(image.stem)}",
                     load=partial(read_image, image),
+                    visibility=assumed_visible(landmarks),
                 )
             )
             counts[part] = counts.get(part, 0) + 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample, check_landmarks, existing_folder, missing_parts
-from kd_loss.imaging.pictures import BadSample, read_image
+from kd_loss.imaging.pictures import MOST_OF_TABLE, BadSample, read_image, read_text
 from kd_loss.schemes.benchmarks import WFLW
 from kd_loss.system.errors import UserError
 
@@ -58,9 +58,9 @@ def read_wflw(source: Path) -> Archive:
             archive.warnings.append(f"no list of {split} faces under {root / 'WFLW_annotations'}")
             continue
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError:
-            raise UserError(f"{path} is not text") from None
+            lines = read_text(path, MOST_OF_TABLE).splitlines()
+        except BadSample as error:
+            raise UserError(f"{path} {error}") from None
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue

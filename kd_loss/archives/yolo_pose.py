@@ -21,11 +21,19 @@ from typing import Any
 from kd_loss.archives.annotations import Annotations, Face, Mark, number, to_archive
 from kd_loss.archives.plain_yaml import read_yaml
 from kd_loss.archives.sample import Archive
-from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample
+from kd_loss.imaging.pictures import IMAGE_SUFFIXES, MOST_OF_NOTE, MOST_OF_TABLE, BadSample, read_file, read_text
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 
 _TURNED = range(5, 9)  # EXIF orientations that swap width and height
+
+
+def is_yolo_pose(path: Path) -> bool:
+    """Whether a YAML file has a `kpt_shape`."""
+    try:
+        return b"kpt_shape" in read_file(path, MOST_OF_NOTE)
+    except BadSample:
+        return False
 
 
 def yolo_file(source: Path) -> Path:
@@ -34,7 +42,7 @@ def yolo_file(source: Path) -> Path:
         return source
     if (source / "data.yaml").is_file():
         return source / "data.yaml"
-    files = [path for path in sorted(source.glob("*.y*ml")) if "kpt_shape" in path.read_text("utf-8", "replace")]
+    files = [path for path in sorted(source.glob("*.y*ml")) if is_yolo_pose(path)]
     if len(files) != 1:
         raise UserError(f"{len(files)} .yaml files with kpt_shape in {source}; give the path of one of them")
     return files[0]
@@ -107,7 +115,10 @@ def _pictures(path: Path, values: dict[str, Any], split: str) -> Iterator[Path]:
         if place.is_dir():
             yield from sorted(p for p in place.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
         else:
-            lines = place.read_text(encoding="utf-8", errors="replace").splitlines()
+            try:
+                lines = read_file(place, MOST_OF_TABLE).decode("utf-8", "replace").splitlines()
+            except BadSample as error:
+                raise UserError(f"{place} {error}") from None
             yield from (Path(os.path.abspath(place.parent / line.strip())) for line in lines if line.strip())
 
 
@@ -137,9 +148,9 @@ def picture_size(path: Path) -> tuple[int, int]:
 def _add(found: Annotations, picture: Path, label: Path, split: str, points: int, numbers: int) -> None:
     """The faces of one picture."""
     try:
-        lines = label.read_text(encoding="utf-8").splitlines() if label.stat().st_size < 1 << 24 else ["too long"]
-    except (OSError, UnicodeDecodeError):
-        found.problems.append(f"{label}: cannot be read as text")
+        lines = read_text(label, MOST_OF_NOTE).splitlines()
+    except BadSample as error:
+        found.problems.append(f"{label}: {error}")
         return
     lines = [line for line in lines if line.strip()]
     if not lines:

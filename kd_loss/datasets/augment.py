@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 import cv2
 import numpy as np
 
+from kd_loss.datasets.turned import turned
 from kd_loss.imaging import geometry
 from kd_loss.schemes.base import Scheme
 
@@ -26,6 +27,8 @@ class Augmentation:
         flip: probability of mirroring (with the swap of left and right points).
         colour: largest relative change of brightness and contrast; the gain of each channel changes by half as much.
         blur, grey, patch: probabilities of a blur, of a grey picture, of an occluding patch.
+        turn: largest angle in degrees by which the head is turned further, see `datasets.turned`; half of it up and
+            down. For faces with 68 points.
     """
 
     rotation: float = 25.0
@@ -36,6 +39,7 @@ class Augmentation:
     blur: float = 0.15
     grey: float = 0.1
     patch: float = 0.3
+    turn: float = 0.0
 
     def scaled(self, strength: float) -> Augmentation:
         """Scale all ranges and probabilities except mirroring by `strength` (≥ 0)."""
@@ -107,5 +111,8 @@ def augment(
     `border`: the pixels around the stored crop, see `warp`.
     """
     affine, flip = augmentation.draw_affine(rng)
+    if augmentation.turn:
+        yaw, pitch = rng.uniform(-augmentation.turn, augmentation.turn, 2)
+        image, targets = turned(image, targets, yaw, pitch / 2, border)
     moved = scheme.move(targets, affine, flip)
     return augmentation.recolour(warp(image, affine, size, border), rng), moved

@@ -96,7 +96,7 @@ def check_split(
         scheme: scheme of the dataset, which determines shape and range of the targets.
         manifest: manifest of the dataset, with sizes and counts.
         files: `images`, the targets (`target_array`), `soft`, `affine`, `subset`, `group`, `name` and, if present,
-            `extra`, as in `PreparedSplit`; attributes as `attribute-…`.
+            `extra` and `visibility`, as in `PreparedSplit`; attributes as `attribute-…`.
     """
     counts = manifest["counts"].get(folder.name)
     if not counts:
@@ -109,6 +109,7 @@ def check_split(
         "soft": ((count, *scheme.shape), "float32"),
         "affine": ((count, 2, 3), "float64"),
         "extra": ((count,), "bool"),
+        "visibility": ((count, scheme.shape[0]), "float32"),
     }
     for key, array in files.items():
         where = folder / f"{key}.npy"
@@ -127,6 +128,10 @@ def check_split(
         for key in (target, "soft"):
             _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start, scheme.furthest)
         _check_affine(folder / "affine.npy", files["affine"][start : start + _CHUNK], start)
+    if "visibility" in files:
+        known = files["visibility"]
+        if (~np.isnan(known) & ((known < 0) | (known > 1))).any():
+            raise UserError(f"{folder / 'visibility.npy'} holds a number outside 0…1; {AGAIN}")
     found = Counter(files["subset"].tolist())
     if found != Counter(counts):
         raise UserError(f"{folder / 'subset.npy'} does not match the counts of the manifest; {AGAIN}")

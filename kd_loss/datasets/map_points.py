@@ -11,8 +11,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from kd_loss.archives.merge import in_scheme
 from kd_loss.archives.sample import Archive
+from kd_loss.archives.seen_points import LABELS, shared_labels
 from kd_loss.imaging import geometry
+from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.point_map import PointMap, fit_point_map, held_out_error
 from kd_loss.schemes.same_points import same_points
@@ -176,7 +179,28 @@ def mapped_archive(archive: Archive, mapping: SchemeMap) -> Archive:
         if mapping.fitted is None:
             per_point = {k: v for k, v in sample.attributes.items() if np.shape(v) == (mapping.source.points,)}
             flags |= {key: np.asarray(value)[mapping.table] for key, value in per_point.items()}
-        result.samples.append(replace(sample, landmarks=moved, attributes=flags))
+        visibility = None
+        if sample.visibility is not None and mapping.target.name == "w300" and mapping.source.name in LABELS:
+            visibility = shared_labels(sample.visibility, LABELS[mapping.source.name])
+        result.samples.append(replace(sample, landmarks=moved, attributes=flags, visibility=visibility))
     if lost:
         result.warnings.append(f"{lost} partly annotated faces have no points of '{mapping.target.name}'; skipped")
+    return result
+
+
+def aflw_archive(archive: Archive) -> Archive:
+    """Convert AFLW to the 68 points by the head that fits each face (`schemes.full_head`), as `prepare --extra-data`.
+
+    Faces with fewer than two of the points are dropped with a warning. The error is divided by the box of the points.
+    """
+    source = archive.scheme
+    assert isinstance(source, LandmarkScheme)  # ensured by the command
+    target = replace(
+        W300, name="aflw_w300", official={}, normalisers={}, test_subsets=dict(source.test_subsets), same={}
+    )
+    moved = [in_scheme(sample, source, W300) for sample in archive.samples]
+    kept = [sample for sample in moved if np.isfinite(sample.landmarks[:, 0]).sum() >= 2]
+    result = Archive(target, kept, [*archive.warnings], [*archive.problems])
+    if len(kept) < len(moved):
+        result.warnings.append(f"{len(moved) - len(kept)} faces have fewer than two points of 'w300'; left out")
     return result

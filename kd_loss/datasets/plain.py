@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from kd_loss.datasets.transform import Answers
+from kd_loss.system.arguments import table_of
 from kd_loss.system.errors import UserError
 
 
@@ -123,7 +124,7 @@ class _Rows:
     """The answers of all teachers, by the rows of a dataset."""
 
     def __init__(self, answers: Mapping[str, Answers]):
-        if not answers:
+        if not table_of(answers, "answers", "role -> the result of kd_loss.record"):
             raise UserError("with_answers takes role -> answers, e.g. {'tough': answers}")
         for role, one in answers.items():
             if not isinstance(one, Answers):

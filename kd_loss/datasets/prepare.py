@@ -4,7 +4,8 @@ A prepared dataset is a folder `<data>/<name>/` with `manifest.json`, `shape_mod
 split: `images.npy` (N, S + 2 border, S + 2 border, 3) uint8 RGB, `landmarks.npy` (N, K, 2) float32 normalised
 to the inner S × S pixels (of poses `target.npy`, (N, 2, 3)), `soft.npy` of the same shape,
 `affine.npy` (N, 2, 3) float64 from source pixels to pixels of the inner crop, `subset.npy`, `group.npy`, `name.npy`
-(text) and one array per attribute.
+(text), one array per attribute and, where the archive knows which points are hidden, `visibility.npy` (N, K) float32:
+1 visible, 0 hidden, NaN unknown.
 """
 
 from __future__ import annotations
@@ -70,6 +71,8 @@ class _Split:
         self.affine = np.zeros((len(samples), 2, 3))
         self.target = np.zeros((len(samples), *scheme.shape), np.float32)
         self.outside = np.zeros(len(samples), bool)
+        #: rough whole shapes, for the shape model of an archive without whole faces
+        self.outlines = np.full_like(self.target, np.nan) if samples[0].outline is not None else None
 
     def write_one(self, index: int) -> str | None:
         """Crop one face; return a description of its problem, if any."""
@@ -86,15 +89,25 @@ class _Split:
             return f"{sample.name}: no landmark lies in the picture ({width} × {height})"
         self.outside[index] = (low < -0.5).any() or (high > (width - 0.5, height - 0.5)).any()
         whole = sample.landmarks if self.completion is None else self.completion(sample.landmarks)
+        whole = whole if sample.outline is None else sample.outline
         crop, square = self.crop, geometry.square_crop(geometry.landmark_box(whole), self.crop.margin)
         self.images[index] = crop_face(image, geometry.widen(square, crop.stored / crop.size), crop.stored)
         self.affine[index] = geometry.crop_affine(square, crop.size)
         affine = geometry.normalised_affine(square)
+        if self.outlines is not None and sample.outline is not None:
+            self.outlines[index] = geometry.apply(affine, sample.outline)
         try:
             self.target[index] = self.scheme.target(geometry.apply(affine, sample.landmarks), sample.place, affine)
         except UserError as error:
             return f"{sample.name}: {error}"
         return None
+
+    def _visibility(self, sample: Sample) -> np.ndarray:
+        """(K,) float32, see `Sample.visibility`; of a face of which nothing is known, annotated points are visible."""
+        values = sample.visibility
+        if values is None:
+            values = np.where(np.isnan(sample.landmarks[:, 0]), np.nan, 1)
+        return np.asarray(values, np.float32)
 
     def write(self, progress: Callable[[Any, int], Any]) -> list[str | None]:
         """Crop all faces in parallel; return the problem of each, None for a good one.
@@ -138,6 +151,8 @@ class _Split:
             np.save(self.folder / f"{key}.npy", np.array([getattr(s, key) for s in self.samples], str))
         if any(s.extra for s in self.samples):
             np.save(self.folder / "extra.npy", np.array([s.extra for s in self.samples]))
+        if self.scheme.shape[1] == 2 and any(s.visibility is not None for s in self.samples):
+            np.save(self.folder / "visibility.npy", np.stack([self._visibility(s) for s in self.samples]))
         for key in [key for key in self.samples[0].attributes if all(key in s.attributes for s in self.samples)]:
             values = np.array([s.attributes[key] for s in self.samples])
             np.save(self.folder / f"attribute-{key}.npy", values)
@@ -207,10 +222,14 @@ def prepare(
             log.warning(f"no valid {name} face remains")
         if "train" not in splits:
             raise UserError(f"no training face for '{archive.scheme.name}' remains")
-        _check_enough({name: split.target for name, split in splits.items()})
+        targets = {name: split.target for name, split in splits.items()}
+        outlines = splits["train"].outlines
+        if outlines is not None and np.isnan(targets["train"]).any(axis=(1, 2)).all():
+            targets["train"] = outlines  # no whole face: the shape model is that of the rough ones
+        _check_enough(targets)
         if outside:
             log.warning(f"{counted(outside, 'face')} with landmarks outside of the picture; kept")
-        model = ShapeModel.fit(splits["train"].target, variance)
+        model = ShapeModel.fit(targets["train"], variance)
         model.save(folder / "shape_model.npz")
         for split in splits.values():
             np.save(split.folder / "soft.npy", model.soften(split.target))

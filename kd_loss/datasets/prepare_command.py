@@ -31,7 +31,8 @@ class PrepareOptions(Options):
     dataset: str = option(
         "",
         "w300, cofw, wflw, aflw, cfp30, synthetic, synthetic_cofw, synthetic_wflw, or a name of your own; head poses: "
-        "pose_synthetic, pose_w300, pose_cofw, pose_wflw, pose_biwi, pose_300wlp, pose_aflw2000, pose_pointing04",
+        "pose_synthetic, pose_w300, pose_cofw, pose_wflw, pose_biwi, pose_300wlp, pose_aflw2000, pose_aflw, "
+        "pose_pointing04",
     )
     source: str = option(
         "", "folder of the archive, a CSV, or an annotation tool's export; not needed for synthetic faces"
@@ -178,13 +179,16 @@ def _mapped(archive: Archive, options: PrepareOptions) -> Archive:
     if not options.map_points:
         return archive
     from kd_loss.archives.registry import merged_request, read_archive, request_of
-    from kd_loss.datasets.map_points import annotated_pairs, map_scheme, mapped_archive
+    from kd_loss.datasets.map_points import aflw_archive, annotated_pairs, map_scheme, mapped_archive
+    from kd_loss.schemes.benchmarks import AFLW21, W300
     from kd_loss.schemes.registry import landmark_scheme
 
     source = landmark_scheme(
         archive.scheme, f"--map-points is for landmarks, not for a dataset of a {archive.scheme.noun}"
     )
     target, folder = _map_target(options.map_points)
+    if source == AFLW21 and target == W300 and not folder:
+        return aflw_archive(archive)
     request = replace(merged_request(request_of(options), folder), format="auto")
     mapping = map_scheme(source, target, annotated_pairs(read_archive(target, request), source) if folder else None)
     log.info(mapping.line)

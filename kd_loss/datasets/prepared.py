@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
 from kd_loss.schemes.pose import POSES
 from kd_loss.schemes.registry import scheme_of
+from kd_loss.system.arguments import path_of, text_of
 from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import is_temporary, read_json
@@ -34,6 +36,7 @@ class PreparedSplit:
         affine: (N, 2, 3) from source pixels to crop pixels.
         subset, group, name: (N,) text.
         extra: (N,) bool, faces of other archives, which are never held out; None if there are none.
+        visibility: (N, K) float32, 1: a point is visible, 0: hidden, NaN: unknown; None in datasets without.
 
     The arrays are memory-mapped, so that memory does not grow with the faces.
     """
@@ -49,6 +52,7 @@ class PreparedSplit:
     name: np.ndarray
     border: int = 0
     extra: np.ndarray | None = None
+    visibility: np.ndarray | None = None
     spec = RenamedAttribute("scheme")
 
     def __len__(self) -> int:
@@ -127,7 +131,8 @@ class PreparedDataset:
         extra = np.array(more["extra"]) if "extra" in more else None
         files["target"] = files.pop(target)
         border = int(self.manifest["crop"]["border"])
-        return PreparedSplit(folder, self.scheme, **files, border=border, extra=extra)
+        visible = more.get("visibility")
+        return PreparedSplit(folder, self.scheme, **files, border=border, extra=extra, visibility=visible)
 
 
 def holdout(split: PreparedSplit, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -154,10 +159,11 @@ def prepared_names(data: Path) -> list[str]:
     return [path.parent.name for path in found if not is_temporary(path.parent)]
 
 
-def open_dataset(name: str, data: Path) -> PreparedDataset:
+def open_dataset(name: str, data: str | os.PathLike[str] = "data") -> PreparedDataset:
     """Open `<data>/<name>`; if it is not prepared, raise a `UserError` with the command to run."""
+    data = path_of(data, "data")
     ready = prepared_names(data)
-    if name not in ready:
+    if text_of(name, "name") not in ready:
         name = choose(name, dict.fromkeys([*LANDMARK_SCHEMES, *POSES, *ready]), "dataset")
     folder = data / name
     if not (folder / "manifest.json").is_file():

@@ -40,39 +40,39 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     started = time.perf_counter()
     root = options.output
 
-    def say(step: str) -> None:
+    def announce(step: str) -> None:
         log.info(f"== {step} ({time.perf_counter() - started:.0f} s) ==")
 
     clear(root)
     try:
-        return _demo(options, root, say, started)
+        return _demo(options, root, announce, started)
     finally:
         record_folder(root)
 
 
-def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started: float) -> dict[str, Any]:
+def _demo(options: DemoOptions, root: Path, announce: Callable[[str], None], started: float) -> dict[str, Any]:
     data, runs = root / "data", root / "runs"
     common: dict[str, Any] = {
         "dataset": DATASET,
         "seed": options.seed,
         "data": data,
         "runs": runs,
-        "augment": 0.5,
+        "augment_strength": 0.5,
     }
 
-    say("prepare: draw faces")
+    announce("prepare: draw faces")
     run_prepare(PrepareOptions(dataset=DATASET, count=options.faces, size=options.size, seed=options.seed, data=data))
-    say("teachers: tough on the landmarks, tolerant on the soft landmarks")
+    announce("teachers: tough on the landmarks, tolerant on the soft landmarks")
     common |= {"arch": options.arch, "alpha": options.alpha}
     tough, tolerant = train_teachers(TeacherOptions(epochs=options.epochs, **common))
     student = StudentOptions(head="pooled", epochs=options.student_epochs, teacher_mode="cached", **common)
-    say("student alone, from the tough teacher's trunk")
+    announce("student alone, from the tough teacher's trunk")
     begun = train_student(dataclasses.replace(student, method=["none"], init="teacher", name="student-trunk"))
-    say("student alone")
+    announce("student alone")
     alone = train_student(dataclasses.replace(student, method=["none"]))  # the newest, which `test` puts beside others
-    say("student distilled by KD-Loss, from the tough teacher's trunk")
+    announce("student distilled by KD-Loss, from the tough teacher's trunk")
     distilled = train_student(dataclasses.replace(student, init="teacher"))
-    say("test")
+    announce("test")
     dataset = open_dataset(DATASET, data)
     split = dataset.split("test")
     names = {
@@ -91,7 +91,7 @@ def _demo(options: DemoOptions, root: Path, say: Callable[[str], None], started:
         f"machine ({minutes:.0f} minutes here). Real work takes photographs, wider teachers and 150 epochs."
     )
     metrics = write_results(root, results, notes=[note], curves=distilled / "history.csv")
-    say("predict: a drawn face")
+    announce("predict: a drawn face")
     face = root / "face.png"
     cv2.imwrite(str(face), np.ascontiguousarray(_draw_crop(options.seed + 1)[..., ::-1]))
     weights = str(distilled / "best.h5")

@@ -9,6 +9,8 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
+from kd_loss.system.arguments import number_of, wrong
+
 #: pictures are searched at this longer side, for faces of at least a twentieth of it
 SEARCHED = 640
 
@@ -24,6 +26,20 @@ class Detection:
     box: tuple[float, float, float, float]
     score: float
     exact: bool = False
+
+    def __post_init__(self) -> None:
+        check_box(self.box, "box")
+        number_of(self.score, "score")
+
+
+def check_box(box: Any, name: str) -> None:
+    """Raises a `UserError` for anything but four numbers `(x, y, width, height)`."""
+    try:
+        sound = isinstance(box, tuple | list | np.ndarray) and np.asarray(box, np.float64).shape == (4,)
+    except (TypeError, ValueError, OverflowError):
+        sound = False
+    if not sound:
+        raise wrong(name, box, "(x, y, width, height) in pixels")
 
 
 #: a photograph (H, W, 3) uint8 RGB -> its faces, the largest first

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from kd_loss.detection.base import Detection, Detector
 from kd_loss.imaging import geometry
+from kd_loss.system.arguments import number_of
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import Json
 
@@ -41,6 +42,10 @@ class BoxCalibration:
     side: float = 1.0
     faces: int = 0
     spread: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+    def __post_init__(self) -> None:
+        for name in ("x", "y", "side", "faces"):
+            number_of(getattr(self, name), name)
 
     def __call__(self, box: ArrayLike) -> tuple[float, float, float, float]:
         """Convert a detector's box `(x, y, width, height)` to the landmark box."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from kd_loss.detection.base import Detector
 from kd_loss.detection.blazeface import BlazeFaceDetector
 from kd_loss.detection.finder import FinderDetector
 from kd_loss.detection.fixed import WholePicture
 from kd_loss.detection.haar import HaarDetector
 from kd_loss.detection.yunet import YuNetDetector
+from kd_loss.system.arguments import number_of, path_of, wrong
 from kd_loss.system.errors import UserError, choose
 
 DETECTORS = ("finder", "haar", "yunet", "blazeface", "none")
@@ -37,6 +36,12 @@ def open_detector(
         UserError: an unknown name, or a file that is missing or is not such a detector.
     """
     kind = choose(name, DETECTORS, "detector")
+    file = None if isinstance(model, str) and not model else path_of(model, "model")
+    if min_score is not None:
+        number_of(min_score, "min_score")
+    number_of(smallest, "smallest", wanted="a number of pixels")
+    if not 0 <= number_of(margin, "margin") <= 2:
+        raise wrong("margin", margin, "a number in 0…2")
     if min_score is not None and not 0 < min_score < 1 and kind != "haar":
         raise UserError(f"--min-score {min_score:g} is not between 0 and 1")
     if smallest and kind != "finder":
@@ -44,12 +49,12 @@ def open_detector(
     if smallest < 0 or 0 < smallest < 8:
         raise UserError(f"--smallest {smallest:g} is not a face size in pixels: 8 or more, or 0")
     if kind == "finder":
-        return FinderDetector(Path(model) if model else None, min_score, smallest)
+        return FinderDetector(file, min_score, smallest)
     if kind == "haar":
         return HaarDetector(min_score)
     if kind == "none":
         return WholePicture(margin)
-    if not model:
+    if file is None:
         raise UserError(f"--detector {kind} needs --detector-model FILE: {SOURCES[kind]}")
     detector = YuNetDetector if kind == "yunet" else BlazeFaceDetector
-    return detector(Path(model)) if min_score is None else detector(Path(model), min_score)
+    return detector(file) if min_score is None else detector(file, min_score)

@@ -39,7 +39,7 @@ SAME = 0.35
 OF_GROUPS = 0.15
 #: most tiles; a photograph of 100 megapixels has this many at full size
 MOST_TILES = 4000
-_View = tuple[np.ndarray, np.ndarray, float, bool]
+_View = tuple[np.ndarray, np.ndarray, np.ndarray, bool]
 
 
 def shipped_finder() -> Path:
@@ -101,8 +101,9 @@ class FinderDetector(Reopened):
             found, sure = self._look(part)
             keep = found[:, 2] <= (LARGEST * min(part.shape[:2]) if whole else OF_TILES)
             found, sure = found[keep], sure[keep]
-            found[:, :2] = (found[:, :2] + 0.5) / scale - 0.5 + corner
-            found[:, 2:] /= scale
+            middle = (found[:, :2] + found[:, 2:] / 2 + 0.5) / scale - 0.5 + corner
+            found[:, 2:] /= scale.max()
+            found[:, :2] = middle - found[:, 2:] / 2
             boxes.append(found)
             scores.append(sure)
         merged = merge_boxes(np.concatenate(boxes), np.concatenate(scores), SAME)
@@ -110,20 +111,25 @@ class FinderDetector(Reopened):
         return largest_first([face for face in faces if _contrast(image, face) >= CONTRAST])
 
     def _views(self, image: np.ndarray, smallest: float) -> Iterator[_View]:
-        """Parts of a picture no larger than the input: upper left corner, pixels, scale, whether it is the whole."""
+        """Parts of a picture no larger than the input: upper left corner, pixels, scales, whether it is the whole.
+
+        The scales are those of x and y, which differ by the rounding of the shorter side.
+        """
         longest = max(image.shape[:2])
         scale = self.size / longest
-        yield np.zeros(2), _resized(image, scale), scale, True
+        level = _resized(image, scale)
+        yield np.zeros(2), level, _scales(level, image), True
         tiles = 0
         while smallest and smallest * scale < 0.999 * LEAST:
             scale = min(2 * scale, LEAST / smallest)
             level = _resized(image, scale)
+            both = _scales(level, image)
             for y in _starts(level.shape[0], self.size):
                 for x in _starts(level.shape[1], self.size):
                     tiles += 1
                     if tiles > MOST_TILES:
                         raise UserError(f"faces of {smallest:g} pixels in this picture take too many tiles")
-                    yield np.array([x, y]) / scale, level[y : y + self.size, x : x + self.size], scale, False
+                    yield np.array([x, y]) / both, level[y : y + self.size, x : x + self.size], both, False
 
     def _look(self, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (N, 4) in pixels of a picture no larger than the input, and their scores (N,)."""
@@ -189,6 +195,11 @@ def _resized(image: np.ndarray, scale: float) -> np.ndarray:
         half = image.shape[1] // 2, image.shape[0] // 2
         image = cv2.resize(image, half, interpolation=cv2.INTER_LINEAR)
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _scales(level: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The scales of x and y, (2,), of a resized picture."""
+    return np.array(level.shape[1::-1]) / image.shape[1::-1]
 
 
 def _starts(length: int, tile: int) -> list[int]:

@@ -19,12 +19,13 @@ from kd_loss.distillation.base import (
     Tensor,
     check_positive,
     get_method,
-    match_size,
     per_sample,
     register,
-    relative_distance,
     uses_of,
 )
+from kd_loss.distillation.feature_maps import match_size as match_size
+from kd_loss.distillation.feature_maps import relative_distance as relative_distance
+from kd_loss.system.errors import first_line
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,7 @@ def _load(name: str, what: str) -> None:
     try:
         importlib.import_module(name)
     except Exception as error:  # third-party code
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        log.warning(f"{what} {name} is skipped: {type(error).__name__}: {reason}")
+        log.warning(f"{what} {name} is skipped: {type(error).__name__}: {first_line(error)}")
 
 
 for _module in pkgutil.iter_modules(__path__):

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kd_loss.distillation.arguments import of_tensors
 from kd_loss.distillation.base import (
     DistillationMethod,
     Taps,
@@ -22,6 +23,7 @@ from kd_loss.networks.heads import heatmap_head
 LEVELS = ("P2", "P3", "P4")
 
 
+@of_tensors
 def auxiliary_error(y_true: Tensor, y_pred: Tensor, auxiliary: Tensor) -> Tensor:
     """`mean |A − y|` of a second head's landmarks A, 0 for the points where the truth is the student's own answer.
 

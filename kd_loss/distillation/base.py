@@ -12,6 +12,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import keras
 from keras import ops
 
+from kd_loss.distillation.arguments import of_tensors
+from kd_loss.system.arguments import list_of, shown, table_of
 from kd_loss.system.deprecation import current_keyword, renamed_of
 from kd_loss.system.errors import UserError, choose
 
@@ -162,15 +164,17 @@ def uses_of(methods: Any) -> list[MethodUse]:
     Raises:
         UserError: an item has another type, a weight is not a positive number, or a method is listed twice.
     """
-    items = list(methods.items()) if isinstance(methods, Mapping) else list(methods)
+    items = list(methods.items()) if isinstance(methods, Mapping) else list_of(methods, "methods", "a list of methods")
     uses: list[MethodUse] = []
     for item in items:
         parts = (item,) if isinstance(item, DistillationMethod) else tuple(item) if isinstance(item, tuple) else ()
         use = MethodUse(*parts[:3]) if parts else None
         if use is None or not isinstance(use.method, DistillationMethod):
-            raise UserError(f"methods are DistillationMethod or (method, weight), not {item!r}; see kd_loss.methods")
+            raise UserError(
+                f"methods are DistillationMethod or (method, weight), not {shown(item)}; see kd_loss.methods"
+            )
         if not isinstance(use.weight, int | float) or not 0 < use.weight < math.inf:
-            raise UserError(f"the method {use.name} has the weight {use.weight!r}; expected a positive number")
+            raise UserError(f"the method {use.name} has the weight {shown(use.weight)}; expected a positive number")
         if use.name in (other.name for other in uses):
             raise UserError(f"the method {use.name} is given twice")
         uses.append(use)
@@ -233,11 +237,13 @@ def register(name: str) -> Callable[[_T], _T]:
         UserError: the name is taken or invalid, or the object is not the class of a method.
     """
     if not isinstance(name, str) or not re.fullmatch(r"[^\W\d][\w-]*", name):
-        raise UserError(f"@register({name!r}): a method's name is made of letters, digits, _ and -, as 'my_method'")
+        raise UserError(
+            f"@register({shown(name)}): a method's name is made of letters, digits, _ and -, as 'my_method'"
+        )
 
     def add(cls: _T) -> _T:
         if not isinstance(cls, type) or not issubclass(cls, DistillationMethod):
-            what = getattr(cls, "__name__", repr(cls))
+            what = getattr(cls, "__name__", "") or shown(cls)
             raise UserError(f"@register({name!r}) decorates a subclass of DistillationMethod; {what} is not one")
         known = METHODS.get(name)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
@@ -293,7 +299,7 @@ def check_parameters(cls: type[DistillationMethod], given: Mapping[str, Any]) ->
         if fits and isinstance(value, int) and abs(value) >= 2**63:
             raise UserError(f"{name}.{key}: a whole number of {len(str(abs(value)))} digits is out of range")
         if not fits or (isinstance(value, numbers.Real) and not math.isfinite(value)):
-            raise UserError(f"{name}.{key} = {value!r} is not {words}")
+            raise UserError(f"{name}.{key} = {shown(value)} is not {words}")
 
 
 def get_method(name: str, parameters: Mapping[str, object] | None = None) -> DistillationMethod:
@@ -301,9 +307,8 @@ def get_method(name: str, parameters: Mapping[str, object] | None = None) -> Dis
     name = choose(name, METHODS, "method")
     cls = METHODS[name]
     valid = parameters_of(cls)
-    given = {
-        choose(current_keyword(cls, k, name), valid, f"parameter of {name}"): v for k, v in (parameters or {}).items()
-    }
+    table = {} if parameters is None else table_of(parameters, "parameters", "a dictionary of parameters")
+    given = {choose(current_keyword(cls, k, name), valid, f"parameter of {name}"): v for k, v in table.items()}
     for key in (key for key, (_, default) in valid.items() if default is inspect.Parameter.empty and key not in given):
         raise UserError(f"the method {name} requires its parameter: --method-arg {name}.{key}=…")
     made = cls(**given)
@@ -342,6 +347,7 @@ def points_of(values: Tensor) -> Tensor:
     return ops.reshape(values, (ops.shape(values)[0], -1, 2)) if len(values.shape) == 2 else values
 
 
+@of_tensors
 def mean_absolute_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """`mean |S − y|` over the coordinates of each face.
 
@@ -359,6 +365,7 @@ def mean_absolute_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     return per_sample(ops.abs(y_pred - y_true))
 
 
+@of_tensors
 def mean_squared_error(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """`e²(S, y) = mean (S − y)²` over the coordinates of each face.
 
@@ -381,19 +388,3 @@ def check_positive(name: str, **values: float) -> None:
     for key, value in values.items():
         if value < 0:
             raise UserError(f"{name}.{key} = {value} is negative")
-
-
-def relative_distance(student: Tensor, teacher: Tensor) -> Tensor:
-    """Squared distance of features (B, …) in units of the teacher's own mean square on that face, (B,).
-
-    Without this unit a term scales with the teacher's features, an order of magnitude above the error of landmarks;
-    with it, a connector that returns 0 gives 1, and one of random weights starts between 1 and 2.
-    """
-    teacher = ops.cast(teacher, "float32")
-    return per_sample(ops.square(teacher - student)) / (per_sample(ops.square(teacher)) + 1e-3)
-
-
-def match_size(features: Tensor, like: Tensor) -> Tensor:
-    """Average or interpolate feature maps (B, h, w, C) to the height and width of others."""
-    size = (like.shape[1], like.shape[2])
-    return features if tuple(features.shape[1:3]) == size else ops.image.resize(features, size, antialias=True)

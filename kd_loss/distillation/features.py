@@ -8,23 +8,24 @@ from typing import Any
 import keras
 from keras import ops
 
+from kd_loss.distillation.arguments import of_tensors
 from kd_loss.distillation.base import (
     Taps,
     TeacherMean,
     Tensor,
-    match_size,
     mean_squared_error,
     register,
-    relative_distance,
 )
+from kd_loss.distillation.feature_maps import match_size, relative_distance
 
 
+@of_tensors
 def hint(features: Tensor, teacher_features: Tensor) -> Tensor:
     """`mean (A_T − r(A_S))² / mean A_T²`: the distance of features in units of the teacher's own on that face.
 
     Args:
         features: r(A_S), the student's features behind a connector to the teacher's channels C: vectors (B, C), or
-            maps (B, h, w, C), which are averaged or interpolated to the teacher's height and width.
+            maps (B, h, w, C), which are brought to the teacher's height and width (`match_size`).
         teacher_features: A_T, (B, C) or (B, H, W, C).
 
     Returns:
@@ -52,6 +53,7 @@ def attention_map(features: Tensor, power: float) -> Tensor:
     return flat_sums / (ops.norm(flat_sums, axis=1, keepdims=True) + 1e-9)
 
 
+@of_tensors
 def attention_transfer(features: Tensor, teacher_features: Tensor, power: float = 2.0) -> Tensor:
     """`‖q(A_S) − q(A_T)‖²`, `q(A) = Σ_c |A|^p / ‖Σ_c |A|^p‖`, of one pair of feature maps; the paper adds up several.
 
@@ -76,6 +78,7 @@ def attention_transfer(features: Tensor, teacher_features: Tensor, power: float 
     return ops.sum(ops.square(difference), axis=1)
 
 
+@of_tensors
 def srrl(features: Tensor, teacher: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
     """`mean (T − W_T r(h_S))²`: the teacher's head applied to the student's features; SRRL adds it to a `hint`.
 

@@ -11,7 +11,9 @@ from typing import Any
 
 from keras import ops
 
-from kd_loss.distillation.base import Taps, TeacherMean, Tensor, match_size, points_of, register
+from kd_loss.distillation.arguments import of_tensors
+from kd_loss.distillation.base import Taps, TeacherMean, Tensor, points_of, register
+from kd_loss.distillation.feature_maps import match_size
 from kd_loss.networks.heads import grid
 
 
@@ -45,6 +47,7 @@ def rendered(landmarks: Tensor, height: int, width: int, sigma: float) -> Tensor
     return ops.softmax(-squares / (2 * sigma**2), axis=1)
 
 
+@of_tensors
 def heatmap_kl(heatmaps: Tensor, teacher_heatmaps: Tensor, temperature: float = 1.0) -> Tensor:
     """`mean_k Σ_z p_T log(p_T / p_S)`, p the softmax over the cells of heatmaps / τ; Hinton et al. weigh it by τ².
 
@@ -72,6 +75,7 @@ def heatmap_kl(heatmaps: Tensor, teacher_heatmaps: Tensor, temperature: float = 
     )
 
 
+@of_tensors
 def gaussian_kl(heatmaps: Tensor, teacher: Tensor, sigma: float, temperature: float = 1.0) -> Tensor:
     """`heatmap_kl` against Gaussians about a teacher's landmarks; the teacher needs no heatmaps.
 

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kd_loss.distillation.arguments import of_tensors
 from kd_loss.distillation.base import (
     Taps,
     TeacherMean,
@@ -27,6 +28,7 @@ from kd_loss.distillation.partial import ANNOTATED, error_where_annotated
 from kd_loss.system.errors import UserError
 
 
+@of_tensors
 def plain_kd(y_true: Tensor, y_pred: Tensor, teacher: Tensor, main: float = 1.0, imitation: float = 1.0) -> Tensor:
     """`main·|S − y| + imitation·|S − T|`: the absolute differences to truth and teacher.
 
@@ -46,13 +48,15 @@ def plain_kd(y_true: Tensor, y_pred: Tensor, teacher: Tensor, main: float = 1.0,
     return main * mean_absolute_error(y_true, y_pred) + imitation * mean_absolute_error(teacher, y_pred)
 
 
-def minimum(y_true: Tensor, y_pred: Tensor, teacher: Tensor) -> Tensor:
+@of_tensors
+def minimum(y_true: Tensor, y_pred: Tensor, teacher: Tensor, annotated: Tensor | None = None) -> Tensor:
     """`min(e²(S, y), e²(S, T))`: the nearer of truth and teacher.
 
     Args:
         y_true: the truth, (B, K, 2) or (B, 2K), normalised (crop sides, −0.5…0.5 on the crop).
         y_pred: the student's prediction, likewise.
         teacher: the teacher's prediction, likewise.
+        annotated: (B, K), 1 for the points that decide which is nearer, 0 for others; None for all.
 
     Returns:
         (B,) float32, at least 0, in squared crop sides.
@@ -63,9 +67,14 @@ def minimum(y_true: Tensor, y_pred: Tensor, teacher: Tensor) -> Tensor:
     >>> round(float(minimum([[0.0, 0.0]], [[0.2, 0.0]], [[0.1, 0.0]])[0]), 4)   # min(0.02, 0.005)
     0.005
     """
-    return ops.minimum(mean_squared_error(y_true, y_pred), mean_squared_error(teacher, y_pred))
+    truth, taught = (mean_squared_error(points, y_pred) for points in (y_true, teacher))
+    if annotated is None:
+        return ops.minimum(truth, taught)
+    nearer = [error_where_annotated(points, y_pred, annotated) for points in (y_true, teacher)]
+    return ops.where(nearer[0] <= nearer[1], truth, taught)
 
 
+@of_tensors
 def imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float = 0.5) -> Tensor:
     """`α·e²(S, y) + (1 − α)·e²(S, T)`.
 
@@ -87,6 +96,7 @@ def imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float = 0.
     return blend(y_true, y_pred, mean_squared_error(teacher, y_pred), alpha)
 
 
+@of_tensors
 def bounded_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, annotated: Tensor | None = None) -> Tensor:
     """`e²(S, T)·[e²(S, y) > e²(T, y)]`, the teacher's term of `teacher_bound`.
 
@@ -111,6 +121,7 @@ def bounded_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, annotated
     return ops.where(student_error > teacher_error, mean_squared_error(teacher, y_pred), 0.0)
 
 
+@of_tensors
 def teacher_bound(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float = 0.5) -> Tensor:
     """`α·e²(S, y) + (1 − α)·e²(S, T)·[e²(S, y) > e²(T, y)]`: imitates only a teacher that is better.
 
@@ -132,6 +143,7 @@ def teacher_bound(y_true: Tensor, y_pred: Tensor, teacher: Tensor, alpha: float 
     return blend(y_true, y_pred, bounded_imitation(y_true, y_pred, teacher), alpha)
 
 
+@of_tensors
 def laplace_nll(y_pred: Tensor, teacher: Tensor, log_sigma: Tensor) -> Tensor:
     """`‖S − T‖/σ + log σ`, the negative log likelihood of a Laplace distribution but for its constant.
 
@@ -155,6 +167,7 @@ def laplace_nll(y_pred: Tensor, teacher: Tensor, log_sigma: Tensor) -> Tensor:
     return distance * ops.exp(-log_sigma) + log_sigma
 
 
+@of_tensors
 def laplace_imitation(
     y_true: Tensor, y_pred: Tensor, teacher: Tensor, log_sigma: Tensor, alpha: float = 0.5, scale: float = 0.001
 ) -> Tensor:
@@ -221,8 +234,10 @@ class Minimum(TeacherMean):
 
     def terms(self, y_true: Tensor, student: Taps, teachers: Mapping[str, Taps]) -> dict[str, Tensor]:
         """`main` alone."""
-        points = student["landmarks"]
-        return {"main": self.over_teachers(teachers, lambda _, taps: minimum(y_true, points, taps["landmarks"]))}
+        points, annotated = student["landmarks"], student.get(ANNOTATED)
+        return {
+            "main": self.over_teachers(teachers, lambda _, taps: minimum(y_true, points, taps["landmarks"], annotated))
+        }
 
 
 class Blend(TeacherMean):

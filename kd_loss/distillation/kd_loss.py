@@ -7,6 +7,7 @@ from typing import Any
 
 from keras import ops
 
+from kd_loss.distillation.arguments import of_tensors
 from kd_loss.distillation.base import (
     DistillationMethod,
     Taps,
@@ -19,6 +20,7 @@ from kd_loss.distillation.kd_loss_formulae import VARIANTS, WEIGHTS, coordinate_
 from kd_loss.system.errors import choose
 
 
+@of_tensors
 def kd_loss_terms(
     y_true: Tensor, y_pred: Tensor, tough: Tensor, tolerant: Tensor, variant: str = "paper"
 ) -> dict[str, Tensor]:
@@ -47,6 +49,7 @@ def kd_loss_terms(
     return {name: per_sample(values) for name, values in coordinate_terms(d, hard, soft, variant, ops).items()}
 
 
+@of_tensors
 def kd_loss(
     y_true: Tensor,
     y_pred: Tensor,

@@ -13,15 +13,16 @@ import keras
 import numpy as np
 from keras import ops
 
+from kd_loss.distillation.arguments import of_tensors
 from kd_loss.distillation.base import (
     Taps,
     TeacherMean,
     Tensor,
-    match_size,
     mean_squared_error,
     per_sample,
     register,
 )
+from kd_loss.distillation.feature_maps import match_size
 from kd_loss.distillation.features import attention_map, attention_sums
 from kd_loss.distillation.heatmap import in_cells_of, probabilities
 from kd_loss.networks.backbones import FEATURE_MAPS
@@ -31,6 +32,7 @@ from kd_loss.system.errors import choose
 LOSSES = ("L1", "L2", "L3")
 
 
+@of_tensors
 def keypoint_l1(y_pred: Tensor, teacher: Tensor) -> Tensor:
     """`4·e²(S, T)`: L1, the squared error in units of the −1…1 grid of a keypoint detector.
 
@@ -78,6 +80,7 @@ def shared_in_cells_of(student: Tensor, teacher: Tensor) -> Tensor:
 
 
 @renamed_keywords(letter="as_published")
+@of_tensors
 def heatmap_term(
     student: Tensor,
     teacher: Tensor,
@@ -106,6 +109,7 @@ def heatmap_term(
 
 
 @renamed_keywords(letter="as_published")
+@of_tensors
 def attention_term(student: Tensor, teacher: Tensor, power: float = 2.0, as_published: bool = False) -> Tensor:
     """`‖q(A_S) − q(A_T)‖²`, q = Σ_c |A|^p of length 1: what L3 adds, the difference of two encoders' attention.
 

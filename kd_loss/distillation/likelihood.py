@@ -12,6 +12,7 @@ from typing import Any
 
 from keras import ops
 
+from kd_loss.distillation.arguments import of_tensors
 from kd_loss.distillation.base import (
     DistillationMethod,
     Taps,
@@ -29,6 +30,7 @@ from kd_loss.system.errors import choose
 DISTRIBUTIONS = {"heatmaps": ("heatmaps",), "bins": ("bins_x", "bins_y"), "scores": ("scores",)}
 
 
+@of_tensors
 def likelihood(y_true: Tensor, heatmaps: Tensor, sigma: float = 0.015, annotated: Tensor | None = None) -> Tensor:
     """`mean_k Σ_z g(z − y_k) (−log p_k(z))`, p the softmax over the cells of heatmaps, g a Gaussian that sums to 1.
 

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kd_loss.distillation.arguments import of_tensors
 from kd_loss.distillation.base import Taps, Tensor, mean_squared_error, register
 from kd_loss.distillation.features import hint
 from kd_loss.distillation.imitation import Blend, blend
@@ -23,6 +24,7 @@ from kd_loss.distillation.partial import ANNOTATED, error_where_annotated
 from kd_loss.system.errors import UserError
 
 
+@of_tensors
 def attention_weight(y_true: Tensor, teacher: Tensor, eta: float, annotated: Tensor | None = None) -> Tensor:
     """`Φ = max(0, 1 − e²(T, y)/η)`: the trust in a teacher on each face.
 
@@ -47,6 +49,7 @@ def attention_weight(y_true: Tensor, teacher: Tensor, eta: float, annotated: Ten
     return ops.maximum(0.0, 1.0 - error_where_annotated(y_true, teacher, annotated) / eta)
 
 
+@of_tensors
 def attentive_imitation(y_true: Tensor, y_pred: Tensor, teacher: Tensor, eta: float, alpha: float = 0.5) -> Tensor:
     """`α·e²(S, y) + (1 − α)·Φ·e²(S, T)`, `Φ = max(0, 1 − e²(T, y)/η)`: imitates where the teacher is good.
 
@@ -79,6 +82,7 @@ def attended_imitation(
     return attention_weight(y_true, teacher, eta, annotated) * mean_squared_error(teacher, y_pred)
 
 
+@of_tensors
 def attentive_hint(
     y_true: Tensor,
     teacher: Tensor,

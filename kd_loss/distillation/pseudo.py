@@ -7,9 +7,11 @@ from typing import Any
 
 from keras import ops
 
+from kd_loss.distillation.arguments import of_tensors
 from kd_loss.distillation.base import Taps, TeacherMean, Tensor, per_sample, points_of, register
 
 
+@of_tensors
 def pseudo_labels(y_true: Tensor, y_pred: Tensor, teacher: Tensor, limit: float = 0.03) -> Tensor:
     """`mean |S − y|`, excluding points filled in by the teacher on faces where it errs by more than `limit` elsewhere.
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from keras import ops
 
+from kd_loss.distillation.arguments import of_tensors
 from kd_loss.distillation.base import Taps, TeacherMean, Tensor, per_sample, register
 
 
@@ -42,6 +43,7 @@ def conditional_probabilities(embedding: Tensor) -> Tensor:
     return similarity / (ops.sum(similarity, axis=1, keepdims=True) + 1e-9)
 
 
+@of_tensors
 def rkd_distance(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     """`huber(ψ_D(S) − ψ_D(T))`, ψ_D the pairwise distances of a batch over their mean; a face's mean over its pairs.
 
@@ -64,6 +66,7 @@ def rkd_distance(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     return per_sample(huber(pairwise_distances(student) - pairwise_distances(teacher)))
 
 
+@of_tensors
 def rkd_angle(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     """`huber(ψ_A(S) − ψ_A(T))`, ψ_A the cosines of the angles in all triples of a batch; a face's mean over its own.
 
@@ -86,6 +89,7 @@ def rkd_angle(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     return per_sample(huber(angles(student) - angles(teacher)))
 
 
+@of_tensors
 def pkt(embedding: Tensor, teacher_embedding: Tensor) -> Tensor:
     """`Σ_j p_T(j|i) log(p_T(j|i) / p_S(j|i))`, p from the cosine similarities in a batch.
 

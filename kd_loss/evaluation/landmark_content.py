@@ -17,6 +17,7 @@ from kd_loss.evaluation.published import published_points
 from kd_loss.evaluation.report import describe, published_tables, subset_table
 from kd_loss.evaluation.report_content import Picture, face_pictures, training_pictures
 from kd_loss.evaluation.result import Result
+from kd_loss.evaluation.visibility import VISIBILITY_COLUMNS, reliability_plot
 from kd_loss.schemes.drawing import encode_png
 from kd_loss.schemes.landmarks import LandmarkScheme
 
@@ -64,6 +65,10 @@ def tables_of(results: Sequence[Result]) -> list[dict[str, Any]]:
         ]
         header = ["network", "region", "count", "opening", "mean error", "bias", "rank correlation"]
         tables.append({"title": f"How far open eyes and mouth are, in % of {by}", "header": header, "rows": rows})
+    sights = [(result.name, result.seen) for result in results if result.seen is not None]
+    if sights:
+        title = "Visible points: how well the network separates them from hidden ones"
+        tables.append({"title": title, "header": list(VISIBILITY_COLUMNS), "rows": [s.row(name) for name, s in sights]})
     measured = [(result.name, result.akd) for result in results if result.akd is not None]
     if measured:
         ends = [bootstrap_interval(akd) for _, akd in measured]
@@ -94,6 +99,10 @@ def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]
         title = f"What the spread indicates: {name}"
         text = "of heatmaps or, mirrored, of two predictions; landmarks in ten groups, the surest first"
         pictures.append(Picture("confidence", title, text, plot))
+    if first.seen is not None and first.visibility is not None:
+        plot = reliability_plot(first.visibility, np.asarray(first.split.visibility))
+        text = "landmarks in ten groups by predicted visibility; on the line, it equals the true share"
+        pictures.append(Picture("visibility", f"Visible points: {name}", text, plot))
     return pictures + training_pictures(history)
 
 

@@ -33,12 +33,25 @@ def new_axes(width: float, height: float) -> tuple[Figure, Any]:
     return figure, axes
 
 
+def ced_limit(errors: Mapping[str, np.ndarray], limit: float) -> float:
+    """The end of a CED plot: `limit`, or beyond nine tenths of the faces of every network, so that a curve is seen.
+
+    >>> ced_limit({"good": np.array([3.0, 4.0])}, 15.0), ced_limit({"poor": np.array([30.0, 30.0])}, 15.0)
+    (15.0, 33.0)
+    """
+    return max([limit, *(round(1.1 * float(np.quantile(values, 0.9)), 3) for values in errors.values() if len(values))])
+
+
 def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0, words: str = "NME in %") -> bytes:
-    """Plot cumulative error distributions; network's name -> NME (N,) in %, or the error described by `words`."""
+    """Plot cumulative error distributions; network's name -> NME (N,) in %, or the error described by `words`.
+
+    The plot ends at `limit`, or where nine tenths of every network's faces have been seen.
+    """
     figure, axes = new_axes(6.5, 4)
+    known = {name: values[~np.isnan(values)] for name, values in errors.items()}
+    limit = ced_limit(known, limit)
     grid = np.linspace(0, limit, 601)
-    for name, values in errors.items():
-        values = values[~np.isnan(values)]
+    for name, values in known.items():
         axes.plot(grid, 100 * ced(values, grid), label=f"{name} ({np.mean(values):.2f}{' %' if '%' in words else '°'})")
     for threshold in (8, 10):
         axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")

@@ -20,6 +20,8 @@ from kd_loss.imaging.rotations import CONVENTION, CONVENTION_300WLP, geodesic, t
 from kd_loss.schemes.pose import PoseScheme
 
 ANGLES = ("yaw", "pitch", "roll")
+#: degrees; the usual tables leave out a picture with any true angle beyond
+LIMIT = 99.0
 
 
 def angle_errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -75,6 +77,11 @@ class PoseResult:
         """The same in 300W-LP's convention."""
         predicted, truth = self.rotations
         return angle_errors(to_300wlp(predicted), to_300wlp(truth))
+
+    @cached_property
+    def within_limit(self) -> np.ndarray:
+        """(N,) whether all three true angles in 300W-LP's convention are within `LIMIT`, as the usual tables want."""
+        return np.asarray(np.abs(to_300wlp(self.rotations[1])).max(axis=-1) <= LIMIT)
 
     @cached_property
     def position(self) -> np.ndarray:

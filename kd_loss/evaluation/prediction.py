@@ -13,7 +13,7 @@ from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.datasets.sampler import FaceSampler
 from kd_loss.datasets.transform import CropTransform
 from kd_loss.networks.card import Card
-from kd_loss.runtimes.crop_network import CropNetwork
+from kd_loss.runtimes.crop_network import CropNetwork, Seen
 from kd_loss.system.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,15 @@ def check_fit(card: Card, dataset: PreparedDataset, where: Path, any_points: boo
 
 def predict_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Predict targets (N, …) of all faces in the card's scheme, and the spread of heatmaps (N, K) or None."""
+    return see_split(network, split, batch_size)[:2]
+
+
+def see_split(network: CropNetwork, split: PreparedSplit, batch_size: int) -> Seen:
+    """Like `predict_split`, with the visibility (N, K) of the landmarks, None for a network without."""
     loader = FaceLoader(FaceSampler(split), CropTransform(network.card.size), batch_size=batch_size, workers=1)
-    answers = [network.predict_with_spread(loader[i][0]) for i in range(len(loader))]
-    spreads = [spread for _, spread in answers if spread is not None]
-    return np.concatenate([landmarks for landmarks, _ in answers]), np.concatenate(spreads) if spreads else None
+    landmarks, *more = zip(*(network.predict_all(loader[i][0]) for i in range(len(loader))), strict=True)
+    spread, visible = (None if values[0] is None else np.concatenate(values) for values in more)
+    return np.concatenate(landmarks), spread, visible
 
 
 def rank_correlation(first: ArrayLike, second: ArrayLike) -> float:

@@ -14,8 +14,9 @@ from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.evaluation.metrics import BOXES, Score, mean_of_known, normalising_distance, part_errors, point_errors
 from kd_loss.evaluation.openings import Opening, opening_errors
 from kd_loss.evaluation.pose_result import PoseResult
-from kd_loss.evaluation.prediction import check_fit, predict_split, rank_correlation
+from kd_loss.evaluation.prediction import check_fit, rank_correlation, see_split
 from kd_loss.evaluation.provenance import check_provenance
+from kd_loss.evaluation.visibility import VisibilityScore, score_visibility
 from kd_loss.networks.card import SPREAD_CORRELATION
 from kd_loss.runtimes.crop_network import mirrored, open_network
 from kd_loss.schemes.landmarks import LandmarkScheme
@@ -29,7 +30,8 @@ class Result:
     """Predictions (N, K, 2), in source pixels, of one network on a split, and their errors.
 
     `spread` (N, K), of its heatmaps in crop sides, is None for a network without. `normalised` (N, K, 2) are the
-    network's raw landmarks, and `teacher_landmarks` those of the teacher for the distance to it.
+    network's raw landmarks, and `teacher_landmarks` those of the teacher for the distance to it. `visibility` (N, K) is
+    what the network says of each landmark; None for a network without.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Result:
     normalised: np.ndarray
     spread: np.ndarray | None = None
     teacher_landmarks: np.ndarray | None = None
+    visibility: np.ndarray | None = None
 
     @classmethod
     def of(cls, split: PreparedSplit, targets: np.ndarray, spread: np.ndarray | None, **about: Any) -> Result:
@@ -68,6 +71,13 @@ class Result:
         """Region -> errors of the openings of eyes or mouth; empty for schemes that have none."""
         distance = normalising_distance(self.truth, self.scheme, self.scheme.default_normaliser)
         return opening_errors(self.predicted, self.truth, distance, self.scheme.name)
+
+    @cached_property
+    def seen(self) -> VisibilityScore | None:
+        """How well the network tells hidden from visible points; None without its answer or labels of both kinds."""
+        if self.visibility is None or self.split.visibility is None:
+            return None
+        return score_visibility(self.visibility, np.asarray(self.split.visibility), self.spread)
 
     @cached_property
     def nme(self) -> np.ndarray:
@@ -118,6 +128,7 @@ class Result:
             **self.more(),
             "parts": part_errors(errors, self.scheme),
             "openings": {region: asdict(opening) for region, opening in self.openings.items()},
+            **({} if self.seen is None else {"visibility": asdict(self.seen)}),
             **({} if self.spread is None else {SPREAD_CORRELATION: rank_correlation(self.spread, errors)}),
             "points": [None if np.isnan(e).all() else round(mean_of_known(e), 4) for e in errors.T],
         }
@@ -154,7 +165,7 @@ def test_network(
     notes = check_provenance(network.card, path, dataset, split)
     for line in notes:
         print(f"warning: {line}")
-    predicted, spread = predict_split(network, split, batch_size)
+    predicted, spread, visible = see_split(network, split, batch_size)
     if not np.isfinite(predicted).all():
         raise UserError(f"{path} returns numbers that are not finite; its weights are damaged")
     facts = {
@@ -168,7 +179,8 @@ def test_network(
     read = predicted if split.scheme.agrees(other) else split.scheme.read(predicted, other)
     assert read is not None  # ensured by `check_fit`
     kind = RESULTS[type(split.scheme)]
-    return kind.of(split, read, spread, name=name, weights=str(path), network=facts)
+    result = kind.of(split, read, spread, name=name, weights=str(path), network=facts)
+    return replace(result, visibility=visible) if isinstance(result, Result) else result
 
 
 def mean_teacher(members: Sequence[Result | PoseResult], weights: str) -> np.ndarray:

@@ -40,7 +40,8 @@ BESIDE = {
 #: files that a test writes to its folder
 FILES = (
     *("metrics.json", "report.html", "predictions.npz"),
-    *("ced.png", "published.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png", "curves.png"),
+    *("ced.png", "published.png", "points.png", "sample.png", "worst.png", "soft.png", "confidence.png"),
+    *("visibility.png", "curves.png"),
 )
 
 

@@ -73,6 +73,7 @@ def to_litert(network: Exportable, path: Path, precision: str, calibration: np.n
         converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
         if network.card.head != "pooled":
             joined = JOINED[:1] if network.card.head != "heatmap" else ()
+            joined = (*joined, *JOINED[:1], "LOGISTIC") if network.card.visibility else joined
             path.write_bytes(_without_head(converter, [*HEAD_OPERATIONS, *joined]))
             embed_card(path, asdict(network.card))
             return

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import re
 import shutil
 import subprocess
 import tarfile
@@ -63,7 +66,7 @@ def write_page(
             copy_finder(target)
             scheme = card.landmark_scheme()
             page_card = {"size": card.size, "margin": card.margin, "points": scheme.points, "edges": scheme.edges}
-            page_card |= {"calibration": dict(card.calibration)}
+            page_card |= {"calibration": dict(card.calibration), "visibility": card.visibility}
         write_json(target / "card.json", page_card)
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)
@@ -75,9 +78,28 @@ def _begin_page(target: Path, runtime: str, page: str, *modules: str) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         package = Path(runtime) if runtime else _fetch(Path(temporary))
         copy_runtime(package, target / "ort")
-    shutil.copyfile(PAGE / page, target / "index.html")
+    (target / "index.html").write_text(_with_policy((PAGE / page).read_text(encoding="utf-8")), encoding="utf-8")
     for name in ("network.mjs", "pictures.mjs", *modules):
         shutil.copyfile(PAGE / name, target / name)
+
+
+def _with_policy(page: str) -> str:
+    """The page with a Content-Security-Policy: its own script alone, and no other host, not even for a picture."""
+    (script,) = re.findall(r"<script type=\"module\">(.*?)</script>", page, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = {
+        "default-src": "'none'",
+        "script-src": f"'self' 'wasm-unsafe-eval' 'sha256-{digest}'",  # the runtime is WebAssembly
+        "connect-src": "'self' blob: data:",
+        "img-src": "'self' blob: data:",
+        "media-src": "'self' blob:",
+        "style-src": "'unsafe-inline'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+    policy = "; ".join(f"{name} {sources}" for name, sources in rules.items())
+    meta = f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    return page.replace('<meta charset="utf-8">', meta, 1)
 
 
 def copy_finder(target: Path) -> None:

@@ -8,9 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from kd_loss.system.errors import UserError
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 #: largest picture, and largest annotation file of one face, in bytes
 MOST_OF_PICTURE, MOST_OF_NOTE = 1 << 30, 1 << 23
+#: largest list or table of a whole archive, in bytes
+MOST_OF_TABLE = 1 << 30
 
 
 class BadSample(Exception):
@@ -28,6 +32,14 @@ def read_file(path: Path, most: int) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BadSample(f"cannot be read ({error.strerror})") from None
+
+
+def read_text(path: Path, most: int) -> str:
+    """Like `read_file`, as text in UTF-8 without a byte order mark; raises `BadSample` for anything else."""
+    try:
+        return read_file(path, most).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise BadSample("is not text") from None
 
 
 def read_image(path: Path, upright: bool = False) -> np.ndarray:
@@ -48,3 +60,11 @@ def decode_image(data: np.ndarray, upright: bool = False) -> np.ndarray:
     if image is None:
         raise BadSample("does not decode as an image")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def check_picture(image: np.ndarray) -> None:
+    """Raises a `UserError` for anything but a picture, an array (H, W, 3) uint8."""
+    if not isinstance(image, np.ndarray):
+        raise UserError(f"a picture is an array (H, W, 3) uint8 RGB, not {type(image).__name__}")
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
+        raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")

@@ -15,10 +15,12 @@ from numpy.typing import ArrayLike
 from kd_loss.detection import BoxCalibration, Detection, open_detector
 from kd_loss.imaging import geometry
 from kd_loss.imaging.crop import crop_face
+from kd_loss.imaging.pictures import check_picture
 from kd_loss.inference.result import Face
 from kd_loss.inference.sources import read_picture
 from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
+from kd_loss.system.arguments import flag_of, function_of, list_of, path_of, shown, whole_of
 from kd_loss.system.deprecation import renamed_keywords
 from kd_loss.system.errors import UserError
 
@@ -37,18 +39,10 @@ _OPENING = threading.Lock()
 F = TypeVar("F", bound=Face)
 
 
-def check_picture(image: np.ndarray) -> None:
-    """Raises a `UserError` for anything but a picture, an array (H, W, 3) uint8."""
-    if not isinstance(image, np.ndarray):
-        raise UserError(f"a picture is an array (H, W, 3) uint8 RGB, not {type(image).__name__}")
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
-        raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")
-
-
 def check_refine(refine: int) -> None:
     """Raises a `UserError` for an invalid `refine`."""
     if not isinstance(refine, int | np.integer) or isinstance(refine, bool) or not 0 <= refine <= 10:
-        raise UserError(f"refine = {refine!r} is not a whole number in 0…10")
+        raise UserError(f"refine = {shown(refine)} is not a whole number in 0…10")
 
 
 def squares_of(
@@ -56,7 +50,9 @@ def squares_of(
 ) -> list[np.ndarray]:
     """The crop of each picture: around its box `(x, y, width, height)` with the margin, or the whole without a box."""
     squares = []
-    given: Sequence[ArrayLike | None] = [None] * len(images) if boxes is None or not len(boxes) else boxes
+    images = list_of(images, "images", "a list of pictures")
+    listed = [] if boxes is None else list_of(boxes, "boxes", "a list of boxes, one for each picture")
+    given: Sequence[ArrayLike | None] = listed or [None] * len(images)
     if len(given) != len(images):
         raise UserError(f"{len(images)} pictures and {len(given)} boxes: give one box, or None, for each picture")
     for image, box in zip(images, given, strict=True):
@@ -72,8 +68,8 @@ def squares_of(
             sound = numbers.shape == (4,) and bool((np.abs(numbers) <= LONGEST).all())  # false of a NaN, too
             if not sound or numbers[2:].min() < 0 or numbers[2:].max() < SHORTEST:
                 raise UserError(
-                    f"a box of {box!r} is not (x, y, width, height) in pixels, its longer side {SHORTEST:g} or more, "
-                    f"no number beyond {LONGEST:,.0f}"
+                    f"a box of {shown(box)} is not (x, y, width, height) in pixels, its longer side {SHORTEST:g} or "
+                    f"more, no number beyond {LONGEST:,.0f}"
                 )
             x, y, width, height = numbers
             squares.append(geometry.square_crop((x, y, x + width, y + height), margin))
@@ -93,7 +89,10 @@ class Predictor(Generic[F]):
     def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
         check_refine(refine)
         if not isinstance(detector, str) and not callable(detector):
-            raise UserError(f"detector = {detector!r} is neither the name of a detector nor a function of a picture")
+            told = shown(detector)
+            raise UserError(f"detector = {told} is neither the name of a detector nor a function of a picture")
+        if not isinstance(network, CropNetwork):
+            raise UserError(f"network is {shown(network)}; LandmarkPredictor.load(path) opens one")
         self.network, self.card = network, network.card
         self.calibration = BoxCalibration.from_dict(network.card.calibration, "the network's card")
         self.refine, self._detector = refine, detector
@@ -124,9 +123,10 @@ class Predictor(Generic[F]):
         Raises:
             UserError: the file does not exist or is no network of this package; `refine` is out of range.
         """
-        if path is not None and not isinstance(path, str | os.PathLike):
-            raise UserError(f"path = {path!r} is not the path of a weights file")
-        weights = without_keras(Path(default_weights(points))) if path is None else Path(path)
+        flag_of(flip_test, "flip_test")
+        if threads is not None:
+            threads = whole_of(threads, "threads", 1, 1024)
+        weights = without_keras(Path(default_weights(points))) if path is None else path_of(path, "path")
         network = open_network(weights, threads)
         return cls(mirrored(network) if flip_test else network, detector, refine)
 
@@ -202,9 +202,11 @@ class Predictor(Generic[F]):
     def detect_many(self, images: Sequence[np.ndarray], detector: Detector, refine: int = 1) -> list[list[F]]:
         """`detect` for several photographs, whose faces form one batch."""
         check_refine(refine)
+        function_of(detector, "detector", "a function of pictures, e.g. kd_loss.open_detector('finder')")
+        images = list_of(images, "images", "a list of pictures")
         for image in images:
             check_picture(image)
-        found = [detector(image) for image in images]
+        found = [_detections(detector(image)) for image in images]
         owners = [number for number, here in enumerate(found) for _ in here]
         if not owners:
             return [[] for _ in images]
@@ -225,6 +227,13 @@ class Predictor(Generic[F]):
         return np.stack([crop_face(i, s, self.card.size) for i, s in zip(images, squares, strict=True)])
 
 
+def _detections(found: Any) -> list[Detection]:
+    """What a detector of the user's own returned, checked."""
+    if not isinstance(found, list | tuple) or not all(isinstance(face, Detection) for face in found):
+        raise UserError(f"the detector returned {shown(found)}; a list of kd_loss.Detection is wanted")
+    return list(found)
+
+
 def box_of(square: np.ndarray) -> tuple[float, float, float, float]:
     """A square `(x, y, side)` as `(x, y, width, height)`."""
     x, y, side = (float(v) for v in square)
@@ -240,7 +249,7 @@ def check_answers(answers: np.ndarray) -> np.ndarray:
 
 def _picture(source: Source) -> np.ndarray:
     if isinstance(source, str | os.PathLike):
-        return read_picture(Path(source))
+        return read_picture(path_of(source, "source"))
     if hasattr(source, "convert") and hasattr(source, "getbands"):  # a picture of PIL
         return np.asarray(source.convert("RGB"))
     if not isinstance(source, np.ndarray):

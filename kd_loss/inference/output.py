@@ -16,8 +16,9 @@ from kd_loss.inference.pose import FacePose
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.drawing import encode_png
 from kd_loss.system.errors import UserError, disk_error
-from kd_loss.system.files import atomic_file, to_json
+from kd_loss.system.files import Json, atomic_file, to_json
 from kd_loss.system.overwrite_guard import Claims
+from kd_loss.system.versions import __version__
 
 Face = FaceLandmarks | FacePose
 #: characters that start a formula; a number may have a sign
@@ -32,12 +33,21 @@ def draw_faces(image: np.ndarray, faces: Iterable[Face], pose: bool) -> np.ndarr
     return drawn
 
 
-def write_picture(base: Path, image: np.ndarray, faces: Sequence[Face], pose: bool, claims: Claims) -> None:
+def origin_of(source: str, image: np.ndarray, weights: str) -> Json:
+    """What a JSON file of results says besides the faces: the source, its size in pixels, network and version."""
+    height, width = image.shape[:2]
+    return {"source": source, "width": width, "height": height, "weights": weights, "kd_loss": __version__}
+
+
+def write_picture(
+    base: Path, image: np.ndarray, faces: Sequence[Face], pose: bool, claims: Claims, origin: Json
+) -> None:
     """`base.png`, `base.json` and, of landmarks, `base.pts`; a second face's points are `base-2.pts`."""
     with atomic_file(base.with_name(base.name + ".png"), claims=claims) as temporary:
         temporary.write_bytes(encode_png(draw_faces(image, faces, pose)))
     with atomic_file(base.with_name(base.name + ".json"), claims=claims) as temporary:
-        temporary.write_text('{"faces": [' + ",\n".join(face.to_json() for face in faces) + "]}\n", encoding="utf-8")
+        text = ",\n".join(face.to_json() for face in faces)
+        temporary.write_text(to_json(origin)[:-1] + ', "faces": [' + text + "]}\n", encoding="utf-8")
     write_points(base, faces, claims)
 
 
@@ -129,8 +139,11 @@ class VideoWriter:
     Use it as a context manager; the files appear on exit.
     """
 
-    def __init__(self, base: Path, rate: float, header: list[str], claims: Claims, *, pose: bool, pts: bool):
-        self._claims = claims
+    def __init__(
+        self, base: Path, source: str, rate: float, header: list[str], claims: Claims, *,
+        weights: str, pose: bool, pts: bool,
+    ):  # fmt: skip
+        self._claims, self.source, self.weights = claims, source, weights
         self.base, self.rate, self.header, self.pose, self.pts = base, rate, header, pose, pts
         self._stack = ExitStack()
         self._writer: cv2.VideoWriter | None = None
@@ -144,7 +157,6 @@ class VideoWriter:
             self._json: io.TextIOBase = stack.enter_context(text.open("w", encoding="utf-8"))
             table = stack.enter_context(atomic_file(self._name(".csv"), claims=claims))
             self._csv = stack.enter_context(CsvTable(table, self.header))
-            self._json.write(f'{{"rate": {self.rate:g}, "frames": [')
             self._stack = stack.pop_all()
         return self
 
@@ -166,10 +178,13 @@ class VideoWriter:
         if (image.shape[1], image.shape[0]) != self._size:
             raise UserError(f"frame {self._frame} of {self.base.name} differs in size from the first")
         self._writer.write(cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR))
+        if not self._frame:
+            origin = {**origin_of(self.source, image, self.weights), "rate": self.rate}
+            self._json.write(to_json(origin)[:-1] + ', "frames": [')
         entry = {"frame": self._frame, "time": round(time, 3), "faces": [face.to_dict() for face in faces]}
         self._json.write((",\n" if self._frame else "\n") + to_json(entry))
         for face in faces:
-            self._csv.writerow(csv_row(self.base.name, self._frame, time, face, face.number or 1))
+            self._csv.writerow(csv_row(self.source, self._frame, time, face, face.number or 1))
         if self.pts:
             write_points(self._name("-pts") / f"{self._frame:06d}", faces, self._claims)
         self._frame += 1

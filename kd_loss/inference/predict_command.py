@@ -22,7 +22,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from kd_loss.detection import FixedBox, WholePicture, open_detector
 from kd_loss.detection.factory import DETECTORS
 from kd_loss.inference.base import Detector
-from kd_loss.inference.output import CsvTable, Face, VideoWriter, csv_header, csv_row, write_picture
+from kd_loss.inference.output import CsvTable, Face, VideoWriter, csv_header, csv_row, origin_of, write_picture
 from kd_loss.inference.pose import FacePose, PosePredictor, load_predictor
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.sources import Picture, Video, find_sources
@@ -198,7 +198,8 @@ def _predict_pictures(
                     _leave_out(UserError(f"{batch[0][0].path}: {error}"), problems, len(pictures))
                     continue
             for (picture, name), image, here in zip(batch, images, found, strict=True):
-                write_picture(name, image, here, options.draw_pose, claims)
+                origin = origin_of(str(picture.path), image, options.weights or default_weights(options.points))
+                write_picture(name, image, here, options.draw_pose, claims, origin)
                 for number, face in enumerate(here, 1):
                     table.writerow(csv_row(str(picture.path), "", None, face, number))
                     if isinstance(face, FacePose) and face.pose() is None:
@@ -240,7 +241,10 @@ def _predict_video(
     done, with_faces, start = 0, 0, time.perf_counter()
     stopped = closed = False
     columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), TextColumn("{task.fields[pace]}"))
-    writer = VideoWriter(name, video.rate, _header(predictor), claims, pose=options.draw_pose, pts=options.video_pts)
+    writer = VideoWriter(
+        name, str(video.path), video.rate, _header(predictor), claims,
+        weights=options.weights or default_weights(options.points), pose=options.draw_pose, pts=options.video_pts,
+    )  # fmt: skip
     with writer, Progress(*columns, transient=True, disable=not log.isEnabledFor(logging.INFO)) as progress:
         total = min(video.count or options.frames, options.frames or video.count) or None
         task = progress.add_task(str(video.path), total=total, pace="")

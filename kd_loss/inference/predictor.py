@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,9 +36,10 @@ class LandmarkPredictor(Predictor[FaceLandmarks]):
 
     @property
     def columns(self) -> list[str]:
-        """Columns of `FaceLandmarks.cells`: coordinates, and confidences if the network has them."""
-        points = range(self.scheme.points)
-        return [f"{axis}{i}" for i in points for axis in "xy"] + [f"confidence{i}" for i in points if self.network.half]
+        """Columns of `FaceLandmarks.cells`: coordinates, and confidences and visibilities if the network has them."""
+        points, network = range(self.scheme.points), self.network
+        names = [f"{axis}{i}" for i in points for axis in "xy"] + [f"confidence{i}" for i in points if network.half]
+        return names + [f"visibility{i}" for i in points if network.predict_with_visibility]
 
     def smoother(self, cutoff: float, rate: float) -> OneEuroFilter:
         """A filter for one face of a video."""
@@ -45,12 +47,13 @@ class LandmarkPredictor(Predictor[FaceLandmarks]):
 
     def predict_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[FaceLandmarks]:
         """The landmarks of one face per picture, seen in its square `(x, y, side)` in pixels."""
-        answers, spread = self.network.predict_with_spread(self.crops(images, squares))
+        answers, spread, visible = self.network.predict_all(self.crops(images, squares))
         faces = []
-        spreads = [None] * len(answers) if spread is None else spread
-        for normalised, square, wide in zip(check_answers(answers), squares, spreads, strict=True):
+        spreads, sights = ([None] * len(answers) if values is None else values for values in (spread, visible))
+        for normalised, square, wide, seen in zip(check_answers(answers), squares, spreads, sights, strict=True):
             points = geometry.apply(geometry.invert(geometry.normalised_affine(square)), normalised)
             half = self.network.half
             confidence = None if wide is None or half is None else confidence_of(wide, half)
-            faces.append(FaceLandmarks(points, box_of(square), self.scheme, confidence=confidence))
+            found = FaceLandmarks(points, box_of(square), self.scheme, confidence=confidence)
+            faces.append(found if seen is None else replace(found, visibility=np.asarray(seen, np.float64)))
         return faces

@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 
 from kd_loss.archives.pts import format_pts
+from kd_loss.detection.base import check_box
 from kd_loss.imaging import geometry
+from kd_loss.imaging.pictures import check_picture
 from kd_loss.inference.smoothing import OneEuroFilter
 from kd_loss.schemes.drawing import draw_landmarks, draw_pose
 from kd_loss.schemes.head_pose import HeadPose, head_pose
 from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.system.arguments import flag_of, wrong
 from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 from kd_loss.system.files import Json, to_json
 
@@ -26,6 +29,17 @@ def confidence_of(spread: np.ndarray, half: float) -> np.ndarray:
     [1.0, 0.5]
     """
     return np.asarray(1 / (1 + np.square(np.asarray(spread, np.float64) / half)))
+
+
+def visible_landmarks(landmarks: np.ndarray, visibility: np.ndarray | None) -> np.ndarray:
+    """The landmarks (K, 2), NaN where a point is hidden: more likely than not.
+
+    A hidden point is a guess, often outside of the face, which would turn the head. All points are kept if fewer than
+    eight are visible.
+    """
+    if visibility is None or (np.asarray(visibility) >= 0.5).sum() < 8:
+        return landmarks
+    return np.where(np.asarray(visibility)[:, None] >= 0.5, landmarks, np.nan)
 
 
 class Values:
@@ -87,6 +101,8 @@ class FaceLandmarks(Face):
         number: number of the face in a video, the same in all frames; None in a photograph.
         confidence: (K,) 0…1 per landmark, see `confidence_of`; None for a network without heatmaps, and for one
             whose heatmaps' spread does not predict its errors (`networks.card.MEANINGFUL`), unless mirrored.
+        visibility: (K,) 0…1, how likely each landmark is visible: not covered, turned away or outside of the picture;
+            None for a network without this output (`train-student --visibility`).
     """
 
     landmarks: np.ndarray
@@ -95,19 +111,30 @@ class FaceLandmarks(Face):
     score: float | None = None
     number: int | None = None
     confidence: np.ndarray | None = None
+    visibility: np.ndarray | None = None
     spec = RenamedAttribute("scheme")
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.scheme, LandmarkScheme):
+            raise wrong("scheme", self.scheme, "a kd_loss.LandmarkScheme")
+        if np.shape(self.landmarks) != self.scheme.shape or not isinstance(self.landmarks, np.ndarray):
+            raise wrong("landmarks", self.landmarks, f"an array {self.scheme.shape} in pixels")
+        check_box(self.crop_box, "crop_box")
 
     def __repr__(self) -> str:
         return f"FaceLandmarks({len(self.landmarks)} landmarks of {self.scheme.name}{about(self)})"
 
     def pose(self) -> HeadPose | None:
         """Estimated yaw, pitch and roll in degrees; None if the scheme does not determine them."""
-        return head_pose(self.landmarks, self.scheme)
+        return head_pose(visible_landmarks(self.landmarks, self.visibility), self.scheme)
 
     def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:
         """A copy of the picture (H, W, 3) RGB with the landmarks, and optionally the head's axes."""
-        drawn = draw_landmarks(image, self.landmarks, self.scheme, confidence=self.confidence)
-        angles = self.pose() if pose else None
+        check_picture(image)
+        drawn = draw_landmarks(
+            image, self.landmarks, self.scheme, confidence=self.confidence, visibility=self.visibility
+        )
+        angles = self.pose() if flag_of(pose, "pose") else None
         return drawn if angles is None else draw_pose(drawn, angles, self.landmarks)
 
     def landmark_box(self) -> tuple[float, float, float, float]:
@@ -132,9 +159,9 @@ class FaceLandmarks(Face):
         return replace(self, landmarks=smoother(self.landmarks, seconds))
 
     def cells(self) -> list[str]:
-        """Further cells of a table: coordinates, and confidences if there are any, to a thousandth."""
-        sure = [] if self.confidence is None else list(self.confidence)
-        return [f"{v:.3f}" for v in [*self.landmarks.reshape(-1), *sure]]
+        """Further cells of a table: coordinates, confidences and visibilities if there are any, to a thousandth."""
+        more = [values for values in (self.confidence, self.visibility) if values is not None]
+        return [f"{v:.3f}" for v in np.concatenate([self.landmarks.reshape(-1), *more])]
 
     def to_dict(self) -> Json:
         """Plain values: scheme, box, score, pose in degrees, landmarks rounded to a thousandth of a pixel."""
@@ -147,6 +174,7 @@ class FaceLandmarks(Face):
             "pose": None if pose is None else {name: round(value, 1) for name, value in asdict(pose).items()},
             "landmarks": np.round(self.landmarks, 3).tolist(),
             **({} if self.confidence is None else {"confidence": np.round(self.confidence, 3).tolist()}),
+            **({} if self.visibility is None else {"visibility": np.round(self.visibility, 3).tolist()}),
         }
 
     def to_pts(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic
@@ -9,7 +10,8 @@ from typing import Any, Generic
 import numpy as np
 
 from kd_loss.detection.base import overlaps
-from kd_loss.inference.base import Detector, F, Predictor
+from kd_loss.inference.base import Detector, F, Predictor, check_refine
+from kd_loss.system.arguments import function_of, number_of, whole_of, wrong
 from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 
 #: overlap above which a detection may be a tracked face
@@ -54,6 +56,14 @@ class FaceTracker(Generic[F]):
         cutoff: float = 0.0,
         rate: float = 25.0,
     ):
+        if not isinstance(predictor, Predictor):
+            raise wrong("predictor", predictor, "a kd_loss.LandmarkPredictor")
+        function_of(detector, "detector", "a function of pictures, e.g. kd_loss.open_detector('finder')")
+        check_refine(refine)
+        whole_of(detect_every, "detect_every", 1, sys.maxsize)
+        whole_of(patience, "patience", 1, sys.maxsize)
+        number_of(cutoff, "cutoff", 0, wanted="a number of Hz, 0 for none,")
+        number_of(rate, "rate", 1e-3, wanted="a positive number of frames per second")
         self.predictor, self.detector, self.refine = predictor, detector, refine
         self.detect_every, self.patience, self.cutoff, self.rate = detect_every, patience, cutoff, rate
         self._tracks: list[_Track] = []
@@ -65,6 +75,7 @@ class FaceTracker(Generic[F]):
 
         `time` in seconds, for frames of unequal duration; default: from the rate.
         """
+        time = None if time is None else number_of(time, "time", wanted="a number of seconds")
         seconds = None if time is None or self._time is None or time <= self._time else time - self._time
         self._time = time
         self._follow(image)

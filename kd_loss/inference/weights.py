@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from kd_loss.runtimes.files import embedded_card
+from kd_loss.system.arguments import shown
 from kd_loss.system.bundled import shipped
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
@@ -22,8 +23,8 @@ STUDENTS = {
 
 def default_weights(points: int = 68) -> str:
     """The shipped student of 68, 98 or 29 points, from the working folder, this package's checkout, or the package."""
-    if points not in STUDENTS:
-        raise UserError(f"no shipped student has {points} points; there are {', '.join(map(str, STUDENTS))}")
+    if not isinstance(points, int) or points not in STUDENTS:
+        raise UserError(f"no shipped student has {shown(points)} points; there are {', '.join(map(str, STUDENTS))}")
     found = shipped(STUDENTS[points])
     if found is None:
         raise UserError(

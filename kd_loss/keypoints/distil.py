@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kd_loss.distillation.base import match_size
+from kd_loss.distillation.feature_maps import match_size
 from kd_loss.distillation.keypoints import attention_term, heatmap_term, pooled_to, shared_in_cells_of
 from kd_loss.keypoints import losses
 from kd_loss.keypoints.clips import PictureLoader, read_pictures
@@ -99,7 +99,7 @@ def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
     """Train a student; its run folder, with `best.h5` (by AKD on persons held out), its card and `sheet.png`."""
     teacher = load_detector(Path(options.teacher))
     card = teacher.card
-    pictures = read_pictures(Path(options.data), card.size, card.crop)
+    pictures = read_pictures(Path(options.clips), card.size, card.crop)
     train, held = pictures.split(options.validation)
     loader = PictureLoader(pictures, train, options.batch_size, options.seed)
     validation = PictureLoader(pictures, held, options.batch_size, options.seed, train=False) if len(held) else None
@@ -112,7 +112,7 @@ def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
         "pictures": len(loader.rows),
     }
     student = build_detector(
-        KeypointCard(options.arch, options.width, card.points, card.size, card.crop, options.stride, training=training),
+        KeypointCard(options.arch, options.alpha, card.points, card.size, card.crop, options.stride, training=training),
         options.seed,
     )
     if options.init:

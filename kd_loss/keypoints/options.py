@@ -8,6 +8,7 @@ from pathlib import Path
 
 from kd_loss.system.configuration import DatasetOptions, Options, option
 from kd_loss.system.errors import UserError
+from kd_loss.system.trackers import TRACKERS, check_trackers
 
 #: `distillation.keypoints.LOSSES`, for help without importing Keras
 LOSSES = ("L1", "L2", "L3")
@@ -17,12 +18,13 @@ LOSSES = ("L1", "L2", "L3")
 class DetectorTrainingOptions(Options):
     """The options shared by trainings of detectors and of their students."""
 
-    data: str = option(
+    clips: str = option(
         "", "clips: a folder of frames each, or frames named person_<clip><frame>.jpg; for students any folder of "
         "pictures; synthetic: drawn",
+        also="--data",
     )  # fmt: skip
     arch: str = option("hourglass", "hourglass, squeezeUNet, mobileNetV2 or any other architecture")
-    width: float = option(1.0, "multiplier of the detector's channels", within=(0.1, 2))
+    alpha: float = option(1.0, "width multiplier: of the detector's channels", within=(0.1, 2), also="--width")
     stride: int = option(
         1, "stride of the heads' convolutions: 1 as published, 2 for a quarter of their cost", within=(1, 2)
     )
@@ -42,12 +44,16 @@ class DetectorTrainingOptions(Options):
     seed: int = option(0, "random seed of weights, order and warps", within=(0, 2**32 - 1))
     runs: Path = option(Path("runs"), "folder of the runs; these go to its subfolder keypoints")
     name: str = option("", "name of the run; default: a free one")
+    log_to: list[str] = option(
+        [], "also log to Weights & Biases or MLflow, whose packages are extras of this one", choices=TRACKERS
+    )
     resume: bool = option(False, "continue the run of that name where it stopped")
 
     def check(self) -> None:
         """Raises a `UserError` for a missing folder, or for patience without validation."""
-        if not self.data:
-            raise UserError("give --data FOLDER with clips")
+        check_trackers(self.log_to)
+        if not self.clips:
+            raise UserError("give --clips FOLDER")
         if self.patience and not self.validation:
             raise UserError("--patience needs a validation set: give a --validation above 0")
 

@@ -23,6 +23,7 @@ from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, sha256
 from kd_loss.training.fit import compile_with_adam, fit_run, run_log
+from kd_loss.training.trackers import trackers
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ FEATURE_TAPS = ("P2", "P3")
 
 def run_train_keypoints(options: KeypointOptions) -> Path:
     """Train a detector; returns its run folder, with `best.h5`, its card, the animator's weights and `sheet.png`."""
-    clips = read_clips(Path(options.data), options.size, options.crop)
+    clips = read_clips(Path(options.clips), options.size, options.crop)
     if clips.left_out:
         log.warning(f"{clips.left_out} clips of one frame are skipped: they have no pairs")
     train, held = clips.split(options.validation)
@@ -42,7 +43,7 @@ def run_train_keypoints(options: KeypointOptions) -> Path:
     )
     card = KeypointCard(
         options.arch,
-        options.width,
+        options.alpha,
         options.points,
         options.size,
         options.crop,
@@ -135,6 +136,7 @@ def fit_detector(
             monitor=monitor,
             order=["loss", *model.trackers],
             pictures=DetectorPictures(loader),
+            callbacks=trackers(options.log_to, folder, settings),
         )
     if checkpoint.best is not None:
         note(f"best {monitor} {checkpoint.best:.4f} -> {folder / 'best.h5'}")

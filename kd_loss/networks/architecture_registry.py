@@ -18,7 +18,8 @@ from kd_loss.networks.architecture import Architecture
 from kd_loss.networks.backbones import ARCHITECTURES, arch_name, build_backbone, get_architecture
 from kd_loss.networks.graft import graft
 from kd_loss.networks.stages import FEATURE_MAPS, last_maps, stage_outputs
-from kd_loss.system.errors import UserError, check_name, choose, line_in
+from kd_loss.system.arguments import function_of
+from kd_loss.system.errors import UserError, check_name, choose, first_line, line_in
 
 log = logging.getLogger(__name__)
 _Channels = float | tuple[float, float, float]
@@ -64,6 +65,7 @@ def register_architecture(
             raise UserError(f"'{name}' is a built-in architecture; register yours under another name")
 
     def decorate(function: _Function) -> _Function:
+        function_of(function, f"what stands below @register_architecture('{name}')")
         parameters = inspect.signature(function).parameters
         ARCHITECTURES[name] = Architecture(
             partial(_build, name, function),
@@ -93,8 +95,7 @@ def _build(
     except Exception as error:
         line = line_in(inspect.getsourcefile(function) or "", error)
         place = f", line {line}" if line else ""
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise UserError(f"--arch {name}{place}: {type(error).__name__}: {reason}") from None
+        raise UserError(f"--arch {name}{place}: {type(error).__name__}: {first_line(error)}") from None
     sources = keras.utils.get_source_inputs(input_tensor)
     if isinstance(result, keras.Model):
         own = [id(tensor) for tensor in keras.tree.flatten(getattr(result, "inputs", None) or [])]
@@ -112,7 +113,7 @@ def _build(
     try:
         model = keras.Model(sources, dict(result) if isinstance(result, Mapping) else result, name=f"arch_{name}")
     except ValueError as error:
-        raise UserError(f"--arch {name}: {str(error).splitlines()[0][:160]}") from None
+        raise UserError(f"--arch {name}: {first_line(error)}") from None
     return graft(model, sources[0], f"--arch {name}")
 
 
@@ -186,9 +187,8 @@ def _check_file(name: str, model: keras.Model, picture: np.ndarray, answer: np.n
             again = keras.models.load_model(path, compile=False, safe_mode=True)
             change = np.abs(keras.ops.convert_to_numpy(again(picture, training=False)) - answer).max()
     except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise UserError(
-            f"--arch {name} cannot be saved and loaded ({reason}); custom layers need "
+            f"--arch {name} cannot be saved and loaded ({first_line(error)}); custom layers need "
             "@keras.saving.register_keras_serializable() and get_config"
         ) from None
     finally:

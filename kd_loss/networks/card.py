@@ -66,6 +66,7 @@ class Card(WeightsCard):
         size: side of the input in pixels, RGB 0…255.
         role: `student`, `tough` or `tolerant`.
         margin: of the crop, see `geometry.square_crop`.
+        visibility: whether it has a second output, how likely each landmark is visible, see `networks.visibility`.
         calibration: from a detector's box to the landmark box, see `detection.calibration`; empty if not measured.
         taps: tap name -> layer name.
         outputs: the meaning of the numbers of the target.
@@ -84,6 +85,7 @@ class Card(WeightsCard):
     margin: float
     head: str = "pooled"
     cut: str = "P5"
+    visibility: bool = False
     calibration: dict[str, Any] = field(default_factory=dict)
     taps: dict[str, str] = field(default_factory=dict)
     inputs: str = "RGB, 0…255, (B, size, size, 3)"
@@ -127,6 +129,7 @@ class Card(WeightsCard):
         sound = sound and all(isinstance(text, str) for text in texts)
         tables = (card.taps, card.metrics, card.training, card.versions, card.calibration)
         sound = sound and all(isinstance(table, dict) for table in tables)
+        sound = sound and isinstance(card.visibility, bool)
         if not sound or not all(isinstance(layer, str) for layer in card.taps.values()):
             raise UserError(f"{where} is malformed")
         card.scheme()

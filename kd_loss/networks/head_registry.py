@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from kd_loss.system.arguments import function_of, text_of
 from kd_loss.system.errors import UserError, line_in
 
 _Tensor = Any
@@ -90,10 +91,12 @@ def register_head(name: str, *, cut: str = "P4", points_only: bool = True) -> Ca
     Raises:
         UserError: another head has that name, or the cut is invalid.
     """
-    if cut not in CUTS:
+    text_of(name, "name")
+    if text_of(cut, "cut") not in CUTS:
         raise UserError(f"the head {name} cannot be cut at '{cut}': {', '.join(CUTS)}")
 
     def add(build: Build) -> Build:
+        function_of(build, f"what stands below @register_head('{name}')")
         known = HEADS.get(name)
         if known is not None and _place(known.build) != _place(build):
             mine, other = _place(build)[1], _place(known.build)[1]

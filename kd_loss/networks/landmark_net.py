@@ -5,6 +5,7 @@ It is built from Keras's own layers only, so that its `.h5` file loads in plain 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +23,9 @@ from kd_loss.networks.heads import spread
 from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
 from kd_loss.networks.stages import FEATURE_MAPS, cut_backbone, operation
 from kd_loss.networks.unets import ANTI_ALIAS
+from kd_loss.networks.visibility import visibility_output
 from kd_loss.networks.weights_file import check_exists, load_plain_model, save_with_card
+from kd_loss.system.arguments import path_of
 from kd_loss.system.errors import UserError, choose
 
 #: momentum of every batch normalisation; its averages are recomputed before use (`training.statistics`)
@@ -31,6 +34,7 @@ MOMENTUM = 0.9
 #: a custom head may have others
 TAPS = (
     *("landmarks", "embedding", "heatmaps", "bins_x", "bins_y", "scores", "offsets_x", "offsets_y", "spread"),
+    "visibility",
     *FEATURE_MAPS,
 )
 #: names of the tap of the target: of points, of poses
@@ -41,6 +45,8 @@ __all__ = ["HEADS", "LandmarkNet", "build_network", "load_network", "register_he
 @dataclass(frozen=True)
 class LandmarkNet:
     """A Keras model from pictures (B, S, S, 3), RGB 0…255, to targets (B, N, C), with its card.
+
+    With `card.visibility` the model has a second output, (B, K) 0…1: how likely each landmark is visible.
 
     The tap and the layer of the target are `landmarks`, those of a pose `target`. As methods read the student's target
     as `landmarks`, whatever it is, `tap_model` takes either name; in files of 0.1 both kinds have `landmarks`.
@@ -95,11 +101,17 @@ class LandmarkNet:
         return head is not None and head.second_moment is not None
 
     def export_model(self) -> keras.Model:
-        """The model to export: landmarks (B, K, 2) and, if the head has distributions, their spread (B, K)."""
-        if not self.has_spread:
+        """The model to export: landmarks (B, K, 2) and, if the network has them, a second output.
+
+        It is the spread (B, K) of the head's distributions; the visibility (B, K); or both, (B, 2K), in this order.
+        """
+        more = [spread(self.model, self.card.head)] if self.has_spread else []
+        more += [self.model.get_layer("visibility").output] if self.card.visibility else []
+        if not more:
             return self.model
-        wide = spread(self.model, self.card.head)
-        return keras.Model(self.model.input, [self.model.output, wide], name="landmark_net")
+        second = more[0] if len(more) == 1 else keras.layers.Concatenate(name="spread_and_visibility")(more)
+        landmarks = self.model.get_layer(self.card.taps["landmarks"]).output
+        return keras.Model(self.model.input, [landmarks, second], name="landmark_net")
 
     def tap_model(self, names: Iterable[str] = ("landmarks",)) -> keras.Model:
         """A model with shared weights that returns a dictionary of the named taps."""
@@ -179,6 +191,10 @@ def build_network(
             layer.momentum = MOMENTUM
     if head.own:
         check_head(card.head, model, end.name)
+    if card.visibility:
+        visible = visibility_output(model, end.output, scheme.shape[0], card.head)
+        model = keras.Model(inputs, [outputs["landmarks"], visible], name="landmark_net")
+        taps["visibility"] = "visibility"
     return LandmarkNet(model, replace(card, taps={**taps, **{name: layer.name for name, layer in maps.items()}}))
 
 
@@ -244,13 +260,17 @@ def save_network(network: LandmarkNet, path: Path) -> None:
     save_with_card(network.model, network.card, path)
 
 
-def load_network(path: Path) -> LandmarkNet:
+def load_network(path: str | os.PathLike[str]) -> LandmarkNet:
     """Load a `.h5` file with its card; raises a `UserError` for anything else."""
+    path = path_of(path, "path")
     check_exists(path)
     card = Card.read(path)
     model = load_plain_model(path, card)
     scheme = card.scheme()
-    if model.output_shape != (None, *scheme.shape) or model.input_shape != (None, card.size, card.size, 3):
+    wanted: object = (None, *scheme.shape)
+    if card.visibility:
+        wanted = [wanted, (None, scheme.shape[0])]
+    if model.output_shape != wanted or model.input_shape != (None, card.size, card.size, 3):
         raise UserError(
             f"{path} maps {model.input_shape} to {model.output_shape}, but its card states "
             f"{card.size} pixels and {scheme.shape[0]} points"

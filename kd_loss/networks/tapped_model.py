@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 from kd_loss.schemes.coordinates import Coordinates
+from kd_loss.system.arguments import table_of, whole_of
 from kd_loss.system.errors import UserError
 
 #: tap -> the power of two by which its maps are smaller than the input
@@ -44,6 +45,11 @@ class TappedModel:
         taps: Mapping[str, str] | None = None,
         size: int | None = None,
     ):
+        if not isinstance(model, keras.Model):
+            raise UserError(
+                f"a {type(model).__name__} is no network: a keras.Model or kd_loss.load_network(path) is wanted"
+            )
+        size = None if size is None else whole_of(size, "image_size", 1, 1 << 14)
         self.model = model
         self._graph = _graph_of(model)
         shape = tuple(self._graph.inputs[0].shape) if self._graph else ()
@@ -54,7 +60,7 @@ class TappedModel:
             raise UserError(f"{model.name} is a subclassed model: give the size of its pictures, e.g. image_size=112")
         self.coordinates = Coordinates.of(coordinates, self.size)
         self._places = dict(_places(self._graph)) if self._graph else {}
-        self.named = dict(taps or {})
+        self.named = {} if taps is None else dict(table_of(taps, "taps", "a dictionary, tap -> name of a layer"))
         for tap, place in self.named.items():
             if place not in self._places:
                 raise UserError(self._no_such_layer(tap, place))

@@ -24,7 +24,7 @@ from kd_loss.system.versions import package_versions
 
 #: options that may differ when a run is continued
 FREE_OPTIONS = (
-    *("resume", "config", "workers", "name", "runs", "data"),
+    *("resume", "config", "workers", "name", "runs", "data", "clips", "log_to"),
     *("devices", "distributed", "process", "processes"),
 )
 #: option in the configuration of a run of 0.1 -> its present name
@@ -33,6 +33,7 @@ RENAMED = {
     "cut": "output_stride",
     "augment": "augment_strength",
     "letter": "as_published",
+    "width": "alpha",
     "teachers": "teacher_mode",
 }
 #: key of a run's record: the checksum of its starting weights, wherever they lie
@@ -44,7 +45,7 @@ OTHERS = {
     "pictures_sha256": "the pictures of the dataset are other ones (another --size?)",
     "soft_sha256": "the soft landmarks of the dataset are other ones",
     "photographs_sha256": "the photographs of --unlabelled are other ones",
-    "clips_sha256": "the pictures of --data are other ones",
+    "clips_sha256": "the pictures of --clips are other ones",
     "teacher_sha256": "the teacher is another one",
     "features_sha256": "the network of --features is another one",
 }

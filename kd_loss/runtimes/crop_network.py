@@ -13,6 +13,7 @@ import numpy as np
 from kd_loss.imaging import geometry
 from kd_loss.networks.card import Card
 from kd_loss.runtimes.files import SUFFIXES, embedded_card, open_runtime
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.terminal import at_once, quiet_stderr
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 #: the spread, of a heatmap and of two predictions, in crop sides, at which a landmark's confidence is one half
 HALF_OF_MAPS, HALF_OF_ANSWERS = 0.05, 0.03
+
+
+#: landmarks, their spread and their visibility, see `CropNetwork`
+Seen = tuple[np.ndarray, np.ndarray | None, np.ndarray | None]
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class CropNetwork:
         predict_with_spread: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2), or
             the targets of the card's scheme, float32, and their spread (N, K) in crop sides: that of heatmaps, or
             see `mirrored`; None if the network has none.
+        predict_with_visibility: the same with the visibility (N, K) 0…1 of each landmark as a third answer; None for a
+            network without it.
         parameters: number of parameters, None if the file does not record it.
         half: the spread at which a landmark's confidence is one half; None if, by its card, the spread of its
             heatmaps does not indicate confidence.
@@ -46,6 +53,7 @@ class CropNetwork:
     parameters: int | None = None
     half: float | None = None
     again: tuple[Callable[..., CropNetwork], tuple[Any, ...]] | None = field(default=None, repr=False, compare=False)
+    predict_with_visibility: Callable[[np.ndarray], Seen] | None = field(default=None, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the recipe: a file by its path, a Keras network as itself."""
@@ -57,16 +65,36 @@ class CropNetwork:
     @classmethod
     def of(cls, network: LandmarkNet) -> CropNetwork:
         """Wrap a Keras network in memory."""
-        model, several = network.export_model(), network.has_spread
+        model, several = network.export_model(), network.has_spread or network.card.visibility
         alone = threading.Lock()  # Keras builds its function at the first call
 
-        def predict_with_spread(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        def see(crops: np.ndarray) -> Seen:
             with alone:
                 answer = model.predict_on_batch(crops)
-            return (np.asarray(answer[0]), np.asarray(answer[1])) if several else (np.asarray(answer), None)
+            first, *more = answer if several else (answer,)
+            return np.asarray(first), *_parted(network.card, *map(np.asarray, more))
 
         number = network.model.count_params()
-        return cls(network.card, "keras", predict_with_spread, number, half_of(network.card), again=(_of, (network,)))
+        return cls._seeing(network.card, "keras", see, parameters=number, again=(_of, (network,)))
+
+    @classmethod
+    def _seeing(cls, card: Card, runtime: str, see: Callable[[np.ndarray], Seen], **more: Any) -> CropNetwork:
+        return cls(
+            card,
+            runtime,
+            lambda crops: see(crops)[:2],
+            half=half_of(card),
+            predict_with_visibility=see if card.visibility else None,
+            **more,
+        )
+
+    def predict_all(self, crops: np.ndarray) -> Seen:
+        """Crops -> landmarks, spread and visibility, None for what the network has not."""
+        return (
+            (*self.predict_with_spread(crops), None)
+            if self.predict_with_visibility is None
+            else self.predict_with_visibility(crops)
+        )
 
     def run(self, crops: np.ndarray) -> np.ndarray:
         """Crops (N, S, S, 3) uint8 RGB -> normalised landmarks (N, K, 2), or the targets of the card's scheme."""
@@ -75,6 +103,14 @@ class CropNetwork:
 
 def _of(network: LandmarkNet) -> CropNetwork:
     return CropNetwork.of(network)
+
+
+def _parted(card: Card, second: np.ndarray | None = None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Spread and visibility (N, K) from the second output of an export, see `LandmarkNet.export_model`."""
+    if second is None or not card.visibility:
+        return second, None
+    points = card.scheme().shape[0]
+    return (second[:, :points] if second.shape[1] == 2 * points else None), second[:, -points:]
 
 
 def half_of(card: Card) -> float | None:
@@ -96,16 +132,23 @@ def mirrored(network: CropNetwork) -> CropNetwork:
         raise UserError(f"--flip-test: a mirrored face is not valid for {network.card.dataset}")
     turned = geometry.similarity(0.0, 1.0, (0, 0), True)
 
-    def predict_with_spread(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        answers = np.asarray(network.run(np.concatenate([crops, crops[:, :, ::-1]])), np.float64)
+    def see(crops: np.ndarray) -> Seen:
+        found, _, visible = network.predict_all(np.concatenate([crops, crops[:, :, ::-1]]))
+        answers = np.asarray(found, np.float64)
         first, second = answers[: len(crops)], scheme.move(answers[len(crops) :], turned, True)
         mean = ((first + second) / 2).astype(np.float32)
         if scheme.shape[1] != 2:
-            return mean, None
+            return mean, None, None
+        if visible is not None:
+            assert isinstance(scheme, LandmarkScheme)  # poses have no visibility
+            visible = (visible[: len(crops)] + visible[len(crops) :, scheme.flip_index]) / 2
         apart = np.linalg.norm(first - second, axis=-1)
-        return mean, (apart + apart.mean(axis=1, keepdims=True)).astype(np.float32)
+        return mean, (apart + apart.mean(axis=1, keepdims=True)).astype(np.float32), visible
 
-    return replace(network, predict_with_spread=predict_with_spread, half=HALF_OF_ANSWERS, again=(mirrored, (network,)))
+    return replace(
+        network, predict_with_spread=lambda crops: see(crops)[:2], half=HALF_OF_ANSWERS, again=(mirrored, (network,)),
+        predict_with_visibility=None if network.predict_with_visibility is None else see,
+    )  # fmt: skip
 
 
 def read_card(path: Path) -> Card:
@@ -134,20 +177,20 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
     card = read_card(path)
     session, shape = open_runtime(path, threads), card.scheme().shape
 
-    def predict_with_spread(crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    def see(crops: np.ndarray) -> Seen:
         try:
             outputs = sorted(session(crops).values(), key=lambda output: -output.ndim)
         except Exception as error:  # the runtimes raise errors of any type
             reason = first_line(error)
             raise UserError(f"{path} does not run on crops of {card.size} pixels: {reason}") from None
-        landmarks, spread = outputs[0], outputs[1] if len(outputs) > 1 else None
-        if landmarks.shape != (len(crops), *shape) or (spread is not None and spread.shape != (len(crops), shape[0])):
-            raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card states {shape[0]} points")
-        return landmarks, spread
+        landmarks, second = outputs[0], outputs[1] if len(outputs) > 1 else None
+        widths = (shape[0], 2 * shape[0]) if card.visibility else (shape[0],)
+        fits = second is None or (second.ndim == 2 and len(second) == len(crops) and second.shape[1] in widths)
+        if landmarks.shape != (len(crops), *shape) or not fits or (card.visibility and second is None):
+            raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card says {shape[0]} points")
+        return landmarks, *_parted(card, second)
 
-    network = CropNetwork(
-        card, "onnxruntime" if path.suffix == ".onnx" else "litert", predict_with_spread, half=half_of(card),
-        again=(open_network, (path.absolute(), threads)),
-    )  # fmt: skip
-    predict_with_spread(np.zeros((1, card.size, card.size, 3), np.uint8))
+    runtime = "onnxruntime" if path.suffix == ".onnx" else "litert"
+    network = CropNetwork._seeing(card, runtime, see, again=(open_network, (path.absolute(), threads)))
+    see(np.zeros((1, card.size, card.size, 3), np.uint8))
     return network

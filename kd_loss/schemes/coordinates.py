@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from kd_loss.system.arguments import shown
 from kd_loss.system.errors import UserError, choose
 
 #: name -> the values at the left and right edges of the picture
@@ -46,9 +47,11 @@ class Coordinates:
         try:
             low, high = (float(end) for end in what)
         except (TypeError, ValueError):
-            raise UserError(f"coordinates={what!r} is neither a name nor two numbers (left edge, right edge)") from None
+            raise UserError(
+                f"coordinates={shown(what)} is neither a name nor two numbers (left edge, right edge)"
+            ) from None
         if not low < high < float("inf"):
-            raise UserError(f"coordinates={what!r}: the right edge must be greater than the left one")
+            raise UserError(f"coordinates={shown(what)}: the right edge must be greater than the left one")
         return cls(low, high - low)
 
     def normalised(self, values: Any) -> Any:

@@ -12,6 +12,10 @@ from kd_loss.imaging.rotations import to_matrices
 from kd_loss.schemes.head_pose import HeadPose, rotation
 from kd_loss.schemes.landmarks import LandmarkScheme
 
+#: the axes of a head: its left, up, where it looks; none in a colour of landmarks
+AXES = (((1, 0, 0), (240, 60, 240)), ((0, -1, 0), (60, 200, 60)), ((0, 0, -1), (60, 120, 255)))
+#: extent in pixels of the points below which lines would bury the face
+_SMALL = 48
 TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)
 #: the colour of a landmark with confidence 0
 UNSURE = (255, 230, 0)
@@ -29,11 +33,14 @@ def draw_landmarks(
     colour: tuple[int, int, int] = PREDICTED,
     radius: float | None = None,
     confidence: np.ndarray | None = None,
+    visibility: np.ndarray | None = None,
 ) -> np.ndarray:
     """Draw points (K, 2), in pixels, and the scheme's edges on a copy of a picture (H, W, 3).
 
-    NaN points are skipped. `radius` is in pixels; by default a hundredth of the extent of the points.
-    `confidence` (K,) 0…1 blends the points from `UNSURE` (0) to `colour` (1).
+    NaN points are skipped. `radius` is in pixels; by default a hundredth of the extent of the points. On a small face
+    the points are single pixels, half transparent, without edges, so that the face remains visible.
+    `confidence` (K,) 0…1 blends the points from `UNSURE` (0) to `colour` (1). Points whose `visibility` (K,) is below
+    one half are hollow, and edges between two of them are omitted.
     """
     picture = np.ascontiguousarray(image).copy()
     points = np.asarray(landmarks, np.float64)
@@ -42,19 +49,29 @@ def draw_landmarks(
         return picture
     extent = float(np.ptp(points[seen], axis=0).max())
     size = max(1.0, extent / 110) if radius is None else radius
-    if scheme is not None:
-        whole = scheme.edges if seen.all() else [pair for edge in scheme.edges for pair in pairwise(edge)]
-        lines = [_fixed(points[list(edge)]) for edge in whole if seen[list(edge)].all()]
+    small = radius is None and extent < _SMALL
+    if scheme is not None and not small:
+        shown = np.ones(len(points), bool) if visibility is None else np.asarray(visibility) >= 0.5
+        apart = [pair for edge in scheme.edges for pair in pairwise(edge)]
+        whole: Sequence[Sequence[int]] = scheme.edges if seen.all() and shown.all() else apart
+        lines = [_fixed(points[list(e)]) for e in whole if seen[list(e)].all() and shown[list(e)].any()]
         cv2.polylines(picture, lines, False, colour, max(1, round(size / 2)), cv2.LINE_AA, _SHIFT)
     shares = np.ones(len(points)) if confidence is None else np.clip(confidence, 0, 1)
-    for (x, y), share in zip(_fixed(points[seen]), shares[seen], strict=True):
+    solid = np.ones(len(points), bool) if visibility is None else np.asarray(visibility) >= 0.5
+    for (x, y), share, filled in zip(_fixed(points[seen]), shares[seen], solid[seen], strict=True):
         blend = tuple(int(share * c + (1 - share) * u) for c, u in zip(colour, UNSURE, strict=True))
-        cv2.circle(picture, (int(x), int(y)), int(size * (1 << _SHIFT)), blend, -1, cv2.LINE_AA, _SHIFT)
+        if small:
+            column, row = round(x / (1 << _SHIFT)), round(y / (1 << _SHIFT))
+            if 0 <= row < picture.shape[0] and 0 <= column < picture.shape[1]:
+                picture[row, column] = (picture[row, column].astype(int) + blend) // 2
+            continue
+        reach, line = (size, -1) if filled else (1.3 * max(size, 1.2), max(1, round(size / 2)))
+        cv2.circle(picture, (int(x), int(y)), int(reach * (1 << _SHIFT)), blend, line, cv2.LINE_AA, _SHIFT)
     return picture
 
 
 def draw_pose(image: np.ndarray, pose: HeadPose, landmarks: np.ndarray) -> np.ndarray:
-    """Draw the head's axes at the middle of its landmarks on a copy: red its left, green up, blue where it looks."""
+    """Draw the head's axes at the middle of its landmarks on a copy: magenta left, green up, blue where it looks."""
     points = np.asarray(landmarks, np.float64)
     return draw_axes(image, rotation(pose), points.mean(axis=0), float(np.ptp(points, axis=0).max()) / 2)
 
@@ -62,13 +79,13 @@ def draw_pose(image: np.ndarray, pose: HeadPose, landmarks: np.ndarray) -> np.nd
 def draw_axes(
     image: np.ndarray, turn: np.ndarray, middle: np.ndarray, length: float, width: int | None = None
 ) -> np.ndarray:
-    """Draw the axes of a head with rotation (3, 3) at its middle (x, y): red its left, green up, blue where it looks.
+    """Draw the axes of a head with rotation (3, 3) at its middle (x, y): its left, up, where it looks.
 
     `length` of an axis and `width` of the lines are in pixels; the width is a fortieth of the length by default.
     """
     picture = np.ascontiguousarray(image).copy()
     width = max(1, round(length / 40)) if width is None else width
-    for axis, colour in (((1, 0, 0), (230, 60, 60)), ((0, -1, 0), (60, 200, 60)), ((0, 0, -1), (60, 120, 255))):
+    for axis, colour in AXES:
         end = middle + length * (turn @ np.array(axis, np.float64))[:2]
         a, b = (tuple(int(v) for v in p) for p in _fixed(np.stack([middle, end])))
         cv2.line(picture, a, b, colour, width, cv2.LINE_AA, _SHIFT)

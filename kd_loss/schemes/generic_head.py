@@ -85,30 +85,40 @@ def pose_in_crop(points: np.ndarray, scheme: Scheme, focal: float = FOCAL) -> np
     extent = float(np.ptp(seen, axis=0).max())
     if extent < 1e-3:
         return None
-    found = _fit(head, seen, camera, focal * float(np.ptp(head, axis=0).max()) / extent)
+    # of a half-hidden face a search from the front may end in a head that looks to the other side
+    starts = (0.0,) if len(indices) == len(_indices(scheme)) else (0.0, -60.0, 60.0)
+    fits = [_fit(head, seen, camera, focal * float(np.ptp(head, axis=0).max()) / extent, yaw) for yaw in starts]
+    found = min((fit for fit in fits if fit), key=lambda fit: _misfit(head, seen, camera, fit), default=None)
     if found is None:
         return None
     turn, place = found
-    apart = cv2.projectPoints(head, turn, place, camera, None)[0][:, 0] - seen
-    if not np.sqrt(np.square(apart).sum(axis=1).mean()) <= WORST_FIT * extent:
+    if not _misfit(head, seen, camera, found) <= WORST_FIT * extent:
         return None
     x, y, depth = np.asarray(place, np.float64)[:, 0]
     rotation = against_ray(to_matrices(np.asarray(turn)[:, 0]), [x, y, depth])
     return np.array([to_vectors(rotation), [focal * x / depth, focal * y / depth, np.log(depth / focal)]])
 
 
+def _misfit(head: np.ndarray, seen: np.ndarray, camera: np.ndarray, fit: tuple[np.ndarray, np.ndarray]) -> float:
+    """Root mean square distance of image points (n, 2) from those of a head (n, 3) at a rotation and position."""
+    apart = cv2.projectPoints(head, *fit, camera, None)[0][:, 0] - seen
+    return float(np.sqrt(np.square(apart).sum(axis=1).mean()))
+
+
 def _fit(
-    head: np.ndarray, seen: np.ndarray, camera: np.ndarray, distance: float
+    head: np.ndarray, seen: np.ndarray, camera: np.ndarray, distance: float, yaw: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Rotation vector and position, (3, 1) each, of the head (n, 3) in front of a camera with image points (n, 2).
 
-    The search starts from a distant face that looks into the camera and leans as the points do: from an upright start
-    it ends behind the camera if the head is upside down.
+    The search starts from a distant face that looks into the camera, or to the right of the picture by `yaw` degrees,
+    and leans as the points do: from an upright start it ends behind the camera if the head is upside down.
     """
-    flat, centred = head[:, :2] - head[:, :2].mean(axis=0), seen - seen.mean(axis=0)
+    aside = to_matrices([0.0, -np.radians(yaw), 0.0])
+    flat, centred = (head @ aside.T)[:, :2], seen - seen.mean(axis=0)
+    flat = flat - flat.mean(axis=0)
     roll = np.arctan2((flat[:, 0] * centred[:, 1] - flat[:, 1] * centred[:, 0]).sum(), (flat * centred).sum())
     x, y = seen.mean(axis=0) * distance / camera[0, 0]
-    start = np.array([[0.0], [0.0], [roll]]), np.array([[x], [y], [distance]])
+    start = to_vectors(to_matrices([0.0, 0.0, roll]) @ aside).reshape(3, 1), np.array([[x], [y], [distance]])
     found, turn, place = cv2.solvePnP(head, seen, camera, None, *start, True, cv2.SOLVEPNP_ITERATIVE)
     if not found or not np.isfinite(turn).all() or not place[2, 0] > 0:
         return None

@@ -45,8 +45,8 @@ def head_pose(landmarks: np.ndarray, scheme: LandmarkScheme) -> HeadPose | None:
     """Estimate the pose of a head from its landmarks (K, 2) in pixels, in the convention of the datasets `pose_…`.
 
     The camera is that of a crop around them, wherever the head is and whatever the size of the picture.
-    It is an estimate: neither the camera nor the person's own head is known. Returns None if the scheme lacks the
-    points of the generic head, or if no head fits them.
+    Points that are NaN are ignored. It is an estimate: neither the camera nor the person's own head is known. Returns
+    None if the scheme lacks the points of the generic head, or if no head fits them.
     """
     points = np.asarray(landmarks, np.float64)
     if not knows_head(scheme) or not np.isfinite(points).any():

@@ -18,6 +18,7 @@ import numpy as np
 
 from kd_loss.imaging import geometry
 from kd_loss.schemes import nme
+from kd_loss.system.arguments import list_of, shown, table_of, text_of, wrong
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import Json, read_json
 
@@ -73,6 +74,7 @@ class LandmarkScheme:
     names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        self._check_kinds()
         if type(self.points) is not int or not 2 <= self.points <= 10_000:
             raise UserError(f"scheme '{self.name}': points must be a whole number from 2 to 10,000")
         groups = [*self.parts.values(), *self.edges, *self.pairs]
@@ -97,6 +99,26 @@ class LandmarkScheme:
         mirrored = [i for pair in self.pairs for i in pair]
         if len(mirrored) != len(set(mirrored)):
             raise UserError(f"scheme '{self.name}': a point is in two left/right pairs")
+
+    def _check_kinds(self) -> None:
+        """Raise a `UserError` for a field of another type than declared."""
+        where = f"scheme {shown(text_of(self.name, 'name'))}: "
+        for name in ("pairs", "edges", "names", *(["half"] if self.half is not None else [])):
+            groups = getattr(self, name)
+            nested = name in ("pairs", "edges")
+            if not isinstance(groups, list | tuple) or (
+                nested and not all(isinstance(g, list | tuple) for g in groups)
+            ):
+                raise wrong(where + name, groups, "a list of lists of indices" if nested else "a list")
+        for name in ("parts", "normalisers", "official", "test_subsets", "same"):
+            for key, value in table_of(getattr(self, name), where + name).items():
+                if name != "official":
+                    list_of(value, f"{where}{name}.{key}")
+                if name == "normalisers" and (len(value) != 2 or not all(isinstance(g, list | tuple) for g in value)):
+                    raise wrong(f"{where}normalisers.{key}", value, "two groups of indices")
+        for text in [self.name, *self.names, *self.parts, *self.normalisers]:
+            if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in text_of(text, where + "a name")):
+                raise wrong(where + "a name", text, "printable text")
 
     @cached_property
     def flip_index(self) -> np.ndarray:

@@ -218,6 +218,7 @@ POSES: dict[str, PoseScheme] = {
         PoseScheme("pose_biwi", "", "the archive's (depth camera), seen by its colour camera"),
         PoseScheme("pose_300wlp", "w300", "the archive's (a 3D face model fitted to its landmarks)"),
         PoseScheme("pose_aflw2000", "w300", "the archive's (a 3D face model fitted to its landmarks)"),
+        PoseScheme("pose_aflw", "", "AFLW's own yaw; pitch and roll of a generic head that fits its points"),
         PoseScheme("pose_pointing04", "", "the archive's (markers in the room): pan and tilt, no roll"),
     )
 }

@@ -28,6 +28,7 @@ from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
 from kd_loss.system.overwrite_guard import Claims
+from kd_loss.system.terminal import counted, duration
 
 log = logging.getLogger(__name__)
 RUNTIMES = {".h5": "Keras", ".keras": "Keras", ".onnx": "ONNX Runtime", ".tflite": "LiteRT"}
@@ -96,12 +97,21 @@ def _measure(
             if card.size not in faces:
                 faces[card.size] = test_faces(card, dataset)
                 np.save(folder / f"{card.size}.npy", faces[card.size].crops)
+        runs = options.rounds * len(paths) * len(options.threads)
+        log.info(
+            f"{counted(runs, 'measurement')} of three figures: at least {duration(runs * 3 * options.seconds)}, "
+            "and the start of a process for each"
+        )
         for turn in range(options.rounds):
             for path in paths:
                 for threads in options.threads:
                     card = cards[path]
                     row = run_worker(path, threads, folder / f"{card.size}.npy", options.seconds)
                     predicted = row.pop("predicted")
+                    log.info(
+                        f"round {turn + 1} of {options.rounds}: {names[path]}, {counted(threads, 'thread')}: "
+                        f"{row['p50_ms']:.2f} ms"
+                    )
                     best = rows.get((path, threads))
                     if best is not None and best["p50_ms"] <= row["p50_ms"]:
                         continue
@@ -117,7 +127,6 @@ def _measure(
                         **row,
                         card.scheme().metric: faces[card.size].error(predicted),
                     }
-            log.info(f"round {turn + 1} of {options.rounds}")
     return list(rows.values())
 
 

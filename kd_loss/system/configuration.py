@@ -76,6 +76,11 @@ def _flag(field: dataclasses.Field[Any]) -> str:
     return field.metadata["flag"] or "--" + field.name.replace("_", "-")
 
 
+def flags_of(cls: type) -> dict[str, str]:
+    """Option on the command line, such as `--batch-size`, -> field, without positional ones."""
+    return {_flag(field): field.name for field in fields_of(cls) if not field.metadata["positional"]}
+
+
 def old_names(cls: type) -> dict[str, str]:
     """Old name of a field -> the field's name."""
     fields = [field for field in dataclasses.fields(cls) if field.metadata.get("also")]

@@ -15,6 +15,8 @@ class UserError(Exception):
 
 def check_name(name: str, what: str) -> None:
     """Raise a `UserError` for a name that is not a single plain folder name."""
+    if not isinstance(name, str):
+        raise UserError(f"a {type(name).__name__} cannot name {what}: a text is wanted")
     if not name or not all(c.isalnum() or c in "_-+." for c in name) or name.startswith("."):
         raise UserError(f"'{name}' cannot name {what}: letters, digits, _, -, + and . only")
 
@@ -24,6 +26,8 @@ def choose(value: str, choices: Iterable[str], what: str, more: str = "") -> str
 
     Case and the difference between `-` and `_` are ignored (`mobilenetv2` finds `mobileNetV2`).
     """
+    if not isinstance(value, str):
+        raise UserError(f"{what} is a name, not {type(value).__name__}")
 
     def fold(text: str) -> str:
         return text.lower().replace("-", "_")
@@ -32,6 +36,8 @@ def choose(value: str, choices: Iterable[str], what: str, more: str = "") -> str
     folded = {fold(name): name for name in names}
     if fold(value) in folded:
         return folded[fold(value)]
+    if len(value) > 200:
+        value = value[:60] + "…"
     near = difflib.get_close_matches(fold(value), list(folded), n=1)
     hint = f"did you mean '{folded[near[0]]}'? " if near else ""
     raise UserError(f"unknown {what} '{value}': {hint}valid: {', '.join(names)}{more}")

@@ -40,6 +40,12 @@ def _named(error: OSError, temporary: Path, target: Path) -> UserError:
     return UserError(f"{file}: {error.strerror or error}")  # not from this write
 
 
+def _of_target(error: UserError, temporary: Path, target: Path) -> UserError:
+    """The error with the name of `target` for the temporary one, which means nothing to a user."""
+    text = str(error)
+    return UserError(text.replace(str(temporary), str(target))) if str(temporary) in text else error
+
+
 def is_temporary(path: Path) -> bool:
     """Whether a path is an unfinished folder of `atomic_folder` or file of `atomic_file`."""
     return path.name.startswith(".tmp-")
@@ -78,6 +84,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
             shutil.rmtree(folder.with_name(folder.name + "-old"), ignore_errors=True)
         except OSError as error:
             raise _named(error, folder, target) from None
+        except UserError as error:
+            raise _of_target(error, folder, target) from error.__cause__
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -195,6 +203,8 @@ def atomic_file(target: Path, suffix: str = "", claims: Claims | None = None) ->
         temporary.replace(target)
     except OSError as error:
         raise _named(error, temporary, target) from None
+    except UserError as error:
+        raise _of_target(error, temporary, target) from error.__cause__
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -229,11 +239,13 @@ def read_json(path: Path, what: str) -> Json:
             raise UserError(f"{what} {path} is not a regular file")  # a pipe would block forever
         if status.st_size > 1 << 24:
             raise UserError(f"{what} {path} is larger than 16 MiB")
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_once)
     except OSError as error:
         raise UserError(f"cannot read {what} {path}: {error.strerror}") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{what} {path} is not JSON: {error}") from None
+    except DuplicateKey as error:
+        raise UserError(f"{what} {path}: {error}") from None
     except (ValueError, RecursionError):
         raise UserError(f"{what} {path} is not JSON") from None
     if not isinstance(values, dict):
@@ -266,12 +278,16 @@ def read_table(path: Path, what: str) -> dict[str, Any]:
     return values
 
 
+class DuplicateKey(ValueError):
+    """A key stands twice in a JSON object."""
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON table; rejects duplicate keys."""
     table = dict(pairs)
     if len(table) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"'{next(name for name in names if names.count(name) > 1)}' appears twice")
+        raise DuplicateKey(f"'{next(name for name in names if names.count(name) > 1)}' appears twice")
     return table
 
 

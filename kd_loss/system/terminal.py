@@ -129,6 +129,18 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def duration(seconds: float) -> str:
+    """A time in words, to two units.
+
+    >>> duration(15_020), duration(754), duration(41.3)
+    ('4 h 10 min', '13 min', '41 s')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60:,} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
+
+
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Hide start-up messages and progress of C++ libraries, and Python's warnings, from the user.

@@ -15,6 +15,7 @@ from kd_loss.runs.history import history_plot, in_order, write_history
 from kd_loss.runs.state import load_state, save_state
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file
+from kd_loss.system.terminal import counted, duration
 
 
 def event_files(folder: Path) -> list[keras.callbacks.Callback]:
@@ -106,6 +107,47 @@ class Checkpoint(keras.callbacks.Callback):
         self.history.append(row)
         write_history(self.folder / "history.csv", self.history)
         save_state(self.state_file, self.model, best=self.best, history=self.history)
+
+
+class Estimate(keras.callbacks.Callback):
+    """Tells once, after the first steps, how long the training takes; says nothing of one that is soon over.
+
+    Args:
+        note: takes the message.
+        clock: seconds; for tests.
+    """
+
+    #: steps that do not count, since they compile; steps and seconds to measure, whichever is reached first
+    SKIPPED, STEPS, SECONDS = 3, 20, 15.0
+    #: shorter trainings are not announced
+    SHORTEST = 60.0
+
+    def __init__(self, note: Callable[[str], None], clock: Callable[[], float] = time.perf_counter):
+        super().__init__()
+        self.note, self.clock = note, clock
+        self._seen, self._start, self._epoch = 0, 0.0, 0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._seen += 1
+        if self._seen == self.SKIPPED:
+            self._start = self.clock()
+        done = self._seen - self.SKIPPED
+        if done < 1 or self._start < 0 or not self.params.get("steps"):
+            return
+        taken = self.clock() - self._start
+        if done < self.STEPS and taken < self.SECONDS:
+            return
+        self._start = -1.0
+        epochs = self.params["epochs"] - self._epoch
+        left = epochs * self.params["steps"] - batch - 1
+        if taken / done * left >= self.SHORTEST:
+            whole = f"{counted(epochs, 'epoch')} of {counted(self.params['steps'], 'step')}"
+            self.note(
+                f"about {duration(taken / done * left)} for {whole}, without validation (measured on {done} steps)"
+            )
 
 
 #: largest share of a training's time that drawing the curves may take

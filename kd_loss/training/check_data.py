@@ -15,7 +15,26 @@ import numpy as np
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.mixed_loader import MixedLoader
 from kd_loss.schemes.coordinates import Coordinates
+from kd_loss.system.arguments import flag_of, list_of, number_of, table_of, whole_of, wrong
 from kd_loss.system.errors import UserError
+
+
+def check_settings(
+    image_range: Any, scheme: Any, teachers: Any, partial: Any, kinds: Any, **weights: Any
+) -> tuple[float, float]:
+    """Check arguments of the `Distiller` that nothing else checks; returns black and white of its pictures."""
+    ends = list_of(image_range, "image_range", "two numbers, black and white,")
+    if len(ends) != 2 or not number_of(ends[0], "image_range") < number_of(ends[1], "image_range"):
+        raise wrong("image_range", image_range, "two numbers, black below white,")
+    if scheme is not None and not hasattr(scheme, "training_error"):
+        raise wrong("scheme", scheme, "a kd_loss.LandmarkScheme")
+    if teachers is not None:
+        table_of(teachers, "teachers", "a dictionary, role -> teacher,")
+    flag_of(partial, "partial")
+    whole_of(kinds, "kinds", 1, 3)
+    for name, weight in weights.items():
+        number_of(weight, name, 0.0, wanted="a number of 0 or more")
+    return float(ends[0]), float(ends[1])
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,14 @@ from keras import ops
 from kd_loss.distillation.base import DistillationMethod, MethodUse, Taps, Tensor, uses_of
 from kd_loss.distillation.check import attach, check_names, check_terms
 from kd_loss.distillation.partial import ANNOTATED
+from kd_loss.distillation.visible import visibility_loss
 from kd_loss.networks.landmark_net import LandmarkNet
 from kd_loss.networks.tapped_model import TappedModel
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
-from kd_loss.training.check_data import Expected, checked_data
+from kd_loss.training.check_data import Expected, check_settings, checked_data
 from kd_loss.training.teachers.teacher import Teacher, as_teacher, scaled_pictures
 
 log = logging.getLogger(__name__)
@@ -67,6 +68,7 @@ class Distiller(keras.Model):
         scheme: scheme of the landmarks; without one, NME is normalised by the box of the face's landmarks.
         partial: whether faces may have points that are not annotated (NaN).
         unlabelled_weight, mix_weight: weights of the distilling terms on faces of kind 1 and of the error on kind 2.
+        visibility_weight: weight of the cross-entropy of visible points, for targets with `visibility` (B, K), or NaN.
         kinds: how many kinds of faces share a batch, in equal parts: 1, 2 or, with mixtures, 3.
 
     Raises:
@@ -93,9 +95,13 @@ class Distiller(keras.Model):
         partial: bool = False,
         unlabelled_weight: float = 1.0,
         mix_weight: float = 0.0,
+        visibility_weight: float = 0.0,
         kinds: int = 1,
     ):
         super().__init__(name="distiller")
+        self._image_range = check_settings(
+            image_range, scheme, teachers, partial, kinds, unlabelled_weight=unlabelled_weight, mix_weight=mix_weight
+        )
         if not isinstance(student, LandmarkNet | TappedModel):
             student = TappedModel(student, coordinates=coordinates, taps=taps, size=image_size)
         network = _Untracked(student)
@@ -136,13 +142,13 @@ class Distiller(keras.Model):
                     "a point_map reads it (LiveTeacher)"
                 )
         self._network = network
-        self.student = student.tap_model(["landmarks", *(tap for use in uses for tap in use.method.student_taps)])
+        self.visibility_weight, more = visibility_weight, ["visibility"] if visibility_weight else []
+        self.student = student.tap_model(["landmarks", *(t for use in uses for t in use.method.student_taps), *more])
         self.methods = [use.method for use in uses]
         self._weights_of_methods = [use.weight for use in uses]
         self._teachers = _Untracked(opened)
         self._scheme = _Untracked(scheme)
         self._coordinates = Coordinates.of(coordinates, size)
-        self._image_range = (float(image_range[0]), float(image_range[1]))
         self._attach(opened, student)
         self.metric = scheme.metric
         self.trackers = {scheme.metric: keras.metrics.Mean(name=scheme.metric)}
@@ -154,6 +160,8 @@ class Distiller(keras.Model):
         self._shares = {role: teacher.weight for role, teacher in opened.items()}
         if mix_weight:
             self.trackers["mixed"] = keras.metrics.Mean(name="mixed")
+        if visibility_weight:
+            self.trackers["visibility"] = keras.metrics.Mean(name="visibility")
         self._trained = True
         self.built = True
 
@@ -251,7 +259,8 @@ class Distiller(keras.Model):
             for method, weight in zip(self.methods, self._weights_of_methods, strict=True)
             for term in method.term_names
         ]
-        return " + ".join([*terms, *([f"{self.mix_weight:g}·mixed"] if self.mix_weight else [])])
+        more = {"mixed": self.mix_weight, "visibility": self.visibility_weight}
+        return " + ".join([*terms, *(f"{weight:g}·{name}" for name, weight in more.items() if weight)])
 
     @property
     def terms_in_order(self) -> list[str]:
@@ -331,6 +340,10 @@ class Distiller(keras.Model):
             mixed = ops.sum(error * ops.cast(kind == 2, "float32")) / count
             self.trackers["mixed"].update_state(mixed, sample_weight=count)
             total += self.mix_weight * mixed
+        if self.visibility_weight and "visibility" in more:
+            entropy, labels = visibility_loss(more["visibility"], student["visibility"], annotated)
+            self.trackers["visibility"].update_state(entropy, sample_weight=labels)
+            total += self.visibility_weight * entropy
         return total
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:

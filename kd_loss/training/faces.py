@@ -14,6 +14,7 @@ from kd_loss.datasets.mixed_loader import MixedLoader
 from kd_loss.datasets.prepared import PreparedSplit, holdout
 from kd_loss.datasets.sampler import FaceSampler
 from kd_loss.datasets.transform import Answers, CropTransform
+from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
 from kd_loss.training.options import TrainingOptions
 from kd_loss.training.processes import Processes
@@ -44,7 +45,7 @@ class Unlabelled:
 def augmentation_of(options: TrainingOptions) -> Augmentation:
     """The augmentation of the training faces."""
     chosen = Augmentation().scaled(options.augment_strength) if options.augment_strength else NO_AUGMENTATION
-    own = {"shift": options.shift, "scale": options.scale}
+    own = {"shift": options.shift, "scale": options.scale, "turn": options.turn_head or None}
     return dataclasses.replace(chosen, **{name: value for name, value in own.items() if value is not None})
 
 
@@ -70,7 +71,10 @@ class TrainingFaces:
         self.chosen, self.held = holdout(split, options.validation, options.seed)
         self.size = options.size or split.size
         views = {answer.views for answer in answers.values()} or {0}
-        view = CropTransform(self.size, augmentation_of(options), soft, max(views))
+        if options.turn_head and split.scheme.shape != W300.shape:
+            raise UserError(f"--turn-head moves the 68 points of 'w300', the dataset has {split.scheme.noun}")
+        visible = bool(getattr(options, "visibility", False))
+        view = CropTransform(self.size, augmentation_of(options), soft, max(views), visibility=visible)
         shared: dict[str, Any] = {"batch_size": options.batch_size, "shard": (processes.index, processes.count)}
         training: dict[str, Any] = {**shared, "workers": options.workers}
         order = FaceSampler(split, self.chosen, shuffled=True, seed=options.seed, extra_share=options.extra_share)
@@ -80,7 +84,7 @@ class TrainingFaces:
             others = FaceSampler(unlabelled.split, shuffled=True, seed=options.seed)
             more = FaceLoader(others, dataclasses.replace(view, soft=False), answers=unlabelled.answers, **training)
             self.loader = MixedLoader(faces, more, unlabelled.mix_alpha if unlabelled.mixed else 0.0, options.seed)
-        still = CropTransform(self.size, soft=soft)
+        still = CropTransform(self.size, soft=soft, visibility=visible)
         self.validation = (
             FaceLoader(FaceSampler(split, self.held), still, workers=1, **shared) if len(self.held) else None
         )

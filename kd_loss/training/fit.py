@@ -16,6 +16,7 @@ from kd_loss.system.files import write_json
 from kd_loss.training.callbacks import (
     Checkpoint,
     EpochCounter,
+    Estimate,
     LiveCurves,
     OrderedProgress,
     Patience,
@@ -144,7 +145,7 @@ def fit_run(
                     *event_files(folder),
                     *callbacks,
                     checkpoint,
-                    *([] if quiet else [LiveCurves(checkpoint, folder / "curves.png")]),
+                    *([] if quiet else [Estimate(note), LiveCurves(checkpoint, folder / "curves.png")]),
                     Patience(checkpoint, patience),
                     *([OrderedProgress(order)] if verbose else []),
                 ],

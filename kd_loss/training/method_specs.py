@@ -13,6 +13,9 @@ from kd_loss.distillation.plugins import OF_YOUR_OWN, load_plugins
 from kd_loss.system.errors import UserError, choose
 from kd_loss.training.options import StudentOptions
 
+#: characters of a method with its settings, or of a stage
+LONGEST = 10_000
+
 
 class MethodSpec(NamedTuple):
     """A method as an option names it: name, settings, teachers after the @ (none: its default choice), weight."""
@@ -39,6 +42,7 @@ def weighted(text: str, what: str) -> tuple[str, float]:
 
 def read_method(text: str, what: str = "--method") -> MethodSpec:
     """`srrl(alpha=0,beta=2)@tough,tolerant:0.1` -> name, ("alpha=0", "beta=2"), ("tough", "tolerant"), 0.1."""
+    check_length(text, what)
     head, opened, rest = text.partition("(")
     inner, closed, tail = rest.rpartition(")")
     named, weight = weighted(head + tail, what)
@@ -55,20 +59,25 @@ def read_method(text: str, what: str = "--method") -> MethodSpec:
     return MethodSpec(name.strip(), settings if opened else (), teachers, weight)
 
 
+def check_length(text: str, what: str) -> None:
+    """Raises a `UserError` for a text that no method needs."""
+    if len(text) > LONGEST:
+        raise UserError(f"{what} {text[:40]}… has {len(text):,} characters; {LONGEST:,} at the most")
+
+
 def split_outside(text: str, separator: str) -> list[str]:
     """Split at a character, but not inside brackets.
 
     >>> split_outside("a(x=[1,2],y=1)/b", "/"), split_outside("x=[1,2],y=1", ",")
     (['a(x=[1,2],y=1)', 'b'], ['x=[1,2]', 'y=1'])
     """
-    parts, depth = [""], 0
-    for character in text:
+    parts, depth, start = [], 0, 0
+    for place, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")
         if character == separator and depth == 0:
-            parts.append("")
-        else:
-            parts[-1] += character
-    return parts
+            parts.append(text[start:place])
+            start = place + 1
+    return [*parts, text[start:]]
 
 
 def split_methods(text: str) -> list[str]:
@@ -95,6 +104,7 @@ def parse_methods(methods: Sequence[str], settings: Iterable[str]) -> list[Metho
         own += [f"{name}.{setting}" for setting in spec.settings]
     parameters: dict[str, dict[str, Any]] = {name: {} for name in weights}
     for text in [*settings, *own]:  # a method's own settings win
+        check_length(text, "--method-arg")
         key, equals, value = text.partition("=")
         owner, dot, parameter = key.partition(".")
         if not equals or not dot or owner not in weights:
@@ -142,6 +152,7 @@ class Stage:
 
 def read_stage(text: str, what: str = "--stages") -> Stage:
     """Parse `aht(alpha=0)+pkt:0.1=20@P5` into its parts."""
+    check_length(text, what)
     found = _STAGE.fullmatch(text.strip())
     if not found:
         raise UserError(f"{what} {text} is not of the form methods=epochs[@tap], e.g. aht=20 or aht+pkt:0.1=20@P5")

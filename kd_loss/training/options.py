@@ -11,6 +11,7 @@ from kd_loss.datasets.prepared import open_dataset
 from kd_loss.schemes.base import Scheme
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
+from kd_loss.system.trackers import TRACKERS, check_trackers
 
 #: the heads of this package, for help without importing Keras; `networks.HEADS` has all of them
 HEADS = ("heatmap", "pooled", "simcc", "pip")
@@ -99,6 +100,10 @@ class TrainingOptions(DatasetOptions):
     scale: float | None = option(
         None, "largest relative change of the crop's scale; default: 12 % times --augment-strength", within=(0, 0.5)
     )
+    turn_head: float = option(
+        0.0, "largest angle in degrees by which a generic head turns a face of 68 points further; 10 to 20 look right",
+        within=(0, 45)
+    )  # fmt: skip
     workers: int = option(2, "threads that make batches", within=(1, 256))
     precision: str = option(
         "float32", "arithmetic precision; mixed precision pays off on some devices", choices=PRECISIONS
@@ -114,10 +119,14 @@ class TrainingOptions(DatasetOptions):
     processes: int = option(1, "with --distributed: the number of processes", within=(1, 1e6))
     runs: Path = option(Path("runs"), "folder of the runs", group="run")
     name: str = option("", "name of the run; default: a free one")
+    log_to: list[str] = option(
+        [], "also log to Weights & Biases or MLflow, whose packages are extras of this one", choices=TRACKERS
+    )
     resume: bool = option(False, "continue the run of that name where it stopped")
 
     def check(self) -> None:
-        """Raises a `UserError` for a dataset that is not prepared."""
+        """Raises a `UserError` for a dataset that is not prepared, or a tracker that is not installed."""
+        check_trackers(self.log_to)
         open_dataset(self.dataset, self.data)
 
 
@@ -178,8 +187,18 @@ class DistillationOptions(TrainingOptions):
     mix_alpha: float = option(
         0.75, "parameter of the Beta distribution of the mixtures; 0: no mixtures", within=(0, math.inf), below=1e6
     )
+    visibility: bool = option(
+        False,
+        "a second output: how likely each landmark is visible, learnt from the archive's labels and drawn occluders",
+        group="visible points",
+    )
+    visibility_weight: float = option(
+        0.02, "weight of its cross-entropy beside the other terms", within=(0, math.inf), below=1e6
+    )
     freeze: str = option(
-        "", "freeze everything up to this tap, with the weights of --init: P2…P5 or embedding", group="network"
+        "",
+        "freeze everything up to this tap, with the weights of --init: P2…P5, embedding or landmarks",
+        group="network",
     )
 
 

@@ -35,6 +35,7 @@ from kd_loss.training.fit import Note, compile_with_adam, fit_run, run_log
 from kd_loss.training.options import StudentOptions, TeacherOptions, with_head
 from kd_loss.training.processes import Processes
 from kd_loss.training.teachers.teacher import RecordedTeacher, Teacher
+from kd_loss.training.trackers import trackers
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class Training:
             size=faces.size,
             role=self.role,
             head=head,
+            visibility=bool(getattr(options, "visibility", False)),
             cut=options.output_stride or HEADS[head].cut,
             margin=self.dataset.manifest["crop"]["margin"],
             calibration=self.dataset.manifest.get("calibration", {}),
@@ -151,6 +153,7 @@ class Training:
             partial=self.dataset.split("train").partial,
             kinds=1 if not more else 3 if more.mixed else 2,
             mix_weight=more.mix_weight if more and more.mixed else 0.0,
+            visibility_weight=getattr(self.options, "visibility_weight", 0.0) if network.card.visibility else 0.0,
         )
         compile_with_adam(distiller, self.options.learning_rate, len(faces.loader) * self.options.epochs)
         return distiller
@@ -171,12 +174,16 @@ class Training:
             f"{'tells' if card.confident else 'does not tell'} a confidence"
         )
 
+    def _settings(self, card: Card) -> dict[str, Any]:
+        """The run's configuration, as in its `config.json`."""
+        return {**to_plain(self.options), "arch": card.arch, "role": self.role, "decided_by": card.training}
+
     def _open(self, card: Card, scratch: Path, held: ExitStack) -> tuple[Path, Path]:
         """Open and lock the run's folder; returns it and where this process writes: only the first writes the run."""
         options, place = self.options, scratch
         if not self.processes.index:
-            settings = {**to_plain(options), "arch": card.arch, "role": self.role, "decided_by": card.training}
-            place = open_run(options.runs / options.dataset, options.name, self.default_name, settings, options.resume)
+            parent = options.runs / options.dataset
+            place = open_run(parent, options.name, self.default_name, self._settings(card), options.resume)
             held.enter_context(alone_in(place))
             write_prints(self.dataset.split("train"), place)
         place = self.processes.agree_on(place)
@@ -190,6 +197,8 @@ class Training:
         distiller = self.distiller(network, faces)
         place, folder = self._open(card, scratch, held)
         note = run_log(folder)
+
+        logged = [] if self.processes.index else trackers(options.log_to, folder, self._settings(card))
 
         def save_best(logs: dict[str, float]) -> None:
             metrics = {f"validation_{scheme.metric}": logs[monitor]} if monitor in logs else {}
@@ -224,7 +233,7 @@ class Training:
             monitor=monitor,
             order=["loss", *distiller.terms_in_order, scheme.metric],
             state_from=place,
-            callbacks=callbacks,
+            callbacks=[*callbacks, *logged],
             quiet=bool(self.processes.index),
         )
         if checkpoint.best is not None:

@@ -9,8 +9,11 @@ from kd_loss.archives.cfp import read_cfp
 from kd_loss.archives.merge import add_faces
 from kd_loss.archives.registry import ArchiveRequest, read_archive
 from kd_loss.archives.sample import Archive
+from kd_loss.imaging.rotations import to_angles, to_matrices
 from kd_loss.schemes.benchmarks import AFLW21, CFP30, W300
+from kd_loss.schemes.full_head import AFLW
 from kd_loss.schemes.mirror import propose_mirror
+from kd_loss.schemes.pose import POSES
 from kd_loss.system.errors import UserError
 
 YAWS = (0, -29.9, 30, 59.9, -60, 90, 120)
@@ -30,7 +33,7 @@ def row(name, points, empty=()):
 
 @pytest.fixture
 def aflw(tmp_path):
-    names = [f"images/image{i}.jpg" for i in range(len(YAWS))]
+    names = [f"images/image{i}.jpg" for i in range(1, len(YAWS) + 1)]
     for name in names:
         picture(tmp_path / name)
     (tmp_path / "landmarks.csv").write_text("\n".join(row(name, 21, empty=(0, 12)) for name in names))
@@ -50,14 +53,47 @@ def test_faces_with_missing_points_and_rows_by_yaw(aflw):
     assert AFLW21.default_normaliser == "box"
 
 
-def test_the_command_takes_both(aflw):
+def test_numbers_that_end_in_nought_are_for_testing_whatever_the_fraction(tmp_path):
+    names = [f"images/image{i:05}.jpg" for i in (10, 11, 19, 20, 30, 101)] + ["images/portrait.jpg"]
+    for name in names:
+        picture(tmp_path / name)
+    (tmp_path / "landmarks.csv").write_text("\n".join(row(name, 21) for name in names))
+    for fraction in (0.0, 0.1):
+        splits = {s.group: s.split for s in read_aflw(tmp_path, fraction).samples}
+        assert [splits[name] for name in names[:-1]] == ["test", "train", "train", "test", "test", "train"]
+    assert {s.group for s in add_faces(Archive(W300), read_aflw(tmp_path, 0.0)).samples} == {
+        f"aflw/{names[i]}" for i in (1, 2, 5, 6)
+    }
+
+
+def test_the_poses_have_the_yaw_of_the_table_with_the_other_sign(tmp_path):
+    names = [f"images/image{i}.jpg" for i in range(1, 6)]
+    yaws = (60.0, -30.0, 0.0, 85.0, 120.0)
+    rows = []
+    for name, yaw in zip(names, yaws, strict=True):
+        picture(tmp_path / name)
+        turn = to_matrices([0.0, np.radians(yaw), 0.0])  # positive: to the left of the picture
+        points = ((AFLW @ turn.T)[:, :2] * 0.05 + 25).reshape(-1)
+        rows.append(",".join([name, *(f"{v:.3f}" for v in points)]))
+    (tmp_path / "landmarks.csv").write_text("\n".join(rows))
+    with pytest.raises(UserError, match=r"no yaw.csv"):
+        read_archive(POSES["pose_aflw"], ArchiveRequest(source=str(tmp_path)))
+    (tmp_path / "yaw.csv").write_text("\n".join(f"{n},{y}" for n, y in zip(names, yaws, strict=True)))
+    archive = read_archive(POSES["pose_aflw"], ArchiveRequest(source=str(tmp_path)))
+    angles = [to_angles(sample.place.rotation) for sample in archive.samples]
+    np.testing.assert_allclose(angles, [[-60, 0, 0], [30, 0, 0], [0, 0, 0], [-85, 0, 0]], atol=0.05)
+    assert all(sample.place.width == pytest.approx(36, abs=2.5) for sample in archive.samples)  # 720 units
+    assert "1 faces are turned away" in archive.warnings[0]
+
+
+def test_the_command_knows_both(aflw):
     assert read_archive(AFLW21, ArchiveRequest(source=str(aflw))).scheme is AFLW21
 
 
 def test_without_yaws_there_is_a_word_and_a_bad_table_is_one_line(aflw):
     table = aflw / "yaw.csv"
     table.write_text(table.read_text().partition("\n")[2])
-    assert "no yaw of images/image0.jpg" in read_aflw(aflw).problems[0]
+    assert "no yaw of images/image1.jpg" in read_aflw(aflw).problems[0]
     for bad in ("a", "a,b", "a,nan", "\x00"):
         table.write_text(bad)
         with pytest.raises(UserError) as error:
@@ -73,12 +109,14 @@ def test_without_yaws_there_is_a_word_and_a_bad_table_is_one_line(aflw):
 def test_faces_of_which_one_point_is_known_are_not_added(aflw):
     table = aflw / "landmarks.csv"
     lines = table.read_text().splitlines()
-    lines[0] = row("images/image0.jpg", 21, empty=(6, 8, 9, 11, 17))  # of the 68 the left corner of the mouth alone
+    # of the 68 the left corner of the mouth alone
+    lines[0] = row("images/image1.jpg", 21, empty=(6, 8, 9, 11, 14, 17, 20))
     table.write_text("\n".join(lines))
     joined = add_faces(Archive(W300), read_aflw(aflw, test_fraction=0.0))
     assert len(joined.samples) == len(YAWS) - 1
     known = np.flatnonzero(~np.isnan(joined.samples[0].landmarks[:, 0]))
-    assert known.tolist() == [36, 39, 42, 45, 48, 54]
+    assert known.tolist() == [8, 30, 36, 39, 42, 45, 48, 54]
+    assert all(sample.outline.shape == (68, 2) for sample in joined.samples)
 
 
 def test_the_pictures_of_a_person_stay_in_one_split(tmp_path):

@@ -1,7 +1,9 @@
 """What holds for every annotation tool: the same faces come back from each."""
 
+import contextlib
 import json
 import logging
+import os
 import tempfile
 from pathlib import Path
 
@@ -11,11 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from kd_loss.archives.annotations import load_json
+from kd_loss.archives.cvat import parse_xml
 from kd_loss.archives.formats import READERS, found_format
+from kd_loss.archives.pts import read_pts
 from kd_loss.archives.registry import ArchiveRequest, read_archive
 from kd_loss.datasets.prepare_command import FORMATS, PrepareOptions, run_prepare
 from kd_loss.datasets.prepare_command import _with_others as with_others
 from kd_loss.datasets.prepared import open_dataset
+from kd_loss.imaging.pictures import BadSample
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.synthetic.faces import face_landmarks
@@ -264,3 +270,20 @@ def test_a_benchmark_s_points_from_an_annotation_tool(tmp_path):
     scheme.write_text(json.dumps({"name": "mine", "points": 68, "same": {"w300": list(range(68))}}))
     options = PrepareOptions(dataset="w300", source=str(source), extra_data=[f"{scheme}={source}"], format="coco")
     assert len(with_others(archive, options).samples) == 8
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+@pytest.mark.parametrize("name", ["data.yaml", "other.yml", "annotations.xml", "a.json", "landmarks.csv"])
+def test_a_pipe_in_an_archive_is_not_waited_for(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    for source in (tmp_path, tmp_path / name):
+        with contextlib.suppress(UserError):
+            READERS[found_format(source) or "coco"](source)
+
+
+def test_files_that_are_too_large_are_one_line(tmp_path):
+    for name, read in (("a.json", load_json), ("a.xml", parse_xml), ("a.pts", lambda path: read_pts(path, 68))):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate((1 << 30) + 1)  # sparse
+        with pytest.raises((UserError, BadSample), match=r"is larger than 1,0\d\d(,\d\d\d)? KiB$"):
+            read(tmp_path / name)

@@ -178,8 +178,8 @@ def test_pointing04(tmp_path):
     archive = read("pose_pointing04", tmp_path)
     assert not archive.problems
     angles = [to_angles(sample.place.rotation).round(6).tolist() for sample in archive.samples]
-    assert [45, -30, 0] in angles  # tilt is pitch, pan is yaw
-    assert [-90, 15, 0] in angles
+    assert [-45, -30, 0] in angles  # tilt is pitch; pan is yaw with the other sign: positive to the picture's left
+    assert [90, 15, 0] in angles
     np.testing.assert_allclose(archive.samples[0].landmarks, [[143, 100], [243, 200]])
     cv2.imwrite(str(folder / "personne01199.jpg"), GREY)
     cv2.imwrite(str(folder / "personne01198+0+0.jpg"), GREY)

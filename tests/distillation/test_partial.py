@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from keras import ops
 
 from kd_loss.distillation import METHODS, get_method
+from kd_loss.distillation.imitation import minimum
 from kd_loss.distillation.partial import ANNOTATED
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.teachers.teacher import LiveTeacher
@@ -232,3 +233,13 @@ def test_an_auxiliary_head_is_trained_and_not_saved(pooled):
     assert len(distiller.trainable_variables) > len(student.model.trainable_variables)
     assert not [layer.name for layer in student.model.layers if "decoder" in layer.name]
     assert dataclasses.replace(CARD).head == "pooled"
+
+
+def test_annotated_points_decide_which_is_nearer():
+    """`min`: where nobody annotated, another teacher's answer stands for the truth and must not decide."""
+    student = np.zeros((1, 2, 2), np.float32)
+    truth = np.array([[[0.2, 0.2], [0.0, 0.0]]], np.float32)  # the second point is not annotated
+    teacher = np.array([[[0.1, 0.1], [0.5, 0.5]]], np.float32)
+    # over all points 0.02 and 0.13; at the annotated one 0.04 and 0.01: the teacher is nearer
+    assert float(minimum(truth, student, teacher)[0]) == pytest.approx(0.02)
+    assert float(minimum(truth, student, teacher, np.array([[1.0, 0.0]]))[0]) == pytest.approx(0.13)

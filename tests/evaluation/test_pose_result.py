@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from kd_loss.evaluation.pose_content import beside_theirs
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.imaging.rotations import from_angles, to_vectors
 from kd_loss.schemes.pose import PoseScheme
@@ -49,3 +50,12 @@ def test_rows_and_summary(result):
     summary = result.summary()["scores"]["yaw 60–99"]
     assert (summary["roll"], summary["position_in_head_widths"]) == pytest.approx((12, 2))
     assert dataclasses.replace(result, predicted=result.truth).values.max() < 1e-6
+
+
+def test_faces_that_the_usual_tables_leave_out():
+    """Any angle beyond ±99 degrees leaves a face out, here a roll."""
+    truth = poses((80, 0, 0, 0, 0, 0), (0, 0, 120, 0, 0, 0), (0, 10, 0, 0, 0, 0))
+    result = PoseResult("net", "net.h5", {}, SimpleNamespace(), PoseScheme("own"), truth, truth)
+    assert result.within_limit.tolist() == [True, False, True]
+    assert "ray" in beside_theirs("pose_biwi")
+    assert "ray" not in beside_theirs("pose_aflw2000")

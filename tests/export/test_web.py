@@ -1,6 +1,9 @@
 """The page finds what Python finds."""
 
+import base64
+import hashlib
 import json
+import re
 import shutil
 import tarfile
 
@@ -103,3 +106,35 @@ def test_the_runtime_from_a_folder_or_an_archive(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UserError, match="npm is not installed; give --web-runtime"):
         web._fetch(tmp_path)
+
+
+def test_the_page_tells_which_points_are_visible(tmp_path):
+    if shutil.which("npm") is None:
+        pytest.skip("no npm to fetch onnxruntime-web with")
+    card = Card(
+        "mobileNetV2", 0.35, "w300", W300.to_dict(), 64, "student", 0.15, head="heatmap", cut="P4", visibility=True
+    )
+    network = build_network(card)
+    for layer in network.model.layers:  # random weights say one half of everything
+        if layer.name == "visibility_each":
+            layer.set_weights([5 * layer.get_weights()[0], np.linspace(-2, 2, 68)])
+    write_page(network, tmp_path / "page", "", "fp32", None)
+    picture = draw_face(200, 0, 3)
+    (tmp_path / "page" / "face.png").write_bytes(encode_png(picture))
+    answer = open_page(tmp_path / "page", "picture=face.png&refine=0&crop=1", tmp_path / "page.png")
+    assert answer["result"], answer["said"]
+    [face] = LandmarkPredictor.load(tmp_path / "page" / "model.onnx").detect(picture, WholePicture(0.15), 0)
+    np.testing.assert_allclose(answer["result"]["visibility"][0], face.visibility, atol=0.01)
+    assert (face.visibility < 0.5).any()
+    assert (face.visibility > 0.5).any()
+
+
+@pytest.mark.parametrize("name", ["index.html", "keypoints.html"])
+def test_the_page_has_a_policy_that_allows_its_own_script_alone(name):
+    text = web._with_policy((web.PAGE / name).read_text(encoding="utf-8"))
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)[1]
+    script = text.partition('<script type="module">')[2].partition("</script>")[0]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'self' 'wasm-unsafe-eval' 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none';")
+    assert "http" not in policy

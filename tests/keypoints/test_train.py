@@ -43,7 +43,7 @@ def clips(tmp_path_factory):
 
 def teacher_options(clips, runs, **more):
     given = {"arch": "tiny", "points": 3, "batch_size": 2, "epochs": 2, "validation": 0.3, **more}
-    return KeypointOptions(data=str(clips), runs=runs, **given)
+    return KeypointOptions(clips=str(clips), runs=runs, **given)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_a_resumed_training_ends_in_the_same_weights(run, clips, tmp_path, monke
 @pytest.mark.parametrize(("loss", "letter"), [("L1", False), ("L3", True), ("L3", False)])
 def test_a_student_comes_nearer_to_its_teacher(run, clips, tmp_path, loss, letter):
     options = KeypointDistillationOptions(
-        teacher=str(run / "best.h5"), data=str(clips), arch="tiny", width=0.5, loss=loss, as_published=letter,
+        teacher=str(run / "best.h5"), clips=str(clips), arch="tiny", alpha=0.5, loss=loss, as_published=letter,
         epochs=3, batch_size=5, learning_rate=3e-3, validation=0.0, runs=tmp_path,
     )  # fmt: skip
     folder = run_distil_keypoints(options)
@@ -123,7 +123,7 @@ def test_a_student_whose_encoder_ends_in_fewer_cells(clips, tmp_path):
     teacher = tmp_path / "teacher.h5"
     save_detector(build_detector(KeypointCard("mobileNetV2", 0.1, 3, 64)), teacher)
     options = KeypointDistillationOptions(
-        teacher=str(teacher), data=str(clips), arch="hourglass", width=0.1, loss="L3", epochs=1, runs=tmp_path
+        teacher=str(teacher), clips=str(clips), arch="hourglass", alpha=0.1, loss="L3", epochs=1, runs=tmp_path
     )
     rows = (run_distil_keypoints(options) / "history.csv").read_text().splitlines()
     assert "attention" in rows[0]
@@ -132,17 +132,17 @@ def test_a_student_whose_encoder_ends_in_fewer_cells(clips, tmp_path):
 @pytest.mark.slow
 def test_other_clips_or_another_teacher_are_not_gone_on_with(run, clips, tmp_path):
     options = KeypointDistillationOptions(
-        teacher=str(run / "best.h5"), data=str(clips), arch="tiny", epochs=1, runs=tmp_path, name="one"
+        teacher=str(run / "best.h5"), clips=str(clips), arch="tiny", epochs=1, runs=tmp_path, name="one"
     )
     folder = run_distil_keypoints(options)
     assert run_distil_keypoints(dataclasses.replace(options, resume=True)) == folder
-    with pytest.raises(UserError, match="cannot resume .*: the pictures of --data are other ones"):
-        run_distil_keypoints(dataclasses.replace(options, resume=True, data="synthetic"))
+    with pytest.raises(UserError, match="cannot resume .*: the pictures of --clips are other ones"):
+        run_distil_keypoints(dataclasses.replace(options, resume=True, clips="synthetic"))
     teacher = tmp_path / "teacher.h5"
     save_detector(build_detector(KeypointCard("tiny", 1.0, 3, 64), seed=9), teacher)
     with pytest.raises(UserError, match="cannot resume .*teacher was .*the teacher is another one"):
         run_distil_keypoints(dataclasses.replace(options, resume=True, teacher=str(teacher)))
-    with pytest.raises(UserError, match="cannot resume .*: the pictures of --data are other ones"):
+    with pytest.raises(UserError, match="cannot resume .*: the pictures of --clips are other ones"):
         run_train_keypoints(teacher_options("synthetic", run.parents[1], name="whole", resume=True))
 
 
@@ -199,18 +199,18 @@ def test_starts_are_taken_by_name(run):
 
 def test_options_that_cannot_be_meant_are_one_line():
     for cls, values, said in (
-        (KeypointOptions, {}, "give --data"),
-        (KeypointOptions, {"data": "x", "points": 1}, "--points 1 is out of range"),
-        (KeypointOptions, {"data": "x", "width": 3.0}, "--width 3 is out of range"),
-        (KeypointOptions, {"data": "x", "size": 80}, "--size 80 is not a multiple of 64"),
-        (KeypointOptions, {"data": "x", "crop": 2.0}, "--crop 2 is out of range"),
-        (KeypointOptions, {"data": "x", "stride": 3}, "--stride 3 is out of range"),
-        (KeypointOptions, {"data": "x", "epochs": 0}, "--epochs 0 is out of range"),
-        (KeypointOptions, {"data": "x", "validation": 0.0, "patience": 3}, "--patience needs a validation set"),
-        (KeypointOptions, {"data": "x", "validation": 1.0}, "--validation 1 is out of range"),
-        (KeypointDistillationOptions, {"data": "x"}, "give --teacher"),
-        (KeypointDistillationOptions, {"data": "x", "teacher": "t", "power": 0.0}, "--power 0 is out of range"),
-        (KeypointDistillationOptions, {"data": "x", "teacher": "t", "loss": "L5"}, "unknown loss 'L5'"),
+        (KeypointOptions, {}, "give --clips"),
+        (KeypointOptions, {"clips": "x", "points": 1}, "--points 1 is out of range"),
+        (KeypointOptions, {"clips": "x", "alpha": 3.0}, "--alpha 3 is out of range"),
+        (KeypointOptions, {"clips": "x", "size": 80}, "--size 80 is not a multiple of 64"),
+        (KeypointOptions, {"clips": "x", "crop": 2.0}, "--crop 2 is out of range"),
+        (KeypointOptions, {"clips": "x", "stride": 3}, "--stride 3 is out of range"),
+        (KeypointOptions, {"clips": "x", "epochs": 0}, "--epochs 0 is out of range"),
+        (KeypointOptions, {"clips": "x", "validation": 0.0, "patience": 3}, "--patience needs a validation set"),
+        (KeypointOptions, {"clips": "x", "validation": 1.0}, "--validation 1 is out of range"),
+        (KeypointDistillationOptions, {"clips": "x"}, "give --teacher"),
+        (KeypointDistillationOptions, {"clips": "x", "teacher": "t", "power": 0.0}, "--power 0 is out of range"),
+        (KeypointDistillationOptions, {"clips": "x", "teacher": "t", "loss": "L5"}, "unknown loss 'L5'"),
         (KeypointTestOptions, {}, "give the weights"),
         (KeypointTestOptions, {"weights": ["x"], "context": 9.0}, "--context 9 is out of range"),
     ):

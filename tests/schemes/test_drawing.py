@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kd_loss.schemes.benchmarks import W300
-from kd_loss.schemes.drawing import draw_landmarks, sheet
+from kd_loss.schemes.drawing import AXES, PREDICTED, UNSURE, draw_landmarks, sheet
 
 pytestmark = pytest.mark.quick
 
@@ -19,3 +19,22 @@ def test_drawing_leaves_the_picture_alone():
 def test_sheet():
     pictures = [np.full((4, 6, 3), i, np.uint8) for i in range(3)]
     assert sheet(pictures, 2).shape == (8, 12, 3)
+
+
+def test_a_small_face_is_not_buried():
+    """On 30 px the points are half transparent pixels, on 300 px discs and lines."""
+    image = np.full((400, 400, 3), 100, np.uint8)
+    for extent, most in ((30, 68), (300, image.size)):
+        points = POINTS / np.ptp(POINTS, axis=0).max() * extent + 200
+        drawn = draw_landmarks(image, points, W300)
+        changed = (drawn != image).any(axis=2)
+        assert 0 < changed.sum() <= most
+        full = (drawn == PREDICTED).all(axis=2)
+        assert full.any() == (extent == 300)
+    outside = draw_landmarks(image, POINTS * 40 - 5, W300)  # points beyond the edge are left out
+    assert (outside != image).any(axis=2).sum() < 68
+
+
+def test_no_axis_of_a_pose_has_the_colour_of_landmarks():
+    for _, colour in AXES:
+        assert min(np.abs(np.subtract(colour, other)).sum() for other in (PREDICTED, UNSURE)) > 100

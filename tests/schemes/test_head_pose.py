@@ -93,3 +93,17 @@ def test_axes_of_a_head_that_looks_to_the_right():
     assert drawn[100, 130].argmax() == 2
     assert drawn[100, 130].max() > 200
     assert not drawn[100, 70].any()
+
+
+@pytest.mark.parametrize("yaw", [-80, -65, 65, 80])
+def test_a_profile_is_told_from_its_near_half(yaw):
+    """Without the far half; a search that starts from the front alone may end on the other side."""
+    points = np.full((68, 2), np.nan)
+    head = (np.array(list(POINTS.values()), float) - MIDDLE) / WIDTH
+    turned = head @ rotation(HeadPose(yaw, 5.0, 10.0)).T + [0, 0, 5]
+    points[list(POINTS)] = 300 * turned[:, :2] / turned[:, 2:] + 150
+    far = [index for index, (x, _, _) in POINTS.items() if x * yaw > 0]
+    points[far] = np.nan
+    pose = head_pose(points, W300)
+    assert pose is not None
+    np.testing.assert_allclose([pose.yaw, pose.pitch, pose.roll], [yaw, 5, 10], atol=4)

@@ -94,3 +94,16 @@ def test_a_spec_of_a_hundred_thousand_brackets_is_one_line(tmp_path):
     (tmp_path / "a.json").write_text("[" * 100_000)
     with pytest.raises(UserError, match="is not JSON"):
         LandmarkScheme.from_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\udc80", "a\nb"])
+def test_names_that_no_file_can_hold_are_one_line(text):
+    for fields in (
+        {"name": text},
+        {"names": (text, "b")},
+        {"parts": {text: (0,)}},
+        {"normalisers": {text: ((0,), (1,))}},
+    ):
+        with pytest.raises(UserError) as caught:
+            LandmarkScheme(**{"name": "two", "points": 2, **fields})
+        assert len(str(caught.value).splitlines()) == 1

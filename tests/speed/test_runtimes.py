@@ -1,6 +1,7 @@
 """The benchmark's figures are those of the network; times are only checked for being there."""
 
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -26,12 +27,17 @@ def network_file(tmp_path_factory):
     return path, points
 
 
-def test_the_command(network_file, data_folder, synthetic, tmp_path, capsys):
+def test_the_command(network_file, data_folder, synthetic, tmp_path, capsys, caplog):
+    caplog.set_level(logging.INFO, "kd_loss")
     path, points = network_file
     options = BenchmarkOptions(
         weights=[str(path)], threads=[1, 2], seconds=0.01, rounds=1, data=data_folder, output=tmp_path
     )
     results = run_benchmark(options)
+    said, *each = caplog.messages
+    assert said.startswith("2 measurements of three figures: at least 0 s")
+    assert [line.partition(" thread")[0][-1] for line in each] == ["1", "2"]
+    assert all(line.startswith("round 1 of 1: ") for line in each)
     rows = results["networks"]
     assert [(row["threads"], row["runtime"], row["size"]) for row in rows] == [(1, "LiteRT", 32), (2, "LiteRT", 32)]
     split = synthetic.split("test")

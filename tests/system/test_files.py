@@ -185,3 +185,23 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "card.json")
     with pytest.raises(UserError, match="is not a regular file"):
         read_json(tmp_path / "card.json", "the card")
+
+
+def test_no_message_has_a_temporary_name(tmp_path):
+    with (
+        pytest.raises(UserError, match=rf"^{tmp_path}/page/model.onnx is damaged$"),
+        atomic_folder(tmp_path / "page") as folder,
+    ):
+        raise UserError(f"{folder / 'model.onnx'} is damaged")
+    with (
+        pytest.raises(UserError, match=rf"^{tmp_path}/a.h5: too large$"),
+        atomic_file(tmp_path / "a.h5", ".h5") as file,
+    ):
+        raise UserError(f"{file}: too large")
+    assert not [path for path in tmp_path.iterdir() if path.name != ".tmp-page~lock"]
+
+
+def test_a_key_that_stands_twice_is_one_line(tmp_path):
+    (tmp_path / "a.json").write_text('{"size": 1, "size": 2}')
+    with pytest.raises(UserError, match=r"the card .*a.json: 'size' stands in it twice$"):
+        read_json(tmp_path / "a.json", "the card")

@@ -266,3 +266,23 @@ def test_a_teacher_without_the_taps_of_a_method_is_named(caplog):
     kd_loss.Distiller(student=network, teachers=teachers, methods=methods)
     [record] = caplog.records
     assert record.getMessage() == "the method attention does not use the tolerant teacher, which lacks P3, P4"
+
+
+def test_visibility_is_learnt_beside_the_landmarks():
+    network = build_network(
+        Card("mobileNetV2", 0.1, "own", {"name": "own", "points": POINTS}, SIZE, "student", 0.15, visibility=True)
+    )
+    # bright faces show the first point and hide the second, of the third nothing is known
+    bright = np.arange(FACES) % 2
+    images = np.where(bright[:, None, None, None], 230, 20) + RNG.uniform(-5, 5, IMAGES.shape)
+    labels = np.stack([bright, 1 - bright, np.full(FACES, np.nan)], axis=1).astype(np.float32)
+    distiller = kd_loss.Distiller(student=network, methods=[kd_loss.methods.NoDistillation()], visibility_weight=2.0)
+    assert distiller.objective.endswith("2·visibility")
+    distiller.compile(keras.optimizers.Adam(0.02))
+    data = tf.data.Dataset.from_tensor_slices(
+        (images.astype(np.float32), {"landmarks": LANDMARKS, "visibility": labels})
+    )
+    history = distiller.fit(data.batch(FACES).repeat(), steps_per_epoch=15, epochs=4, verbose=0).history
+    first, last = history["visibility"][0], history["visibility"][-1]
+    assert last < 0.8 * first
+    assert last < np.log(2) - 0.04  # better than saying one half of everything

@@ -9,7 +9,7 @@ import pytest
 
 from kd_loss.networks import load_network
 from kd_loss.system.errors import UserError
-from kd_loss.training.method_specs import Stage, parse_stages, read_stage, split_stages
+from kd_loss.training.method_specs import Stage, parse_stages, read_method, read_stage, split_outside, split_stages
 from kd_loss.training.options import StudentOptions
 from kd_loss.training.train_student import train_student
 
@@ -108,3 +108,17 @@ def test_bad_stages(options, changes, message):
     with pytest.raises(UserError, match=message):
         train_student(dataclasses.replace(options, **changes))
     assert set(options.runs.glob("*/*")) == before
+
+
+@pytest.mark.parametrize("text", ["a" * 10**6, "kd(" + "a=1," * 250_000 + ")", "(" * 10**6, "none=" * 200_000 + "3"])
+def test_a_method_of_a_million_characters_is_one_line(text):
+    for read in (read_stage, read_method):
+        with pytest.raises(UserError) as caught:
+            read(text)
+        assert len(str(caught.value)) < 300
+        assert "10,000 at the most" in str(caught.value)
+
+
+def test_brackets_hide_separators():
+    assert split_outside("a(x=[1,2],y=1)/b//", "/") == ["a(x=[1,2],y=1)", "b", "", ""]
+    assert split_outside("", ",") == [""]

@@ -20,13 +20,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from kd_loss.datasets.order import FaceOrder
-from kd_loss.datasets.view import View
 
 import kd_loss
 from kd_loss.datasets.augment import Augmentation
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.prepared import holdout
+from kd_loss.datasets.sampler import FaceSampler
+from kd_loss.datasets.transform import CropTransform
 from kd_loss.evaluation.report import print_table
 from kd_loss.networks import Card, build_network
 from kd_loss.runs.folder import find_teacher
@@ -35,7 +35,7 @@ from kd_loss.training.callbacks import EpochCounter
 from kd_loss.training.fit import learning_rate
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
 from kd_loss.training.options import StudentOptions, TeacherOptions
-from kd_loss.training.precise_batch_norm import TrueStatistics
+from kd_loss.training.precise_batch_norm import PreciseBatchNorm
 from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers
 
@@ -71,8 +71,8 @@ def _parts(options: StudentOptions) -> tuple[Any, ...]:
     dataset = kd_loss.open_dataset(options.dataset, options.data)
     split = dataset.split("train")
     chosen, _ = holdout(split, options.validation, options.seed)
-    order = FaceOrder(split, chosen, shuffled=True, seed=options.seed)
-    faces = FaceLoader(order, View(options.size, Augmentation()), batch_size=options.batch_size)
+    order = FaceSampler(split, chosen, shuffled=True, seed=options.seed)
+    faces = FaceLoader(order, CropTransform(options.size, Augmentation()), batch_size=options.batch_size)
     card = Card(options.arch, 1.0, options.dataset, dataset.scheme.to_dict(), options.size, "student", 0.15)
     student = build_network(card, mean_shape=np.nanmean(split.landmarks[chosen], axis=0), seed=options.seed)
     teachers = {
@@ -80,7 +80,7 @@ def _parts(options: StudentOptions) -> tuple[Any, ...]:
         for role in ("tough", "tolerant")
     }
     optimizer = keras.optimizers.Adam(learning_rate(options.learning_rate, len(faces) * options.epochs))
-    return dataset.scheme, faces, student, teachers, optimizer, TrueStatistics(student.model, faces)
+    return dataset.scheme, faces, student, teachers, optimizer, PreciseBatchNorm(student.model, faces)
 
 
 def by_objects(options: StudentOptions) -> Outcome:

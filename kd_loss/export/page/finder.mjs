@@ -108,7 +108,8 @@ export class FaceFinder {
         if (side > largest * Math.min(width, height)) continue;
         const centre = [cell % cells, Math.floor(cell / cells)].map(
           (i, axis) => (i + 0.5) * stride - 0.5 + 4 * stride * values[at + 1 + axis]);
-        const corner = centre.map((c) => (c - side / 2 + 0.5) / scale - 0.5);
+        const scales = [width / picture.width, height / picture.height]; // they differ by the rounding of the shorter side
+        const corner = centre.map((c, i) => (c + 0.5) / scales[i] - 0.5 - side / scale / 2);
         answers.push({ box: [...corner, side / scale], score });
       }
     });

@@ -82,12 +82,17 @@ export class LandmarkPredictor {
     const { size, margin } = this.card;
     const crop = new ort.Tensor("float32", cropFace(picture, square, size), [1, size, size, 3]);
     const outputs = await this.session.run({ [this.session.inputNames[0]]: crop });
-    const values = outputs[this.session.outputNames[0]].data;
+    // landmarks first; then spread, visibility, or both one after the other
+    const [landmarks, second] = Object.values(outputs).sort((a, b) => b.dims.length - a.dims.length);
+    const values = landmarks.data;
     const points = [];
     for (let i = 0; i < values.length; i += 2) {
       points.push([square[0] + (values[i] + 0.5) * square[2], square[1] + (values[i + 1] + 0.5) * square[2]]);
     }
-    return refine > 0 ? this.predict(picture, squareAround(points, margin), refine - 1) : points;
+    if (refine > 0) return this.predict(picture, squareAround(points, margin), refine - 1);
+    // how likely each point is visible, 0…1; an export without it has none
+    if (this.card.visibility) points.visibility = Array.from(second.data.slice(-points.length));
+    return points;
   }
 
   /** Whether landmarks fill the square that they were found in as a face does. */

@@ -13,7 +13,9 @@ import numpy as np
 from kd_loss.datasets.plain import check_plain, picture_batches, picture_checksums
 from kd_loss.datasets.transform import Answers
 from kd_loss.schemes.coordinates import Coordinates
+from kd_loss.system.arguments import list_of, number_of, path_of, text_of, whole_of
 from kd_loss.system.errors import UserError
+from kd_loss.training.check_data import check_settings
 from kd_loss.training.teachers.answer_files import AnswerArrays, kept_answers
 from kd_loss.training.teachers.checksums import teacher_checksum
 from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teacher, as_teacher, scaled_pictures
@@ -70,6 +72,11 @@ def record(
         >>> answers.landmarks.shape                                               # doctest: +SKIP
         (1, 3148, 68, 2)
     """
+    taps = [text_of(tap, "taps") for tap in list_of(taps, "taps", "a list of taps")]
+    folder, batch_size = path_of(folder, "folder"), whole_of(batch_size, "batch_size", 1, 1 << 20)
+    image_size = None if image_size is None else whole_of(image_size, "image_size", 1, 1 << 14)
+    number_of(limit_gb, "limit_gb", 0, wanted="a number of GB")
+    check_settings(image_range, None, None, False, 1)
     check_plain(dataset)
     pictures, digest, size = _look(dataset, batch_size)
     opened = as_teacher(teacher, size=image_size or size, coordinates=coordinates)

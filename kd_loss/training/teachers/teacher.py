@@ -16,6 +16,7 @@ from kd_loss.distillation.base import Tensor
 from kd_loss.networks.landmark_net import LandmarkNet
 from kd_loss.networks.tapped_model import TappedModel
 from kd_loss.schemes.coordinates import Coordinates
+from kd_loss.system.arguments import function_of, list_of, number_of, path_of, text_of, whole_of, wrong
 from kd_loss.system.errors import UserError
 from kd_loss.training.teachers.host import call_on_host
 
@@ -106,7 +107,8 @@ class LiveTeacher(Teacher):
         image_size: int | None = None,
         point_map: Sequence[int] | Callable[[Tensor], Tensor] | None = None,
     ):
-        if isinstance(network, keras.Model):
+        weight, taps = _weight(weight), [text_of(tap, "taps") for tap in list_of(taps, "taps", "a list of taps")]
+        if not isinstance(network, LandmarkNet | TappedModel):
             network = TappedModel(network, coordinates=coordinates, taps=names, size=image_size)
         self.network: TapNetwork = network
         self.reads_bytes = isinstance(network, LandmarkNet)
@@ -171,7 +173,8 @@ class FunctionTeacher(Teacher):
         coordinates: Coordinates | str | tuple[float, float] = "normalised",
         point_map: Sequence[int] | Callable[[Tensor], Tensor] | None = None,
     ):
-        self.function, self.size, self.point_map = function, size, point_map
+        weight, size = _weight(weight), whole_of(size, "size", 1, 1 << 14)
+        self.function, self.size, self.point_map = function_of(function, "function"), size, point_map
         self.coordinates = Coordinates.of(coordinates, size)
         first = self._evaluate(np.zeros((2, size, size, 3), np.uint8))
         self._shapes = {name: tuple(values.shape[1:]) for name, values in first.items()}
@@ -216,7 +219,11 @@ class RecordedTeacher(Teacher):
     """
 
     def __init__(self, answers: Answers, network: LandmarkNet | None = None, weight: float = 1.0):
-        super().__init__(answers.landmarks.shape[2:], weight)
+        if not isinstance(answers, Answers):
+            raise wrong("answers", answers, "a result of kd_loss.record")
+        if network is not None and not isinstance(network, LandmarkNet | TappedModel):
+            raise wrong("network", network, "kd_loss.load_network(path)")
+        super().__init__(answers.landmarks.shape[2:], _weight(weight))
         self.answers, self.network = answers, network
 
     def __call__(self, images: Tensor, answers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
@@ -263,7 +270,7 @@ def as_teacher(
     if isinstance(value, keras.Model):
         return LiveTeacher(value, coordinates=coordinates, image_size=size)
     if isinstance(value, str | Path):
-        return _from_file(str(value), size, coordinates)
+        return _from_file(str(path_of(value, "a teacher")), size, coordinates)
     if callable(value):
         if not size:
             raise UserError("a teacher that is a function needs the size of the pictures: image_size=…")
@@ -304,11 +311,20 @@ def _from_file(text: str, size: int | None, coordinates: Coordinates | str | tup
     return LiveTeacher(load_plain_model(path), coordinates=coordinates, image_size=size)
 
 
+def _weight(weight: float) -> float:
+    return number_of(weight, "weight", 1e-9, wanted="a positive number")
+
+
 def _map_points(point_map: Sequence[int] | Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
     return point_map(points) if callable(point_map) else ops.take(points, list(point_map), axis=1)
 
 
 def _mapped_shape(point_map: Sequence[int] | Callable[[Tensor], Tensor], shape: tuple[int, int]) -> tuple[int, int]:
+    if not callable(point_map):
+        indices = list_of(point_map, "point_map", "a list of whole numbers, or a function")
+        if not indices or not all(isinstance(i, int | np.integer) and not isinstance(i, bool) for i in indices):
+            raise wrong("point_map", point_map, "a list of whole numbers, or a function")
+        point_map = indices
     if not callable(point_map) and any(not 0 <= index < shape[0] for index in point_map):
         raise UserError(f"point_map has indices beyond the teacher's {shape[0]} points")
     mapped = _map_points(point_map, ops.zeros((1, *shape)))

@@ -41,7 +41,7 @@ def test_decoding(unit, given, expected, tmp_path):
     output = np.array([[[*given, 9.0], [*given, 9.0]]], np.float32)  # with a depth, which is dropped
     other = np.zeros((1, 1), np.float32)
     np.testing.assert_allclose(decode([other, output], card, tmp_path)[0], [expected] * 2)
-    with pytest.raises(UserError, match=r"no output of .* holds 2 points; their shapes are \(1, 1\)"):
+    with pytest.raises(UserError, match=r"no output of .* has 2 points; their shapes are \(1, 1\)"):
         decode([other], card, tmp_path)
 
 
@@ -56,7 +56,7 @@ def test_a_python_function(tmp_path):
     file = tmp_path / "mine.py"
     np.testing.assert_allclose(open_teacher(f"{file}:find")(CROPS)["landmarks"], CROPS[:, :4, :2, 0] / 255, rtol=1e-6)
     assert open_teacher(f"{file}:more")(CROPS)["embedding"].shape == (3, 5)
-    for name, message in (("flat", r"not landmarks \(B, M, 2\)"), ("nan", "not a finite number")):
+    for name, message in (("flat", r"not landmarks \(B, M, 2\)"), ("nan", "value that is not finite")):
         with pytest.raises(UserError, match=message):
             open_teacher(f"{file}:{name}")(CROPS)
     with pytest.raises(UserError, match=r"no function 'none'; give it as mine.py:function"):
