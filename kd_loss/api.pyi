@@ -473,6 +473,7 @@ def predict(
     detector_model: _Text = "",
     min_score: float | None = None,
     smallest: float = 0.0,
+    unconfirmed: bool = False,
     box: _Text = "",
     refine: int = 1,
     flip_test: bool = False,

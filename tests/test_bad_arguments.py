@@ -10,7 +10,6 @@ import pytest
 
 import kd_loss
 from kd_loss import UserError
-from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.arguments import shown
 
 VALUES = {
@@ -129,8 +128,8 @@ def test_values():
     face = kd_loss.FaceLandmarks(POINTS[0], (0, 0, 1, 1), scheme)
     check(face.draw, image=PICTURE, pose=False)
     assert repr(face).startswith("FaceLandmarks(3 landmarks of cat")
-    with pytest.raises(UserError, match=r"landmarks is an array \(3, 2\) float32; an array \(68, 2\)"):
-        kd_loss.FaceLandmarks(POINTS[0], (0, 0, 1, 1), W300)
+    with pytest.raises(UserError, match=r"landmarks is an array \(2, 3, 2\) float32; an array \(K, 2\)"):
+        kd_loss.FaceLandmarks(POINTS, (0, 0, 1, 1), scheme)
 
 
 def test_methods_and_registries():

@@ -2,8 +2,10 @@
 
 On the test photographs of 300W: how many annotated faces each finds, how many boxes it gives beside them, the
 milliseconds of a photograph resized to 640 pixels, the memory of its process, and the NME of `--weights` with crops
-from its boxes, from them refined once, and from the landmarks themselves. With `--cfp`, the pictures of the persons
-that the finder did not learn from; with `--photographs`, the boxes on pictures of anything, drawn into `--output`.
+from its boxes, from them refined once, and from the landmarks themselves; the same photographs with smaller faces,
+darkened and over-exposed. With `--cfp` and `--aflw`, the pictures that the finder did not learn from, by yaw; with
+`--groups`, photographs with several faces each and their lists of boxes; with `--photographs`, the boxes on pictures
+of anything, drawn into `--output`; with `--unlabelled`, of photographs that show one face each, how many have a box.
 """
 
 from __future__ import annotations
@@ -26,9 +28,11 @@ from kd_loss.evaluation.report import print_table
 from kd_loss.imaging import geometry
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, read_image
 from kd_loss.system.files import write_json
+from tools.finder import sets
 from tools.finder.faces import face_of_68, read_cfp
-from tools.finder.hold_out import held_out
+from tools.finder.hold_out import held_out, held_out_number, odd_number
 from tools.finder.measure import matches
+from tools.finder.turned import read_turned
 
 #: longer side of the photographs whose milliseconds are measured
 SIDE = 640
@@ -67,8 +71,26 @@ def judge(name: str, options: argparse.Namespace) -> dict[str, Any]:
     row["ms"] = milliseconds(detector, images)
     row["MB"] = memory() - before
     row |= on_300w(detector, samples, options.weights)
+    shots = sets.of_samples(samples)
+    some = shots[:: max(1, len(shots) // options.copies)] if options.copies else []
+    for title, changed in (*sets.by_size(some), *sets.copies(some)) if some else ():
+        row[title] = sets.count(detector, changed)[:2]
     if options.cfp:
         row |= on_cfp(detector, options.cfp)
+    if options.aflw:
+        held = [picture for picture in read_turned(options.aflw) if held_out_number(picture.group)]
+        for title, part in sets.by_yaw(held):
+            row[f"AFLW, {title}"] = sets.count(detector, part)[:2]
+    if options.groups:
+        found, faces, elsewhere = sets.count(detector, sets.groups(options.groups), sets.about)
+        row |= {"groups": (found, faces), "groups, elsewhere": elsewhere}
+    for folder in options.unlabelled:
+        paths = [path for path in sorted(folder.glob(options.pattern)) if odd_number(path.name)]
+        seen = [path.name for path in paths if detector(read_image(path))]
+        row[folder.name] = (len(seen), len(paths))
+        if options.output:
+            missed = [path.name for path in paths if path.name not in seen]
+            write_json(options.output / f"{folder.name}-{kind}{Path(model).stem}-missed.json", missed)
     for folder in options.photographs:
         row[folder.name] = on_photographs(detector, folder, options, kind + Path(model).stem)
     return row
@@ -95,7 +117,7 @@ def on_300w(detector: Detector, samples: list[Sample], weights: str) -> dict[str
         return row
     from kd_loss.inference.predictor import LandmarkPredictor
 
-    predictor = LandmarkPredictor.load(weights)
+    predictor = LandmarkPredictor.load(weights, confirm=False)
     truth = np.array([sample.landmarks for sample, _ in found])
     distance = normalising_distance(truth, predictor.scheme, predictor.scheme.default_normaliser)
     ways: dict[str, list[np.ndarray]] = {"landmark box": [], "box": [], "refined once": []}
@@ -152,6 +174,11 @@ def main() -> None:
     parser.add_argument("--min-score", type=float, help="in place of each detector's own")
     parser.add_argument("--weights", default="", help="landmark network of 68 points")
     parser.add_argument("--cfp", type=Path, help="folder of CFP")
+    parser.add_argument("--aflw", type=Path, help="folder of AFLW, with its yaws")
+    parser.add_argument("--groups", type=Path, help="folder of photographs with .xml lists of their faces (dlib)")
+    parser.add_argument("--unlabelled", type=Path, nargs="*", default=[], help="folders of photographs of one face")
+    parser.add_argument("--pattern", default="**/*.jpg", help="of the names in these folders")
+    parser.add_argument("--copies", type=int, default=0, help="test photographs to make small, dark and bright")
     parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="folders of pictures of anything")
     parser.add_argument("--output", type=Path, help="folder for the pictures with their boxes")
     options = parser.parse_args()

@@ -1,8 +1,8 @@
 """The embedded finder: a small network that was distilled for this package, run without Keras.
 
-It searches the whole picture at its input's size, and finds faces from about a twenty-fifth of the picture's longer
+It searches the whole picture at its input's size, and finds faces from about a 22nd of the picture's longer
 side. On request it searches tiles of the picture for smaller ones; by default it does so only if it found a small face,
-and then down to half that size.
+and then in four tiles, down to a 40th.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from kd_loss.system.files import read_json
 FINDER = Path("models", "detectors", "finder.tflite")
 #: sides of faces in pixels of the input: the smallest found, and the largest taken from tiles, which overlap by as
 #: much; larger ones are taken from the whole picture, or from larger tiles
-LEAST, OF_TILES = 10, 64
+LEAST, OF_TILES = 10, 48
 #: largest face in units of the picture's shorter side; on textures the finder predicts larger boxes
 LARGEST = 1.1
-#: smallest standard deviation of the grey levels in a face; that of 705 real faces is 23 and more. On walls and skies,
-#: which give no clue to scale, the finder predicts boxes as large as the picture
-CONTRAST = 8.0
+#: smallest standard deviation of the grey levels in a face, in parts of their mean or, if that is less, of their
+#: distance from white, and never below the least one. On walls and skies, which give no clue to scale, the finder
+#: predicts boxes as large as the picture
+CONTRAST, LEAST_CONTRAST = 0.10, 1.5
 #: boxes that overlap by more (intersection over union) belong to one face
 SAME = 0.35
 #: a face below this fraction of the picture's longer side is seldom alone: if the whole picture shows one, the finder
@@ -57,8 +58,8 @@ class FinderDetector(Reopened):
         model: `.tflite` or `.onnx` with its card (`.json`) beside it; by default the shipped one.
         min_score: minimum score of a face, 0…1; two numbers apply to the map of small faces and to the map of large
             ones; by default the card's two.
-        smallest: side in pixels of the smallest faces to find, whatever the size of the picture; 0 finds those
-            visible in the whole picture at once.
+        smallest: side in pixels of the smallest faces to find, whatever the size of the picture; smaller ones are
+            not returned; 0 finds those visible in the whole picture at once and looks again where one is small.
     """
 
     def __init__(
@@ -86,8 +87,11 @@ class FinderDetector(Reopened):
         """The faces of a picture (H, W, 3) uint8 RGB, the largest first."""
         faces = self._faces(image, self._views(image, self.smallest))
         longest = max(image.shape[:2])
-        if not self.smallest and any(face.box[2] < OF_GROUPS * longest for face in faces):
-            tiles = self._views(image, LEAST * longest / (2 * self.size))
+        if self.smallest:
+            return [face for face in faces if face.box[2] >= self.smallest]
+        if any(face.box[2] < OF_GROUPS * longest for face in faces):
+            # at this scale two tiles with their overlap cover the longer side
+            tiles = self._views(image, LEAST * longest / (2 * self.size - OF_TILES))
             next(tiles)  # the whole picture, already searched
             new = [
                 face for face in self._faces(image, tiles) if not any(_shares_a_centre(face, known) for known in faces)
@@ -108,7 +112,7 @@ class FinderDetector(Reopened):
             scores.append(sure)
         merged = merge_boxes(np.concatenate(boxes), np.concatenate(scores), SAME)
         faces = [square_at(box[:2] + box[2:] / 2, box[2], score) for box, score in merged]
-        return largest_first([face for face in faces if _contrast(image, face) >= CONTRAST])
+        return largest_first([face for face in faces if _has_contrast(image, face)])
 
     def _views(self, image: np.ndarray, smallest: float) -> Iterator[_View]:
         """Parts of a picture no larger than the input: upper left corner, pixels, scales, whether it is the whole.
@@ -180,12 +184,16 @@ def _shares_a_centre(one: Detection, other: Detection) -> bool:
     return apart < max(one.box[2], other.box[2]) / 2
 
 
-def _contrast(image: np.ndarray, face: Detection) -> float:
-    """Standard deviation of the grey levels in a face's box, of about 32 × 32 of its pixels."""
+def _has_contrast(image: np.ndarray, face: Detection) -> bool:
+    """Whether the grey levels of about 32 × 32 pixels in a face's box vary as those of a face do."""
     x, y, side, _ = face.box
     step = max(1, int(side / 32))
     inside = image[max(0, int(y)) : max(0, int(y + side)) : step, max(0, int(x)) : max(0, int(x + side)) : step]
-    return float(inside.mean(axis=2).std()) if inside.size else 0.0
+    if not inside.size:
+        return False
+    grey = inside.mean(axis=2)
+    mean = float(grey.mean())
+    return float(grey.std()) >= max(LEAST_CONTRAST, CONTRAST * min(mean, 255 - mean))
 
 
 def _resized(image: np.ndarray, scale: float) -> np.ndarray:

@@ -264,7 +264,6 @@ KINDS: dict[type, tuple[str, tuple[type, ...]]] = {
     **dict.fromkeys((list, tuple), ("a list", (list, tuple))),
 }
 
-
 #: the arguments of a Keras layer besides the parameters of a method
 KERAS_PARAMETERS = ("name", "trainable", "dtype")
 

@@ -15,9 +15,18 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.detection.finder import CONTRAST, LARGEST, SAME, shipped_finder
+from kd_loss.detection.finder import (
+    CONTRAST,
+    LARGEST,
+    LEAST_CONTRAST,
+    OF_GROUPS,
+    OF_TILES,
+    SAME,
+    shipped_finder,
+)
 from kd_loss.detection.finder_format import CHANNELS
 from kd_loss.export.convert import Exportable, to_onnx
+from kd_loss.inference.base import LEAST_POINTS, SHRINKS, WANDERS
 from kd_loss.networks.keypoint_detector import KeypointCard
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_folder, read_json, write_json
@@ -67,6 +76,7 @@ def write_page(
             scheme = card.landmark_scheme()
             page_card = {"size": card.size, "margin": card.margin, "points": scheme.points, "edges": scheme.edges}
             page_card |= {"calibration": dict(card.calibration), "visibility": card.visibility}
+            page_card |= {"wanders": WANDERS, "shrinks": SHRINKS, "least_points": LEAST_POINTS}
         write_json(target / "card.json", page_card)
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)
@@ -111,7 +121,8 @@ def copy_finder(target: Path) -> None:
     card = read_json(finder.with_suffix(".json"), "the finder's card")
     shutil.copyfile(finder, target / "finder.onnx")
     chosen = {key: card[key] for key in ("size", "strides", "min_scores")}
-    rules = {"channels": CHANNELS, "largest": LARGEST, "least_contrast": CONTRAST, "same": SAME}
+    rules = {"channels": CHANNELS, "largest": LARGEST, "least_contrast": [CONTRAST, LEAST_CONTRAST], "same": SAME}
+    rules |= {"of_groups": OF_GROUPS, "of_tiles": OF_TILES}
     write_json(target / "finder.json", chosen | rules)
 
 

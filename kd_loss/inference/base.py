@@ -33,6 +33,11 @@ Source = str | os.PathLike[str] | np.ndarray
 TOGETHER = 16
 #: pixels: the shortest and the longest box of a face, and its largest distance from the picture's origin
 SHORTEST, LONGEST = 0.01, 1e6
+#: a face cropped again is none if the box of its prediction moves or changes its size by more of its side, or if it is
+#: less than this part of the detector's box: on what is no face, predictions wander and shrink
+WANDERS, SHRINKS = 0.15, 0.4
+#: from so many landmarks on, their box has a face's shape
+LEAST_POINTS = 5
 #: only one thread may open a detector, while the output of native libraries is hidden
 _OPENING = threading.Lock()
 
@@ -84,7 +89,10 @@ class Predictor(Generic[F]):
         calibration: from a detector's boxes to landmark boxes.
         detector: finds the faces; opened at the first photograph.
         refine: how often a face is cropped again around its prediction.
+        confirm: whether a face that the network does not confirm is left out (`confirmed`).
     """
+
+    confirm: bool = True
 
     def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
         check_refine(refine)
@@ -108,6 +116,7 @@ class Predictor(Generic[F]):
         refine: int = 1,
         flip_test: bool = False,
         points: int = 68,
+        confirm: bool = True,
     ) -> Self:
         """Load weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; default: the shipped student.
 
@@ -119,6 +128,7 @@ class Predictor(Generic[F]):
             flip_test: average the predictions on a face and its mirror image, which also gives a confidence
                 (`runtimes.crop_network.mirrored`).
             points: without a path, the shipped student of 68, 98 or 29 landmarks.
+            confirm: leave out what the network does not confirm as a face (`confirmed`).
 
         Raises:
             UserError: the file does not exist or is no network of this package; `refine` is out of range.
@@ -128,7 +138,9 @@ class Predictor(Generic[F]):
             threads = whole_of(threads, "threads", 1, 1024)
         weights = without_keras(Path(default_weights(points))) if path is None else path_of(path, "path")
         network = open_network(weights, threads)
-        return cls(mirrored(network) if flip_test else network, detector, refine)
+        predictor = cls(mirrored(network) if flip_test else network, detector, refine)
+        predictor.confirm = confirm
+        return predictor
 
     @property
     def detector(self) -> Detector:
@@ -195,7 +207,7 @@ class Predictor(Generic[F]):
         """Predicts every face that the detector finds in a photograph (H, W, 3) uint8 RGB, the largest first.
 
         A detector's box is rough: each face is cropped again `refine` times around its prediction, as the
-        training crops were.
+        training crops were. What the network does not confirm as a face is left out (`confirmed`).
         """
         return self.detect_many([image], detector, refine)[0]
 
@@ -210,21 +222,46 @@ class Predictor(Generic[F]):
         owners = [number for number, here in enumerate(found) for _ in here]
         if not owners:
             return [[] for _ in images]
-        boxes = [face.box if face.exact else self.calibration(face.box) for here in found for face in here]
+        answers = [face for here in found for face in here]
+        boxes = [face.box if face.exact else self.calibration(face.box) for face in answers]
         pictures = [images[number] for number in owners]
         faces = self.predict_many(pictures, boxes)
+        last = boxes
         for _ in range(refine):
-            faces = self.predict_many(pictures, [face.landmark_box() for face in faces])
-        scores = [face.score for here in found for face in here]
-        scored: list[F] = [replace(face, score=score) for face, score in zip(faces, scores, strict=True)]  # type: ignore[type-var]
-        return [
-            [face for face, owner in zip(scored, owners, strict=True) if owner == number]
-            for number in range(len(images))
-        ]
+            last = [face.landmark_box() for face in faces]
+            faces = self.predict_many(pictures, last)
+        seen: list[list[F]] = [[] for _ in images]
+        for face, answer, box, before, owner in zip(faces, answers, boxes, last, owners, strict=True):
+            if answer.exact or not self.confirm or confirmed(face, box, before if refine else None):
+                seen[owner].append(replace(face, score=answer.score))  # type: ignore[type-var]
+        return seen
 
     def crops(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> np.ndarray:
         """The squares of pictures as network input (N, S, S, 3) uint8."""
         return np.stack([crop_face(i, s, self.card.size) for i, s in zip(images, squares, strict=True)])
+
+
+def confirmed(face: Any, box: Sequence[float], before: Sequence[float] | None) -> bool:
+    """Whether a network confirms what a detector took for a face.
+
+    A network predicts a face for any input. On a real one its prediction fills the crop as a face does and stays
+    where it is when the face is cropped again.
+
+    Args:
+        face: the last prediction.
+        box: the landmark box `(x, y, width, height)` from the detector.
+        before: that of the prediction before the last, if there were two.
+    """
+    x, y, width, height = face.landmark_box()
+    side = max(width, height)
+    landmarks = getattr(face, "landmarks", ())
+    if (len(landmarks) >= LEAST_POINTS and not face.plausible()) or side < SHRINKS * max(box[2:]):
+        return False
+    if before is None:
+        return True
+    old = max(before[2:])
+    moved = max(abs(x + width / 2 - before[0] - before[2] / 2), abs(y + height / 2 - before[1] - before[3] / 2))
+    return bool(max(moved, abs(side - old)) <= WANDERS * max(side, old))
 
 
 def _detections(found: Any) -> list[Detection]:

@@ -116,6 +116,7 @@ def run_predict(options: PredictOptions) -> list[Face]:
             f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once"
         )
     predictor = load_predictor(fast, flip_test=options.flip_test)
+    predictor.confirm = not options.unconfirmed
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
     with alone_in(options.output):
@@ -301,9 +302,12 @@ class PredictOptions(Options):
     min_score: float | None = option(None, "smallest score of a face; default: the detector's own")
     smallest: float = option(
         0.0,
-        "finder: side in pixels of the smallest faces to look for, in tiles; 0: a 25th of the picture, half "
-        "of that where faces are small",
+        "finder: side in pixels of the smallest faces to find, in tiles where that is needed; 0: a 22nd of the "
+        "picture, a 40th where a face is small",
         within=(0, math.inf),
+    )
+    unconfirmed: bool = option(
+        False, "keep what the network does not confirm as a face: its prediction wanders or shrinks"
     )
     box: str = option("", "x,y,width,height of one face's landmarks, instead of a detector")
     refine: int = option(

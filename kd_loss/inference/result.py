@@ -117,8 +117,8 @@ class FaceLandmarks(Face):
     def __post_init__(self) -> None:
         if not isinstance(self.scheme, LandmarkScheme):
             raise wrong("scheme", self.scheme, "a kd_loss.LandmarkScheme")
-        if np.shape(self.landmarks) != self.scheme.shape or not isinstance(self.landmarks, np.ndarray):
-            raise wrong("landmarks", self.landmarks, f"an array {self.scheme.shape} in pixels")
+        if not isinstance(self.landmarks, np.ndarray) or self.landmarks.ndim != 2 or self.landmarks.shape[1] != 2:
+            raise wrong("landmarks", self.landmarks, "an array (K, 2) in pixels")
         check_box(self.crop_box, "crop_box")
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from kd_loss.detection.base import overlaps
 from kd_loss.inference.base import Detector, F, Predictor, check_refine
-from kd_loss.system.arguments import function_of, number_of, whole_of, wrong
+from kd_loss.system.arguments import number_of, whole_of, wrong
 from kd_loss.system.deprecation import RenamedAttribute, renamed_keywords
 
 #: overlap above which a detection may be a tracked face
@@ -19,7 +19,10 @@ FOLLOWED = 0.3
 #: overlap from which two detections are one face
 SAME = 0.6
 #: pixels: smallest and largest longer side of a tracked face
-SMALLEST, LARGEST = 2.0, 1e5
+SMALLEST, LARGEST = 8.0, 1e5
+#: a face that has shrunk to less of its side since the detector last saw it is none: a head does not go away so fast
+#: between two looks, but predictions on an ear or a hand shrink from frame to frame
+SHRUNK = 0.5
 
 
 @dataclass
@@ -27,6 +30,7 @@ class _Track:
     number: int
     face: Any  # FaceLandmarks or FacePose, and its filter
     filter: Any
+    side: float = 0.0  # when the detector last saw it
     unseen: int = 0
 
 
@@ -56,9 +60,8 @@ class FaceTracker(Generic[F]):
         cutoff: float = 0.0,
         rate: float = 25.0,
     ):
-        if not isinstance(predictor, Predictor):
+        if not (hasattr(predictor, "detect") and hasattr(predictor, "predict_many")):
             raise wrong("predictor", predictor, "a kd_loss.LandmarkPredictor")
-        function_of(detector, "detector", "a function of pictures, e.g. kd_loss.open_detector('finder')")
         check_refine(refine)
         whole_of(detect_every, "detect_every", 1, sys.maxsize)
         whole_of(patience, "patience", 1, sys.maxsize)
@@ -91,7 +94,7 @@ class FaceTracker(Generic[F]):
         faces: Sequence[Any] = self.predictor.predict_many([image] * len(boxes), boxes)
         for track, face in zip(self._tracks, faces, strict=True):
             track.face = replace(face, score=track.face.score)
-        self._tracks = [track for track in self._tracks if track.face.plausible() and _of_a_size(track.face)]
+        self._tracks = [track for track in self._tracks if track.face.plausible() and _of_a_size(track)]
 
     def _look(self, image: np.ndarray) -> None:
         for track in self._tracks:
@@ -106,10 +109,11 @@ class FaceTracker(Generic[F]):
             if f in known:
                 track = self._tracks[known[f]]
                 track.unseen, track.face = 0, replace(track.face, score=face.score)
+                track.side = _side(track.face)
             elif face.plausible() and all(common < SAME for common in self._overlaps(face)):
                 self._count += 1
                 smoother = self.predictor.smoother(self.cutoff, self.rate) if self.cutoff else None
-                self._tracks.append(_Track(self._count, face, smoother))
+                self._tracks.append(_Track(self._count, face, smoother, _side(face)))
         self._tracks = [track for track in self._tracks if track.unseen < self.patience]
 
     def _overlaps(self, face: Any) -> list[float]:
@@ -122,6 +126,10 @@ class FaceTracker(Generic[F]):
         return replace(face, number=track.number)
 
 
-def _of_a_size(face: Any) -> bool:
+def _side(face: Any) -> float:
+    return float(max(face.landmark_box()[2:]))
+
+
+def _of_a_size(track: _Track) -> bool:
     """Whether a tracked face is still one: a network's predictions may shrink to nothing from frame to frame."""
-    return bool(SMALLEST <= max(face.landmark_box()[2:]) <= LARGEST)
+    return bool(max(SMALLEST, SHRUNK * track.side) <= _side(track.face) <= LARGEST)

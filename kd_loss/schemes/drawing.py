@@ -14,7 +14,7 @@ from kd_loss.schemes.landmarks import LandmarkScheme
 
 #: the axes of a head: its left, up, where it looks; none in a colour of landmarks
 AXES = (((1, 0, 0), (240, 60, 240)), ((0, -1, 0), (60, 200, 60)), ((0, 0, -1), (60, 120, 255)))
-#: extent in pixels of the points below which lines would bury the face
+#: extent in pixels of the points below which lines would bury the face, if the points are many
 _SMALL = 48
 TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)
 #: the colour of a landmark with confidence 0
@@ -49,7 +49,7 @@ def draw_landmarks(
         return picture
     extent = float(np.ptp(points[seen], axis=0).max())
     size = max(1.0, extent / 110) if radius is None else radius
-    small = radius is None and extent < _SMALL
+    small = radius is None and extent < min(_SMALL, 2 * len(points))
     if scheme is not None and not small:
         shown = np.ones(len(points), bool) if visibility is None else np.asarray(visibility) >= 0.5
         apart = [pair for edge in scheme.edges for pair in pairwise(edge)]
@@ -63,7 +63,8 @@ def draw_landmarks(
         if small:
             column, row = round(x / (1 << _SHIFT)), round(y / (1 << _SHIFT))
             if 0 <= row < picture.shape[0] and 0 <= column < picture.shape[1]:
-                picture[row, column] = (picture[row, column].astype(int) + blend) // 2
+                under = 1 if filled else 3
+                picture[row, column] = (under * picture[row, column].astype(int) + blend) // (under + 1)
             continue
         reach, line = (size, -1) if filled else (1.3 * max(size, 1.2), max(1, round(size / 2)))
         cv2.circle(picture, (int(x), int(y)), int(reach * (1 << _SHIFT)), blend, line, cv2.LINE_AA, _SHIFT)

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from kd_loss.detection import FinderDetector
-from kd_loss.detection.finder import LEAST, OF_TILES, _starts
+from kd_loss.detection import Detection, FinderDetector
+from kd_loss.detection.finder import LEAST, OF_TILES, _has_contrast, _starts
 from kd_loss.detection.finder_format import CHANNELS, LEVELS, decode
 from kd_loss.imaging.geometry import landmark_box
 from kd_loss.synthetic.faces import draw_face, face_landmarks
@@ -122,22 +122,39 @@ def test_no_face_is_larger_than_the_picture(tmp_path):
 
 def test_small_faces_in_tiles(white):
     # 8 white pixels are 1 of the input when all 1,024 are seen at once, and 8 in tiles at the full size
-    image = picture(1024, 1024, (400, 640, 8), (704, 112, 8))
+    image = picture(1024, 1024, (456, 712, 8), (704, 112, 8))
     assert FinderDetector(white)(image) == []
     found = FinderDetector(white, smallest=10)(image)
     centres = sorted((face.box[0] + face.box[2] / 2, face.box[1] + face.box[3] / 2) for face in found)
-    np.testing.assert_allclose(centres, [(403.5, 643.5), (707.5, 115.5)], atol=4.1)
+    np.testing.assert_allclose(centres, [(459.5, 715.5), (707.5, 115.5)], atol=4.1)
     with pytest.raises(UserError, match="too many tiles"):
         FinderDetector(white, smallest=0.5)(image)
 
 
+def test_what_is_smaller_than_the_smallest_is_left_out(white):
+    image = picture(SIZE, SIZE, (40, 64, 8))  # a face of 16 pixels
+    assert len(FinderDetector(white, smallest=15)(image)) == 1
+    assert FinderDetector(white, smallest=17)(image) == []
+
+
+def test_a_dark_face_has_contrast_and_a_dark_wall_has_none():
+    noise = np.random.default_rng(0).normal(0, 1, (40, 40, 1))
+    face = Detection((0.0, 0.0, 40.0, 40.0), 1.0)
+    for mean, spread, has in ((120, 25, True), (120, 6, False), (12, 2.5, True), (8, 0.7, False), (245, 2.5, True)):
+        image = np.clip(np.rint(mean + spread * noise), 0, 255).astype(np.uint8).repeat(3, axis=2)
+        assert _has_contrast(image, face) == has, (mean, spread)
+
+
 def test_one_small_face_is_seldom_alone(white):
-    """8 white pixels of 256 are 4 of the input, too few; the 16 beside them are 8, a face of an eighth of the side."""
-    small = (208, 64, 8)
+    """10 white pixels of 256 are 5 of the input, too few; the 16 beside them are 8, a face of an eighth of the side.
+
+    The second look sees 208 of 256 pixels in four tiles that begin at 0 and 80: 10 are 8 there.
+    """
+    small = (128, 128, 10)
     assert FinderDetector(white)(picture(256, 256, small)) == []
     found = FinderDetector(white)(picture(256, 256, (80, 160, 16), small))
     centres = [(face.box[0] + face.box[2] / 2, face.box[1] + face.box[3] / 2) for face in found]
-    assert any(np.hypot(x - 211.5, y - 67.5) < 6 for x, y in centres)
+    assert any(np.hypot(x - 132.5, y - 132.5) < 6 for x, y in centres)
     # and where the only face is large, nothing else is looked for
     alone = write_white_finder(white.with_name("large.onnx"), side=30.0)
     assert len(FinderDetector(alone)(picture(256, 256, (80, 160, 16), small))) == 1

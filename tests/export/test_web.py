@@ -34,7 +34,14 @@ def page(tmp_path_factory, synthetic):
     network = build_network(card, mean_shape=mean)
     folder = tmp_path_factory.mktemp("page") / "best-web"
     write_page(network, folder, "", "fp32", None)
-    return folder, LandmarkPredictor.load(folder / "model.onnx")
+    confirming(folder, wanders=9.0)  # this network has learned nothing
+    return folder, LandmarkPredictor.load(folder / "model.onnx", confirm=False)
+
+
+def confirming(folder, wanders):
+    """Let a page draw faces whose landmarks wander that far."""
+    card = json.loads((folder / "card.json").read_text())
+    (folder / "card.json").write_text(json.dumps(card | {"wanders": wanders}))
 
 
 def check(page, picture, query, squares, refine):
@@ -63,6 +70,24 @@ def test_the_page_finds_the_faces_that_python_finds(page):
         picture[y : y + side, x : x + side] = cv2.GaussianBlur(draw_face(side, 0, number), (0, 0), 0.7)
     answer = check(page, encode_png(picture), "", FinderDetector(), 1)
     assert len(answer["result"]["faces"]) == 2
+
+
+def test_the_page_looks_again_where_a_face_is_small_and_leaves_out_what_wanders(page):
+    """Two small drawn faces on a large picture, as many as Python finds; with no leave to wander none."""
+    picture = np.full((700, 900, 3), 170, np.uint8)
+    for number, (x, y, side) in enumerate([(100, 80, 110), (600, 420, 60)]):
+        picture[y : y + side, x : x + side] = cv2.GaussianBlur(draw_face(side, 0, number), (0, 0), 0.7)
+    (page[0] / "small.png").write_bytes(encode_png(picture))
+    expected = FinderDetector()(picture)
+    answer = open_page(page[0], "picture=small.png", page[0].parent / "small.png")
+    assert len(answer["result"]["faces"]) == len(expected) >= 1
+    confirming(page[0], wanders=0.0)
+    try:
+        answer = open_page(page[0], "picture=small.png", page[0].parent / "small.png")
+    finally:
+        confirming(page[0], wanders=9.0)
+    assert answer["result"]["faces"] == []
+    assert answer["said"].startswith("No face was found here")
 
 
 def test_the_page_refuses_other_objects(page):

@@ -149,4 +149,4 @@ def test_old_names_of_the_public_api():
     with pytest.warns(RenamedWarning, match="LandmarkPredictor.spec is now scheme"):
         assert predictor.spec is predictor.scheme
     with pytest.warns(RenamedWarning, match="FaceTracker\\(every=…\\) is now detect_every=…"):
-        assert kd_loss.FaceTracker(predictor, None, every=3).detect_every == 3
+        assert kd_loss.FaceTracker(predictor, lambda image: [], every=3).detect_every == 3

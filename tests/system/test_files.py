@@ -203,5 +203,5 @@ def test_no_message_has_a_temporary_name(tmp_path):
 
 def test_a_key_that_stands_twice_is_one_line(tmp_path):
     (tmp_path / "a.json").write_text('{"size": 1, "size": 2}')
-    with pytest.raises(UserError, match=r"the card .*a.json: 'size' stands in it twice$"):
+    with pytest.raises(UserError, match=r"the card .*a.json: 'size' appears twice$"):
         read_json(tmp_path / "a.json", "the card")

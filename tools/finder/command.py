@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,31 +16,46 @@ from rich.progress import track
 
 from kd_loss.archives.folder import read_folder
 from kd_loss.archives.w300 import TEST_PARTS, TRAIN_PARTS, read_w300
+from kd_loss.archives.wflw import read_wflw
 from kd_loss.detection.blazeface import BlazeFaceDetector
 from kd_loss.detection.finder import FinderDetector
 from kd_loss.runs.folder import open_run
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.synthetic.faces import draw_face, face_landmarks
 from kd_loss.system.errors import UserError
-from kd_loss.system.files import read_json, write_json
+from kd_loss.system.files import atomic_file, read_json, write_json
 from kd_loss.training.fused_batch_norm import fused_batch_normalization
 from tools.finder.compose import Composer
-from tools.finder.faces import FacePicture, face_of_68, of_sample, read_backgrounds, read_cfp
-from tools.finder.hold_out import held_out
+from tools.finder.faces import FacePicture, face_of_68, of_sample, read_backgrounds, read_cfp, read_unlabelled
+from tools.finder.hold_out import held_out, held_out_number, odd_number
 from tools.finder.measure import choose_scores, judge
+from tools.finder.mining import Mining
 from tools.finder.network import build_finder
 from tools.finder.options import FinderOptions
+from tools.finder.start import start_from
 from tools.finder.targets import ComposedPictures, FinderLoss
+from tools.finder.turned import read_turned
 from tools.finder.write import write_finder
 
-#: which faces of a batch: of the first folder, of every other one, of CFP, drawn
-SHARES = {"first": 0.45, "other": 0.15, "cfp": 0.35, "drawn": 0.05}
+#: how often a composed face comes from the first folder, from other ones, from CFP's two halves, …
+SHARES = {
+    "first": 0.25,
+    "other": 0.06,
+    "cfp frontal": 0.09,
+    "cfp profile": 0.15,
+    "aflw": 0.28,
+    "unlabelled": 0.10,
+    "drawn": 0.05,
+}
+#: batches from one line of the history, and one saved state, to the next
+EPOCH = 100
 
 
 def run_train_finder(options: FinderOptions) -> Path:
     """Train; writes the network (`.tflite`, `.onnx`, `.h5`) and its card to the run's folder, which is returned.
 
-    One in ten photographs of 300W and persons of CFP, and every second background, take no part in it.
+    One in ten photographs of 300W and AFLW and persons of CFP, and every second background and photograph without
+    annotation, take no part in it.
     """
     if not options.faces or not options.backgrounds:
         raise UserError("give --faces FOLDER… and --backgrounds FOLDER, e.g. --faces 300W --backgrounds scenes")
@@ -47,30 +64,77 @@ def run_train_finder(options: FinderOptions) -> Path:
             raise UserError(f"--{name.replace('_', '-')} {getattr(options, name)} is not a multiple of 32")
     keras.utils.set_random_seed(options.seed)
     pictures = read_pictures(options)
-    folder = open_run(options.runs / "finder", options.name, "finder", _names(options), resume=False)
+    folder = open_run(options.runs / "finder", options.name, "finder", _names(options), resume=options.resume)
     counts = ", ".join(f"{len(part)} {name}" for name, part in pictures.faces.items())
-    print(f"faces: {counts}; backgrounds: {len(pictures.backgrounds)}")
+    print(f"faces: {counts}; backgrounds: {len(pictures.backgrounds)}", flush=True)
     composer = Composer(list(pictures.faces.values()), pictures.shares, pictures.backgrounds, options.size)
-    epochs = max(1, options.steps // 100)
-    data = ComposedPictures(composer, options.steps // epochs, options.batch_size, options.seed)
+    data = ComposedPictures(composer, min(EPOCH, options.steps), options.batch_size, options.seed)
     model = build_finder(options.size)
-    rate = keras.optimizers.schedules.CosineDecay(
-        options.learning_rate / 30,
-        decay_steps=int(0.95 * options.steps),
-        warmup_target=options.learning_rate,
-        warmup_steps=max(1, int(0.05 * options.steps)),
-        alpha=0.02,
-    )
+    if options.start:
+        some = np.concatenate([data[number][0] for number in range(8)])
+        start_from(model, Path(options.start), some.astype(np.float32))
     with fused_batch_normalization():
-        model.compile(keras.optimizers.Adam(rate, global_clipnorm=20.0), [FinderLoss(), FinderLoss()])
-        history = model.fit(
-            data, epochs=epochs, verbose=2, callbacks=[keras.callbacks.CSVLogger(str(folder / "history.csv"))]
-        )
-    training = {"pictures": options.steps * options.batch_size, "loss": float(history.history["loss"][-1])}
+        model.compile(keras.optimizers.Adam(options.learning_rate, global_clipnorm=20.0), [FinderLoss(), FinderLoss()])
+        schedule = Schedule(folder, options, data)
+        first = schedule.restore(model) if options.resume else 0
+        mining = Mining(composer)
+        log = keras.callbacks.CSVLogger(str(folder / "history.csv"), append=options.resume)
+        epochs = 100_000 if options.minutes else max(1, options.steps // data.batches)
+        history = model.fit(data, epochs=epochs, initial_epoch=first, verbose=2, callbacks=[log, schedule, mining])
+    loss = history.history.get("loss") or [float("nan")]
+    training = {"steps": schedule.steps, "pictures": schedule.steps * options.batch_size, "loss": float(loss[-1])}
     record = {**_names(options), **training}
     write_finder(model, options.input_size, folder / "finder", record)
     finish(folder / "finder", pictures)
     return folder
+
+
+class Schedule(keras.callbacks.Callback):
+    """The learning rate, which rises for 5 % of the training and falls as a cosine, and a state to resume from.
+
+    How far the training has come is counted in steps, or in minutes where the options give them.
+    """
+
+    def __init__(self, folder: Path, options: FinderOptions, data: ComposedPictures):
+        super().__init__()
+        self.folder, self.options, self.data = folder, options, data
+        self.steps, self.spent, self.clock = 0, 0.0, time.monotonic()
+
+    def restore(self, model: keras.Model) -> int:
+        """Load the state of an interrupted training; returns the epochs that it has done."""
+        state = read_json(self.folder / "state.json", "the state of the training")
+        model.optimizer.build(model.trainable_variables)  # its moments are in the file, too
+        model.load_weights(self.folder / "state.weights.h5")
+        self.steps, self.spent, self.data.epoch = int(state["steps"]), float(state["seconds"]), int(state["epochs"])
+        return self.data.epoch
+
+    def progress(self) -> float:
+        """The part of the training that is done, 0…1."""
+        minutes = self.options.minutes
+        done = (
+            (time.monotonic() - self.clock + self.spent) / 60 / minutes if minutes else self.steps / self.options.steps
+        )
+        return min(1.0, done)
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Set the learning rate."""
+        done = self.progress()
+        factor = done / 0.05 if done < 0.05 else 0.02 + 0.49 * (1 + math.cos(math.pi * min(1, (done - 0.05) / 0.93)))
+        self.model.optimizer.learning_rate = self.options.learning_rate * max(factor, 0.02)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Count, and end when the time is over."""
+        self.steps += 1
+        if self.options.minutes and self.progress() >= 1:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Save the state."""
+        with atomic_file(self.folder / "state.weights.h5", ".weights.h5") as temporary:
+            self.model.save_weights(temporary)
+        seconds = time.monotonic() - self.clock + self.spent
+        write_json(self.folder / "state.json", {"epochs": epoch + 1, "steps": self.steps, "seconds": seconds})
+        print(f"{self.steps} steps, {seconds / 60:.1f} minutes, {100 * self.progress():.0f} %", flush=True)
 
 
 def finish(path: Path, pictures: Pictures) -> dict[str, Any]:
@@ -102,12 +166,14 @@ class Pictures:
     held_faces: dict[str, Sequence[FacePicture]] = field(default_factory=dict)
     held_backgrounds: list[FacePicture] = field(default_factory=list)
 
-    def add(self, name: str, share: float, pictures: Sequence[FacePicture], apart: bool) -> None:
-        """A list of pictures with a face; with `apart`, some of them are kept apart."""
-        self.faces[name] = [picture for picture in pictures if not (apart and held_out(picture.group))]
+    def add(
+        self, name: str, share: float, pictures: Sequence[FacePicture], apart: Callable[[str], bool] | None = None
+    ) -> None:
+        """A list of pictures with a face; those whose group `apart` says are kept apart."""
+        self.faces[name] = [picture for picture in pictures if not (apart and apart(picture.group))]
         self.shares.append(share)
         if apart:
-            self.held_faces[name] = [picture for picture in pictures if held_out(picture.group)]
+            self.held_faces[name] = [picture for picture in pictures if apart(picture.group)]
 
 
 def read_pictures(options: FinderOptions) -> Pictures:
@@ -116,15 +182,25 @@ def read_pictures(options: FinderOptions) -> Pictures:
     pictures = Pictures()
     for number, source in enumerate(options.faces):
         is_300w = any((Path(source) / part).is_dir() for part in TRAIN_PARTS + TEST_PARTS)
-        archive = read_w300(Path(source)) if is_300w else read_folder(Path(source), W300, 0.1)
+        is_wflw = (Path(source) / "WFLW_annotations").is_dir()
+        reader = read_w300 if is_300w else read_wflw
+        archive = reader(Path(source)) if is_300w or is_wflw else read_folder(Path(source), W300, 0.1)
         samples = [sample for sample in archive.samples if sample.split == "train"]
         rows = [of_sample(sample, detectors) for sample in track(samples, source)]
-        pictures.add(Path(source).name, SHARES["other" if number else "first"], rows, apart=is_300w)
+        pictures.add(Path(source).name, SHARES["other" if number else "first"], rows, held_out if is_300w else None)
     if options.cfp:
-        pictures.add("cfp", SHARES["cfp"], read_cfp(Path(options.cfp)), apart=True)
+        rows = read_cfp(Path(options.cfp))
+        for half in ("frontal", "profile"):
+            part = [picture for picture in rows if (picture.yaw < 45) == (half == "frontal")]
+            pictures.add(f"cfp {half}", SHARES[f"cfp {half}"], part, held_out)
+    if options.aflw:
+        pictures.add("aflw", SHARES["aflw"], read_turned(Path(options.aflw)), held_out_number)
+    for source in options.unlabelled:
+        rows = [picture for picture in read_unlabelled(Path(source), detectors[:1]) if len(picture.faces)]
+        pictures.add(Path(source).name, SHARES["unlabelled"], rows, odd_number)
     if options.drawn:
         rows = [_drawn(options.seed, index) for index in range(options.drawn)]
-        pictures.add("drawn", SHARES["drawn"], rows, apart=False)
+        pictures.add("drawn", SHARES["drawn"], rows)
     backgrounds = read_backgrounds(
         Path(options.backgrounds), detectors, lambda paths, _: track(paths, options.backgrounds)
     )
@@ -134,8 +210,10 @@ def read_pictures(options: FinderOptions) -> Pictures:
 
 def _names(options: FinderOptions) -> dict[str, object]:
     """The options, with folders and files by their names: where they lie says nothing about the network."""
-    one = {name: Path(getattr(options, name)).name for name in ("cfp", "backgrounds", "runs", "config")}
-    many = {name: [Path(p).name for p in getattr(options, name)] for name in ("faces", "blazeface")}
+    one = {
+        name: Path(getattr(options, name)).name for name in ("cfp", "aflw", "backgrounds", "start", "runs", "config")
+    }
+    many = {name: [Path(p).name for p in getattr(options, name)] for name in ("faces", "unlabelled", "blazeface")}
     return {**asdict(options), **one, **many}
 
 

@@ -1,7 +1,9 @@
 """Training pictures of the finder: faces of all sizes on photographs of anything.
 
 Rectangles with and without a face are pasted alike, so that the edge of a rectangle says nothing; other pictures are
-one photograph as it is. What lies outside of a photograph is black, as in the finder's own input.
+one photograph as it is. What lies outside of a photograph is black, as in the finder's own input. Some faces are
+covered in part, some pictures are as dark or as bright as bad photographs are, some show a crowd; and some rectangles
+show a part of a head that is no face: an ear, a forehead, a neck.
 """
 
 from __future__ import annotations
@@ -15,9 +17,11 @@ from kd_loss.imaging import geometry
 from tools.finder.faces import FacePicture
 
 #: sides of faces in pixels of the composed picture; a face of another size is neither taught nor counted as nothing
-SIDES = (9.0, 1.05)
-#: shares of pictures: one photograph with a face, a photograph of anything, the others have pasted rectangles
-WHOLE, PLAIN = 0.35, 0.10
+SIDES = (8.0, 1.05)
+#: shares of pictures: one photograph with a face, a photograph of anything, a crowd, the others have pasted rectangles
+WHOLE, PLAIN, CROWD = 0.32, 0.18, 0.10
+#: of pasted rectangles: without a face, with a part of a head; and of faces: covered in part
+EMPTY, PART, COVERED = 0.22, 0.12, 0.22
 
 Window = tuple[float, float, float, float]
 
@@ -28,7 +32,7 @@ class Composer:
     Args:
         faces: lists of pictures with a face, each list as likely as its share.
         shares: one number for each list.
-        backgrounds: photographs of anything.
+        backgrounds: photographs of anything, which are shown turned by quarters, too.
         size: side of the square pictures in pixels.
     """
 
@@ -39,7 +43,10 @@ class Composer:
         backgrounds: Sequence[FacePicture],
         size: int,
     ):
-        self.faces, self.backgrounds, self.size = faces, backgrounds, size
+        self.faces, self.size = faces, size
+        self.backgrounds = [*backgrounds, *(turned(picture, k) for picture in backgrounds for k in (1, 2, 3))]
+        #: how likely each of them is (`mining`)
+        self.background_shares: np.ndarray | None = None
         self.shares = np.asarray(shares, np.float64) / np.sum(shares)
 
     def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -52,12 +59,20 @@ class Composer:
             scale = self.size / max(picture.image.shape[:2]) * np.exp(rng.uniform(np.log(0.7), np.log(2.2)))
             scale = min(scale, SIDES[1] * self.size / row[2])
             place = rng.uniform(0.1, 0.9, 2) * self.size
+            if rng.uniform() < 0.6:  # all of the face, if it fits
+                half = min(0.5 * scale * row[2], 0.45 * self.size)
+                place = np.clip(place, half, self.size - half)
             canvas.paste(picture, scale, _angle(rng), rng.uniform() < 0.5, row[:2], place, None)
         else:
             self._background(canvas, rng)
-            if kind > WHOLE + PLAIN:
+            if kind > 1 - CROWD:
+                self._crowd(canvas, rng)
+            elif kind > WHOLE + PLAIN:
                 for _ in range(rng.integers(2, 8)):
                     self._rectangle(canvas, rng)
+        for row in canvas.faces:
+            if rng.uniform() < COVERED:
+                self._cover(canvas.image, row, rng)
         return _recolour(canvas.image, rng), *canvas.rows()
 
     def _face(self, rng: np.random.Generator) -> FacePicture:
@@ -68,7 +83,7 @@ class Composer:
         return float(np.exp(rng.uniform(np.log(SIDES[0]), np.log(SIDES[1] * self.size))))
 
     def _background(self, canvas: _Canvas, rng: np.random.Generator) -> None:
-        picture = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
+        picture = self.backgrounds[int(rng.choice(len(self.backgrounds), p=self.background_shares))]
         height, width = picture.image.shape[:2]
         fit = self.size / max(height, width)
         scale = fit * np.exp(rng.uniform(np.log(0.9), np.log(2.5)))
@@ -79,8 +94,66 @@ class Composer:
         middle = np.full(2, self.size / 2) + rng.uniform(-0.1, 0.1, 2) * self.size * (rng.uniform() < 0.3)
         canvas.paste(picture, scale, 0.0, rng.uniform() < 0.5, centre, middle, None)
 
+    def _crowd(self, canvas: _Canvas, rng: np.random.Generator) -> None:
+        """Heads of about one size beside each other, in rows."""
+        side = float(np.exp(rng.uniform(np.log(SIDES[0]), np.log(0.22 * self.size))))
+        step = side * rng.uniform(1.5, 2.6)
+        start = rng.uniform(0, 1, 2) * step
+        for y in np.arange(start[1], self.size, step * rng.uniform(1.0, 1.5))[:8]:
+            for x in np.arange(start[0], self.size, step)[:8]:
+                if rng.uniform() < 0.3:
+                    continue
+                picture = self._face(rng)
+                row = picture.faces[0]
+                reach = row[2] * rng.uniform(0.6, 0.85)
+                near = (*(row[:2] - reach), *(row[:2] + reach))
+                place = np.array([x, y]) + rng.normal(0, 0.1 * side, 2)
+                scale = side * np.exp(rng.normal(0, 0.12)) / row[2]
+                if canvas.free(place, 0.4 * scale * row[2]):
+                    canvas.paste(picture, scale, _angle(rng), rng.uniform() < 0.5, row[:2], place, near)
+
+    def _cover(self, image: np.ndarray, row: np.ndarray, rng: np.random.Generator) -> None:
+        """A mask over mouth and nose, glasses, a hand or a thing before a part of a face; its box stays."""
+        side, kind = row[2], rng.uniform()
+        if kind < 0.3:  # a mask
+            middle, half = row[:2] + side * np.array([0, rng.uniform(0.2, 0.32)]), side * np.array([0.42, 0.22])
+        elif kind < 0.5:  # glasses
+            middle, half = row[:2] - side * np.array([0, rng.uniform(0.18, 0.32)]), side * np.array([0.38, 0.10])
+        else:
+            angle = rng.uniform(0, 2 * np.pi)
+            middle = row[:2] + side * rng.uniform(0.25, 0.55) * np.array([np.cos(angle), np.sin(angle)])
+            half = side * rng.uniform(0.12, 0.32, 2)
+        if rng.uniform() < 0.5:
+            colour = rng.integers(0, 256, 3) if rng.uniform() < 0.6 else np.array([215, 165, 140]) * rng.uniform(0.3, 1)
+            centre, axes = np.rint(middle).astype(int), np.maximum(1, np.rint(half)).astype(int)
+            turn = rng.normal(0, 8) if kind < 0.5 else rng.uniform(0, 180)
+            paint = tuple(float(c) for c in colour)
+            if rng.uniform() < 0.5:
+                cv2.ellipse(image, centre.tolist(), axes.tolist(), turn, 0, 360, paint, -1, cv2.LINE_AA)
+            else:
+                box = cv2.boxPoints((middle.tolist(), (2 * half).tolist(), turn))
+                cv2.fillConvexPoly(image, np.rint(box * 16).astype(np.int32), paint, cv2.LINE_AA, shift=4)
+            return
+        x0, y0 = (int(max(0, v)) for v in middle - half)
+        x1, y1 = (int(min(self.size, v)) for v in middle + half)
+        picture = self.backgrounds[int(rng.integers(len(self.backgrounds)))].halves[0]
+        if min(x1 - x0, y1 - y0) < 2 or picture.shape[0] <= y1 - y0 or picture.shape[1] <= x1 - x0:
+            return
+        top, left = (int(rng.integers(n - m)) for n, m in zip(picture.shape[:2], (y1 - y0, x1 - x0), strict=True))
+        image[y0:y1, x0:x1] = picture[top : top + y1 - y0, left : left + x1 - x0]
+
     def _rectangle(self, canvas: _Canvas, rng: np.random.Generator) -> None:
-        if rng.uniform() < 0.3:  # without a face
+        chance = rng.uniform()
+        if chance < PART:  # a part of a head, no face: none of it within 0.3 sides of the face's centre
+            picture = self._face(rng)
+            row, angle = picture.faces[0], rng.uniform(0, 2 * np.pi)
+            centre = row[:2] + row[2] * rng.uniform(0.6, 0.8) * np.array([np.cos(angle), np.sin(angle)])
+            extent = row[2] * rng.uniform(0.15, 0.3)
+            if (centre < 0).any() or (centre > np.array(picture.image.shape[1::-1]) - 1).any():
+                return
+            scale = self._side(rng) / (2 * extent)
+            near = centre - extent, centre + extent
+        elif chance < PART + EMPTY:  # without a face
             picture = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
             height, width = picture.image.shape[:2]
             centre, extent = rng.uniform(0.2, 0.8, 2) * [width, height], rng.uniform(0.1, 0.4) * max(height, width)
@@ -97,6 +170,17 @@ class Composer:
             if canvas.free(place, reach):
                 canvas.paste(picture, scale, _angle(rng), rng.uniform() < 0.5, centre, place, (*near[0], *near[1]))
                 return
+
+
+def turned(picture: FacePicture, quarters: int) -> FacePicture:
+    """A picture turned by quarters of a circle against the clock; its faces may be seen, they need not."""
+    rows = np.concatenate([picture.faces[:, :3], picture.unsure])
+    width = picture.image.shape[1]
+    for k in range(quarters):
+        rows = np.stack([rows[:, 1], width - 1 - rows[:, 0], rows[:, 2]], axis=1)
+        width = picture.image.shape[k % 2]
+    image = np.ascontiguousarray(np.rot90(picture.image, quarters))
+    return FacePicture(image, np.zeros((0, 13)), rows, picture.group)
 
 
 class _Canvas:
@@ -178,10 +262,22 @@ def _recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.06, 3))
     # black stays black as often as not: that is what lies outside of a photograph
     shift = rng.normal(0, 12) if rng.uniform() < 0.5 else 0.0
+    extreme = rng.uniform()
+    if extreme < 0.10:  # dark
+        gain = gain * np.exp(rng.uniform(np.log(0.15), np.log(0.5)))
+    elif extreme < 0.17:  # over-exposed
+        gain, shift = gain * np.exp(rng.uniform(0.2, 0.9)), rng.uniform(0, 40)
+    elif extreme < 0.21:  # as behind glass or in mist
+        gain, shift = gain * rng.uniform(0.25, 0.6), rng.uniform(20, 120)
     table = np.clip(levels * gain + shift, 0, 255) / 255
     if rng.uniform() < 0.3:
         table = table ** np.exp(rng.normal(0, 0.4))
     image = cv2.LUT(image, np.rint(255 * table).astype(np.uint8)[:, None])
+    if rng.uniform() < 0.12:  # light from one side
+        slope = rng.uniform(-1, 1, 2)
+        line = np.linspace(-1, 1, len(image), dtype=np.float32)
+        light = np.clip(1 + slope[0] * line[:, None] + slope[1] * line, 0.1, 2)
+        image = np.clip(image * light[..., None], 0, 255).astype(np.uint8)
     if rng.uniform() < 0.2:
         start = rng.integers(len(_NOISE) - image.size)
         noise = _NOISE[start : start + image.size].reshape(image.shape) * np.float32(rng.uniform(2, 10))

@@ -37,12 +37,14 @@ class FacePicture:
         faces: (N, 13), see the module's text.
         unsure: (M, 3), `(x, y, side)` of what may be a face.
         group: what must not be on both sides of a split, a photograph or a person.
+        yaw: degrees by which its first face is turned to either side, NaN where that is not known.
     """
 
     image: np.ndarray
     faces: np.ndarray
     unsure: np.ndarray
     group: str
+    yaw: float = float("nan")
     halves: list[np.ndarray] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -57,6 +59,16 @@ def face_of_68(landmarks: np.ndarray) -> np.ndarray:
     """The row (13,) of a face with the 68 landmarks of 300W (68, 2)."""
     five = [landmarks[36:42].mean(0), landmarks[42:48].mean(0), landmarks[30], landmarks[48], landmarks[54]]
     return np.concatenate([_square(landmarks), np.ravel(five)])
+
+
+def face_of_98(landmarks: np.ndarray) -> np.ndarray:
+    """The row (13,) of a face with the 98 landmarks of WFLW (98, 2)."""
+    return box_row(landmarks, landmarks[[96, 97, 54, 76, 82]])
+
+
+def box_row(points: np.ndarray, five: np.ndarray) -> np.ndarray:
+    """The row (13,) of a face with points (K, 2) all around and eyes, nose tip, mouth corners (5, 2); NaN: unknown."""
+    return np.concatenate([_square(points[np.isfinite(points).all(axis=1)]), np.ravel(five)])
 
 
 def face_of_30(landmarks: np.ndarray, frontal: bool) -> np.ndarray:
@@ -143,7 +155,7 @@ def _same(first: np.ndarray, second: np.ndarray) -> bool:
 def of_sample(sample: Sample, detectors: Sequence[Detector]) -> FacePicture:
     """An annotated face of 68 landmarks with its picture; other faces in it are those that detectors see."""
     image = sample.load()
-    known = face_of_68(sample.landmarks)[None]
+    known = (face_of_98 if len(sample.landmarks) == 98 else face_of_68)(sample.landmarks)[None]
     small, scale = shrink(image, KEPT)
     faces, unsure = label(small, rescale(known, scale), detectors, tiles=False)
     return FacePicture(small, faces, unsure, sample.group)
@@ -161,8 +173,42 @@ def read_cfp(source: Path) -> list[FacePicture]:
         image = read_image(source / place)
         face = face_of_30(points, "frontal" in place.parts)
         small, scale = shrink(image, KEPT)
-        pictures.append(FacePicture(small, rescale(face[None], scale), np.zeros((0, 3)), place.parts[-3]))
+        yaw = 0.0 if "frontal" in place.parts else 90.0
+        pictures.append(FacePicture(small, rescale(face[None], scale), np.zeros((0, 3)), place.parts[-3], yaw))
     return pictures
+
+
+def read_unlabelled(folder: Path, detectors: Sequence[Detector]) -> list[FacePicture]:
+    """Photographs of which nobody says where the face is; those in which the detectors agree on none have no `faces`.
+
+    A detector looks at the picture and at the picture with a black margin, because a face that fills it is too large
+    for some.
+    """
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise UserError(f"no picture in {folder}")
+    pictures = []
+    for path in paths:
+        small, _ = shrink(read_image(path), KEPT)
+        views = [detector for one in detectors for detector in (one, _with_margin(one))]
+        faces, unsure = label(small, np.zeros((0, WIDTH)), views, tiles=False)
+        order = np.argsort(-faces[:, 2])
+        pictures.append(FacePicture(small, faces[order], unsure, path.stem))
+    return pictures
+
+
+def _with_margin(detector: Detector) -> Detector:
+    """A detector that sees a picture with a black margin of a third of it on every side."""
+
+    def detect(image: np.ndarray) -> list[Detection]:
+        edge = max(image.shape[:2]) // 3
+        wide = cv2.copyMakeBorder(image, edge, edge, edge, edge, cv2.BORDER_CONSTANT)
+        return [
+            Detection((face.box[0] - edge, face.box[1] - edge, face.box[2], face.box[3]), face.score)
+            for face in detector(wide)
+        ]
+
+    return detect
 
 
 def read_backgrounds(

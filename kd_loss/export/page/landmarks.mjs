@@ -95,6 +95,25 @@ export class LandmarkPredictor {
     return points;
   }
 
+  /**
+   * `predict` of a square that a finder proposed; undefined where the network does not confirm it: on what is no face
+   * predictions do not fill their square, shrink or wander when the face is cropped again.
+   */
+  async confirmed(picture, square, refine) {
+    const { margin, wanders, shrinks, least_points } = this.card;
+    let last = square, points = await this.predict(picture, square);
+    for (let i = 0; i < refine; i++) {
+      last = squareAround(points, margin);
+      points = await this.predict(picture, last);
+    }
+    const now = squareAround(points, margin);
+    if (points.length >= least_points && !this.plausible(points, last)) return undefined;
+    if (now[2] < shrinks * square[2]) return undefined;
+    const wide = 1 + 2 * margin, moved = [0, 1].map((i) => wide * Math.abs(now[i] + now[2] / 2 - last[i] - last[2] / 2));
+    const off = Math.max(...moved, Math.abs(now[2] - last[2]));
+    return refine === 0 || off <= wanders * Math.max(now[2], last[2]) ? points : undefined;
+  }
+
   /** Whether landmarks fill the square that they were found in as a face does. */
   plausible(points, square) {
     const [x, y, side] = squareAround(points, 0);

@@ -46,6 +46,7 @@ def test_a_face_outside_is_not_kept():
 
 def test_faces_are_where_the_composer_says(monkeypatch):
     monkeypatch.setattr(compose, "_recolour", lambda image, rng: image)
+    monkeypatch.setattr(compose, "COVERED", 0.0)
     composer = Composer([[green_face()]], [1.0], [GREY], 128)
     seen = 0
     for seed in range(60):

@@ -1,0 +1,42 @@
+"""What a landmark network does not confirm as a face, by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from kd_loss.inference.base import confirmed
+from kd_loss.inference.result import FaceLandmarks
+from kd_loss.inference.tracking import FaceTracker
+from kd_loss.schemes.benchmarks import W300
+from tests.inference.test_tracking import Boxes, frame
+from tests.inference.test_tracking import predictor as predictor
+
+SQUARE = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0], [5.0, 5.0]])
+#: a face of 10 pixels in the crop that training would have made of it
+FACE = FaceLandmarks(SQUARE, (-1.5, -1.5, 13, 13), W300)
+BOX = (0.0, 0.0, 10.0, 10.0)
+
+
+def test_a_face_that_stays_is_one():
+    assert confirmed(FACE, BOX, None)
+    assert confirmed(FACE, BOX, BOX)
+    assert confirmed(FACE, BOX, (1.4, 0, 10, 10))
+    assert not confirmed(FACE, BOX, (1.6, 0, 10, 10))  # 0.16 of its side
+    assert confirmed(FACE, BOX, (-0.5, -0.5, 11, 11))
+    assert not confirmed(FACE, BOX, (-1, -1, 12, 12))  # it was larger by a sixth
+
+
+def test_what_shrinks_or_does_not_fill_its_crop_is_none():
+    assert confirmed(FACE, (0, 0, 24, 24), BOX)
+    assert not confirmed(FACE, (0, 0, 26, 26), BOX)  # less than 0.4 of what the detector said
+    assert not confirmed(replace(FACE, crop_box=(-10, -10, 30, 30)), BOX, BOX)
+    # of fewer points nobody knows what a face's box is
+    assert confirmed(replace(FACE, landmarks=SQUARE[:2], crop_box=(-10, -10, 30, 30)), BOX, (0, -5, 10, 10))
+
+
+def test_a_track_that_shrinks_below_half_is_given_up(predictor):
+    """This network's face fills three quarters of its crop and the detector is not asked again."""
+    tracker = FaceTracker(predictor, Boxes((100, 100)), every=1000)
+    first = max(tracker(frame((100, 100)))[0].landmark_box()[2:])
+    sizes = [max(face.landmark_box()[2:]) for _ in range(40) for face in tracker(frame((100, 100)))]
+    assert min(sizes) >= 0.5 * first

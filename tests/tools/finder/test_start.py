@@ -1,0 +1,27 @@
+"""A written finder as the start of another training."""
+
+import keras
+import numpy as np
+import pytest
+
+from kd_loss.system.errors import UserError
+from tests.detection.test_finder import write_white_finder
+from tools.finder.network import build_finder
+from tools.finder.start import start_from
+
+
+def test_a_file_that_is_no_such_finder(tmp_path):
+    with pytest.raises(UserError, match="white.onnx is not a finder's .onnx"):
+        start_from(build_finder(64), write_white_finder(tmp_path / "white.onnx"), np.zeros((1, 64, 64, 3)))
+
+
+def test_additional_blocks_change_nothing_at_first():
+    keras.utils.set_random_seed(0)
+    small, large = build_finder(64, extra=(0, 0, 0)), build_finder(64)
+    known = {layer.name: layer.get_weights() for layer in small.layers}
+    for layer in large.layers:
+        if layer.name in known:
+            layer.set_weights(known[layer.name])
+    pictures = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    for one, other in zip(small(pictures), large(pictures), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

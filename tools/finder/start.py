@@ -1,0 +1,110 @@
+"""The weights of a finder's file as the start of another training.
+
+A file for use has its batch normalisations folded into its convolutions. They are restored with the statistics of
+training pictures, so that the network answers as its file does and learns as a network in training.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from kd_loss.system.errors import UserError
+from tools.finder.network import build_finder, separable_names
+
+
+def start_from(model: keras.Model, path: Path, pictures: np.ndarray) -> None:
+    """Give a network of `build_finder` the weights of a written finder (`.onnx`), blocks that it has more stay neutral.
+
+    Args:
+        model: may have more blocks than the file (`build_finder(extra=…)`).
+        path: `.onnx` of a finder without such blocks.
+        pictures: (N, S, S, 3), training pictures whose statistics the normalisations get.
+
+    Raises:
+        UserError: a file that is not such a finder.
+    """
+    base = build_finder(pictures.shape[1], extra=(0, 0, 0))
+    try:
+        _restore(base, path)
+    except (KeyError, ValueError, StopIteration, IndexError):
+        raise UserError(f"{path} is not a finder's .onnx without additional blocks") from None
+    _statistics(base, pictures)
+    known = {layer.name: layer for layer in base.layers}
+    for layer in model.layers:
+        if layer.name in known:
+            layer.set_weights(known[layer.name].get_weights())
+
+
+def _restore(model: keras.Model, path: Path) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    values = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
+    users: dict[str, list[Any]] = {}
+    for node in graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    pointwise: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    depthwise: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for node in graph.node:
+        if node.op_type != "Conv":
+            continue
+        kernel = values[node.input[1]]
+        scale, shift = np.ones(len(kernel)), np.zeros(len(kernel))
+        if len(node.input) > 2:
+            shift = shift + values[node.input[2]]
+        last = node
+        while len(users.get(last.output[0], [])) == 1:
+            after = users[last.output[0]][0]
+            constant = [values[name] for name in after.input if name in values]
+            if after.op_type not in ("Mul", "Add") or not constant:
+                break
+            value = constant[0].reshape(-1)
+            scale, shift = (scale * value, shift * value) if after.op_type == "Mul" else (scale, shift + value)
+            last = after
+        kernel = kernel * scale[:, None, None, None]
+        name = f"{node.name} {node.input[1]}"
+        if "stride_" in name:
+            layer = model.get_layer("stride_" + name.split("stride_")[1].split("_")[0])
+            layer.set_weights([kernel.transpose(2, 3, 1, 0), shift])
+        else:
+            # Keras numbers its layers in the order in which they are made
+            part = next(part for part in name.replace(" ", "/").split("/") if "conv2d" in part)
+            number = int(next(word for word in part.split("_") if word.isdigit()))
+            if part.startswith("depthwise"):
+                depthwise[number] = kernel.transpose(2, 3, 0, 1), shift
+            else:
+                pointwise[number] = kernel.transpose(2, 3, 1, 0), shift
+    names = separable_names(model)
+    for kind, found in (("depthwise", depthwise), ("pointwise", pointwise)):
+        for name, place in zip(names[kind], sorted(found), strict=True):
+            kernel, shift = found[place]
+            layer = model.get_layer(name)
+            if layer.use_bias:
+                layer.set_weights([kernel, shift])
+                continue
+            layer.set_weights([kernel])
+            norm = model.get_layer(f"{name}_norm")
+            ones, zeros = np.ones_like(shift), np.zeros_like(shift)
+            norm.set_weights([ones, shift, zeros, ones - norm.epsilon])
+
+
+def _statistics(model: keras.Model, pictures: np.ndarray) -> None:
+    """Give each normalisation the mean and variance of what it sees; the network computes what it did."""
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    seen = keras.Model(model.inputs, [layer.input for layer in norms])
+    sums = [[0.0, 0.0, 0] for _ in norms]
+    for start in range(0, len(pictures), 16):
+        for total, values in zip(sums, seen.predict_on_batch(pictures[start : start + 16]), strict=True):
+            flat = np.asarray(values, np.float64).reshape(-1, values.shape[-1])
+            total[0], total[1], total[2] = total[0] + flat.sum(0), total[1] + (flat**2).sum(0), total[2] + len(flat)
+    for norm, (first, second, count) in zip(norms, sums, strict=True):
+        mean = first / count
+        variance = np.maximum(second / count - mean**2, 1e-4)
+        _, beta, _, _ = norm.get_weights()
+        norm.set_weights([np.sqrt(variance + norm.epsilon), beta + mean, mean, variance])
