@@ -28,7 +28,7 @@ class RecogniserOptions(PersonsDatasetOptions):
 
     arch: str = option("ir", "ir: an improved ResNet; mobile: a MobileFaceNet", choices=ARCHITECTURES, group="network")
     units: list[int] = option([2, 2, 2, 2], "units of the four stages of ir: 3 4 6 3 is a ResNet-34", within=(1, 100))
-    width: float = option(0.25, "multiplier of the channels; 1 as published", within=(0.05, 2))
+    alpha: float = option(0.25, "multiplier of the channels; 1 as published", within=(0.05, 2))
     embedding: int = option(128, "numbers of an embedding, an even number; 512 as published", within=(2, 4096))
     dropout: float = option(0.4, "dropout before the last layer of ir", within=(0, 1), below=1)
     heatmaps: str = option(

@@ -49,7 +49,7 @@ def run_train_recogniser(options: RecogniserOptions) -> Path:
     decided: dict[str, Any] = {"data_sha256": dataset.checksum, **start_record(str(init))}
     card = RecogniserCard(
         options.arch,
-        options.width,
+        options.alpha,
         dataset.size,
         options.embedding,
         tuple(options.units),

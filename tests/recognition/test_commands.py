@@ -36,7 +36,7 @@ def data(tmp_path_factory):
 
 
 def options(data, runs, **more):
-    given = {"units": [1, 1, 1, 1], "width": 0.125, "embedding": 16, "epochs": 2, "batch_size": 8, "scale": 16.0}
+    given = {"units": [1, 1, 1, 1], "alpha": 0.125, "embedding": 16, "epochs": 2, "batch_size": 8, "scale": 16.0}
     return RecogniserOptions(**{"dataset": "drawn", "data": data, "runs": runs, **given, "validation": 0.2, **more})
 
 

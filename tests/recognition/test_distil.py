@@ -23,7 +23,7 @@ from tests.recognition.test_commands import rows_of
 def given(tmp_path_factory):
     folder = tmp_path_factory.mktemp("all")
     run_prepare_persons(PersonsOptions(dataset="drawn", size=32, persons=12, pictures=3, folds=2, data=folder / "data"))
-    small = {"units": [1, 1, 1, 1], "width": 0.125, "embedding": 16, "epochs": 1, "batch_size": 8, "scale": 16.0}
+    small = {"units": [1, 1, 1, 1], "alpha": 0.125, "embedding": 16, "epochs": 1, "batch_size": 8, "scale": 16.0}
     return RecogniserOptions(dataset="drawn", data=folder / "data", runs=folder / "runs", validation=0.0, **small)
 
 
