@@ -37,6 +37,15 @@ def check_settings(
     return float(ends[0]), float(ends[1])
 
 
+def check_visibility(student: Any, weight: Any) -> None:
+    """Check the `Distiller`'s weight of visible points: with one, the student needs such an output."""
+    if number_of(weight, "visibility_weight", 0.0, wanted="a number of 0 or more"):
+        try:
+            student.tap_model(["visibility"])
+        except UserError as error:
+            raise UserError(f"visibility_weight is {weight}, but {error}") from None
+
+
 @dataclass(frozen=True)
 class Expected:
     """What a training expects of a batch.

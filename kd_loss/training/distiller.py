@@ -19,7 +19,7 @@ from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
-from kd_loss.training.check_data import Expected, check_settings, checked_data
+from kd_loss.training.check_data import Expected, check_settings, check_visibility, checked_data
 from kd_loss.training.teachers.teacher import Teacher, as_teacher, scaled_pictures
 
 log = logging.getLogger(__name__)
@@ -99,11 +99,11 @@ class Distiller(keras.Model):
         kinds: int = 1,
     ):
         super().__init__(name="distiller")
-        self._image_range = check_settings(
-            image_range, scheme, teachers, partial, kinds, unlabelled_weight=unlabelled_weight, mix_weight=mix_weight
-        )
+        weights = {"unlabelled_weight": unlabelled_weight, "mix_weight": mix_weight}
+        self._image_range = check_settings(image_range, scheme, teachers, partial, kinds, **weights)
         if not isinstance(student, LandmarkNet | TappedModel):
             student = TappedModel(student, coordinates=coordinates, taps=taps, size=image_size)
+        check_visibility(student, visibility_weight)
         network = _Untracked(student)
         size = student.size or image_size
         scheme = scheme or LandmarkScheme(name="own", points=student.target_shape[0])

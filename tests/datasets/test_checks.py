@@ -52,17 +52,17 @@ def put(index, value):
         ("landmarks", put((5, 0), np.inf), "landmarks.npy: face 5 has a coordinate further than 10 crops away"),
         ("landmarks", put((6, 2, 1), 1e30), "landmarks.npy: face 6 has a coordinate further"),
         ("soft", put((0, 1, 1), -1e30), "soft.npy: face 0 has a coordinate further"),
-        ("landmarks", lambda v: v.astype(np.float64), "landmarks.npy holds float64"),
-        ("landmarks", lambda v: v.astype(">f4"), "landmarks.npy holds >f4"),
+        ("landmarks", lambda v: v.astype(np.float64), "landmarks.npy has float64"),
+        ("landmarks", lambda v: v.astype(">f4"), "landmarks.npy has >f4"),
         ("landmarks", lambda v: v[:, :67], r"expected float32 \(10, 68, 2\)"),
         ("landmarks", lambda v: v[:9], r"expected float32 \(10, 68, 2\)"),
         ("landmarks", np.asfortranarray, "order"),
-        ("images", lambda v: v[:, ::2, ::2], "images.npy holds uint8"),
-        ("images", lambda v: v.astype(np.int8), "images.npy holds int8"),
+        ("images", lambda v: v[:, ::2, ::2], "images.npy has uint8"),
+        ("images", lambda v: v.astype(np.int8), "images.npy has int8"),
         ("affine", put((2,), 0), "affine.npy: face 2 has a transform that cannot be inverted"),
         ("affine", put((1, 0, 2), np.nan), "affine.npy: face 1 has a transform"),
         ("subset", lambda v: np.array(["x"] * len(v)), "subset.npy does not match the counts"),
-        ("group", lambda v: np.arange(len(v)), "group.npy holds int64"),
+        ("group", lambda v: np.arange(len(v)), "group.npy has int64"),
         (
             "name",
             lambda v: np.full(len(v), 0x7FFFFFFF, np.uint32).view("U1"),
@@ -85,7 +85,7 @@ def test_a_point_that_is_not_annotated_is_valid(folder):
 @pytest.mark.parametrize("values", [np.ones(9, np.uint8), np.full(10, np.nan), np.array(["x"] * 10)])
 def test_attributes(folder, values):
     np.save(folder / "test" / "attribute-blur.npy", values)
-    with pytest.raises(UserError, match="attribute-blur.npy holds"):
+    with pytest.raises(UserError, match="attribute-blur.npy (has|contains)"):
         opened(folder)
 
 

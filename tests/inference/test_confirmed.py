@@ -1,6 +1,7 @@
 """What a landmark network does not confirm as a face, by hand."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from kd_loss.schemes.benchmarks import W300
 from tests.inference.test_tracking import Boxes, frame
 from tests.inference.test_tracking import predictor as predictor
 
-SQUARE = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0], [5.0, 5.0]])
+SQUARE = np.tile([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]], (17, 1))
 #: a face of 10 pixels in the crop that training would have made of it
 FACE = FaceLandmarks(SQUARE, (-1.5, -1.5, 13, 13), W300)
 BOX = (0.0, 0.0, 10.0, 10.0)
@@ -31,7 +32,8 @@ def test_what_shrinks_or_does_not_fill_its_crop_is_none():
     assert not confirmed(FACE, (0, 0, 26, 26), BOX)  # less than 0.4 of what the detector said
     assert not confirmed(replace(FACE, crop_box=(-10, -10, 30, 30)), BOX, BOX)
     # of fewer points nobody knows what a face's box is
-    assert confirmed(replace(FACE, landmarks=SQUARE[:2], crop_box=(-10, -10, 30, 30)), BOX, (0, -5, 10, 10))
+    few = SimpleNamespace(landmarks=SQUARE[:2], landmark_box=lambda: BOX, plausible=lambda: False)
+    assert confirmed(few, BOX, BOX)
 
 
 def test_a_track_that_shrinks_below_half_is_given_up(predictor):

@@ -124,7 +124,7 @@ def test_a_face_that_shrinks_to_nothing_is_given_up(predictor):
 
 
 def test_plausible_and_overlap_by_hand():
-    square = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
+    square = np.tile([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]], (17, 1))
     face = FaceLandmarks(square, (-1.5, -1.5, 13, 13), W300)
     assert face.plausible()
     assert not replace(face, landmarks=square / 4 + 4).plausible()  # a quarter of the crop
@@ -136,7 +136,7 @@ def test_plausible_and_overlap_by_hand():
 
 def at(x):
     """A face of 10 × 10 pixels from x on, in the crop that training would have made of it."""
-    corners = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]])
+    corners = np.tile([[0.0, 0.0], [10.0, 0.0], [10.0, 10.0], [0.0, 10.0]], (17, 1))
     return FaceLandmarks(corners + [x, 0], (x - 1.5, -1.5, 13, 13), W300)
 
 
