@@ -351,7 +351,7 @@ def train_recogniser(
     data: _Text = ...,
     arch: Literal["ir", "mobile"] = "ir",
     units: int | Sequence[int] = ...,
-    width: float = 0.25,
+    alpha: float = 0.25,
     embedding: int = 128,
     dropout: float = 0.4,
     heatmaps: Literal["none", "h2", "h2+"] = "none",
