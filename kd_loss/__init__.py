@@ -40,6 +40,7 @@ _EXPORTS = {
             *("export_network", "import_network", "benchmark_networks", "draw_loss", "run_demo"),
             *("show", "list_methods", "train_keypoints", "distil_keypoints", "test_keypoints"),
             *("export_keypoints", "animate_keypoints"),
+            *("prepare_persons", "train_recogniser", "verify", "embed", "export_recogniser"),
         ),
         "kd_loss.api",
     ),
@@ -60,6 +61,14 @@ _EXPORTS = {
         ("KeypointDistillationOptions", "KeypointOptions", "KeypointTestOptions"),
         "kd_loss.keypoints.options",
     ),
+    **dict.fromkeys(("PersonsOptions",), "kd_loss.recognition.prepare"),
+    **dict.fromkeys(
+        ("EmbedOptions", "RecogniserExportOptions", "RecogniserOptions", "VerifyOptions"),
+        "kd_loss.recognition.options",
+    ),
+    **dict.fromkeys(("verify_persons",), "kd_loss.recognition.verify"),
+    **dict.fromkeys(("Recogniser", "load_recogniser"), "kd_loss.recognition.recogniser"),
+    **dict.fromkeys(("open_persons",), "kd_loss.recognition.dataset"),
     **dict.fromkeys(("BenchmarkOptions",), "kd_loss.speed.benchmark_command"),
     **dict.fromkeys(("StudentOptions", "TeacherOptions"), "kd_loss.training.options"),
 }
@@ -78,6 +87,7 @@ __all__ = [
     "Detection",
     "DistillationMethod",
     "Distiller",
+    "EmbedOptions",
     "EvaluationOptions",
     "ExportOptions",
     "FaceLandmarks",
@@ -93,31 +103,41 @@ __all__ = [
     "LandmarkScheme",
     "LiveTeacher",
     "MethodsOptions",
+    "PersonsOptions",
     "PredictOptions",
     "PrepareOptions",
+    "Recogniser",
+    "RecogniserExportOptions",
+    "RecogniserOptions",
     "RecordedTeacher",
     "ShowOptions",
     "StudentOptions",
     "TeacherMean",
     "TeacherOptions",
     "UserError",
+    "VerifyOptions",
     "animate_keypoints",
     "benchmark_networks",
     "compare",
     "distil_keypoints",
     "draw_loss",
+    "embed",
     "export_keypoints",
     "export_network",
+    "export_recogniser",
     "get_method",
     "import_network",
     "list_methods",
     "load_network",
+    "load_recogniser",
     "losses",
     "methods",
     "open_dataset",
     "open_detector",
+    "open_persons",
     "predict",
     "prepare",
+    "prepare_persons",
     "record",
     "register",
     "register_architecture",
@@ -127,8 +147,11 @@ __all__ = [
     "test",
     "test_keypoints",
     "train_keypoints",
+    "train_recogniser",
     "train_student",
     "train_teacher",
+    "verify",
+    "verify_persons",
     "with_answers",
 ]
 
@@ -139,19 +162,24 @@ if TYPE_CHECKING:
         compare,
         distil_keypoints,
         draw_loss,
+        embed,
         export_keypoints,
         export_network,
+        export_recogniser,
         import_network,
         list_methods,
         predict,
         prepare,
+        prepare_persons,
         run_demo,
         show,
         test,
         test_keypoints,
         train_keypoints,
+        train_recogniser,
         train_student,
         train_teacher,
+        verify,
     )
     from kd_loss.comparison.compare import CompareOptions
     from kd_loss.comparison.draw_loss import CurvesOptions
@@ -176,6 +204,16 @@ if TYPE_CHECKING:
     from kd_loss.keypoints.options import KeypointDistillationOptions, KeypointOptions, KeypointTestOptions
     from kd_loss.networks import HeadInputs, load_network, register_head
     from kd_loss.networks.architecture_registry import register_architecture
+    from kd_loss.recognition.dataset import open_persons
+    from kd_loss.recognition.options import (
+        EmbedOptions,
+        RecogniserExportOptions,
+        RecogniserOptions,
+        VerifyOptions,
+    )
+    from kd_loss.recognition.prepare import PersonsOptions
+    from kd_loss.recognition.recogniser import Recogniser, load_recogniser
+    from kd_loss.recognition.verify import verify_persons
     from kd_loss.schemes.coordinates import Coordinates
     from kd_loss.schemes.landmarks import LandmarkScheme
     from kd_loss.speed.benchmark_command import BenchmarkOptions

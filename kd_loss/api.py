@@ -25,6 +25,7 @@ from kd_loss.system.terminal import quiet_stderr
 
 if TYPE_CHECKING:
     import keras
+    import numpy as np
 
     from kd_loss.inference.result import FaceLandmarks
     from kd_loss.schemes.coordinates import Coordinates
@@ -177,6 +178,39 @@ def export_keypoints(*weights: Any, **keywords: Any) -> dict[Path, float]:
 def animate_keypoints(*weights: Any, **keywords: Any) -> Path:
     """Move a picture by the keypoints of a clip; returns the .gif's path."""
     return _run("animate-keypoints", weights, keywords)
+
+
+@_documented("prepare-persons")
+def prepare_persons(*options: Any, **keywords: Any) -> Json:
+    """Crop pictures of persons into a prepared dataset; returns its manifest."""
+    return _run("prepare-persons", options, keywords)
+
+
+@_documented("train-recogniser")
+def train_recogniser(*options: Any, **keywords: Any) -> Path:
+    """Train a recognition network; returns its run folder."""
+    return _run("train-recogniser", options, keywords)
+
+
+@_documented("verify")
+def verify(*weights: Any, **keywords: Any) -> Json:
+    """Verify the pairs of a prepared dataset of persons; returns the content of `verify.json`.
+
+    For figures without files, use `verify_persons`.
+    """
+    return _run("verify", weights, keywords)
+
+
+@_documented("embed")
+def embed(*pictures: Any, **keywords: Any) -> np.ndarray:
+    """Write the embeddings of pictures; returns them, (N, D) of length 1."""
+    return _run("embed", pictures, keywords)
+
+
+@_documented("export-recogniser")
+def export_recogniser(*weights: Any, **keywords: Any) -> dict[Path, float]:
+    """Export a recogniser for other runtimes; returns each file and the mean of 1 − cosine to Keras's embeddings."""
+    return _run("export-recogniser", weights, keywords)
 
 
 @_documented("test")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
 import keras
+import numpy as np
 
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.coordinates import Coordinates
@@ -24,6 +25,8 @@ from kd_loss.inference.predict_command import PredictOptions
 from kd_loss.keypoints.animate import AnimationOptions
 from kd_loss.keypoints.export import KeypointExportOptions
 from kd_loss.keypoints.options import KeypointDistillationOptions, KeypointOptions, KeypointTestOptions
+from kd_loss.recognition.options import EmbedOptions, RecogniserExportOptions, RecogniserOptions, VerifyOptions
+from kd_loss.recognition.prepare import PersonsOptions
 from kd_loss.speed.benchmark_command import BenchmarkOptions
 from kd_loss.training.options import StudentOptions, TeacherOptions
 
@@ -311,6 +314,123 @@ def animate_keypoints(
     output: _Text = "animation.gif",
     config: _Text = "",
 ) -> Path: ...
+
+@overload
+def prepare_persons(
+    options: PersonsOptions,
+    /,
+) -> Json: ...
+@overload
+def prepare_persons(
+    *,
+    dataset: _Text = "persons",
+    train: _Text = "",
+    test: _Text = "",
+    pairs: _Text = "",
+    align: bool = True,
+    size: int = 112,
+    landmarks: _Text = "",
+    doubtful: Literal["refuse", "keep", "skip"] = "refuse",
+    persons: int = 60,
+    pictures: int = 10,
+    folds: int = 5,
+    seed: int = 0,
+    data: _Text = ...,
+    config: _Text = "",
+) -> Json: ...
+
+@overload
+def train_recogniser(
+    options: RecogniserOptions,
+    /,
+) -> Path: ...
+@overload
+def train_recogniser(
+    *,
+    dataset: _Text = "persons",
+    data: _Text = ...,
+    arch: Literal["ir", "mobile"] = "ir",
+    units: int | Sequence[int] = ...,
+    alpha: float = 0.25,
+    embedding: int = 128,
+    dropout: float = 0.4,
+    heatmaps: Literal["none", "h2", "h2+"] = "none",
+    features: Literal["none", "bl", "sl", "al", "1m"] = "none",
+    landmarks: _Text = "",
+    other_maps: bool = False,
+    dynamic: Literal["none", "dynamic", "group"] = "none",
+    temperature: float = 4.0,
+    clustering: Literal["none", "kmeans", "sinkhorn"] = "none",
+    clusters: int = 30,
+    cluster_weight: float = 1.0,
+    loss: Literal["arcface", "cosface"] = "arcface",
+    scale: float = 64.0,
+    margin: float = 0.0,
+    ramp: float = 0.2,
+    teacher: _Text = "",
+    method: _Text | Sequence[_Text] = ...,
+    epochs: int = 30,
+    batch_size: int = 64,
+    learning_rate: float = 0.002,
+    validation: float = 0.1,
+    patience: int = 0,
+    init: _Text = "",
+    seed: int = 0,
+    runs: _Text = ...,
+    name: _Text = "",
+    resume: bool = False,
+    config: _Text = "",
+) -> Path: ...
+
+@overload
+def verify(
+    options: VerifyOptions,
+    /,
+) -> Json: ...
+@overload
+def verify(
+    weights: _Text = "",
+    *,
+    dataset: _Text = "persons",
+    data: _Text = ...,
+    clusters: int = 0,
+    output: _Text = "",
+    config: _Text = "",
+) -> Json: ...
+
+@overload
+def embed(
+    options: EmbedOptions,
+    /,
+) -> np.ndarray: ...
+@overload
+def embed(
+    pictures: _Text | Sequence[_Text] = ...,
+    *,
+    weights: _Text = "",
+    output: _Text = "embeddings.npy",
+    landmarks: _Text = "",
+    align: bool = True,
+    size: int = 112,
+    mirror: bool = True,
+    skip_bad: bool = False,
+    config: _Text = "",
+) -> np.ndarray: ...
+
+@overload
+def export_recogniser(
+    options: RecogniserExportOptions,
+    /,
+) -> dict[Path, float]: ...
+@overload
+def export_recogniser(
+    weights: _Text = "",
+    *,
+    format: Literal["litert", "onnx"] | Sequence[Literal["litert", "onnx"]] = ...,
+    precision: Literal["fp32", "fp16"] = "fp32",
+    output: _Text = "",
+    config: _Text = "",
+) -> dict[Path, float]: ...
 
 @overload
 def test(

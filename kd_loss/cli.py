@@ -98,6 +98,31 @@ COMMANDS = {
         "kd_loss.keypoints.evaluate:run_test_keypoints",
         "judge detectors by the landmarks that can be read from their keypoints",
     ),
+    "prepare-persons": Command(
+        "kd_loss.recognition.prepare:PersonsOptions",
+        "kd_loss.recognition.prepare:run_prepare_persons",
+        "pictures of persons and pairs -> crops, to train and verify recognition",
+    ),
+    "train-recogniser": Command(
+        "kd_loss.recognition.options:RecogniserOptions",
+        "kd_loss.recognition.train:run_train_recogniser",
+        "train a recognition network, with landmarks (FAN-Face), dynamic (CondFace) or distilled",
+    ),
+    "verify": Command(
+        "kd_loss.recognition.options:VerifyOptions",
+        "kd_loss.recognition.verify:run_verify",
+        "do two pictures show one person? accuracy over folds, ROC, TAR at FAR, a report",
+    ),
+    "embed": Command(
+        "kd_loss.recognition.options:EmbedOptions",
+        "kd_loss.recognition.embed:run_embed",
+        "pictures -> embeddings, as .npy or CSV",
+    ),
+    "export-recogniser": Command(
+        "kd_loss.recognition.options:RecogniserExportOptions",
+        "kd_loss.recognition.export:run_export_recogniser",
+        "a recogniser for LiteRT and ONNX Runtime",
+    ),
     "test": Command(
         "kd_loss.evaluation.test_command:EvaluationOptions",
         "kd_loss.evaluation.test_command:run_test",

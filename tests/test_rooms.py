@@ -24,7 +24,7 @@ STOREYS = (
     ("importing", "comparison"),
     ("export", "demo"),
     ("keypoints",),
-    ("speed",),
+    ("speed", "recognition"),
     ("cli",),
     ("api", "losses", "methods"),
     ("__init__", "__main__"),

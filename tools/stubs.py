@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, overload
 
 import keras
+import numpy as np
 
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.schemes.coordinates import Coordinates

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -9,6 +10,11 @@ import numpy as np
 
 from kd_loss.synthetic.face_shape import FaceShape
 
+#: the parts of a painting that have random numbers of their own, those of the person first
+OF_A_PERSON = ("colours", "head", "beard", "mouth", "eyes", "fringe")
+PARTS = (*OF_A_PERSON, "background", "extras", "light")
+#: share of faces with glasses
+GLASSES = 0.15
 _SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 _T9, _T13, _T17 = (np.linspace(0, 1, n) for n in (9, 13, 17))
 _T24, _T32 = np.arange(24) / 12, np.arange(32) / 16
@@ -165,8 +171,8 @@ def _mouth(c: _Canvas, skin: np.ndarray, rng: np.random.Generator) -> None:
     c.line(face.lip(_T17, True), lips * 0.5, 0.014)
 
 
-def _extras(c: _Canvas, hair: np.ndarray, rng: np.random.Generator) -> None:
-    """Draw a fringe over the forehead, glasses, an occluder in front of the face."""
+def _fringe(c: _Canvas, hair: np.ndarray, rng: np.random.Generator) -> None:
+    """Draw hair over the forehead, three times in four."""
     face = c.face
     if rng.random() < 0.75:
         low = rng.uniform(-0.85, -0.55)
@@ -174,7 +180,12 @@ def _extras(c: _Canvas, hair: np.ndarray, rng: np.random.Generator) -> None:
         wave = low + 0.12 * rng.uniform(-1, 1, 9) + 0.35 * np.abs(t) ** 4
         fringe = np.column_stack([t * face.width * 0.98, wave, 0.2 - 0.6 * np.abs(t) ** 1.6])
         c.fill(np.concatenate([fringe, face.forehead(17) * [1.06, 1.1, 1]]), hair)
-    if rng.random() < 0.15:
+
+
+def _extras(c: _Canvas, rng: np.random.Generator) -> None:
+    """Draw glasses and an occluder in front of the face."""
+    face = c.face
+    if rng.random() < GLASSES:
         frame = rng.uniform(0, 120, 3)
         t = np.linspace(0, 2 * np.pi, 21)[:-1]
         power = rng.uniform(0.5, 1.0)
@@ -202,16 +213,35 @@ def _light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return cv2.subtract(cv2.add(image, noise), np.full_like(image, level))
 
 
-def paint_face(face: FaceShape, size: int, scale: float, origin: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Paint a face as (size, size, 3) uint8 RGB; `rng` decides the appearance that `face` does not define."""
-    canvas = _Canvas(face, size, scale, origin, _background(size, rng))
+def skin_and_hair(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, int, int]:
+    """Draw the colours of skin and hair, (3,) each, and the number of their tones: 0…3 and 0…5."""
     mix, tone = rng.random(), int(rng.integers(0, len(_SKIN) - 1))
     skin = (_SKIN[tone] * mix + _SKIN[tone + 1] * (1 - mix)) * rng.uniform(0.92, 1.06, 3)
-    hair = _HAIR[rng.integers(len(_HAIR))] * rng.uniform(0.8, 1.2)
-    _head(canvas, skin, hair, rng)
-    _shade(canvas, skin, rng)
+    kind = int(rng.integers(len(_HAIR)))
+    return skin, _HAIR[kind] * rng.uniform(0.8, 1.2), tone, kind
+
+
+def paint_face(
+    face: FaceShape,
+    size: int,
+    scale: float,
+    origin: np.ndarray,
+    rng: np.random.Generator,
+    part: Callable[[str], np.random.Generator] | None = None,
+) -> np.ndarray:
+    """Paint a face as (size, size, 3) uint8 RGB; `rng` decides the appearance that `face` does not define.
+
+    `part`: the generator of each of `PARTS`, in place of `rng`: with the same ones for `OF_A_PERSON`, several pictures
+    show one person.
+    """
+    part = part or (lambda _: rng)
+    canvas = _Canvas(face, size, scale, origin, _background(size, part("background")))
+    skin, hair, *_ = skin_and_hair(part("colours"))
+    _head(canvas, skin, hair, part("head"))
+    _shade(canvas, skin, part("beard"))
     _nose(canvas, skin)
-    _mouth(canvas, skin, rng)
-    _eyes(canvas, hair, skin, rng)
-    _extras(canvas, hair, rng)
-    return _light(canvas.image, rng)
+    _mouth(canvas, skin, part("mouth"))
+    _eyes(canvas, hair, skin, part("eyes"))
+    _fringe(canvas, hair, part("fringe"))
+    _extras(canvas, part("extras"))
+    return _light(canvas.image, part("light"))

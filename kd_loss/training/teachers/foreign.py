@@ -152,6 +152,14 @@ def open_teacher(text: str, width: int = 2) -> RuntimeTeacher:
     return RuntimeTeacher(predict, card.size, path, card.context)
 
 
+def open_function(text: str) -> Callable[[np.ndarray], Any]:
+    """The function of `file.py:function`; raises a `UserError` if there is none."""
+    name, _, function = text.partition(":")
+    if not Path(name).is_file():
+        raise UserError(f"no such file: {name}")
+    return _function(Path(name), function)
+
+
 def _function(path: Path, name: str) -> Callable[[np.ndarray], Any]:
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if spec is None or spec.loader is None:
