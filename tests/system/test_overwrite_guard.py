@@ -172,7 +172,7 @@ def test_demo_clears_only_a_demo(tmp_path, kind):
             (place / "runs").mkdir()
             (place / "runs" / "thesis").write_text("mine")
     before = state(tmp_path)
-    with pytest.raises(UserError, match=f"{place} (holds|already exists)"):
+    with pytest.raises(UserError, match=f"{place} (holds|already exists|has other contents)"):
         run_demo(DemoOptions(output=place))
     assert state(tmp_path) == before
 
