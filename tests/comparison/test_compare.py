@@ -66,8 +66,8 @@ def test_a_comparison_is_written_resumed_and_survives_a_failure(options, monkeyp
     assert "akd" in (folder / "report.html").read_text()
 
     # every student once more in the finder's crops, which see only some of the faces
-    def found(run, mirror):
-        assert not mirror
+    def found(run, flip_test):
+        assert not flip_test
         values = np.full(len(run.nme), np.nan)
         values[:2] = 1.0, 3.0
         about = {"found": 2, "found_nme_annotated": 1.5}

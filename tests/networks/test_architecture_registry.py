@@ -117,8 +117,8 @@ class Stuck(L.Layer):
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (lambda inputs: 3, "returns int .*it must return a feature map"),
-        (lambda inputs: L.GlobalAveragePooling2D()(inputs), "returns KerasTensor .*it must return a feature map"),
+        (lambda inputs: 3, "returns int .*it has to return a feature map"),
+        (lambda inputs: L.GlobalAveragePooling2D()(inputs), "returns KerasTensor .*it has to return a feature map"),
         (lambda inputs: L.Conv2D(4, 3, 2)(inputs), "no feature map 4, 8, 16 or 32 times smaller than its 32 px"),
         (lambda inputs: {"P3": L.Conv2D(4, 4, 4)(inputs)}, "P3 is 8 x 8 for 32 px, 4 times smaller instead of 8"),
         (lambda inputs: {"P7": inputs}, "unknown feature map of --arch arch 'P7'"),

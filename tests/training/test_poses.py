@@ -198,7 +198,7 @@ def test_a_network_for_poses_has_a_pooled_head_by_itself(options):
 def test_what_is_of_points_in_a_plane_is_refused(options):
     for changes, message in (
         ({"head": "heatmap", "method": ["none"]}, "give --head pooled"),
-        ({"method": ["auxiliary"]}, "auxiliary fails on two faces"),
+        ({"method": ["auxiliary"]}, r"auxiliary_error: y_true is an array \(2, 2, 3\)"),
         ({"unlabelled": "nowhere", "method": ["none"]}, "whose predictions replace the poses"),
     ):
         with pytest.raises(UserError, match=message):
