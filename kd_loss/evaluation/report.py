@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -15,7 +15,9 @@ from rich.table import Table
 from kd_loss.datasets.prepared import PreparedSplit
 from kd_loss.evaluation.official import complete_rows, labels_of
 from kd_loss.evaluation.published import beside_published
-from kd_loss.evaluation.result import Result
+
+if TYPE_CHECKING:
+    from kd_loss.evaluation.result import Result  # which imports Keras
 
 NORMALISER_NAMES = {
     **{"inter_ocular": "outer eye corners", "inter_pupil": "pupils"},

@@ -1,4 +1,4 @@
-"""Clusters of embeddings and of routing, beside what is known of the faces: pose, frontal or profile, skin, hair."""
+"""Clusters, and how well they agree with what is known of the faces: pose, frontal or profile, skin, hair."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 
 from kd_loss.imaging.rotations import to_angles, to_matrices
 from kd_loss.recognition.dataset import Persons
-from kd_loss.recognition.routing import kmeans_clusters, mutual_information, purity
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.schemes.drawing import enlarge, sheet
 from kd_loss.schemes.generic_head import pose_in_crop
@@ -18,6 +17,66 @@ from kd_loss.schemes.generic_head import pose_in_crop
 YAW = (-50, -30, -10, 10, 30, 50)
 #: side in pixels of a face on the sheet; faces of a cluster; clusters
 SIDE, FACES, SHOWN = 64, 12, 12
+#: as in Caron et al.: sharpness and rounds of Sinkhorn's algorithm
+EPSILON, ROUNDS = 0.05, 3
+
+
+def kmeans_clusters(vectors: np.ndarray, clusters: int, seed: int = 0) -> np.ndarray:
+    """The k-means cluster (N,) of each of the vectors (N, D)."""
+    from sklearn.cluster import KMeans
+
+    found = KMeans(min(clusters, len(vectors)), n_init=1, random_state=seed).fit_predict(vectors)
+    return np.asarray(found)
+
+
+def sinkhorn(scores: np.ndarray, epsilon: float = EPSILON, rounds: int = ROUNDS) -> np.ndarray:
+    """Soft assignments (N, K) of equal total for every cluster, each row summing to 1, from scores (N, K).
+
+    `Q = exp(scores / ε)`, columns and rows scaled in turn.
+
+    Source:
+        Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", NeurIPS 2020.
+
+    Two pictures that both prefer the first cluster share it:
+
+    >>> sinkhorn(np.array([[1.0, 0.0], [1.0, 0.0]]), epsilon=1.0).round(2).tolist()
+    [[0.5, 0.5], [0.5, 0.5]]
+    """
+    q = np.exp((scores - scores.max(axis=1, keepdims=True)) / epsilon).astype(np.float64)
+    for _ in range(rounds):
+        q /= np.maximum(q.sum(axis=0, keepdims=True), 1e-12) * q.shape[1]
+        q /= np.maximum(q.sum(axis=1, keepdims=True), 1e-12) * q.shape[0]
+    return q * q.shape[0]
+
+
+def purity(clusters: np.ndarray, classes: np.ndarray) -> float:
+    """The share of pictures whose class is the most frequent one of their cluster; both (N,).
+
+    It grows with the number of clusters: compare only equal numbers.
+
+    >>> purity(np.array([0, 0, 0, 1]), np.array([1, 1, 2, 2]))
+    0.75
+    """
+    return sum(int(np.unique(classes[clusters == c], return_counts=True)[1].max()) for c in np.unique(clusters)) / len(
+        clusters
+    )
+
+
+def mutual_information(clusters: np.ndarray, classes: np.ndarray) -> float:
+    """AMI: the mutual information of two labellings (N,), 0 where they agree by chance alone, 1 where they are one."""
+    from sklearn.metrics import adjusted_mutual_info_score
+
+    return float(adjusted_mutual_info_score(classes, clusters))
+
+
+def matched(new: np.ndarray, old: np.ndarray, clusters: int) -> np.ndarray:
+    """New cluster numbers (N,), renamed so that they agree with the old ones as far as possible."""
+    from scipy.optimize import linear_sum_assignment
+
+    table = np.zeros((clusters, clusters))
+    np.add.at(table, (new, old), 1)
+    rows, columns = linear_sum_assignment(-table)
+    return np.asarray(columns[np.argsort(rows)][new])
 
 
 def classes_of(persons: Persons) -> dict[str, np.ndarray]:

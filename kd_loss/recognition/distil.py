@@ -46,7 +46,7 @@ class EmbeddingTeacher(Teacher):
 
     def __init__(self, embedder: Embedder, size: int, centres: np.ndarray | None = None):
         self.embedder, self.centres = embedder, centres
-        self.model = embedder.recogniser.whole() if embedder.recogniser and embedder.size == size else None
+        self.model = embedder.recogniser.export_model() if embedder.recogniser and embedder.size == size else None
         self.width = embedder.embed(np.zeros((1, size, size, 3), np.uint8)).shape[1]
         if self.width % 2:
             raise UserError(f"the teacher {embedder.title} gives embeddings of {self.width} numbers, an odd number")

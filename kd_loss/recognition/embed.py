@@ -10,7 +10,7 @@ import numpy as np
 
 from kd_loss.imaging.pictures import IMAGE_SUFFIXES, BadSample, read_image
 from kd_loss.inference.predictor import LandmarkPredictor
-from kd_loss.inference.weights import default_weights
+from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.recognition.alignment import Cropper
 from kd_loss.recognition.embedders import as_embedder
 from kd_loss.recognition.options import EmbedOptions
@@ -31,7 +31,7 @@ def run_embed(options: EmbedOptions) -> np.ndarray:
     claims = Claims(output.parent, [output.name, *([f"{output.stem}.txt"] if output.suffix == ".npy" else [])])
     paths = _pictures(options.pictures)
     embedder = as_embedder(options.weights)
-    predictor = LandmarkPredictor.load(options.landmarks or default_weights())
+    predictor = LandmarkPredictor.load(without_keras(Path(options.landmarks or default_weights())))
     align = options.align if embedder.align is None else embedder.align
     cropper = Cropper(predictor, embedder.size or options.size, align)
     names, crops, left_out = [], [], 0

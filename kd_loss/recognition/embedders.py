@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from kd_loss.recognition.network import RecogniserCard
-from kd_loss.recognition.recogniser import STEP, Recogniser, load_recogniser
+from kd_loss.recognition.card import STEP, RecogniserCard
+from kd_loss.recognition.scores import unit
 from kd_loss.runtimes.files import SUFFIXES, embedded_card, open_runtime
 from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.files import read_json
 from kd_loss.training.teachers.foreign import in_other_runtime, open_function
+
+if TYPE_CHECKING:
+    from kd_loss.recognition.recogniser import Recogniser
 
 #: crops (B, S, S, 3) uint8 RGB -> embeddings (B, D)
 Ask = Callable[[np.ndarray], np.ndarray]
@@ -71,11 +74,6 @@ class Embedder:
         return unit(values)
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors (N, D) of length 1."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-
-
 def as_embedder(value: Any) -> Embedder:
     """An `Embedder` of a recogniser, a function of crops, or a file.
 
@@ -86,21 +84,27 @@ def as_embedder(value: Any) -> Embedder:
     """
     if isinstance(value, Embedder):
         return value
-    if isinstance(value, Recogniser):
-        card = value.card
-        persons, other = tuple(card.training.get("persons", ())), bool(card.training.get("other_maps"))
-        title = f"{card.title}, another face's maps" if other else card.title
-        return Embedder(
-            lambda crops: value.embed(crops, other_maps=other), card.size, card.align, persons, title, value
-        )
     if callable(value):
         return Embedder(value, None, title=getattr(value, "__name__", type(value).__name__))
-    text = str(value)
-    if not in_other_runtime(text):
-        return as_embedder(load_recogniser(Path(text)))
-    if text.partition(":")[0].endswith(".py"):
-        return Embedder(open_function(text), None, title=text)
-    return _of_file(Path(text))
+    if isinstance(value, str | Path) and in_other_runtime(str(value)):
+        text = str(value)
+        return Embedder(open_function(text), None, title=text) if _is_function(text) else _of_file(Path(text))
+    from kd_loss.recognition.recogniser import Recogniser, load_recogniser  # Keras, which exports do without
+
+    return _of_recogniser(value if isinstance(value, Recogniser) else load_recogniser(Path(str(value))))
+
+
+def _is_function(text: str) -> bool:
+    return text.partition(":")[0].endswith(".py")
+
+
+def _of_recogniser(recogniser: Recogniser) -> Embedder:
+    card = recogniser.card
+    persons, other = tuple(card.training.get("persons", ())), bool(card.training.get("other_maps"))
+    title = f"{card.title}, another face's maps" if other else card.title
+    return Embedder(
+        lambda crops: recogniser.embed(crops, other_maps=other), card.size, card.align, persons, title, recogniser
+    )
 
 
 def _of_file(path: Path) -> Embedder:

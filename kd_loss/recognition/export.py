@@ -8,9 +8,9 @@ import numpy as np
 
 from kd_loss.export import convert
 from kd_loss.export.files import Exporter
-from kd_loss.recognition.embedders import unit
 from kd_loss.recognition.options import RecogniserExportOptions
 from kd_loss.recognition.recogniser import SUFFIX, load_recogniser
+from kd_loss.recognition.scores import unit
 from kd_loss.runtimes.files import open_runtime
 from kd_loss.synthetic.persons import draw_person
 from kd_loss.system.errors import UserError

@@ -12,8 +12,6 @@ Tensor = Any
 
 #: momentum of every batch normalisation
 MOMENTUM = 0.9
-#: ways to integrate feature maps; `1m` does so after every unit of a stage, the others after its last one
-FEATURES = ("none", "bl", "sl", "al", "1m")
 
 
 def adain(x: Tensor, y: Tensor, epsilon: float = 1e-5) -> Tensor:

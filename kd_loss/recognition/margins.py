@@ -8,11 +8,11 @@ from typing import Any
 import keras
 from keras import ops
 
+from kd_loss.recognition.options import LOSSES
 from kd_loss.system.errors import UserError, choose
 
 Tensor = Any
 
-LOSSES = ("arcface", "cosface")
 #: the published margins
 MARGINS = {"arcface": 0.5, "cosface": 0.35}
 

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from kd_loss.recognition.card import ARCHITECTURES, DYNAMIC, FEATURES, HEATMAPS
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 
-#: for help without importing Keras: `network.ARCHITECTURES`, `HEATMAPS`, `DYNAMIC`, `layers.FEATURES`, `margins.LOSSES`
-ARCHITECTURES, HEATMAPS, DYNAMIC = ("ir", "mobile"), ("none", "h2", "h2+"), ("none", "dynamic", "group")
-FEATURES, LOSSES, CLUSTERINGS = ("none", "bl", "sl", "al", "1m"), ("arcface", "cosface"), ("none", "kmeans", "sinkhorn")
+LOSSES = ("arcface", "cosface")
+CLUSTERINGS = ("none", "kmeans", "sinkhorn")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from kd_loss.imaging.pictures import IMAGE_SUFFIXES, MOST_OF_NOTE, BadSample, read_file, read_image
+from kd_loss.imaging.pictures import IMAGE_SUFFIXES, MOST_OF_NOTE, BadSample, read_image, read_text
 from kd_loss.synthetic.persons import draw_person
 from kd_loss.system.errors import UserError
 from kd_loss.system.terminal import counted
@@ -139,11 +139,9 @@ def read_pairs(path: Path, names: Sequence[str]) -> list[Pair]:
         UserError: a line is malformed or names a missing picture, there are fewer pairs than folds, or unequal folds.
     """
     try:
-        text = read_file(path, MOST_OF_NOTE).decode("utf-8-sig")
+        text = read_text(path, MOST_OF_NOTE)
     except BadSample as error:
         raise UserError(f"{path} {error}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path} is not UTF-8 text") from None
     lines = [line for line in text.splitlines() if line.strip()]
     header = lines[0].split(",") if lines else []
     pairs = list(_csv_pairs(path, lines) if set(COLUMNS) <= {name.strip() for name in header} else _lfw(path, lines))

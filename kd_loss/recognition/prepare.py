@@ -109,14 +109,14 @@ def _write(
     import numpy as np
 
     from kd_loss.inference.predictor import LandmarkPredictor
-    from kd_loss.inference.weights import default_weights
+    from kd_loss.inference.weights import default_weights, without_keras
     from kd_loss.recognition.alignment import Cropper
     from kd_loss.recognition.persons import check_folds
     from kd_loss.system.files import atomic_folder, sha256, write_json
     from kd_loss.system.versions import package_versions
 
     weights = options.landmarks or default_weights()
-    predictor = LandmarkPredictor.load(weights, threads=None)
+    predictor = LandmarkPredictor.load(without_keras(Path(weights)))
     if predictor.scheme.points != 68:
         raise UserError(f"{weights} finds {predictor.scheme.points} landmarks; faces are aligned by the 68 of 300W")
     cropper = Cropper(predictor, options.size, options.align)
@@ -174,18 +174,11 @@ def _crops(pictures: Sequence[Any], cropper: Any) -> tuple[Any, list[Any], list[
     """The crops (N, S, S, 3), their records without the pictures, and the numbers of doubtful ones."""
     import numpy as np
 
-    from kd_loss.imaging.pictures import BadSample
-
     images = np.empty((len(pictures), cropper.size, cropper.size, 3), np.uint8)
     rows: list[Any] = []
     start = 0
     for chunk in (pictures[i : i + TOGETHER] for i in range(0, len(pictures), TOGETHER)):
-        try:
-            read = [picture.read() for picture in chunk]
-        except BadSample as error:
-            bad = next(p for p in chunk if _unreadable(p))
-            raise UserError(f"{bad.name} {error}") from None
-        for cropped in cropper(read):
+        for cropped in cropper([_read(picture) for picture in chunk]):
             images[len(rows)] = cropped.image
             rows.append(replace(cropped, image=images[:0]))
         start += len(chunk)
@@ -194,14 +187,14 @@ def _crops(pictures: Sequence[Any], cropper: Any) -> tuple[Any, list[Any], list[
     return images, rows, [i for i, row in enumerate(rows) if row.faces != 1]
 
 
-def _unreadable(picture: Any) -> bool:
+def _read(picture: Any) -> Any:
+    """The picture's pixels; a `UserError` that names it if it cannot be read."""
     from kd_loss.imaging.pictures import BadSample
 
     try:
-        picture.read()
-    except BadSample:
-        return True
-    return False
+        return picture.read()
+    except BadSample as error:
+        raise UserError(f"{picture.name} {error}") from None
 
 
 def _write_pairs(place: Path, pairs: Sequence[Any], names: Sequence[str], check: Any, skipped: bool) -> dict[str, int]:

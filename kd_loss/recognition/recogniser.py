@@ -13,8 +13,10 @@ import numpy as np
 from keras import ops
 
 from kd_loss.networks import Card, LandmarkNet, build_network
+from kd_loss.recognition.card import STEP, RecogniserCard
 from kd_loss.recognition.layers import resized
-from kd_loss.recognition.network import RecogniserCard, build_recogniser
+from kd_loss.recognition.network import build_recogniser
+from kd_loss.recognition.scores import unit
 from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.files import atomic_file
 
@@ -26,8 +28,6 @@ MAPS = ("P2", "P3", "P4")
 SUFFIX = ".weights.h5"
 #: the centres (D, N) of the training's persons, beside the weights
 CENTRES = "centres.npy"
-#: pictures in one step of inference
-STEP = 64
 
 
 def landmark_maps(network: LandmarkNet, size: int, heatmaps: bool = True, features: bool = True) -> keras.Model:
@@ -104,17 +104,14 @@ class Recogniser:
         """
         found = self.answers(images, other_maps=other_maps)
         if mirror:
-            found = found + self.answers(np.asarray(images)[:, :, ::-1], other_maps=other_maps)
-            found = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+            found = unit(found + self.answers(np.asarray(images)[:, :, ::-1], other_maps=other_maps))
         return found
 
-    def whole(self) -> keras.Model:
+    def export_model(self) -> keras.Model:
         """One model from crops (B, S, S, 3), RGB 0…255, to embeddings (B, D), with the landmark network in it."""
         inputs = keras.Input((self.card.size, self.card.size, 3), name="image")
         more = self.maps(inputs) if self.maps else {}
         return keras.Model(inputs, self.network({"image": inputs, **more})["embedding"], name="recogniser")
-
-    export_model = whole
 
 
 def new_recogniser(card: RecogniserCard, landmarks: LandmarkNet | None = None, seed: int = 0) -> Recogniser:

@@ -12,6 +12,15 @@ import numpy as np
 RATES = (1e-1, 1e-2, 1e-3, 1e-4)
 
 
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors (N, D) of length 1.
+
+    >>> unit(np.array([[3.0, 4.0]])).tolist()
+    [[0.6, 0.8]]
+    """
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+
 @dataclass(frozen=True)
 class Folds:
     """Accuracy (F,) of each fold with the threshold (F,) chosen on the others."""

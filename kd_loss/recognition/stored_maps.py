@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kd_loss.recognition.recogniser import STEP, Recogniser
+from kd_loss.recognition.card import STEP
+from kd_loss.recognition.recogniser import Recogniser
 from kd_loss.system.files import atomic_folder, one_at_a_time, read_json, reserve, write_json
 
 log = logging.getLogger(__name__)

@@ -12,10 +12,10 @@ import numpy as np
 
 from kd_loss.inference.weights import default_weights
 from kd_loss.networks import LandmarkNet, load_network
+from kd_loss.recognition.card import RecogniserCard
 from kd_loss.recognition.dataset import Persons, open_persons
 from kd_loss.recognition.loader import PersonsLoader, split_persons
 from kd_loss.recognition.margins import MarginHead
-from kd_loss.recognition.network import RecogniserCard
 from kd_loss.recognition.options import RecogniserOptions
 from kd_loss.recognition.recogniser import CENTRES, SUFFIX, Recogniser, load_recogniser, new_recogniser, save_recogniser
 from kd_loss.recognition.routing import PseudoLabels

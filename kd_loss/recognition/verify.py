@@ -16,7 +16,7 @@ from kd_loss.recognition.clusters import classes_of, cluster_figures, cluster_sh
 from kd_loss.recognition.dataset import Persons, check_apart, open_persons
 from kd_loss.recognition.embedders import Embedder, as_embedder
 from kd_loss.recognition.options import VerifyOptions
-from kd_loss.recognition.scores import RATES, identification, roc, verification
+from kd_loss.recognition.scores import RATES, identification, roc, unit, verification
 from kd_loss.schemes.drawing import encode_png, enlarge, label, sheet
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
@@ -62,14 +62,20 @@ def verify_persons(network: Any, persons: Persons) -> tuple[list[Protocol], dict
     Raises:
         UserError: a person of the split was trained on, or there are no pairs.
     """
+    return judge(*embeddings_of(as_embedder(network), persons), persons)
+
+
+def embeddings_of(embedder: Embedder, persons: Persons) -> tuple[np.ndarray, np.ndarray]:
+    """The embeddings (N, D) of length 1 of a split's pictures, without and with the mirror images.
+
+    Raises:
+        UserError: a person of the split was trained on, or there are no pairs.
+    """
     if not persons.pairs:
         raise UserError("the test pictures have no pairs; prepare them with --pairs FILE")
-    embedder = as_embedder(network)
     check_apart(embedder.persons, persons.persons)
     plain = embedder.embed(persons.images)
-    mirrored = plain + embedder.embed(np.asarray(persons.images)[:, :, ::-1])
-    mirrored /= np.maximum(np.linalg.norm(mirrored, axis=1, keepdims=True), 1e-9)
-    return judge(plain, mirrored, persons)
+    return plain, unit(plain + embedder.embed(np.asarray(persons.images)[:, :, ::-1]))
 
 
 def judge(plain: np.ndarray, mirrored: np.ndarray, persons: Persons) -> tuple[list[Protocol], dict[str, Any]]:
@@ -106,15 +112,16 @@ def run_verify(options: VerifyOptions) -> dict[str, Any]:
         raise UserError(
             f"{options.weights} was trained on crops that are {words[not align]}, {dataset.folder} holds {words[align]}"
         )
-    protocols, identified = verify_persons(embedder, persons)
-    return write_report(options, embedder, dataset, persons, protocols, identified)
+    plain, mirrored = embeddings_of(embedder, persons)
+    protocols, identified = judge(plain, mirrored, persons)
+    return write_report(options, embedder, dataset, persons, protocols, identified, plain)
 
 
 def write_report(
     options: VerifyOptions, embedder: Embedder, dataset: Any, persons: Persons, protocols: Sequence[Protocol],
-    identified: dict[str, Any],
+    identified: dict[str, Any], plain: np.ndarray,
 ) -> dict[str, Any]:  # fmt: skip
-    """Print the table and write the files; returns the content of `verify.json`."""
+    """Print the table and write the files; returns the content of `verify.json`. `plain`: the embeddings (N, D)."""
     weights = Path(options.weights.partition(":")[0])
     beside = weights if weights.is_dir() else weights.parent
     folder = Path(options.output) if options.output else beside / f"verify-{options.dataset}"
@@ -142,7 +149,7 @@ def write_report(
     tables = [{"title": "Verification", "header": header, "rows": rows}]
     grouped: dict[str, Any] = {}
     if options.clusters:
-        grouped, png = _clusters(options.clusters, embedder, persons, tables)
+        grouped, png = _clusters(options.clusters, embedder, plain, persons, tables)
         pictures.append(png)
     page = render_html(
         title=f"{embedder.title} on {options.dataset}",
@@ -172,10 +179,10 @@ def write_report(
 
 
 def _clusters(
-    count: int, embedder: Embedder, persons: Persons, tables: list[dict[str, Any]]
+    count: int, embedder: Embedder, plain: np.ndarray, persons: Persons, tables: list[dict[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """The figures of clusters, whose table is printed and added to the others, and the sheet of the last kind."""
-    vectors = {"embedding": embedder.embed(persons.images)}
+    vectors = {"embedding": plain}
     if embedder.recogniser is not None and embedder.recogniser.card.dynamic != "none":
         vectors["routing"] = embedder.recogniser.answers(persons.images, "routing")
     figures, clusters = cluster_figures(vectors, classes_of(persons), count)

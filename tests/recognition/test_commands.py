@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import json
+import subprocess
+import sys
 
 import cv2
 import keras
@@ -140,7 +142,7 @@ def test_a_loaded_recogniser_is_one_model_with_its_landmark_network(run, data):
     crops = np.asarray(open_persons("drawn", data).split("test").images[:5])
     found = recogniser.embed(crops)
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
-    whole = keras.ops.convert_to_numpy(recogniser.whole()(crops.astype(np.float32), training=False))
+    whole = keras.ops.convert_to_numpy(recogniser.export_model()(crops.astype(np.float32), training=False))
     np.testing.assert_allclose(whole, found, atol=1e-5)
     np.testing.assert_allclose(
         recogniser.embed(crops, mirror=True), recogniser.embed(crops[:, :, ::-1], True), atol=1e-5
@@ -239,3 +241,23 @@ def test_embed_says_which_picture_has_no_face(function, tmp_path):
 def test_options_that_exclude_each_other(more, message):
     with pytest.raises(UserError, match=message):
         RecogniserOptions(**more).check()
+
+
+def test_what_trains_nothing_imports_no_keras(data, tmp_path):
+    """Prepared, verified and embedded with a function; the shipped landmark network runs as its export."""
+    (tmp_path / "pixels.py").write_text("def pixels(crops):\n    return crops.reshape(len(crops), -1)[:, ::97]\n")
+    cv2.imwrite(str(tmp_path / "a.png"), draw_person(128, 0, 3, 0).image[..., ::-1])
+    code = (
+        "import sys; from kd_loss.cli import execute\n"
+        "for argv in (\n"
+        "    ['prepare-persons', '--persons', '12', '--pictures', '2', '--folds', '2', '--size', '32'],\n"
+        f"    ['verify', 'pixels.py:pixels', '--dataset', 'drawn', '--data', {str(data)!r}, '--clusters', '2'],\n"
+        "    ['embed', 'a.png', '--weights', 'pixels.py:pixels', '--size', '32', '--skip-bad'],\n"
+        "):\n"
+        "    execute(argv, 'kd-loss')\n"
+        "assert not {'tensorflow', 'keras', 'jax'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "verify-drawn" / "verify.json").is_file()
+    assert len(np.load(tmp_path / "embeddings.npy")) == 1

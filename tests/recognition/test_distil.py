@@ -5,12 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
+from kd_loss.recognition.card import RecogniserCard
 from kd_loss.recognition.dataset import open_persons
 from kd_loss.recognition.distil import EmbeddingTeacher, RecogniserDistiller, parse_method
 from kd_loss.recognition.embedders import as_embedder
 from kd_loss.recognition.export import run_export_recogniser
 from kd_loss.recognition.margins import MarginHead
-from kd_loss.recognition.network import RecogniserCard
 from kd_loss.recognition.options import RecogniserExportOptions, RecogniserOptions
 from kd_loss.recognition.prepare import PersonsOptions, run_prepare_persons
 from kd_loss.recognition.recogniser import load_recogniser, new_recogniser

@@ -8,11 +8,11 @@ import pytest
 from keras import ops
 
 from kd_loss.networks.flops import multiply_adds
-from kd_loss.recognition.clusters import cluster_figures
+from kd_loss.recognition.card import RecogniserCard
+from kd_loss.recognition.clusters import cluster_figures, matched, purity, sinkhorn
 from kd_loss.recognition.layers import DynamicConv2D, adain, integrate
 from kd_loss.recognition.margins import MarginHead, arcface_cosine, contrast, margin_loss
-from kd_loss.recognition.network import RecogniserCard, build_recogniser
-from kd_loss.recognition.routing import matched, purity, sinkhorn
+from kd_loss.recognition.network import build_recogniser
 from kd_loss.system.errors import UserError
 
 RNG = np.random.default_rng(0)
