@@ -11,16 +11,12 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from kd_loss.imaging import geometry
+
 #: share of faces with a drawn occluder in the training of visibility
 SHARE = 0.5
 #: skin from light to dark, RGB
 SKIN = np.array([(255, 219, 188), (234, 192, 154), (198, 142, 102), (141, 85, 54), (87, 52, 35)], np.float64)
-
-
-def _box(points: np.ndarray) -> np.ndarray:
-    """The box (x0, y0, x1, y1) of the known points (K, 2) in pixels."""
-    seen = points[np.isfinite(points[:, 0])]
-    return np.concatenate([seen.min(axis=0), seen.max(axis=0)])
 
 
 def _pixel(point: np.ndarray) -> tuple[int, int]:
@@ -68,7 +64,7 @@ def _mask(side: int, points: np.ndarray, rng: np.random.Generator) -> np.ndarray
         middle = points[33]
         outline = np.concatenate([(jaw - middle) * rng.uniform(0.98, 1.08) + middle, top[None]])
     else:
-        x0, y0, x1, y1 = _box(points)
+        x0, y0, x1, y1 = geometry.landmark_box(points)
         high = y0 + (y1 - y0) * rng.uniform(0.35, 0.55)
         low, middle = y1 + 0.04 * (y1 - y0), (x0 + x1) / 2
         third = (x1 - x0) / 3

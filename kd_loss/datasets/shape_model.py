@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kd_loss.imaging import geometry
 from kd_loss.system.errors import UserError
 
 #: faces with all points that a shape model needs
@@ -80,14 +81,6 @@ class ShapeModel:
             return cls(data["mean"], data["components"], data["variances"], float(data["kept"]))
 
 
-def _similarity(source: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fit a similarity to points (M, 2) by least squares; return A (2, 2), rotation times scale, and the shift."""
-    a, b = source - source.mean(axis=0), target - target.mean(axis=0)
-    c, s = (a * b).sum(), (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
-    matrix = np.array([[c, -s], [s, c]]) / max((a**2).sum(), 1e-12)
-    return matrix, target.mean(axis=0) - matrix @ source.mean(axis=0)
-
-
 @dataclass(frozen=True)
 class ShapeCompletion:
     """Rough estimate of the points that are not annotated, accurate enough for the size of the face.
@@ -115,10 +108,7 @@ class ShapeCompletion:
         mean = shapes[0] - shapes[0].mean(axis=0)
         for _ in range(2):
             mean /= np.linalg.norm(mean)
-            moved = []
-            for shape in shapes:
-                matrix, shift = _similarity(shape, mean)
-                moved.append(shape @ matrix.T + shift)
+            moved = [geometry.apply(geometry.fit_similarity(shape, mean), shape) for shape in shapes]
             mean = np.mean(moved, axis=0)
         pca = PCA(n_components=0.95, svd_solver="full").fit(np.stack(moved).reshape(len(moved), -1))
         return cls(pca.mean_.reshape(-1, 2), pca.components_, pca.explained_variance_)
@@ -133,9 +123,9 @@ class ShapeCompletion:
         # assumed annotation error: a hundredth of the face
         prior = np.diag((0.01 * np.linalg.norm(self.mean) / len(self.mean) ** 0.5) ** 2 / self.variances)
         for _ in range(5):
-            matrix, shift = _similarity(shape[seen], points[seen])
-            target = np.linalg.solve(matrix, (points[seen] - shift).T).T
+            affine = geometry.fit_similarity(shape[seen], points[seen])
+            target = np.linalg.solve(affine[:, :2], (points[seen] - affine[:, 2]).T).T
             b = np.linalg.solve(basis @ basis.T + prior, basis @ (target - self.mean[seen]).reshape(-1))
             shape = self.mean + (b @ self.components).reshape(-1, 2)
-        matrix, shift = _similarity(shape[seen], points[seen])
-        return np.where(seen[:, None], points, shape @ matrix.T + shift)
+        affine = geometry.fit_similarity(shape[seen], points[seen])
+        return np.where(seen[:, None], points, geometry.apply(affine, shape))

@@ -15,6 +15,8 @@ from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import to_matrices
 from kd_loss.schemes.full_head import FULL, HeadView, fit_head
 
+#: known points without which a face is not turned
+FEWEST = 6
 #: cells of the grid on which the shift is computed, per side
 _CELLS = 24
 #: depth of the cheek's edge, in the head's units
@@ -23,26 +25,19 @@ _CHEEK = 200.0
 _NEAR, _FADE = 0.08, 0.35
 
 
-def head_shift(points: np.ndarray, yaw: float, pitch: float = 0.0) -> np.ndarray:
-    """How far each of the 68 points (68, 2) of a face moves when its head turns, in the same units.
+def head_shift(view: HeadView, yaw: float, pitch: float = 0.0) -> np.ndarray:
+    """How far each of the 68 points of a face moves when its head turns, (68, 2), in the units of the face.
 
     Args:
-        points: NaN where not annotated; at least six are known.
+        view: of the face, see `schemes.full_head.fit_head`.
         yaw: degrees to the right of the picture.
         pitch: degrees upwards; both about the head's own axes.
-
-    Returns:
-        (68, 2), also for points that are not annotated.
     """
-    view: HeadView = fit_head(points)
     head = _head(view.yaw + yaw)
     before, after = (_seen(head, view.yaw + y, view.pitch + p) for y, p in ((0.0, 0.0), (yaw, pitch)))
-    # a view's similarity: rotation and scale from the head's plane to the picture's
-    whole = _seen(FULL, view.yaw, view.pitch)
-    a, b = whole - whole.mean(axis=0), view.points - view.points.mean(axis=0)
-    size = np.square(a).sum()
-    c, s = (a * b).sum() / size, (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum() / size
-    return np.asarray((after - before) @ np.array([[c, -s], [s, c]]).T)
+    # rotation and scale from the head's plane to the picture's
+    affine = geometry.fit_similarity(_seen(FULL, view.yaw, view.pitch), view.points)
+    return np.asarray((after - before) @ affine[:, :2].T)
 
 
 def _head(yaw: float) -> np.ndarray:
@@ -72,11 +67,16 @@ def turn_head(image: np.ndarray, points: np.ndarray, yaw: float, pitch: float = 
         yaw: degrees to the right, see `head_shift`.
         pitch: degrees upwards.
     """
-    known = np.isfinite(points[:, 0])
-    if known.sum() < 6:
+    if np.isfinite(points[:, 0]).sum() < FEWEST:
         return image, points
     view = fit_head(points)
-    shift = head_shift(points, yaw, pitch)
+    shift = head_shift(view, yaw, pitch)
+    return _warped(image, points, view, shift), points + shift
+
+
+def _warped(image: np.ndarray, points: np.ndarray, view: HeadView, shift: np.ndarray) -> np.ndarray:
+    """The picture, whose content moves by the shift (68, 2) of the points (68, 2)."""
+    known = np.isfinite(points[:, 0])
     places = np.where(known[:, None], points, view.points)
     extent = float(np.ptp(places, axis=0).max())
     height, width = image.shape[:2]
@@ -86,10 +86,9 @@ def turn_head(image: np.ndarray, points: np.ndarray, yaw: float, pitch: float = 
     backward = _interpolated(grid, places + shift, -shift, extent).reshape(_CELLS, _CELLS, 2)
     whole = cv2.resize(backward.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    moved = cv2.remap(
+    return cv2.remap(
         image, columns + whole[..., 0], rows + whole[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    return moved, points + shift
 
 
 def turned(
@@ -108,13 +107,15 @@ def turned(
         The picture and the points; unchanged if there are too few, or the head would turn away from the camera.
     """
     truth = targets.reshape(-1, *targets.shape[-2:])[0].astype(np.float64)
-    if np.isfinite(truth[:, 0]).sum() < 6 or abs(fit_head(truth).yaw + yaw) > 90:
+    if np.isfinite(truth[:, 0]).sum() < FEWEST:
         return image, targets
     size = image.shape[0] - 2 * border
     pixels = geometry.denormalise(truth, size) + border
-    picture, _ = turn_head(image, pixels, yaw, pitch)
-    shift = head_shift(pixels, yaw, pitch) / size
-    return picture, (targets + shift).astype(targets.dtype)
+    view = fit_head(pixels)
+    if abs(view.yaw + yaw) > 90:
+        return image, targets
+    shift = head_shift(view, yaw, pitch)
+    return _warped(image, pixels, view, shift), (targets + shift / size).astype(targets.dtype)
 
 
 def _interpolated(grid: np.ndarray, centres: np.ndarray, values: np.ndarray, extent: float) -> np.ndarray:

@@ -39,20 +39,6 @@ class VisibilityScore:
         ]  # fmt: skip
 
 
-def ranking_auc(values: np.ndarray, labels: np.ndarray) -> float:
-    """Area under the ROC curve: how often a value of label 1 is above one of label 0; equal ones count half.
-
-    >>> ranking_auc(np.array([0.9, 0.4, 0.6, 0.4]), np.array([1, 1, 0, 0]))    # 1, 1, 0, ½ of four pairs
-    0.625
-    """
-    from scipy.stats import rankdata
-
-    ranks = rankdata(values)
-    positive = labels > 0.5
-    count, rest = int(positive.sum()), int((~positive).sum())
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * rest))
-
-
 def groups_of(said: np.ndarray, truth: np.ndarray, count: int = 10) -> list[tuple[float, float, int]]:
     """Points in groups of equal width by what is said: mean of what is said, true share, number; empty ones omitted."""
     bins = np.minimum((said * count).astype(int), count - 1)
@@ -69,13 +55,16 @@ def score_visibility(said: np.ndarray, labels: np.ndarray, spread: np.ndarray | 
     truth = labels[known] > 0.5
     if not known.any() or truth.all() or not truth.any():
         return None
+    from sklearn.metrics import roc_auc_score
+
     values = np.asarray(said, np.float64)[known]
     groups = groups_of(values, truth)
+    widths = None if spread is None else np.asarray(spread, np.float64)[known]
     return VisibilityScore(
         labels=int(known.sum()),
         hidden=float(100 * (~truth).mean()),
-        auc=ranking_auc(values, truth),
-        spread_auc=None if spread is None else ranking_auc(-np.asarray(spread, np.float64)[known], truth),
+        auc=float(roc_auc_score(truth, values)),
+        spread_auc=None if widths is None else float(roc_auc_score(truth, -widths)),
         brier=float(np.square(values - truth).mean()),
         calibration=float(sum(abs(mean - share) * number for mean, share, number in groups) / known.sum()),
     )

@@ -95,6 +95,19 @@ def similarity(angle: float, scale: float, shift: ArrayLike, flip: bool) -> Arra
     return np.array([[c * sign, -s, dx], [s * sign, c, dy]])
 
 
+def fit_similarity(source: ArrayLike, target: ArrayLike) -> Array:
+    """The map (2, 3) by rotation, scale and shift that brings points (N, 2) closest to others, by least squares.
+
+    >>> fit_similarity([[0.0, 0.0], [1.0, 0.0]], [[2.0, 1.0], [2.0, 3.0]]).round(6).tolist()
+    [[0.0, -2.0, 2.0], [2.0, 0.0, 1.0]]
+    """
+    p, q = (np.asarray(points, np.float64) for points in (source, target))
+    a, b = p - p.mean(axis=0), q - q.mean(axis=0)
+    c, s = (a * b).sum(), (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()
+    matrix = np.array([[c, -s], [s, c]]) / max(np.square(a).sum(), 1e-12)
+    return np.column_stack([matrix, q.mean(axis=0) - matrix @ p.mean(axis=0)])
+
+
 def pixel_affine(affine: ArrayLike, size_in: int, size_out: int) -> Array:
     """Convert a map of normalised points to a map from pixels of `size_in` to pixels of `size_out`."""
     into = np.array([[1 / size_in, 0, 0.5 / size_in - 0.5], [0, 1 / size_in, 0.5 / size_in - 0.5]])

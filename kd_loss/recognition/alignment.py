@@ -31,24 +31,10 @@ def five_points(landmarks: np.ndarray) -> np.ndarray:
     return np.stack([*eyes, landmarks[30], landmarks[48], landmarks[54]])
 
 
-def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The map (2, 3) by rotation, scale and shift that brings points (N, 2) closest to others, by least squares.
-
-    >>> fit_similarity(np.array([[0.0, 0.0], [1.0, 0.0]]), np.array([[2.0, 1.0], [2.0, 3.0]])).round(6).tolist()
-    [[0.0, -2.0, 2.0], [2.0, 0.0, 1.0]]
-    """
-    a, b = (np.asarray(points, np.float64) for points in (source, target))
-    p, q = a - a.mean(axis=0), b - b.mean(axis=0)
-    square = max(float(np.square(p).sum()), 1e-12)
-    c, s = float((p * q).sum()) / square, float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum()) / square
-    turn = np.array([[c, -s], [s, c]])
-    return np.column_stack([turn, b.mean(axis=0) - turn @ a.mean(axis=0)])
-
-
 def aligning_affine(landmarks: np.ndarray, size: int) -> np.ndarray:
     """The map (2, 3) from a picture's pixels to an aligned crop of `size` pixels, from the 68 landmarks (68, 2)."""
     target = geometry.denormalise(geometry.normalise(TEMPLATE, TEMPLATE_SIZE), size)
-    return fit_similarity(five_points(landmarks), target)
+    return geometry.fit_similarity(five_points(landmarks), target)
 
 
 def warp(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:

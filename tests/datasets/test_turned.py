@@ -14,7 +14,7 @@ HEAD = FULL[:, :2] * 0.1 + 60
 
 
 def test_no_angle_moves_nothing():
-    np.testing.assert_allclose(head_shift(HEAD, 0.0), 0, atol=1e-9)
+    np.testing.assert_allclose(head_shift(fit_head(HEAD), 0.0), 0, atol=1e-9)
     image = draw_face(96, 0, 1)
     picture, points = turn_head(image, face_landmarks("w300", 96, 0, 1), 0.0)
     np.testing.assert_array_equal(picture, image)
@@ -22,19 +22,19 @@ def test_no_angle_moves_nothing():
 
 
 def test_the_nose_goes_where_the_head_turns_and_the_rest_less():
-    right = head_shift(HEAD, 20.0)
+    right = head_shift(fit_head(HEAD), 20.0)
     assert right[30, 0] > 3
     assert abs(right[0, 0]) < right[30, 0] / 8  # the near ear lies at the axis
     assert right[45, 0] < right[30, 0]  # an eye lies nearer to the axis than the nose
-    np.testing.assert_allclose(right[W300.flip_index, 0], -head_shift(HEAD, -20.0)[:, 0], atol=1e-6)
-    up = head_shift(HEAD, 0.0, 15.0)
+    np.testing.assert_allclose(right[W300.flip_index, 0], -head_shift(fit_head(HEAD), -20.0)[:, 0], atol=1e-6)
+    up = head_shift(fit_head(HEAD), 0.0, 15.0)
     assert up[30, 1] < -2
     assert abs(up[30, 0]) < 1e-6
 
 
 def test_the_turned_points_are_those_of_a_turned_head():
     for yaw in (-20, 20):
-        moved = HEAD + head_shift(HEAD, yaw)
+        moved = HEAD + head_shift(fit_head(HEAD), yaw)
         moved[:17] = np.nan  # the far side of the jaw is the edge of the cheek then
         assert fit_head(moved).yaw == yaw
 

@@ -95,3 +95,16 @@ def test_pixel_affine_by_hand():
     # mirroring a crop of 10 pixels: pixel 0 goes to pixel 9
     affine = geometry.pixel_affine(geometry.similarity(0, 1, (0, 0), True), 10, 10)
     np.testing.assert_allclose(geometry.apply(affine, [[0, 4]]), [[9, 4]], atol=1e-12)
+
+
+def test_a_similarity_is_found_again():
+    turn = geometry.similarity(0.3, 1.7, (4, -2), False)
+    points = np.random.default_rng(1).normal(size=(5, 2))
+    np.testing.assert_allclose(geometry.fit_similarity(points, geometry.apply(turn, points)), turn, atol=1e-9)
+
+
+def test_points_of_no_similarity_are_met_as_well_as_can_be():
+    """Three corners of a square, of which one is pushed outwards: no turn, and a scale between."""
+    source = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    affine = geometry.fit_similarity(source, source * [2.0, 1.0])
+    np.testing.assert_allclose(affine, [[1.5, 0, 0.25], [0, 1.5, -0.25]])

@@ -5,16 +5,10 @@ import pytest
 
 from kd_loss.imaging import geometry
 from kd_loss.inference.predictor import LandmarkPredictor
-from kd_loss.recognition.alignment import TEMPLATE, Cropper, aligning_affine, fit_similarity, five_points, warp
+from kd_loss.recognition.alignment import TEMPLATE, Cropper, aligning_affine, five_points, warp
 from kd_loss.synthetic.persons import draw_person
 
 LANDMARKS = np.random.default_rng(0).uniform(20, 90, (68, 2))
-
-
-def test_a_similarity_is_found_again():
-    turn = geometry.similarity(0.3, 1.7, (4, -2), False)
-    points = np.random.default_rng(1).normal(size=(5, 2))
-    np.testing.assert_allclose(fit_similarity(points, geometry.apply(turn, points)), turn, atol=1e-9)
 
 
 def test_five_points_of_68():
