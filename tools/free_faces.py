@@ -18,6 +18,7 @@ import numpy as np
 
 from kd_loss.archives.pts import format_pts
 from kd_loss.detection import open_detector
+from kd_loss.imaging import geometry
 from kd_loss.imaging.pictures import read_image
 from kd_loss.runtimes.files import open_runtime
 
@@ -44,9 +45,8 @@ def landmarks_of(mesh: np.ndarray) -> np.ndarray:
 
 def _crop(centre: np.ndarray, side: float, angle: float) -> np.ndarray:
     """The map (2, 3) from the picture to a crop of the mesh, turned by an angle in radians."""
-    c, s = np.cos(angle) * SIZE / side, np.sin(angle) * SIZE / side
-    turn = np.array([[c, s], [-s, c]])
-    return np.hstack([turn, (SIZE / 2 - turn @ centre)[:, None]])
+    turn = geometry.similarity(-angle, SIZE / side, (SIZE / 2, SIZE / 2), False)
+    return geometry.compose(turn, np.column_stack([np.eye(2), -centre]))
 
 
 class Mesh:
@@ -64,11 +64,11 @@ class Mesh:
             crop = cv2.warpAffine(picture, affine, (SIZE, SIZE), flags=cv2.INTER_AREA)
             outputs = self.run(crop[None].astype(np.float32) / 255)
             mesh, score = sorted((np.asarray(o).ravel() for o in outputs.values()), key=len, reverse=True)[:2]
-            points = (mesh.reshape(-1, 3)[:, :2] - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T
+            points = geometry.apply(geometry.invert(affine), mesh.reshape(-1, 3)[:, :2])
             left, right = points[EYES[0]], points[EYES[1]]
             angle = float(np.arctan2(*(right - left)[::-1]))
-            low, high = points.min(axis=0), points.max(axis=0)
-            centre, side = (low + high) / 2, CROP * float((high - low).max())
+            x0, y0, x1, y1 = geometry.landmark_box(points)
+            centre, side = np.array([x0 + x1, y0 + y1]) / 2, CROP * max(x1 - x0, y1 - y0)
         return points, float(1 / (1 + np.exp(-score[0])))
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from kd_loss.schemes.benchmarks import W300
+from kd_loss.schemes.benchmarks import COFW, W300
 
 #: point of AFLW -> those of the 68 that are visible and hidden with it
 OF_AFLW: Mapping[int, tuple[int, ...]] = {
@@ -18,12 +18,10 @@ OF_AFLW: Mapping[int, tuple[int, ...]] = {
     **{6: (36,), 7: (37, 38, 40, 41), 8: (39,), 9: (42,), 10: (43, 44, 46, 47), 11: (45,)},
     **{13: (31,), 14: (30,), 15: (35,), 17: (48,), 18: (51, 57, 62, 66), 19: (54,), 20: (8,)},
 }
-#: the same for COFW
+#: the same for COFW, some of whose points stand for two of the 68 beside them
 OF_COFW: Mapping[int, tuple[int, ...]] = {
-    **{0: (17,), 1: (26,), 2: (21,), 3: (22,), 4: (18, 19), 6: (24, 25)},
-    **{8: (36,), 9: (45,), 10: (39,), 11: (42,), 12: (37, 38), 13: (40, 41), 14: (43, 44), 15: (46, 47)},
-    **{18: (31,), 19: (35,), 20: (30,), 21: (33,), 22: (48,), 23: (54,), 24: (51,), 25: (62,), 26: (66,), 27: (57,)},
-    28: (8,),
+    **{own: (index,) for own, index in enumerate(COFW.same["w300"]) if index is not None},
+    **{4: (18, 19), 6: (24, 25), 12: (37, 38), 13: (40, 41), 14: (43, 44), 15: (46, 47)},
 }
 
 #: scheme -> its table

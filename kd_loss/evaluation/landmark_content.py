@@ -111,7 +111,7 @@ def error_curves(results: Sequence[Result]) -> Picture:
     return report_content.error_curves(results, "mean NME")
 
 
-def beside_published(results: Sequence[Result | PoseResult]) -> list[Picture]:
+def published_picture(results: Sequence[Result | PoseResult]) -> list[Picture]:
     """Plot error against parameters among published networks, on the first complete official row; [] without one."""
     own = [result for result in results if isinstance(result, Result) and result.network.get("parameters")]
     rows = complete_rows(own[0].split) if own else []

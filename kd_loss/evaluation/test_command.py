@@ -15,7 +15,7 @@ import numpy as np
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.distillation.plugins import load_plugins
 from kd_loss.evaluation.found import found_result
-from kd_loss.evaluation.landmark_content import TO_TEACHER, beside_published
+from kd_loss.evaluation.landmark_content import TO_TEACHER, published_picture
 from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.registry import content_of
 from kd_loss.evaluation.report import PUBLISHED_TITLE, print_table, render_html
@@ -147,7 +147,7 @@ def write_results(
     history = _history(curves or folder / "history.csv")
     pictures = [
         content.error_curves(results),
-        *beside_published(results),
+        *published_picture(results),
         *content.pictures(first, worst_count, history),
     ]
     config = folder / "config.json"

@@ -92,9 +92,9 @@ class Predictor(Generic[F]):
         confirm: whether a face that the network does not confirm is left out (`confirmed`).
     """
 
-    confirm: bool = True
-
-    def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
+    def __init__(
+        self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1, confirm: bool = True
+    ):
         check_refine(refine)
         if not isinstance(detector, str) and not callable(detector):
             told = shown(detector)
@@ -103,7 +103,7 @@ class Predictor(Generic[F]):
             raise UserError(f"network is {shown(network)}; LandmarkPredictor.load(path) opens one")
         self.network, self.card = network, network.card
         self.calibration = BoxCalibration.from_dict(network.card.calibration, "the network's card")
-        self.refine, self._detector = refine, detector
+        self.refine, self._detector, self.confirm = refine, detector, flag_of(confirm, "confirm")
 
     @classmethod
     @renamed_keywords(mirror="flip_test")
@@ -138,9 +138,7 @@ class Predictor(Generic[F]):
             threads = whole_of(threads, "threads", 1, 1024)
         weights = without_keras(Path(default_weights(points))) if path is None else path_of(path, "path")
         network = open_network(weights, threads)
-        predictor = cls(mirrored(network) if flip_test else network, detector, refine)
-        predictor.confirm = confirm
-        return predictor
+        return cls(mirrored(network) if flip_test else network, detector, refine, confirm)
 
     @property
     def detector(self) -> Detector:

@@ -114,11 +114,13 @@ class PosePredictor(Predictor[FacePose]):
         scheme: of the poses; others: see `Predictor`.
     """
 
-    def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
+    def __init__(
+        self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1, confirm: bool = True
+    ):
         scheme = network.card.scheme()
         if not isinstance(scheme, PoseScheme):
             raise UserError(f"a network of {network.card.dataset} predicts {scheme.noun}; a head pose is required here")
-        super().__init__(network, detector, refine)
+        super().__init__(network, detector, refine, confirm)
         self.scheme = scheme
 
     @property
@@ -155,9 +157,9 @@ PREDICTORS: dict[type, type[LandmarkPredictor] | type[PosePredictor]] = {
 
 
 def load_predictor(
-    path: str | Path, threads: int | None = None, flip_test: bool = False
+    path: str | Path, threads: int | None = None, flip_test: bool = False, confirm: bool = True
 ) -> LandmarkPredictor | PosePredictor:
-    """The predictor for a weights file, chosen by its card; `flip_test`: see `runtimes.crop_network.mirrored`."""
+    """The predictor for a weights file, chosen by its card; `flip_test`, `confirm`: see `Predictor.load`."""
     network = open_network(Path(path), threads)
     network = mirrored(network) if flip_test else network
-    return PREDICTORS[type(network.card.scheme())](network)
+    return PREDICTORS[type(network.card.scheme())](network, confirm=confirm)

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -109,14 +109,14 @@ def run_predict(options: PredictOptions) -> list[Face]:
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
         check_display()
-    weights = Path(options.weights or default_weights(options.points))
+    options = replace(options, weights=options.weights or default_weights(options.points))
+    weights = Path(options.weights)
     fast = without_keras(weights)
     if fast == weights and weights.suffix in (".h5", ".keras") and weights.is_file():
         log.info(
             f"{weights}: Keras and its backend take some seconds to start; kd-loss export {weights} starts at once"
         )
-    predictor = load_predictor(fast, flip_test=options.flip_test)
-    predictor.confirm = not options.unconfirmed
+    predictor = load_predictor(fast, flip_test=options.flip_test, confirm=not options.unconfirmed)
     detector = make_detector(options, predictor.card.margin)
     pairs = list(zip(sources, names, strict=True))
     with alone_in(options.output):
@@ -199,7 +199,7 @@ def _predict_pictures(
                     _leave_out(UserError(f"{batch[0][0].path}: {error}"), problems, len(pictures))
                     continue
             for (picture, name), image, here in zip(batch, images, found, strict=True):
-                origin = origin_of(str(picture.path), image, options.weights or default_weights(options.points))
+                origin = origin_of(str(picture.path), image, options.weights)
                 write_picture(name, image, here, options.draw_pose, claims, origin)
                 for number, face in enumerate(here, 1):
                     table.writerow(csv_row(str(picture.path), "", None, face, number))
@@ -244,7 +244,7 @@ def _predict_video(
     columns = (*Progress.get_default_columns()[:3], TimeElapsedColumn(), TextColumn("{task.fields[pace]}"))
     writer = VideoWriter(
         name, str(video.path), video.rate, _header(predictor), claims,
-        weights=options.weights or default_weights(options.points), pose=options.draw_pose, pts=options.video_pts,
+        weights=options.weights, pose=options.draw_pose, pts=options.video_pts,
     )  # fmt: skip
     with writer, Progress(*columns, transient=True, disable=not log.isEnabledFor(logging.INFO)) as progress:
         total = min(video.count or options.frames, options.frames or video.count) or None

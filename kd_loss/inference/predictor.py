@@ -30,8 +30,10 @@ class LandmarkPredictor(Predictor[FaceLandmarks]):
 
     spec = RenamedAttribute("scheme")
 
-    def __init__(self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1):
-        super().__init__(network, detector, refine)
+    def __init__(
+        self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1, confirm: bool = True
+    ):
+        super().__init__(network, detector, refine, confirm)
         self.scheme = network.card.landmark_scheme()
 
     @property

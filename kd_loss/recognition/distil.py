@@ -138,11 +138,10 @@ class RecogniserDistiller(Distiller):
         self._trained = training
         if not training:
             return ops.mean(contrast(embedding, y["label"]))
-        cosines = self.head(embedding)
-        total = ops.mean(self.head.loss(cosines, y["label"]))
-        self.trackers["margin"].update_state(total)
-        right = ops.argmax(cosines, axis=-1) == ops.cast(y["label"], "int32")
-        self.trackers["accuracy"].update_state(ops.mean(ops.cast(right, "float32")))
+        values = self.head.terms(embedding, y["label"])
+        for name, value in values.items():
+            self.trackers[name].update_state(value)
+        total = values["margin"]
         student = {name: ops.cast(value, "float32") for name, value in y_pred.items()}
         truth, teachers = ops.stop_gradient(student["landmarks"]), self._answers(x["image"], {})
         for method, weight in zip(self.methods, self._weights_of_methods, strict=True):

@@ -118,8 +118,16 @@ class MarginHead(keras.Layer):
         centres = self.centres / ops.maximum(ops.norm(self.centres, axis=0, keepdims=True), 1e-6)
         return ops.matmul(ops.cast(embedding, "float32"), centres)
 
-    def loss(self, cosines: Tensor, labels: Tensor) -> Tensor:
-        """The loss (B,) of a training step, which moves the ramp on."""
+    def terms(self, embedding: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Compute one training step's numbers for embeddings (B, D) and labels (B,), and move the ramp on.
+
+        Returns:
+            `margin`, the mean loss, and `accuracy`, the share of pictures nearest to their own person's centre,
+            without margin.
+        """
+        cosines = self(embedding)
         share = ops.minimum(self.step / self.ramp, 1.0) if self.ramp else 1.0
         self.step.assign(self.step + 1)
-        return margin_loss(cosines, labels, self.kind, self.scale, self.margin * share)
+        loss = margin_loss(cosines, labels, self.kind, self.scale, self.margin * share)
+        right = ops.cast(ops.argmax(cosines, axis=-1) == ops.cast(labels, "int32"), "float32")
+        return {"margin": ops.mean(loss), "accuracy": ops.mean(right)}

@@ -58,11 +58,8 @@ class RecogniserTrainer(keras.Model):
         self._trained = training
         if not training:
             return ops.mean(contrast(y_pred["embedding"], y["label"]))
-        cosines = self.head(y_pred["embedding"])
-        margin = ops.mean(self.head.loss(cosines, y["label"]))
-        right = ops.cast(ops.argmax(cosines, axis=-1) == ops.cast(y["label"], "int32"), "float32")
-        values = {"margin": margin, "accuracy": ops.mean(right)}
-        total = margin
+        values = self.head.terms(y_pred["embedding"], y["label"])
+        total = values["margin"]
         if self.routing_head is not None:
             logits = self.routing_head(y_pred["routing"])
             own = ops.one_hot(ops.cast(y["cluster"], "int32"), logits.shape[-1])  # zeros of −1

@@ -13,6 +13,7 @@ from functools import lru_cache
 import numpy as np
 
 from kd_loss.imaging.rotations import to_matrices
+from kd_loss.schemes.benchmarks import AFLW21
 from kd_loss.schemes.generic_head import POINTS
 
 #: index of the 68 -> position as in `generic_head.POINTS`, the subject's right half and the middle
@@ -127,11 +128,6 @@ def fit_head(points: np.ndarray) -> HeadView:
     return HeadView(float(yaw), float(pitch), roll, place(full[best]), place(own[best]), float(misfit[best]))
 
 
-#: index of AFLW -> the same point of the 68: corners of eyes and mouth, tip of the nose, chin. The others are off by
-#: more, sideways, or lie between several
-SAME = {6: 36, 8: 39, 9: 42, 11: 45, 14: 30, 17: 48, 19: 54, 20: 8}
-
-
 def aflw_as_68(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Translate AFLW's 21 points (21, 2), NaN where not annotated, at least two known, to the 68.
 
@@ -142,8 +138,9 @@ def aflw_as_68(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     view = fit_head(points)
     landmarks = np.full((68, 2), np.nan)
-    for own, index in SAME.items():
-        landmarks[index] = points[own] + view.points[index] - view.own[own]
+    for own, index in enumerate(AFLW21.same["w300"]):
+        if index is not None:
+            landmarks[index] = points[own] + view.points[index] - view.own[own]
     return landmarks, np.where(np.isfinite(landmarks), landmarks, view.points)
 
 

@@ -76,7 +76,7 @@ def test_size_and_error_are_plotted_among_published_networks(synthetic, monkeypa
     drawn = []
     monkeypatch.setattr(landmark_content, "size_plot", lambda *about: drawn.append(about) or b"png")
     result = result_of(split_of(synthetic, ["helen/testset"] * 4 + ["lfpw/testset"] * 3 + ["ibug"] * 3))
-    [picture] = landmark_content.beside_published([result])
+    [picture] = landmark_content.published_picture([result])
     assert (picture.name, picture.png) == ("published", b"png")
     [(own, others, words)] = drawn
     assert own == [("own", 0.65, 0.0)]
@@ -87,7 +87,7 @@ def test_size_and_error_are_plotted_among_published_networks(synthetic, monkeypa
 
 def test_other_faces_have_none(synthetic):
     result = result_of(split_of(synthetic, ["helen/testset"] * 3 + ["x"] * 7))
-    assert landmark_content.beside_published([result]) == []
+    assert landmark_content.published_picture([result]) == []
     assert not [t for t in tables_of([result]) if t["title"].startswith(PUBLISHED_TITLE)]
     assert any("No official subset is complete" in line for line in lines_of([result]))
 

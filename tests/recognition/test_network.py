@@ -121,10 +121,15 @@ def test_cosface_by_hand():
 
 def test_the_margin_grows_to_its_full_value():
     head = MarginHead(2, 2, "cosface", scale=1.0, margin=0.4, ramp=2)
-    cosines = np.array([[0.5, 0.5]], "float32")
-    losses = [float(head.loss(cosines, [0])[0]) for _ in range(4)]
+    head.centres.assign(np.eye(2))
+    between = np.full((1, 2), np.sqrt(0.5), "float32")
+    steps = [head.terms(between, [0]) for _ in range(4)]
+    losses = [float(step["margin"]) for step in steps]
     wanted = [np.log(1 + np.exp(m)) for m in (0, 0.2, 0.4, 0.4)]
     assert losses == pytest.approx(wanted, rel=1e-4)
+    # nearest to the second person's centre, whatever the margin
+    assert float(head.terms(np.array([[0.6, 0.8]], "float32"), [0])["accuracy"]) == 0
+    assert float(head.terms(np.array([[0.6, 0.8]], "float32"), [1])["accuracy"]) == 1
 
 
 def test_contrast_needs_another_picture_of_the_person():

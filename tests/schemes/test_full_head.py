@@ -6,9 +6,12 @@ import pytest
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import to_matrices
 from kd_loss.schemes.benchmarks import AFLW21, W300
-from kd_loss.schemes.full_head import AFLW, FULL, SAME, aflw_as_68, fit_head
+from kd_loss.schemes.full_head import AFLW, FULL, aflw_as_68, fit_head
 
 pytestmark = pytest.mark.quick
+
+#: point of AFLW -> the same of the 68
+SAME = {own: index for own, index in enumerate(AFLW21.same["w300"]) if index is not None}
 
 
 def seen_from(yaw, roll=0.0, scale=0.1, shift=(50.0, 60.0)):

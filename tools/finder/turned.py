@@ -13,12 +13,14 @@ import numpy as np
 
 from kd_loss.archives.aflw import read_yaws
 from kd_loss.detection.base import shrink
+from kd_loss.imaging import geometry
 from kd_loss.imaging.pictures import read_image
+from kd_loss.schemes.benchmarks import AFLW21
 from kd_loss.system.errors import UserError
 from tools.finder.faces import KEPT, FacePicture, box_row, rescale
 
 #: mirror partners of the 21 points
-MIRROR = [5, 4, 3, 2, 1, 0, 11, 10, 9, 8, 7, 6, 16, 15, 14, 13, 12, 19, 18, 17, 20]
+MIRROR = AFLW21.flip_index
 #: degrees of yaw of one mean shape; a point belongs to a shape if so many of its faces have it
 BIN, SEEN = 15.0, 0.35
 #: eyes, nose tip, corners of the mouth
@@ -81,8 +83,4 @@ def _moved(source: np.ndarray, target: np.ndarray, points: np.ndarray) -> np.nda
     both = np.isfinite(source[:, 0]) & np.isfinite(target[:, 0])
     if both.sum() < 4:
         return None
-    a, b = source[both], target[both]
-    z, w = (values @ np.array([1, 1j]) for values in (a - a.mean(axis=0), b - b.mean(axis=0)))
-    factor = (np.conj(z) @ w) / (np.conj(z) @ z)
-    moved = ((points - a.mean(axis=0)) @ np.array([1, 1j])) * factor
-    return np.stack([moved.real, moved.imag], axis=-1) + b.mean(axis=0)
+    return geometry.apply(geometry.fit_similarity(source[both], target[both]), points)
