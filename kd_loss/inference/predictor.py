@@ -41,7 +41,7 @@ class LandmarkPredictor(Predictor[FaceLandmarks]):
         """Columns of `FaceLandmarks.cells`: coordinates, and confidences and visibilities if the network has them."""
         points, network = range(self.scheme.points), self.network
         names = [f"{axis}{i}" for i in points for axis in "xy"] + [f"confidence{i}" for i in points if network.half]
-        return names + [f"visibility{i}" for i in points if network.predict_with_visibility]
+        return names + [f"visibility{i}" for i in points if network.card.visibility]
 
     def smoother(self, cutoff: float, rate: float) -> OneEuroFilter:
         """A filter for one face of a video."""

@@ -35,25 +35,22 @@ class CropNetwork:
     Attributes:
         card: what the network expects.
         runtime: `keras`, `onnxruntime` or `litert`.
-        predict_with_spread: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2), or
-            the targets of the card's scheme, float32, and their spread (N, K) in crop sides: that of heatmaps, or
-            see `mirrored`; None if the network has none.
-        predict_with_visibility: the same with the visibility (N, K) 0…1 of each landmark as a third answer; None for a
-            network without it.
+        predict_all: crops (N, S, S, 3) uint8 RGB of the card's size -> normalised landmarks (N, K, 2), or the targets
+            of the card's scheme, float32; their spread (N, K) in crop sides: that of heatmaps, or see `mirrored`; and
+            the visibility (N, K) 0…1 of each landmark. None for what the network has not.
         parameters: number of parameters, None if the file does not record it.
         half: the spread at which a landmark's confidence is one half; None if, by its card, the spread of its
             heatmaps does not indicate confidence.
         again: a function and arguments that recreate the network in another process, for pickling; None:
-            `predict_with_spread` itself is pickled.
+            `predict_all` itself is pickled.
     """
 
     card: Card
     runtime: str
-    predict_with_spread: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray | None]]
+    predict_all: Callable[[np.ndarray], Seen]
     parameters: int | None = None
     half: float | None = None
     again: tuple[Callable[..., CropNetwork], tuple[Any, ...]] | None = field(default=None, repr=False, compare=False)
-    predict_with_visibility: Callable[[np.ndarray], Seen] | None = field(default=None, repr=False, compare=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the recipe: a file by its path, a Keras network as itself."""
@@ -75,30 +72,15 @@ class CropNetwork:
             return np.asarray(first), *_parted(network.card, *map(np.asarray, more))
 
         number = network.model.count_params()
-        return cls._seeing(network.card, "keras", see, parameters=number, again=(_of, (network,)))
+        return cls(network.card, "keras", see, number, half_of(network.card), (_of, (network,)))
 
-    @classmethod
-    def _seeing(cls, card: Card, runtime: str, see: Callable[[np.ndarray], Seen], **more: Any) -> CropNetwork:
-        return cls(
-            card,
-            runtime,
-            lambda crops: see(crops)[:2],
-            half=half_of(card),
-            predict_with_visibility=see if card.visibility else None,
-            **more,
-        )
-
-    def predict_all(self, crops: np.ndarray) -> Seen:
-        """Crops -> landmarks, spread and visibility, None for what the network has not."""
-        return (
-            (*self.predict_with_spread(crops), None)
-            if self.predict_with_visibility is None
-            else self.predict_with_visibility(crops)
-        )
+    def predict_with_spread(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Crops (N, S, S, 3) uint8 RGB -> normalised landmarks (N, K, 2) and their spread (N, K) or None."""
+        return self.predict_all(crops)[:2]
 
     def run(self, crops: np.ndarray) -> np.ndarray:
         """Crops (N, S, S, 3) uint8 RGB -> normalised landmarks (N, K, 2), or the targets of the card's scheme."""
-        return self.predict_with_spread(crops)[0]
+        return self.predict_all(crops)[0]
 
 
 def _of(network: LandmarkNet) -> CropNetwork:
@@ -145,10 +127,7 @@ def mirrored(network: CropNetwork) -> CropNetwork:
         apart = np.linalg.norm(first - second, axis=-1)
         return mean, (apart + apart.mean(axis=1, keepdims=True)).astype(np.float32), visible
 
-    return replace(
-        network, predict_with_spread=lambda crops: see(crops)[:2], half=HALF_OF_ANSWERS, again=(mirrored, (network,)),
-        predict_with_visibility=None if network.predict_with_visibility is None else see,
-    )  # fmt: skip
+    return replace(network, predict_all=see, half=HALF_OF_ANSWERS, again=(mirrored, (network,)))
 
 
 def read_card(path: Path) -> Card:
@@ -191,6 +170,6 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
         return landmarks, *_parted(card, second)
 
     runtime = "onnxruntime" if path.suffix == ".onnx" else "litert"
-    network = CropNetwork._seeing(card, runtime, see, again=(open_network, (path.absolute(), threads)))
+    network = CropNetwork(card, runtime, see, half=half_of(card), again=(open_network, (path.absolute(), threads)))
     see(np.zeros((1, card.size, card.size, 3), np.uint8))
     return network

@@ -62,7 +62,7 @@ def test_a_thin_picture_and_a_very_wide_one_are_searched(predictor):
 
 def test_a_damaged_network_is_one_line(predictor):
     broken = dataclasses.replace(
-        predictor.network, predict_with_spread=lambda crops: (np.full((len(crops), 68, 2), np.nan), None)
+        predictor.network, predict_all=lambda crops: (np.full((len(crops), 68, 2), np.nan), None, None)
     )
     with pytest.raises(UserError, match="not finite"):
         LandmarkPredictor(broken).predict_crop(np.zeros((48, 48, 3), np.uint8))

@@ -26,7 +26,7 @@ def find_dot(crops):
         rows, columns = np.nonzero(crop[..., 0] > 100)
         centre = (np.array([columns.mean(), rows.mean()]) + 0.5) / crop.shape[0] - 0.5 if len(rows) else np.zeros(2)
         answers.append(centre + SHAPE * (1 if len(rows) else 0.01))
-    return np.array(answers, np.float32), None
+    return np.array(answers, np.float32), None, None
 
 
 @pytest.fixture

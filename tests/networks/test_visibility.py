@@ -50,7 +50,7 @@ def test_a_network_without_it_answers_none_and_gives_its_weights(network):
     wrapped = CropNetwork.of(plain)
     landmarks, _, visible = wrapped.predict_all(CROPS)
     assert visible is None
-    assert wrapped.predict_with_visibility is None
+    assert not wrapped.card.visibility
     other = build_network(card(network.card.head))
     assert "all but visibility" in take_weights(other, plain)
     np.testing.assert_allclose(CropNetwork.of(other).predict_all(CROPS)[0], landmarks, atol=1e-5)

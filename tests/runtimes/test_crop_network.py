@@ -25,7 +25,7 @@ def test_mean_and_spread_of_two_answers_by_hand():
 
     def ask(crops):
         left = crops[:, :, :16].mean(axis=(1, 2, 3)) > crops[:, :, 16:].mean(axis=(1, 2, 3))
-        return np.where(left[:, None, None], upright, turned), None
+        return np.where(left[:, None, None], upright, turned), None, None
 
     crops = np.zeros((2, 32, 32, 3), np.uint8)
     crops[0, :, :16] = crops[1, :, 16:] = 255
@@ -40,9 +40,9 @@ def test_poses_have_a_mean_and_no_spread():
     scheme = POSES["pose_synthetic"]
     answer = np.array([[0.1, 0.2, 0.3], [0.1, 0.2, 0.3]], np.float32)
     card = dataclasses.replace(CARD, dataset=scheme.name, spec=scheme.to_dict())
-    found, spread = mirrored(network(lambda crops: (np.stack([answer] * len(crops)), None), card)).predict_with_spread(
-        np.zeros((1, 32, 32, 3), np.uint8)
-    )
+    found, spread = mirrored(
+        network(lambda crops: (np.stack([answer] * len(crops)), None, None), card)
+    ).predict_with_spread(np.zeros((1, 32, 32, 3), np.uint8))
     assert spread is None
     raw = scheme.raw(found.astype(np.float64))[0]
     assert raw[1, 0] == pytest.approx(0, abs=1e-6)  # as far left as right: in the middle
