@@ -378,6 +378,7 @@ def train_recogniser(
     seed: int = 0,
     runs: _Text = ...,
     name: _Text = "",
+    log_to: Literal["wandb", "mlflow"] | Sequence[Literal["wandb", "mlflow"]] = ...,
     resume: bool = False,
     config: _Text = "",
 ) -> Path: ...

@@ -9,6 +9,7 @@ import keras
 
 from kd_loss.networks.applications import applications
 from kd_loss.networks.architecture import Architecture
+from kd_loss.networks.dynamic import dynamic_mobilenet_v2
 from kd_loss.networks.efficientnet_lite import VARIANTS, efficientnet_lite
 from kd_loss.networks.kerashub import PREFIX, preset_architecture
 from kd_loss.networks.size_limits import check_count
@@ -34,6 +35,7 @@ ARCHITECTURES: dict[str, Architecture] = {
         f"efficientNetLite{i}": Architecture(partial(efficientnet_lite, i), (1 / 128, -127 / 128), False, 0.0)
         for i in VARIANTS
     },
+    "dynamicMobileNetV2": Architecture(dynamic_mobilenet_v2, (1 / 127.5, -1.0), True, 0.0, pretrained=()),
     "hourglass": Architecture(hourglass, (1 / 255, 0.0), True, 0.0, own_maps=True, pretrained=()),
     "squeezeUNet": Architecture(squeeze_unet, (1 / 255, 0.0), True, 0.0, own_maps=True, pretrained=()),
     **{
@@ -43,8 +45,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     },
 }
 _WORDS = (
-    "mobileNetV2, efficientNet (B3), efficientNetB0…B7, efficientNetLite0…2, hourglass, squeezeUNet, any other network "
-    "of keras.applications, kerashub:PRESET, and one of your own by --plugin FILE"
+    "mobileNetV2, dynamicMobileNetV2, efficientNet (B3), efficientNetB0…B7, efficientNetLite0…2, hourglass, "
+    "squeezeUNet, any other network of keras.applications, kerashub:PRESET, and one of your own by --plugin FILE"
 )
 
 

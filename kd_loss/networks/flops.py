@@ -6,6 +6,8 @@ import math
 
 import keras
 
+from kd_loss.networks.dynamic import DynamicConv2D
+
 
 def multiply_adds(model: keras.Model) -> int:
     """Multiply-add operations per picture: those of convolutions and dense layers, as is usual.
@@ -23,4 +25,4 @@ def _of_layer(layer: keras.Layer) -> int:
         return math.prod(layer.output.shape[1:-1]) * kernels
     if isinstance(layer, keras.layers.Conv2DTranspose):
         return math.prod(layer.input.shape[1:-1]) * math.prod(layer.kernel.shape)
-    return 0
+    return layer.multiply_adds() if isinstance(layer, DynamicConv2D) else 0

@@ -8,16 +8,9 @@ from typing import Any
 
 import keras
 
+from kd_loss.networks.dynamic import EXPERTS, DynamicConv2D, routing
 from kd_loss.recognition.card import RecogniserCard
-from kd_loss.recognition.layers import (
-    DynamicConv2D,
-    adapted,
-    batch_norm,
-    integrate,
-    prelu,
-    resized,
-    routing,
-)
+from kd_loss.recognition.layers import adapted, batch_norm, integrate, prelu, resized
 from kd_loss.system.errors import UserError
 
 L = keras.layers
@@ -25,8 +18,8 @@ Tensor = Any
 
 #: channels of the four stages at width 1
 CHANNELS = (64, 128, 256, 512)
-#: experts of a dynamic convolution, groups of the variant with groups
-EXPERTS, GROUPS = 4, 2
+#: groups of the variant of dynamic convolutions with groups
+GROUPS = 2
 #: MobileFaceNet's bottlenecks: expansion, channels, units, stride of the first
 BOTTLENECKS = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from kd_loss.recognition.card import ARCHITECTURES, DYNAMIC, FEATURES, HEATMAPS
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
+from kd_loss.system.trackers import TRACKERS, check_trackers
 
 LOSSES = ("arcface", "cosface")
 CLUSTERINGS = ("none", "kmeans", "sinkhorn")
@@ -72,10 +73,14 @@ class RecogniserOptions(PersonsDatasetOptions):
     seed: int = option(0, "random seed of weights, order and changes", within=(0, 2**32 - 1))
     runs: Path = option(Path("runs"), "folder of the runs; these go to its subfolder of the dataset's name")
     name: str = option("", "name of the run; default: a free one")
+    log_to: list[str] = option(
+        [], "also log to Weights & Biases or MLflow, whose packages are extras of this one", choices=TRACKERS
+    )
     resume: bool = option(False, "continue the run of that name where it stopped")
 
     def check(self) -> None:
-        """Raise a `UserError` for options that exclude each other."""
+        """Raise a `UserError` for options that exclude each other, or a tracker that is not installed."""
+        check_trackers(self.log_to)
         if len(self.units) != 4:
             raise UserError(f"--units gives {len(self.units)} numbers; there are four stages, e.g. 2 2 2 2")
         if self.embedding % 2:

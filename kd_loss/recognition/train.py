@@ -27,6 +27,7 @@ from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, atomic_file, sha256
 from kd_loss.system.versions import package_versions
 from kd_loss.training.fit import compile_with_adam, fit_run, run_log
+from kd_loss.training.trackers import trackers
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +119,7 @@ def _fit(
         with atomic_file(folder / CENTRES, ".npy") as temporary:
             np.save(temporary, centres / np.maximum(np.linalg.norm(centres, axis=0, keepdims=True), 1e-6))
 
-    callbacks = []
+    callbacks = trackers(options.log_to, folder, settings)
     if options.clustering != "none":
         callbacks.append(PseudoLabels(recogniser, trainer, loader, options.clustering, options.seed))
     with alone_in(folder):

@@ -5,6 +5,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import types
 
 import cv2
 import keras
@@ -54,6 +55,16 @@ ROUTED = {"dynamic": "dynamic", "clustering": "kmeans", "clusters": 3}
 @pytest.fixture(scope="module")
 def routed(data, tmp_path_factory):
     return run_train_recogniser(options(data, tmp_path_factory.mktemp("runs"), name="routed", **ROUTED))
+
+
+def test_a_training_is_logged_elsewhere_as_well(data, tmp_path, monkeypatch):
+    told = []
+    logged = types.SimpleNamespace(log=lambda values, step: told.append((step, set(values))), finish=lambda: None)
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **settings: logged))
+    run_train_recogniser(options(data, tmp_path, epochs=1, log_to=["wandb"]))
+    ((step, names),) = told
+    assert step == 1
+    assert {"loss", "margin", "accuracy", "val_loss"} <= names
 
 
 def test_a_prepared_dataset_has_crops_persons_and_pairs(data):

@@ -10,7 +10,7 @@ from keras import ops
 from kd_loss.networks.flops import multiply_adds
 from kd_loss.recognition.card import RecogniserCard
 from kd_loss.recognition.clusters import cluster_figures, matched, purity, sinkhorn
-from kd_loss.recognition.layers import DynamicConv2D, adain, integrate
+from kd_loss.recognition.layers import adain, integrate
 from kd_loss.recognition.margins import MarginHead, arcface_cosine, contrast, margin_loss
 from kd_loss.recognition.network import build_recogniser
 from kd_loss.system.errors import UserError
@@ -58,19 +58,6 @@ def test_integration_keeps_the_shape_and_reads_the_maps(kind):
     first, second = (ops.convert_to_numpy(model([values, one])) for one in maps)
     assert first.shape == (1, 8, 8, 4)
     assert np.abs(first - second).max() > 0.05
-
-
-def test_a_dynamic_convolution_is_that_of_the_mean_kernel():
-    layer = DynamicConv2D(3, 3, 2, experts=2)
-    x = RNG.normal(size=(2, 6, 6, 5)).astype("float32")
-    alpha = np.array([[0.25, 0.75], [1.0, 0.0]], "float32")
-    found = ops.convert_to_numpy(layer([x, alpha]))
-    kernels = np.split(layer.get_weights()[0], 2, axis=-1)
-    for row in range(2):
-        kernel = alpha[row, 0] * kernels[0] + alpha[row, 1] * kernels[1]
-        wanted = ops.convert_to_numpy(ops.conv(x[row : row + 1], kernel, 2, "same"))
-        np.testing.assert_allclose(found[row : row + 1], wanted, atol=1e-5)
-    assert DynamicConv2D.from_config(layer.get_config()).strides == 2
 
 
 def test_routing_is_shared_in_a_unit_and_sums_to_one_in_each_group():
