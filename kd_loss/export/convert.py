@@ -97,6 +97,7 @@ def to_onnx(network: Exportable, path: Path, precision: str, calibration: np.nda
     """An `.onnx` file for any batch size, with its card inside; input and output are float32 at every precision."""
     import onnx
 
+    _teach_erfc()
     model = network.export_model()
     model(np.zeros((1, *model.input_shape[1:]), np.float32))  # Keras requires one call before
     model.export(path, format="onnx", verbose=False)
@@ -108,6 +109,21 @@ def to_onnx(network: Exportable, path: Path, precision: str, calibration: np.nda
         nodes = {"pooled": (), "heatmap": HEAD_NODES}.get(network.card.head, (*HEAD_NODES, JOINED[1]))
         _quantise_onnx(path, required(calibration), nodes)
     embed_card(path, asdict(network.card))
+
+
+def _teach_erfc() -> None:
+    """Give tf2onnx the function of an exact GELU, which it does not know: `erfc(x) = 1 − erf(x)`."""
+    from tf2onnx.handler import tf_op
+
+    @tf_op("Erfc")
+    class _Erfc:
+        @classmethod
+        def version_9(cls, graph: Any, node: Any, **_: Any) -> None:
+            kind, shape = graph.get_dtype(node.output[0]), graph.get_shape(node.output[0])
+            erf = graph.make_node("Erf", node.input, shapes=[shape], dtypes=[kind]).output[0]
+            one = graph.make_const(f"{node.name}_one", np.ones((), np.float32)).output[0]
+            graph.remove_node(node.name)
+            graph.make_node("Sub", [one, erf], name=node.name, outputs=node.output, shapes=[shape], dtypes=[kind])
 
 
 def required(calibration: np.ndarray | None) -> np.ndarray:

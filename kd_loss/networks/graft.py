@@ -1,8 +1,9 @@
-"""Rebuilds a functional model, layer by layer, on another tensor, from layers that a plain `.h5` file can store.
+"""Rebuilds a functional model, layer by layer, on another tensor, from layers that files can hold.
 
 Keras's `.h5` files cannot store operations such as the `+` between two tensors, nor Keras's private layers
-(`LayerScale` of ConvNeXt): equivalent named layers replace them. Names that Keras numbers are renumbered in each model,
-so that the layers of two networks of one architecture have the same names.
+(`LayerScale` of ConvNeXt), and ONNX has no grouped convolutions of TensorFlow: equivalent named layers replace them.
+Names that Keras numbers are renumbered in each model, so that the layers of two networks of one architecture have the
+same names.
 """
 
 from __future__ import annotations
@@ -94,6 +95,12 @@ class _Copy:
         if kind == "CustomScaleLayer":  # of Inception-ResNet
             straight, branch = args[0]
             return L.Add(name=name)([straight, L.Rescaling(op.scale, name=f"{name}_scale")(branch)])
+        if kind == "Normalization" and op.input_mean is not None:  # fixed numbers, which ONNX would take for inputs
+            scale = 1 / np.sqrt(np.asarray(op.input_variance, np.float64))
+            offset = -np.asarray(op.input_mean, np.float64) * scale
+            return L.Rescaling(scale.tolist(), offset.tolist(), name=name)(*args)
+        if kind == "Conv2D" and op.groups > 1 and op.groups == op.filters == args[0].shape[-1]:
+            return self._depthwise(op, name, args[0])
         layer = self._copies.get(id(op))
         if layer is not None:
             return layer(*args, **kwargs)
@@ -102,6 +109,16 @@ class _Copy:
         if weights := op.get_weights():
             layer.set_weights(weights)
         return outputs
+
+    def _depthwise(self, op: keras.layers.Conv2D, name: str, x: _Tensor) -> _Tensor:
+        """A convolution of as many groups as channels (ConvNeXt): TensorFlow computes it by XLA, ONNX not at all."""
+        if (layer := self._copies.get(id(op))) is None:
+            same = {key: getattr(op, key) for key in ("strides", "padding", "dilation_rate", "use_bias", "activation")}
+            layer = self._copies[id(op)] = L.DepthwiseConv2D(op.kernel_size, name=name, **same)
+            layer.build(x.shape)
+            kernel, *bias = op.get_weights()
+            layer.set_weights([kernel.transpose(0, 1, 3, 2), *bias])
+        return layer(x)
 
     def _name(self, op: Any) -> str:
         """The name of the copy: one that Keras numbered is renumbered within this model."""

@@ -3,15 +3,19 @@
 import dataclasses
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
+import keras
 import numpy as np
 import pytest
 
 from kd_loss.export import export_command as command
+from kd_loss.export.convert import to_onnx
 from kd_loss.export.export_command import ExportOptions, run_export
 from kd_loss.export.verification import Faces, difference
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.networks import Card, build_network, save_network
+from kd_loss.networks.graft import graft
 from kd_loss.runtimes.crop_network import open_network, read_card
 from kd_loss.runtimes.files import embed_card, embedded_card
 from kd_loss.schemes.benchmarks import W300
@@ -238,3 +242,20 @@ def test_bad_options_are_one_line(options, tmp_path, changes, message):
     with pytest.raises(UserError, match=message):
         run_export(dataclasses.replace(options, **changes))
     assert not list(tmp_path.iterdir())
+
+
+def test_convnexts_convolutions_and_gelu_reach_onnx(tmp_path):
+    import onnxruntime
+
+    inputs = keras.Input((32, 32, 3), name="image")
+    theirs = keras.src.applications.convnext.ConvNeXt(
+        depths=[1, 1, 1, 1], projection_dims=[4, 4, 8, 8], include_top=False, weights=None, input_shape=(32, 32, 3)
+    )
+    card = Card("ConvNeXtTiny", 1.0, "w300", W300.to_dict(), 32, "student", 0.15)
+    to_onnx(
+        SimpleNamespace(card=card, export_model=lambda: graft(theirs, inputs, "ConvNeXt")),
+        tmp_path / "net.onnx", "fp32", None,
+    )  # fmt: skip
+    pictures = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    [found] = onnxruntime.InferenceSession(tmp_path / "net.onnx").run(None, {"image": pictures})
+    np.testing.assert_allclose(found, theirs.predict(pictures, verbose=0), atol=1e-5)

@@ -90,6 +90,7 @@ def test_convnext_becomes_layers_that_a_file_can_hold(tmp_path):
     assert all(isinstance(op, keras.layers.Add) for level, op in stage_outputs(small).items() if level != "P5")
     mine, expected = (keras.ops.convert_to_numpy(net(PICTURES, training=False)) for net in (small, theirs))
     np.testing.assert_allclose(mine, expected, atol=1e-6)
+    assert [layer.name for layer in small.layers if getattr(layer, "groups", 1) > 1] == []
     # its normalisation of the pixels holds fixed numbers; another scaling is computed, and saved
     model = keras.Model(inputs, small.output)
     set_input_scaling(model, np.array([0.01, 0.02, 0.03]), np.array([-1, 0, 2.0]))
