@@ -32,6 +32,7 @@ class TappedModel:
         taps: tap -> the name of a layer, `backbone/block_12_add` for one inside a layer that is a model; they override
             the taps found. A tap may have any name that a method uses.
         size: side of the pictures in pixels, for a model that does not specify it.
+        option: what a message calls `taps`, where a caller names them differently.
 
     Raises:
         UserError: the model does not return points, a layer does not exist, or the size of the pictures is needed.
@@ -44,18 +45,19 @@ class TappedModel:
         coordinates: Coordinates | str | tuple[float, float] = "normalised",
         taps: Mapping[str, str] | None = None,
         size: int | None = None,
+        option: str = "taps={…}",
     ):
         if not isinstance(model, keras.Model):
             raise UserError(
                 f"a {type(model).__name__} is no network: a keras.Model or kd_loss.load_network(path) is wanted"
             )
         size = None if size is None else whole_of(size, "image_size", 1, 1 << 14)
-        self.model = model
+        self.model, self._option = model, option
         self._graph = _graph_of(model)
         shape = tuple(self._graph.inputs[0].shape) if self._graph else ()
         if self._graph and len(self._graph.inputs) != 1:
             raise UserError(f"{model.name} has {len(self._graph.inputs)} inputs; a landmark network has one, pictures")
-        self.size: int | None = size or (shape[1] if len(shape) == 4 else None)
+        self.size: int | None = (shape[1] if len(shape) == 4 else None) or size
         if self._graph is None and self.size is None:
             raise UserError(f"{model.name} is a subclassed model: give the size of its pictures, e.g. image_size=112")
         self.coordinates = Coordinates.of(coordinates, self.size)
@@ -160,7 +162,7 @@ class TappedModel:
         what = f"{(None, *shape)}" if shape else "several outputs"
         raise UserError(
             f"{self.model.name} gives {what}; landmarks are (B, K, 2) or (B, 2K): name their layer, "
-            "taps={'landmarks': 'layer'}"
+            f"{self._call('landmarks', 'layer')}"
         )
 
     def _normalised(self, output: Any) -> Any:
@@ -174,18 +176,23 @@ class TappedModel:
 
     def _no_such_tap(self, tap: str) -> str:
         if self._graph is None:
-            return f"{self.model.name} is a subclassed model: it has no tap but landmarks, not '{tap}'"
+            return f"{self.model.name} is a subclassed model, whose only tap is landmarks: it has no '{tap}'"
         power = LEVELS.get(tap)
         why = f"; no map is {2**power} times smaller than {self.size} px" if power and self.size else ""
         has = ", ".join(self.taps)
-        return f"{self.model.name} has no tap '{tap}'{why}; it has: {has}; name a layer: taps={{'{tap}': …}}"
+        return f"{self.model.name} has no tap '{tap}'{why}; it has: {has}; name a layer: {self._call(tap, '…')}"
 
     def _no_such_layer(self, tap: str, place: str) -> str:
         import difflib
 
         near = difflib.get_close_matches(place, list(self._places), n=1)
         hint = f": did you mean '{near[0]}'?" if near else ""
-        return f"taps: {self.model.name} has no layer '{place}' for '{tap}'{hint or ' (or it is a subclassed model)'}"
+        hint = hint or " (or it is a subclassed model)"
+        return f"{self._call(tap, place)}: {self.model.name} has no layer '{place}'{hint}"
+
+    def _call(self, tap: str, place: str) -> str:
+        """The argument that names a layer, as a user writes it."""
+        return self._option.replace("…}", f"'{tap}': '{place}'}}")
 
 
 #: the key of a graph's own output, besides those of its layers

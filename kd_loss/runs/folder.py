@@ -205,5 +205,5 @@ def find_teacher(role: str, dataset: str, given: str, runs: Path) -> Path:
         return shipped
     raise UserError(
         f"no {role} teacher for '{dataset}' in {runs / dataset}; run: "
-        f"python train_teacher.py --dataset {dataset} --role {role}"
+        f"kd-loss train-teacher --dataset {dataset} --role {role}"
     )

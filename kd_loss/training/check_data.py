@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,11 @@ from kd_loss.datasets.mixed_loader import MixedLoader
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.system.arguments import flag_of, list_of, number_of, table_of, whole_of, wrong
 from kd_loss.system.errors import UserError
+from kd_loss.training.teachers.teacher import RecordedTeacher, Teacher, scaled_pictures
+
+log = logging.getLogger(__name__)
+#: normalised coordinates beyond which landmarks do not belong to a picture
+FAR = 5
 
 
 def check_settings(
@@ -57,6 +63,7 @@ class Expected:
         shape: (N, C) of the targets, (K, 2) for K landmarks.
         coordinates: their unit.
         partial: whether there may be points that are not annotated (NaN).
+        teachers: role -> teacher; their predictions must lie on the pictures.
     """
 
     size: int | None
@@ -65,6 +72,7 @@ class Expected:
     shape: tuple[int, int]
     coordinates: Coordinates
     partial: bool
+    teachers: Mapping[str, Teacher]
 
 
 @contextlib.contextmanager
@@ -82,9 +90,16 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
         return
     if _is_endless(x) and not options.get("steps_per_epoch"):
         raise UserError("the dataset is infinite: give steps_per_epoch, or limit it by take(…)")
-    first, x = _first_batch(x, y)
+    held_out = options.get("validation_data")
+    if _is_endless(held_out) and not options.get("validation_steps"):
+        raise UserError("validation_data is infinite: give validation_steps, or limit it by take(…)")
+    readable = hasattr(x, "__next__") or hasattr(x, "take")
+    first, x = _first_batch(x, y, options)
+    if first is None and readable:
+        raise UserError("the dataset has no batch")
     if first is not None:
         _check(expected, first)
+        _check_teachers(expected, first)
         x = _of_one_size(x, np.shape(first[0])[1:]) if expected.size else x
     try:
         yield x, y
@@ -108,13 +123,17 @@ def _is_endless(x: Any) -> bool:
     return cardinality is not None and int(cardinality()) == -1
 
 
-def _first_batch(x: Any, y: Any) -> tuple[Any, Any]:
+def _first_batch(x: Any, y: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
     """The first batch in NumPy, None if it cannot be read, and the dataset to train on."""
     if isinstance(x, keras.utils.PyDataset):
         return None if x.num_batches == 0 else x[0], x
     if hasattr(x, "element_spec") and hasattr(x, "take"):  # tf.data
         return next(iter(x.take(1).as_numpy_iterator()), None), x
     if hasattr(x, "shape"):
+        for name, value in (("landmarks", y), ("sample weights", options.get("sample_weight"))):
+            counts = {len(part) for part in keras.tree.flatten(value) if np.ndim(part)}
+            if counts - {len(x)}:
+                raise UserError(f"there are {len(x)} pictures and {', '.join(map(str, sorted(counts)))} {name}")
         return (np.asarray(x[:2]), None if y is None else keras.tree.map_structure(lambda v: np.asarray(v[:2]), y)), x
     if hasattr(x, "__next__"):
         first = next(x, None)
@@ -172,6 +191,8 @@ def _check(expected: Expected, batch: Any) -> None:
 def _check_range(expected: Expected, images: np.ndarray) -> None:
     """Networks that scale 0…255 themselves would read pictures of 0…1 as black."""
     low, high = expected.image_range
+    if (low, high) != (0.0, 255.0) and images.max() > 2 * high - low:
+        raise UserError(f"the pictures have values up to {images.max():.4g}, image_range is ({low:g}, {high:g})")
     if not expected.reads_bytes or images.dtype.kind != "f":
         return
     least, most = float(images.min()), float(images.max())
@@ -181,6 +202,22 @@ def _check_range(expected: Expected, images: np.ndarray) -> None:
             f"the pictures have values in {ends}, student or teachers take 0…255: give "
             f"image_range=({0 if least >= 0 else -1}, 1)"
         )
+
+
+def _check_teachers(expected: Expected, batch: Any) -> None:
+    """Warn of a teacher whose predictions lie far outside the pictures, which no loss would tell."""
+    images = np.asarray(batch[0])[:2]
+    for role, teacher in expected.teachers.items():
+        if isinstance(teacher, RecordedTeacher) or expected.shape[1] != 2:
+            continue
+        given = scaled_pictures(keras.ops.convert_to_tensor(images), teacher.reads_bytes, expected.image_range)
+        points = keras.ops.convert_to_numpy(teacher(given)["landmarks"])
+        if np.abs(points).max() > FAR:
+            log.warning(
+                "the %s teacher's landmarks lie up to %.3g picture sides from the middle: is their unit right? "
+                "LiveTeacher(…, coordinates='pixels')",
+                *(role, float(np.abs(points).max())),
+            )
 
 
 def _check_landmarks(expected: Expected, landmarks: np.ndarray, count: int) -> None:
@@ -194,10 +231,15 @@ def _check_landmarks(expected: Expected, landmarks: np.ndarray, count: int) -> N
         raise UserError("some landmarks are NaN, points without annotation: give partial=True")
     known = landmarks[np.isfinite(landmarks)]
     scale = expected.coordinates
-    if width == 2 and known.size and float(np.abs(scale.normalised(known)).max()) > 5:
+    if width == 2 and known.size and float(np.abs(scale.normalised(known)).max()) > FAR:
         raise UserError(
             f"the landmarks lie between {known.min():.4g} and {known.max():.4g}, far outside the pictures, which span "
             f"{scale.low:g}…{scale.low + scale.span:g}: give coordinates='pixels', 'unit' or (left edge, right edge)"
+        )
+    if width == 2 and known.size and scale.span >= 16 and np.abs(known).max() <= 1.5:
+        raise UserError(
+            f"the landmarks lie between {known.min():.4g} and {known.max():.4g}, all in one pixel of pictures that "
+            f"span {scale.low:g}…{scale.low + scale.span:g}: give coordinates='unit' or 'normalised'"
         )
 
 

@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 from keras import ops
 
 from kd_loss.distillation.base import DistillationMethod, MethodUse, Taps, Tensor, uses_of
-from kd_loss.distillation.check import attach, check_names, check_terms
+from kd_loss.distillation.check import attach, check_terms
 from kd_loss.distillation.partial import ANNOTATED
 from kd_loss.distillation.visible import visibility_loss
-from kd_loss.networks.landmark_net import LandmarkNet
+from kd_loss.networks.landmark_net import LandmarkNet, save_network
 from kd_loss.networks.tapped_model import TappedModel
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from kd_loss.training.check_data import Expected, check_settings, check_visibility, checked_data
-from kd_loss.training.teachers.teacher import Teacher, as_teacher, scaled_pictures
-
-log = logging.getLogger(__name__)
+from kd_loss.training.teachers.roles import open_teachers, target_words
+from kd_loss.training.teachers.teacher import Teacher, scaled_pictures
 
 #: methods as `Distiller` takes them
 Methods = (
@@ -36,7 +35,8 @@ class Distiller(keras.Model):
     Only `call`, `compute_loss` and the metrics are overridden: callbacks, mixed precision, gradient accumulation,
     averaged weights and `steps_per_execution` work as in any Keras model, on TensorFlow, JAX and PyTorch. Each step
     makes one student pass; live teachers see the same augmented pictures. Evaluation calls no teacher, and its loss is
-    the mean absolute error. The student is trained in place: `student.save(…)` saves it alone.
+    the mean absolute error. The student is trained in place: `student.predict(…)` and `student.save(…)` are its own,
+    and `save` of the distiller, which `keras.callbacks.ModelCheckpoint` calls, saves the student as well.
 
     Datasets yield `(images, landmarks)` or `(images, landmarks, sample_weight)`: arrays, `tf.data`, `PyDataset` or
     generators; images (B, S, S, 3), landmarks (B, K, 2) or (B, 2K) in `coordinates`. Instead of landmarks they may
@@ -108,39 +108,9 @@ class Distiller(keras.Model):
         size = student.size or image_size
         scheme = scheme or LandmarkScheme(name="own", points=student.target_shape[0])
         if student.target_shape != scheme.shape:
-            raise UserError(f"the student gives {_target(student.target_shape)}, the dataset has {scheme.noun}")
+            raise UserError(f"the student {target_words(student.target_shape)}, the dataset has {scheme.noun}")
         uses = uses_of(methods)
-        opened = {
-            role: as_teacher(teacher, size=size, coordinates=coordinates) for role, teacher in (teachers or {}).items()
-        }
-        self._used = {
-            use.name: use.method.teachers_used(opened) if use.teachers is None else use.teachers for use in uses
-        }
-        for use in uses if opened else ():
-            if use.teachers is None:
-                able = _having(opened, self._used[use.name], use.method.teacher_taps)
-                for role in (role for role in self._used[use.name] if role not in able):
-                    taps_read = ", ".join(use.method.teacher_taps)
-                    log.warning("the method %s does not use the %s teacher, which lacks %s", use.name, role, taps_read)
-                self._used[use.name] = able
-        opened = _with_taps(opened, uses, self._used)
-        for use in uses:
-            check_names(use.method)
-            for role in (role for role in self._used[use.name] if role not in opened):
-                given = f"; teachers are: {', '.join(opened)}" if opened else ""
-                raise UserError(f"the method {use.name} needs a {role} teacher{given}")
-            for role in self._used[use.name] if use.method.needs_errors else ():
-                if opened[role].training_errors is None:
-                    raise UserError(
-                        f"the method {use.name} needs the error of the {role} teacher on each training face, (N,): "
-                        "LiveTeacher(…).with_errors(errors)"
-                    )
-        for role, teacher in opened.items():
-            if tuple(teacher.shape) != tuple(scheme.shape):
-                raise UserError(
-                    f"the {role} teacher {_target(teacher.shape, 'predicts')}, the dataset has {scheme.noun}; "
-                    "a point_map reads it (LiveTeacher)"
-                )
+        opened, self._used = open_teachers(teachers or {}, uses, scheme, size=size, coordinates=coordinates)
         self._network = network
         self.visibility_weight, more = visibility_weight, ["visibility"] if visibility_weight else []
         self.student = student.tap_model(["landmarks", *(t for use in uses for t in use.method.student_taps), *more])
@@ -185,11 +155,17 @@ class Distiller(keras.Model):
             check_terms(method, self._scheme.value.shape, shapes, given)
 
     def compile(self, optimizer: Any = "adam", *, jit_compile: Any = None, **options: Any) -> None:
-        """Compile as any Keras model, but without a loss: the methods define it.
+        """Compile as any Keras model, but without a loss or metrics: the methods define them.
 
         `jit_compile` defaults to False under TensorFlow on a CPU, where XLA is ten times slower than no XLA, and to
         Keras's own choice elsewhere.
+
+        Raises:
+            UserError: a loss or metrics are given.
         """
+        for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
+            if options.get(name) is not None:
+                raise UserError(f"compile({name}=…): the methods define the loss and the metrics; remove {name}")
         if jit_compile is None:
             jit_compile = False if _tensorflow_on_a_cpu() else "auto"
         super().compile(optimizer=optimizer, jit_compile=jit_compile, **options)
@@ -209,9 +185,22 @@ class Distiller(keras.Model):
         with checked_data(self._expected(), x, y, options) as (x, y):
             return super().fit(x, y, **options)
 
+    def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
+        """Save the student alone, as `keras.callbacks.ModelCheckpoint` does: `.keras`, `.h5`.
+
+        A student of this package is saved with its card, as `kd_loss.save_network` does. `save_weights` stores the
+        whole state of the training, with connectors and optimizer: `keras.callbacks.BackupAndRestore` resumes it.
+        """
+        network = self._network.value
+        if isinstance(network, LandmarkNet):
+            save_network(network, Path(filepath))
+        else:
+            network.model.save(filepath, overwrite=overwrite, **options)
+
     def _expected(self) -> Expected:
         network = self._network.value
-        reads = [isinstance(network, LandmarkNet), *(t.reads_bytes for t in self._teachers.value.values())]
+        teachers = self._teachers.value
+        reads = [isinstance(network, LandmarkNet), *(teacher.reads_bytes for teacher in teachers.values())]
         return Expected(
             size=network.size,
             reads_bytes=any(reads),
@@ -219,6 +208,7 @@ class Distiller(keras.Model):
             shape=self._scheme.value.shape,
             coordinates=self._coordinates,
             partial=self.partial,
+            teachers=teachers,
         )
 
     def _teachers_of(self, method: DistillationMethod, teachers: Mapping[str, Any]) -> dict[str, Any]:
@@ -350,39 +340,6 @@ class Distiller(keras.Model):
         """What `compute_loss` recorded: in evaluation there are no terms."""
         results = self.get_metrics_result()
         return results if self._trained else {key: results[key] for key in ("loss", self.metric)}
-
-
-def _having(teachers: Mapping[str, Teacher], roles: Sequence[str], taps: Sequence[str]) -> tuple[str, ...]:
-    """The roles of the teachers that have the taps; all of them if none has, for the error that reports it."""
-
-    def has(role: str) -> bool:
-        try:
-            return role not in teachers or bool(teachers[role].with_taps(taps))
-        except UserError:
-            return False
-
-    return tuple(role for role in roles if has(role)) or tuple(roles)
-
-
-def _with_taps(
-    teachers: Mapping[str, Teacher], uses: Sequence[MethodUse], used: Mapping[str, Sequence[str]]
-) -> dict[str, Teacher]:
-    """The teachers, each returning the taps of all methods that use it."""
-    wanted: dict[str, list[str]] = {role: ["landmarks"] for role in teachers}
-    for use in uses:
-        for role in used[use.name]:
-            wanted.get(role, []).extend(use.method.teacher_taps)
-    found = {}
-    for role, teacher in teachers.items():
-        try:
-            found[role] = teacher.with_taps(wanted[role])
-        except UserError as error:
-            raise UserError(f"the {role} teacher: {error}") from None
-    return found
-
-
-def _target(shape: Sequence[int], verb: str = "gives") -> str:
-    return f"{verb} {shape[0]} points" if shape[1] == 2 else f"gives {tuple(shape)}"
 
 
 def _tensorflow_on_a_cpu() -> bool:

@@ -134,11 +134,11 @@ def odd():
         (lambda: TappedModel(keras.Sequential([keras.layers.Flatten()], name="s")), "s is not built"),
         (lambda: TappedModel(odd()), r"odd gives \(None, 7\); landmarks are \(B, K, 2\) or \(B, 2K\)"),
         (lambda: TappedModel(two_outputs()), "two gives several outputs"),
-        (lambda: TappedModel(flat(), taps={"P4": "relu"}), "no layer 'relu' for 'P4': did you mean 'relu"),
+        (lambda: TappedModel(flat(), taps={"P4": "relu"}), "no layer 'relu': did you mean 'relu"),
         (lambda: TappedModel(flat()).tap_model(["heatmaps"]), "flat has no tap 'heatmaps'; it has: landmarks, P2"),
         (
             lambda: TappedModel(Subclassed(), size=SIZE).tap_model(["P3"]),
-            "subclassed model: it has no tap but landmarks, not 'P3'",
+            "subclassed model, whose only tap is landmarks: it has no 'P3'",
         ),
         (lambda: TappedModel(Subclassed(), size=SIZE).head_weights(), "are not the direct output of a dense layer"),
     ],

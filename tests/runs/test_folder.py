@@ -90,7 +90,7 @@ def test_a_run_records_its_options_and_versions(tmp_path):
 
 
 def test_teachers_are_found_by_role_newest_finished_first(tmp_path):
-    with pytest.raises(UserError, match="run: python train_teacher.py --dataset w300 --role tough"):
+    with pytest.raises(UserError, match="run: kd-loss train-teacher --dataset w300 --role tough"):
         find_teacher("tough", "w300", "", tmp_path)
     for age, name in ((200, "teacher-tough"), (100, "teacher-tough-2"), (0, "teacher-tough-3")):
         folder = tmp_path / "w300" / name

@@ -171,14 +171,14 @@ def test_a_validation_is_the_mean_absolute_error():
         ),
         (
             {"teachers": lambda: {"tough": nested(points=4)}},
-            "the tough teacher predicts 4 points, the dataset has 3",
+            "the tough teacher predicts 4 points, the student 3 landmarks: one of them",
         ),
         ({"teachers": lambda: {}}, "the method kd needs"),
-        ({"taps": {"P4": "block_12_add"}}, "nested has no layer 'block_12_add' for 'P4'"),
+        ({"taps": {"P4": "block_12_add"}}, "'P4': 'block_12_add'}: nested has no layer 'block_12_add'"),
         ({"student": Subclassed}, "give the size of its pictures"),
         (
             {"student": Subclassed, "image_size": SIZE, "methods": ["attention"]},
-            "subclassed model: it has no tap but landmarks",
+            "subclassed model, whose only tap is landmarks",
         ),
         ({"teachers": lambda: {"tough": lambda images: np.zeros(3)}}, r"returns \(3,\) for 2 pictures"),
         ({"teachers": lambda: {"tough": 7}}, "a teacher is a Keras model, a file, a function"),

@@ -1,8 +1,9 @@
-"""A NumPy function inside a training step, on every backend of Keras."""
+"""What a teacher needs inside a training step, on every backend of Keras: NumPy functions, and no gradient."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import keras
@@ -49,3 +50,13 @@ def call_on_host(
     else:
         values = run(ops.convert_to_numpy(images))
     return {name: ops.convert_to_tensor(value) for name, value in zip(names, values, strict=True)}
+
+
+def without_gradient() -> AbstractContextManager[Any]:
+    """A context whose computations PyTorch does not record; elsewhere `stop_gradient` on the results is enough."""
+    if keras.backend.backend() != "torch":
+        return nullcontext()
+    import torch
+
+    context: AbstractContextManager[Any] = torch.no_grad()
+    return context

@@ -18,7 +18,7 @@ from kd_loss.networks.tapped_model import TappedModel
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.system.arguments import function_of, list_of, number_of, path_of, text_of, whole_of, wrong
 from kd_loss.system.errors import UserError
-from kd_loss.training.teachers.host import call_on_host
+from kd_loss.training.teachers.host import call_on_host, without_gradient
 
 
 class TapNetwork(Protocol):
@@ -85,7 +85,7 @@ class Teacher:
 
 
 class LiveTeacher(Teacher):
-    """A frozen Keras network, called in every step on exactly the picture that the student sees.
+    """A Keras network, called in every step on exactly the picture that the student sees; it is not trained.
 
     Args:
         network: a `LandmarkNet`, or any Keras model from pictures to landmarks.
@@ -109,7 +109,8 @@ class LiveTeacher(Teacher):
     ):
         weight, taps = _weight(weight), [text_of(tap, "taps") for tap in list_of(taps, "taps", "a list of taps")]
         if not isinstance(network, LandmarkNet | TappedModel):
-            network = TappedModel(network, coordinates=coordinates, taps=names, size=image_size)
+            option = "LiveTeacher(…, names={…})"
+            network = TappedModel(network, coordinates=coordinates, taps=names, size=image_size, option=option)
         self.network: TapNetwork = network
         self.reads_bytes = isinstance(network, LandmarkNet)
         self.point_map = point_map
@@ -117,13 +118,13 @@ class LiveTeacher(Teacher):
         super().__init__(points, weight)
         self.taps = tuple(dict.fromkeys(["landmarks", *taps]))
         self.model = network.tap_model(self.taps)
-        self.model.trainable = False
 
     def __call__(self, images: Tensor, answers: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         images, size = ops.cast(images, "float32"), self.network.size
         if size and images.shape[1:3] != (size, size):
             images = ops.image.resize(images, (size, size), antialias=True)
-        taps = self.model(images, training=False)
+        with without_gradient():  # and not `trainable = False`, which would freeze the user's network for good
+            taps = self.model(images, training=False)
         found = {name: ops.stop_gradient(ops.cast(value, "float32")) for name, value in taps.items()}
         if self.point_map is not None:
             found["landmarks"] = _map_points(self.point_map, found["landmarks"])
@@ -136,7 +137,6 @@ class LiveTeacher(Teacher):
         other = copy.copy(self)
         other.taps = tuple(dict.fromkeys([*self.taps, *taps]))
         other.model = self.network.tap_model(other.taps)
-        other.model.trainable = False
         return other
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
@@ -239,7 +239,8 @@ class RecordedTeacher(Teacher):
         """Shape of the recorded tap."""
         if tap not in self.answers.taps:
             recorded = ", ".join(self.answers.taps)
-            raise UserError(f"a recorded teacher has {recorded}, not '{tap}' (teacher_taps of a method)")
+            both = ", ".join(f'"{name}"' for name in [*self.answers.taps, tap])
+            raise UserError(f"of a recorded teacher there is {recorded}, not '{tap}': kd_loss.record(…, taps=({both}))")
         return tuple(self.answers.taps[tap].shape[2:])
 
     def head_weights(self) -> tuple[np.ndarray, np.ndarray]:
