@@ -1,8 +1,9 @@
 """The losses of the methods as functions of tensors, for training loops of one's own.
 
 Each returns one value a face, (B,) float32, and runs on TensorFlow, JAX and PyTorch, eagerly and compiled. Landmarks
-are (B, K, 2) or (B, 2K), in any unit; the default weights are for normalised ones (in crop sides, −0.5…0.5 on the
-crop). None keeps a gradient from the teacher: give what `keras.ops.stop_gradient` returns where it is trainable.
+are (B, K, 2) or (B, 2K), normalised: in crop sides, −0.5…0.5 on the crop. Of landmarks in pixels the default weights
+and the paper's form of `kd_loss`, which is quadratic beyond 0.5, mean something else: divide by the side. None keeps a
+gradient from the teacher: give what `keras.ops.stop_gradient` returns where it is trainable.
 
 Whole objectives, of truth, student and teacher: `kd_loss`, `plain_kd`, `minimum`, `imitation`, `teacher_bound`,
 `laplace_imitation`, `attentive_imitation`, `pseudo_labels`; without the truth: `keypoint_l1`.

@@ -1,6 +1,8 @@
 """What a user of Keras expects of a `Distiller`: checkpoints, teachers left as they are, mistakes in one line."""
 
 import logging
+import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -118,3 +120,13 @@ def test_endless_validation_data_need_their_steps():
     with pytest.raises(UserError, match="validation_data is infinite: give validation_steps"):
         distiller_of(network()).fit(IMAGES, LANDMARKS, validation_data=endless, verbose=0)
     distiller_of(network()).fit(IMAGES, LANDMARKS, validation_data=endless, validation_steps=1, verbose=0)
+
+
+def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = (Path(__file__).parents[2] / "docs" / "distiller.md").read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL))
+    exec(compile(code, "docs/distiller.md", "exec"), names := {})
+    np.testing.assert_allclose(names["mapped"].shape, (21, 2))
+    assert names["points"].shape == (16, 42)
+    assert names["answers"].landmarks.shape == (1, 64, 21, 2)
