@@ -256,7 +256,7 @@ def calibration_line(calibration: dict[str, Any]) -> str:
     """Return the message of `prepare` about a calibration."""
     if not calibration:
         return (
-            "the detectors find too few of these faces to tell where a box has its landmarks: predict takes "
+            "the detectors find too few of these faces to learn how their boxes relate to the landmarks: predict takes "
             "--detector none (cropped pictures) or --box"
         )
     return (

@@ -116,7 +116,7 @@ class FitNet(_Connected):
     """`|S − y| + hint·mean (A_T − r(A_S))² / mean A_T²` at P4, r a 1 × 1 convolution to the teacher's channels.
 
     Shapes: landmarks (B, K, 2), P4 (B, h, w, C) of any size and channels; result (B,). The larger map is
-    brought to the size of the teacher's. The unit, which the paper has not, makes the term as large as the main one
+    brought to the size of the teacher's. The unit, which is not in the paper, makes the term as large as the main one
     at the start whatever the teacher's features are. Source: Romero et al., ICLR 2015.
     """
 

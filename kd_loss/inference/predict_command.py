@@ -212,7 +212,8 @@ def _predict_pictures(
     if empty:
         of = counted(len(pictures), "picture")
         log.info(
-            f"no face in {empty} of {of}; try --smallest 10 or --detector haar; for cropped faces: --detector none"
+            f"no face in {empty} of {of}; try --smallest 10 or --detector haar; for cropped faces: --detector none; "
+            "for what is no face: --box"
         )
     return faces
 

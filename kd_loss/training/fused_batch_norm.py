@@ -14,7 +14,9 @@ from typing import Any
 
 import keras
 
-REPLACED = "batch normalisation trains through TensorFlow's fused kernel: BatchNormalization.call is replaced meanwhile"
+REPLACED = (
+    "using TensorFlow's fused kernel for batch normalisation (BatchNormalization.call is patched during training)"
+)
 
 
 @contextlib.contextmanager
