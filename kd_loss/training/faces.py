@@ -46,6 +46,7 @@ def augmentation_of(options: TrainingOptions) -> Augmentation:
     """The augmentation of the training faces."""
     chosen = Augmentation().scaled(options.augment_strength) if options.augment_strength else NO_AUGMENTATION
     own = {"shift": options.shift, "scale": options.scale, "turn": options.turn_head or None}
+    own |= {} if options.mirror else {"flip": 0.0}
     return dataclasses.replace(chosen, **{name: value for name, value in own.items() if value is not None})
 
 

@@ -100,6 +100,9 @@ class TrainingOptions(DatasetOptions):
     scale: float | None = option(
         None, "largest relative change of the crop's scale; default: 12 % times --augment-strength", within=(0, 0.5)
     )
+    mirror: bool = option(
+        True, "mirror half of the training images; --no-mirror for objects that have a left and a right"
+    )
     turn_head: float = option(
         0.0, "largest angle in degrees by which a generic head turns a face of 68 points further; 10 to 20 look right",
         within=(0, 45)

@@ -27,6 +27,7 @@ from kd_loss.schemes.benchmarks import COFW
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in
 from kd_loss.training.distiller import Distiller
+from kd_loss.training.faces import augmentation_of
 from kd_loss.training.fit import learning_rate
 from kd_loss.training.options import StudentOptions, TeacherOptions
 from kd_loss.training.teachers.teacher import LiveTeacher
@@ -283,3 +284,9 @@ def test_both_teachers_stopped_during_the_first_are_resumed(data_folder, tmp_pat
     (tough / "config.json").write_text(json.dumps(config))  # as version 0.1 wrote it
     folders = train_teachers(dataclasses.replace(options, resume=True))
     assert [f.name for f in folders] == ["teacher-tough", "teacher-tolerant"]
+
+
+def test_mirroring_alone_can_be_switched_off():
+    usual, straight = (augmentation_of(StudentOptions(mirror=mirror)) for mirror in (True, False))
+    assert (usual.flip, straight.flip) == (0.5, 0.0)
+    assert dataclasses.replace(usual, flip=0.0) == straight
