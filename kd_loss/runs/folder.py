@@ -36,6 +36,11 @@ RENAMED = {
     "width": "alpha",
     "teachers": "teacher_mode",
 }
+#: option that older runs do not record -> how they were trained
+ADDED = {
+    **{"patience": 0, "warp": 1.0, "turn_head": 0.0, "mirror": True},
+    **{"visibility": False, "visibility_weight": 0.02},
+}
 #: key of a run's record: the checksum of its starting weights, wherever they lie
 START = "start_sha256"
 #: checksum in a run's record -> what a changed value means
@@ -101,7 +106,7 @@ def _just_begun(folder: Path) -> bool:
 def differences(before: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]:
     """Describe how a run's configuration differs from the requested one; empty if they agree."""
     before = {RENAMED.get(key, key): value for key, value in before.items()}
-    before = {"patience": 0, "warp": 1.0, **before}  # runs older than these options
+    before = {**ADDED, **before}
     then, now = ({} if not isinstance(d, dict) else d for d in (c.get("decided_by") for c in (before, options)))
     # a run older than a checksum has none to compare; for its starting weights the path must suffice
     now = {key: value for key, value in now.items() if key not in OTHERS or key in then}

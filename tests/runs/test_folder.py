@@ -314,3 +314,8 @@ def test_a_run_that_was_killed_before_it_had_a_configuration(tmp_path):
     (tmp_path / "other" / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="exists; give another --name"):
         open_run(tmp_path, "other", "student", {"seed": 0}, False)
+
+
+def test_options_that_an_older_run_does_not_record_are_how_it_was_trained():
+    assert differences({"epochs": 3}, {"epochs": 3, "turn_head": 0.0, "mirror": True, "visibility": False}) == []
+    assert differences({"epochs": 3}, {"epochs": 3, "turn_head": 15.0}) == ["turn_head was 0.0, now 15.0"]
