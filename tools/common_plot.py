@@ -1,0 +1,42 @@
+"""The README's picture: error on 300W's common set against parameters, the shipped students among published networks.
+
+`python -m tools.common_plot` reads the cards in `models/students` and writes `docs/pictures/common.png`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kd_loss.evaluation.plots import size_plot
+from kd_loss.evaluation.published import published_points
+from kd_loss.networks import load_network
+from kd_loss.system.files import read_json
+
+ROOT = Path(__file__).parents[1]
+#: what a card says of figures on the complete official set
+OFFICIAL = "300W common, official and complete"
+
+
+def shipped(folder: Path) -> list[tuple[str, float, float]]:
+    """Name, parameters in millions and NME in % of the students with a figure on the official common set."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        card = read_json(path, "a card")
+        for figures in card["metrics"].values():
+            if isinstance(figures, dict) and str(figures.get("of")).startswith(OFFICIAL):
+                found.append(
+                    (path.stem, load_network(path.with_suffix(".h5")).model.count_params() / 1e6, figures["nme"])
+                )
+                break
+    return found
+
+
+def main() -> None:
+    own = shipped(ROOT / "models" / "students")
+    picture = size_plot(own, published_points("w300", "common"), "NME in % on 300W common (outer eye corners)")
+    (ROOT / "docs" / "pictures" / "common.png").write_bytes(picture)
+    print(", ".join(f"{name} {millions:.2f} M {nme:g}" for name, millions, nme in own))
+
+
+if __name__ == "__main__":
+    main()
