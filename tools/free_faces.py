@@ -2,7 +2,8 @@
 
 The mesh has 468 points. Which of them stand for the 68 is a table of indices, chosen by eye on drawn and made-up faces:
 nothing is fitted on annotated photographs, whose terms would then apply. Writes a `.pts` file beside a copy of every
-photograph in which one face is found, ready for `kd-loss prepare --dataset free --scheme w300.json --source FOLDER`.
+photograph in which one face is found, and beside the folder `free68.json`, the scheme of 300W under another name:
+`kd-loss prepare --dataset free --scheme free68.json --source FOLDER`.
 
     python -m tools.free_faces PICTURES FOLDER --detector face_detection_short_range.tflite --mesh face_landmark.tflite
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,6 +23,8 @@ from kd_loss.detection import open_detector
 from kd_loss.imaging import geometry
 from kd_loss.imaging.pictures import read_image
 from kd_loss.runtimes.files import open_runtime
+from kd_loss.schemes.benchmarks import W300
+from kd_loss.system.files import write_json
 
 #: for each of the 68 points the points of the mesh whose mean stands for it
 TABLE: tuple[tuple[int, ...], ...] = (
@@ -91,6 +95,13 @@ def label(source: Path, folder: Path, detector: Path, mesh: Path, least: float) 
     return written
 
 
+def free_scheme() -> dict[str, Any]:
+    """The scheme of 300W as the values of a scheme file, under the name `free` and without 300W's test subsets."""
+    return {key: value for key, value in W300.to_dict().items() if key not in ("official", "test_subsets")} | {
+        "name": "free"
+    }
+
+
 def main() -> None:
     """Label a folder of photographs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -101,6 +112,7 @@ def main() -> None:
     parser.add_argument("--least", type=float, default=0.8, help="least score of the mesh, 0…1")
     args = parser.parse_args()
     written = label(args.source, args.folder, args.detector, args.mesh, args.least)
+    write_json(args.folder.parent / "free68.json", free_scheme())
     print(f"{len(written)} photographs labelled in {args.folder}")
 
 

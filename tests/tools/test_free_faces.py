@@ -3,7 +3,8 @@ import pytest
 
 from kd_loss.imaging import geometry
 from kd_loss.schemes.benchmarks import W300
-from tools.free_faces import EYES, TABLE, _crop, landmarks_of
+from kd_loss.schemes.landmarks import LandmarkScheme
+from tools.free_faces import EYES, TABLE, _crop, free_scheme, landmarks_of
 
 pytestmark = pytest.mark.quick
 
@@ -28,3 +29,9 @@ def test_the_crop_is_centred_and_upright():
     assert geometry.apply(affine, np.array([[50.0, 40.0]]))[0] == pytest.approx([96, 96])
     # a head that lies on its side: what is below in the picture is to the right in the crop
     assert geometry.apply(affine, np.array([[50.0, 50.0]]))[0] == pytest.approx([116, 96])
+
+
+def test_the_scheme_is_that_of_300w_under_another_name():
+    scheme = LandmarkScheme.from_dict(free_scheme())
+    assert (scheme.name, scheme.points, scheme.test_subsets) == ("free", 68, {})
+    assert scheme.flip_index.tolist() == W300.flip_index.tolist()
