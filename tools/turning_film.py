@@ -39,7 +39,7 @@ def angles(yaw: float, most: float) -> np.ndarray:
     >>> angles(80.0, 2.0).tolist()
     [0.0, 0.0, 0.0, -1.0, -2.0, -1.0, 0.0]
     """
-    there = np.arange(0, most + 1)
+    there = np.arange(0, np.floor(most) + 1)
     back = np.concatenate([there, there[-2::-1]])
     still = np.zeros(2)
     if abs(yaw) < PROFILE:
@@ -112,6 +112,8 @@ def main() -> None:
     truth = split.to_source(split.landmarks).astype(np.float64)
     yaws = np.array([fit_head(points).yaw for points in truth])
     wanted = np.flatnonzero((abs(yaws) >= options.yaw[0]) & (abs(yaws) <= options.yaw[1]))
+    if not len(wanted):
+        raise SystemExit(f"no face of {options.dataset} has a yaw of {options.yaw[0]:g} to {options.yaw[1]:g} degrees")
     clips = []
     for index in wanted[np.unique(np.linspace(0, len(wanted) - 1, options.clips).astype(int))]:
         image = read_image(options.source / str(split.name[index]).partition("#")[0])

@@ -14,7 +14,7 @@ from kd_loss.system.errors import UserError
 L = keras.layers
 Tensor = Any
 
-#: momentum of the routing's batch normalisation
+#: momentum of every batch normalisation, here and in recognition
 MOMENTUM = 0.9
 #: experts of a convolution; temperature of their softmax
 EXPERTS, TEMPERATURE = 4, 4.0
@@ -26,8 +26,8 @@ FIRST_BLOCK = 3
 class DynamicConv2D(keras.Layer):
     """`Σᵢ αᵢ (Wᵢ ∗ x)`: a convolution whose kernel is a mean of n experts, weighted for each picture.
 
-    One convolution to n·C channels and a weighted sum; of a 1 × 1 kernel a mean of the kernels and one product, which
-    costs what a static convolution does. Called on `[x, alpha]`: (B, h, w, c) and (B, n), or with
+    One convolution to n·C channels and a weighted sum; of 1 × 1 kernels at stride 1 a mean of the kernels and one
+    product, which costs what a static convolution does. Called on `[x, alpha]`: (B, h, w, c) and (B, n), or with
     m groups (B, m·n): the input channels are split into m parts with experts and weights of their own, their
     outputs, 2·C channels together, go through a 1×1 convolution to C.
 

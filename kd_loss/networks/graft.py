@@ -95,8 +95,10 @@ class _Copy:
         if kind == "CustomScaleLayer":  # of Inception-ResNet
             straight, branch = args[0]
             return L.Add(name=name)([straight, L.Rescaling(op.scale, name=f"{name}_scale")(branch)])
-        if kind == "Normalization" and op.input_mean is not None:  # fixed numbers, which ONNX would take for inputs
-            scale = 1 / np.sqrt(np.asarray(op.input_variance, np.float64))
+        if kind == "Normalization" and op.input_mean is not None and not op.invert:
+            # fixed numbers, which ONNX would take for inputs
+            deviation = np.sqrt(np.asarray(op.input_variance, np.float64))
+            scale = 1 / np.maximum(deviation, keras.backend.epsilon())
             offset = -np.asarray(op.input_mean, np.float64) * scale
             return L.Rescaling(scale.tolist(), offset.tolist(), name=name)(*args)
         if kind == "Conv2D" and op.groups > 1 and op.groups == op.filters == args[0].shape[-1]:

@@ -227,8 +227,11 @@ def take_weights(target: LandmarkNet, source: LandmarkNet) -> str:
             continue  # the scaling of the pixels follows below
         if layer.name == ANTI_ALIAS or not mine.trainable_weights:
             continue  # determined by the size or by the head, like the positions of its cells
-        if [tuple(w.shape) for w in layer.weights] == [tuple(w.shape) for w in mine.weights]:
-            mine.set_weights(layer.get_weights())
+        weights = layer.get_weights()
+        if isinstance(mine, keras.layers.DepthwiseConv2D) and getattr(layer, "groups", 1) > 1:
+            weights[0] = weights[0].transpose(0, 1, 3, 2)  # ConvNeXt as it was built before it had such layers
+        if [w.shape for w in weights] == [tuple(w.shape) for w in mine.weights]:
+            mine.set_weights(weights)
             taken.append(layer.name)
         elif layer.name in trunk:
             taken = []
@@ -256,12 +259,12 @@ def _summary(names: list[str]) -> str:
 
 
 def save_network(network: LandmarkNet, path: Path) -> None:
-    """Write `<path>.h5` (whole model, without the optimizer) and its card, each atomically."""
+    """Write a `.h5` or `.keras` file (whole model, without the optimizer) and its card, each atomically."""
     save_with_card(network.model, network.card, path)
 
 
 def load_network(path: str | os.PathLike[str]) -> LandmarkNet:
-    """Load a `.h5` file with its card; raises a `UserError` for anything else."""
+    """Load a `.h5` or `.keras` file with its card; raises a `UserError` for anything else."""
     path = path_of(path, "path")
     check_exists(path)
     card = Card.read(path)

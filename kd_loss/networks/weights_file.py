@@ -1,4 +1,4 @@
-"""Writes the `.h5` file of a landmark or keypoint network with its card, and reads it safely."""
+"""Writes the file of a landmark or keypoint network with its card, and reads it safely."""
 
 from __future__ import annotations
 
@@ -19,18 +19,20 @@ from kd_loss.system.hdf5 import trust
 
 
 def save_with_card(model: keras.Model, card: WeightsCard, path: Path) -> None:
-    """Write `<path>.h5` (whole model, without the optimizer) and its card, each atomically."""
+    """Write a `.h5` or `.keras` file (whole model, without the optimizer) and its card, each atomically."""
     import absl.logging
 
     level = absl.logging.get_verbosity()
     absl.logging.set_verbosity(absl.logging.ERROR)  # Keras warns at each save that .h5 is a legacy format
     try:
-        with atomic_file(path, ".h5") as temporary:
+        plain = path.suffix == ".keras"
+        with atomic_file(path, ".keras" if plain else ".h5") as temporary:
             check_room(temporary, sum(4 * int(np.prod(v.shape)) + 4096 for v in model.variables))
-            model.save(temporary, include_optimizer=False)
+            model.save(temporary, **({} if plain else {"include_optimizer": False}))
     finally:
         absl.logging.set_verbosity(level)
-    trust(path)
+    if not plain:
+        trust(path)
     card.write(path)
 
 

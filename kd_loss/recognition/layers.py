@@ -7,11 +7,10 @@ from typing import Any
 import keras
 from keras import ops
 
+from kd_loss.networks.dynamic import MOMENTUM
+
 L = keras.layers
 Tensor = Any
-
-#: momentum of every batch normalisation
-MOMENTUM = 0.9
 
 
 def adain(x: Tensor, y: Tensor, epsilon: float = 1e-5) -> Tensor:

@@ -18,7 +18,7 @@ from kd_loss.datasets.mixed_loader import MixedLoader
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.system.arguments import flag_of, list_of, number_of, table_of, whole_of, wrong
 from kd_loss.system.errors import UserError
-from kd_loss.training.teachers.teacher import RecordedTeacher, Teacher, scaled_pictures
+from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teacher, class_to_make, scaled_pictures
 
 log = logging.getLogger(__name__)
 #: normalised coordinates beyond which landmarks do not belong to a picture
@@ -93,7 +93,7 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
     held_out = options.get("validation_data")
     if _is_endless(held_out) and not options.get("validation_steps"):
         raise UserError("validation_data is infinite: give validation_steps, or limit it by take(…)")
-    readable = hasattr(x, "__next__") or hasattr(x, "take")
+    readable = hasattr(x, "__iter__") or isinstance(x, keras.utils.PyDataset)
     first, x = _first_batch(x, y, options)
     if first is None and readable:
         raise UserError("the dataset has no batch")
@@ -120,7 +120,7 @@ def _is_endless(x: Any) -> bool:
     if isinstance(x, keras.utils.PyDataset):
         return x.num_batches is None
     cardinality = getattr(x, "cardinality", None)
-    return cardinality is not None and int(cardinality()) == -1
+    return callable(cardinality) and int(cardinality()) == -1
 
 
 def _first_batch(x: Any, y: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
@@ -170,6 +170,8 @@ def _check(expected: Expected, batch: Any) -> None:
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3) or batch[1] is None:
         raise UserError("a batch is (images, landmarks) or (images, landmarks, sample_weight)")
     images = np.asarray(batch[0])
+    if not len(images):
+        raise UserError("the first batch has no image")
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
         raise UserError(f"the pictures of a batch are {images.shape}, not (B, S, S, 3)")
     size = expected.size
@@ -211,13 +213,22 @@ def _check_teachers(expected: Expected, batch: Any) -> None:
         if isinstance(teacher, RecordedTeacher) or expected.shape[1] != 2:
             continue
         given = scaled_pictures(keras.ops.convert_to_tensor(images), teacher.reads_bytes, expected.image_range)
-        points = keras.ops.convert_to_numpy(teacher(given)["landmarks"])
+        points = keras.ops.convert_to_numpy(_called(teacher, given)["landmarks"])
         if np.abs(points).max() > FAR:
             log.warning(
                 "the %s teacher's landmarks lie up to %.3g picture sides from the middle: is their unit right? "
-                "LiveTeacher(…, coordinates='pixels')",
-                *(role, float(np.abs(points).max())),
+                "%s(…, coordinates='pixels')",
+                *(role, float(np.abs(points).max()), class_to_make(teacher)),
             )
+
+
+def _called(teacher: Teacher, images: Any) -> Any:
+    """The teacher's predictions; JAX would compile each operation of a large network by itself."""
+    if keras.backend.backend() == "jax" and isinstance(teacher, LiveTeacher):
+        import jax
+
+        return jax.jit(lambda batch: teacher(batch))(images)
+    return teacher(images)
 
 
 def _check_landmarks(expected: Expected, landmarks: np.ndarray, count: int) -> None:
@@ -236,10 +247,11 @@ def _check_landmarks(expected: Expected, landmarks: np.ndarray, count: int) -> N
             f"the landmarks lie between {known.min():.4g} and {known.max():.4g}, far outside the pictures, which span "
             f"{scale.low:g}…{scale.low + scale.span:g}: give coordinates='pixels', 'unit' or (left edge, right edge)"
         )
-    if width == 2 and known.size and scale.span >= 16 and np.abs(known).max() <= 1.5:
-        raise UserError(
-            f"the landmarks lie between {known.min():.4g} and {known.max():.4g}, all in one pixel of pictures that "
-            f"span {scale.low:g}…{scale.low + scale.span:g}: give coordinates='unit' or 'normalised'"
+    if width == 2 and known.any() and scale.span >= 16 and abs(scale.low) <= 1 and np.abs(known).max() <= 1.5:
+        log.warning(
+            "the landmarks lie between %.4g and %.4g, all in one pixel of pictures that span %g…%g: is their unit "
+            "right? coordinates='unit' or 'normalised'",
+            *(known.min(), known.max(), scale.low, scale.low + scale.span),
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -18,6 +17,7 @@ from kd_loss.networks.tapped_model import TappedModel
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.system.arguments import path_of
 from kd_loss.system.errors import UserError
 from kd_loss.training.check_data import Expected, check_settings, check_visibility, checked_data
 from kd_loss.training.teachers.roles import open_teachers, target_words
@@ -164,7 +164,7 @@ class Distiller(keras.Model):
             UserError: a loss or metrics are given.
         """
         for name in ("loss", "loss_weights", "metrics", "weighted_metrics"):
-            if options.get(name) is not None:
+            if options.get(name):
                 raise UserError(f"compile({name}=…): the methods define the loss and the metrics; remove {name}")
         if jit_compile is None:
             jit_compile = False if _tensorflow_on_a_cpu() else "auto"
@@ -188,12 +188,17 @@ class Distiller(keras.Model):
     def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
         """Save the student alone, as `keras.callbacks.ModelCheckpoint` does: `.keras`, `.h5`.
 
-        A student of this package is saved with its card, as `kd_loss.save_network` does. `save_weights` stores the
+        A student of this package is saved with its card. `save_weights` stores the
         whole state of the training, with connectors and optimizer: `keras.callbacks.BackupAndRestore` resumes it.
         """
         network = self._network.value
         if isinstance(network, LandmarkNet):
-            save_network(network, Path(filepath))
+            path = path_of(filepath, "filepath")
+            if path.suffix not in (".keras", ".h5"):
+                raise UserError(f"{path} ends in neither .keras nor .h5")
+            if path.exists() and not overwrite:
+                raise UserError(f"{path} exists")
+            save_network(network, path)
         else:
             network.model.save(filepath, overwrite=overwrite, **options)
 

@@ -4,11 +4,12 @@ import keras
 import numpy as np
 import pytest
 
-from kd_loss.networks import ARCHITECTURES, Card, build_network, load_network, save_network
+from kd_loss.networks import ARCHITECTURES, Card, LandmarkNet, build_network, load_network, save_network
 from kd_loss.networks.applications import applications, preparation
 from kd_loss.networks.backbones import arch_name, build_backbone
 from kd_loss.networks.graft import graft
 from kd_loss.networks.input_scaling import input_scaling, set_input_scaling
+from kd_loss.networks.landmark_net import take_weights
 from kd_loss.networks.stages import stage_outputs
 from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
@@ -89,7 +90,7 @@ def test_convnext_becomes_layers_that_a_file_can_hold(tmp_path):
     ]
     assert all(isinstance(op, keras.layers.Add) for level, op in stage_outputs(small).items() if level != "P5")
     mine, expected = (keras.ops.convert_to_numpy(net(PICTURES, training=False)) for net in (small, theirs))
-    np.testing.assert_allclose(mine, expected, atol=1e-6)
+    np.testing.assert_allclose(mine, expected, atol=1e-5)
     assert [layer.name for layer in small.layers if getattr(layer, "groups", 1) > 1] == []
     # its normalisation of the pixels holds fixed numbers; another scaling is computed, and saved
     model = keras.Model(inputs, small.output)
@@ -104,3 +105,18 @@ def test_what_is_too_large_to_be_loaded_again_is_one_line(monkeypatch):
     monkeypatch.setattr("kd_loss.networks.size_limits.MOST_BYTES", 1 << 20)
     with pytest.raises(UserError, match="MobileNet has 12 MiB of weights; the limit is 1 MiB"):
         build_backbone("mobilenet", keras.Input((64, 64, 3)), 1.0, "none")
+
+
+def test_an_older_convnexts_grouped_convolutions_start_a_newer_one():
+    def make(layer):
+        x = inputs = keras.Input((8, 8, 3), name="image")
+        x = keras.layers.GlobalAveragePooling2D(name="embedding")(layer(x))
+        model = keras.Model(inputs, keras.layers.Reshape((68, 2))(keras.layers.Dense(136)(x)))
+        return LandmarkNet(model, card("ConvNeXtTiny", taps={"embedding": "embedding", "landmarks": "reshape"}))
+
+    old = make(keras.layers.Conv2D(3, 3, groups=3, name="deep"))
+    new = make(keras.layers.DepthwiseConv2D(3, name="deep"))
+    take_weights(new, old)
+    np.testing.assert_array_equal(
+        new.model.get_layer("deep").get_weights()[0][:, :, :, 0], old.model.get_layer("deep").get_weights()[0][:, :, 0]
+    )

@@ -43,7 +43,7 @@ def test_mobilenet_with_dynamic_convolutions_is_saved_and_loaded(tmp_path):
     given = Card("dynamicMobileNetV2", 0.35, "w300", W300.to_dict(), 32, "student", 0.15, "heatmap", "P4")
     network = build_network(given)
     dynamic = {layer.name: layer for layer in network.model.layers if isinstance(layer, DynamicConv2D)}
-    # blocks 3 to 12, two convolutions each; block 13 is beyond stride 16, but for its expansion, which ends P4
+    # the network ends at block 12, the last of stride 16; block 3 is the first of stride 8
     assert {int(name.split("_")[1]) for name in dynamic} == set(range(3, 13))
     assert all(layer.experts == EXPERTS for layer in dynamic.values())
     kernel = dynamic["block_4_expand"].get_weights()[0]

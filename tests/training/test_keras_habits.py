@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import kd_loss
+from kd_loss.networks import Card, build_network, load_network
+from kd_loss.schemes.benchmarks import W300
 from kd_loss.system.errors import UserError
 
 SIZE, POINTS, FACES = 32, 3, 8
@@ -99,7 +101,6 @@ def test_a_teacher_in_another_unit_or_without_use_is_told(caplog):
 @pytest.mark.parametrize(
     ("options", "data", "message"),
     [
-        ({"coordinates": "pixels"}, (IMAGES, LANDMARKS + 0.5), "all in one pixel of pictures that span -0.5…31.5"),
         (
             {"image_range": (0, 1)},
             (IMAGES, LANDMARKS),
@@ -107,11 +108,45 @@ def test_a_teacher_in_another_unit_or_without_use_is_told(caplog):
         ),
         ({}, (IMAGES, LANDMARKS[:5]), "^there are 8 pictures and 5 landmarks$"),
         ({}, (iter(()),), "^the dataset has no batch$"),
+        ({}, ([],), "^the dataset has no batch$"),
+        ({"image_range": (0, 1)}, (IMAGES[:0], LANDMARKS[:0]), "^the first batch has no image$"),
     ],
 )
 def test_data_that_do_not_fit_are_one_line(options, data, message):
     with pytest.raises(UserError, match=message):
         distiller_of(network(), **options).fit(*data, verbose=0)
+
+
+def test_landmarks_in_another_unit_are_told(caplog):
+    with caplog.at_level(logging.WARNING):
+        distiller_of(network(), coordinates="pixels").fit(IMAGES, LANDMARKS + 0.5, verbose=0)
+    [message] = caplog.messages
+    assert "all in one pixel of pictures that span -0.5…31.5: is their unit right?" in message
+    caplog.clear()
+    distiller_of(network(), coordinates=(-16, 16)).fit(IMAGES, LANDMARKS, verbose=0)  # near the middle
+    distiller_of(network(), coordinates="pixels").fit(IMAGES, 0 * LANDMARKS, verbose=0)  # absent
+    assert not caplog.messages
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_student_of_this_package_is_saved_with_its_card(tmp_path, suffix):
+    card = Card("mobileNetV2", 0.35, "w300", W300.to_dict(), 32, "student", 0.15)
+    student = build_network(card)
+    distiller = distiller_of(student)
+    path = tmp_path / f"best{suffix}"
+    distiller.save(path)
+    wanted = student.model.predict(IMAGES, verbose=0)
+    np.testing.assert_allclose(load_network(path).model.predict(IMAGES, verbose=0), wanted, atol=1e-6)
+    np.testing.assert_allclose(keras.models.load_model(path).predict(IMAGES, verbose=0), wanted, atol=1e-6)
+    with pytest.raises(UserError, match=f"best{suffix} exists"):
+        distiller.save(path, overwrite=False)
+    with pytest.raises(UserError, match="best ends in neither .keras nor .h5"):
+        distiller.save(tmp_path / "best")
+
+
+def test_a_students_own_size_is_not_overruled():
+    with pytest.raises(UserError, match="takes pictures of 32 px, image_size is 64"):
+        distiller_of(network(), image_size=64)
 
 
 def test_endless_validation_data_need_their_steps():

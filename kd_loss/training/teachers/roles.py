@@ -11,7 +11,7 @@ from kd_loss.distillation.check import check_names
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.system.errors import UserError
-from kd_loss.training.teachers.teacher import FunctionTeacher, Teacher, as_teacher
+from kd_loss.training.teachers.teacher import Teacher, as_teacher, class_to_make
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,9 @@ def open_teachers(
                 )
     for role, teacher in opened.items():
         if tuple(teacher.shape) != tuple(scheme.shape):
-            kind = "FunctionTeacher" if isinstance(teacher, FunctionTeacher) else "LiveTeacher"
             raise UserError(
                 f"the {role} teacher {target_words(teacher.shape, 'predicts')}, the student {scheme.noun}: one of them "
-                f"is wrong, or {kind}(…, point_map=…) selects the student's from the teacher's"
+                f"is wrong, or {class_to_make(teacher)}(…, point_map=…) selects the student's from the teacher's"
             )
         if not any(role in roles for roles in used.values()):
             log.warning("no method uses the %s teacher", role)

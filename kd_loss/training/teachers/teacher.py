@@ -257,7 +257,8 @@ def as_teacher(
         value: a `Teacher`; a `LandmarkNet`; a Keras model; the path of a network (`.h5` and `.keras`, with or without a
             card, `.onnx`, `.tflite`, `.pt`, `file.py:function`); a function, see `FunctionTeacher`; recorded `Answers`.
         size: side of the student's pictures in pixels, for functions and models that take any size.
-        coordinates: unit of the landmarks of Keras models and functions; a card states its own.
+        coordinates: unit of the landmarks of Keras models and functions, `pixels` of their own input; a card states
+            its own.
 
     Raises:
         UserError: it is none of these, or its file does not load.
@@ -277,6 +278,13 @@ def as_teacher(
             raise UserError("a teacher that is a function needs the size of the pictures: image_size=…")
         return FunctionTeacher(value, size, coordinates=coordinates)
     raise UserError(f"a teacher is a Keras model, a file, a function or recorded answers, not {type(value).__name__}")
+
+
+def class_to_make(teacher: Teacher) -> str:
+    """What a user calls to give this kind of teacher settings of its own, in messages."""
+    if isinstance(teacher, RecordedTeacher):
+        return "kd_loss.record a LiveTeacher"
+    return "FunctionTeacher" if isinstance(teacher, FunctionTeacher) else "LiveTeacher"
 
 
 def scaled_pictures(images: Tensor, as_bytes: bool, image_range: tuple[float, float]) -> Tensor:
