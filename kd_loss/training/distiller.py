@@ -63,8 +63,8 @@ class Distiller(keras.Model):
         coordinates: unit of the landmarks of the dataset and of foreign models, see `Coordinates`.
         taps: tap -> layer of a foreign student, where its size does not identify the right one.
         image_size: side of the pictures in pixels, for a student without a fixed input size.
-        image_range: values of black and white in the dataset's pictures. Networks of this package and files
-            receive 0…255; other Keras models receive the pictures unchanged.
+        image_range: values of black and white in the dataset's pictures. Networks of this package,
+            functions and files of other runtimes receive 0…255; other Keras models receive the pictures unchanged.
         scheme: scheme of the landmarks; without one, NME is normalised by the box of the face's landmarks.
         partial: whether faces may have points that are not annotated (NaN).
         unlabelled_weight, mix_weight: weights of the distilling terms on faces of kind 1 and of the error on kind 2.
