@@ -255,7 +255,8 @@ def as_teacher(
 
     Args:
         value: a `Teacher`; a `LandmarkNet`; a Keras model; the path of a network (`.h5` and `.keras`, with or without a
-            card, `.onnx`, `.tflite`, `.pt`, `.pt2`, `file.py:function`); a function, see `FunctionTeacher`; recorded `Answers`.
+            card, `.onnx`, `.tflite`, `.pt`, `.pt2`, `file.py:function`); a function, see `FunctionTeacher`; recorded
+            `Answers`.
         size: side of the student's pictures in pixels, for functions and models that take any size.
         coordinates: unit of the landmarks of Keras models and functions, `pixels` of their own input; a card states
             its own, and `file.py:function` returns normalised landmarks.
