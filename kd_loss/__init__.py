@@ -8,7 +8,7 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
-# a picture of hostile size is rejected before its pixels are allocated; OpenCV reads this when it is imported
+# an image of hostile size is rejected before its pixels are allocated; OpenCV reads this when it is imported
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))
 
 from kd_loss.system.versions import __version__ as __version__

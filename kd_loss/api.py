@@ -1,7 +1,7 @@
 """Every command as a function: options are keywords, with the names and defaults of the command line.
 
 `--batch-size 8` is `batch_size=8`, `--method kd_loss srrl:0.1` is `method=["kd_loss", "srrl:0.1"]`. Positional
-arguments of a command (pictures, weights) come first. One object of the command's options class,
+arguments of a command (images, weights) come first. One object of the command's options class,
 `StudentOptions(batch_size=8)`, may replace all of them. An unknown keyword, or a value of another type, raises a
 one-line `UserError`, as does everything else that a user can fix.
 
@@ -97,8 +97,8 @@ def _run(command: str, first: tuple[Any, ...], keywords: dict[str, Any], **more:
 def prepare(*options: Any, coordinates: Coordinates | str | tuple[float, float] = "pixels", **keywords: Any) -> Json:
     """Crop, resize and normalise annotated faces into `data/<dataset>/`; returns its manifest.
 
-    `source` may also be in memory: `(images, landmarks)`, an iterable of pairs (picture, points) or a
-    `tf.data.Dataset`. Pictures (H, W, 3) are RGB of 0…255; points (K, 2) are in pixels of each picture, with the
+    `source` may also be in memory: `(images, landmarks)`, an iterable of pairs (image, points) or a
+    `tf.data.Dataset`. Images (H, W, 3) are RGB of 0…255; points (K, 2) are in pixels of each image, with the
     centre of the first pixel at 0, or as `coordinates` states; NaN marks a point that is not annotated. `scheme` may
     be a `LandmarkScheme`; without one a scheme of K points is created.
     """
@@ -122,7 +122,7 @@ def prepare(*options: Any, coordinates: Coordinates | str | tuple[float, float] 
 
 @_documented("show")
 def show(*options: Any, **keywords: Any) -> list[Path]:
-    """Draw prepared faces and augmented ones; returns the two pictures."""
+    """Draw prepared faces and augmented ones; returns the two images."""
     return _run("show", options, keywords)
 
 
@@ -176,13 +176,13 @@ def export_keypoints(*weights: Any, **keywords: Any) -> dict[Path, float]:
 
 @_documented("animate-keypoints")
 def animate_keypoints(*weights: Any, **keywords: Any) -> Path:
-    """Move a picture by the keypoints of a clip; returns the .gif's path."""
+    """Move an image by the keypoints of a clip; returns the .gif's path."""
     return _run("animate-keypoints", weights, keywords)
 
 
 @_documented("prepare-persons")
 def prepare_persons(*options: Any, **keywords: Any) -> Json:
-    """Crop pictures of persons into a prepared dataset; returns its manifest."""
+    """Crop images of persons into a prepared dataset; returns its manifest."""
     return _run("prepare-persons", options, keywords)
 
 
@@ -203,7 +203,7 @@ def verify(*weights: Any, **keywords: Any) -> Json:
 
 @_documented("embed")
 def embed(*pictures: Any, **keywords: Any) -> np.ndarray:
-    """Write the embeddings of pictures; returns them, (N, D) of length 1."""
+    """Write the embeddings of images; returns them, (N, D) of length 1."""
     return _run("embed", pictures, keywords)
 
 
@@ -221,7 +221,7 @@ def test(*options: Any, **keywords: Any) -> Json:
 
 @_documented("predict")
 def predict(*sources: Any, **keywords: Any) -> list[FaceLandmarks]:
-    """Predict pictures and videos and write the results into a folder; returns the faces.
+    """Predict images and videos and write the results into a folder; returns the faces.
 
     For landmarks without files, use `LandmarkPredictor`.
     """
@@ -254,7 +254,7 @@ def benchmark_networks(*weights: Any, **keywords: Any) -> Json:
 
 @_documented("draw-loss")
 def draw_loss(*options: Any, **keywords: Any) -> Path:
-    """Draw the terms of KD-Loss; returns the picture's path."""
+    """Draw the terms of KD-Loss; returns the image's path."""
     return _run("draw-loss", options, keywords)
 
 

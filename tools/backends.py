@@ -36,7 +36,7 @@ def train(arguments: argparse.Namespace) -> dict[str, Any]:
     landmarks = ((points + 0.5) / 64 - 0.5).astype(np.float32)
 
     def network(width: int, seed: int) -> keras.Model:
-        """Pictures of 64 px -> landmarks; weights from NumPy, so that every backend starts from the same."""
+        """Images of 64 px -> landmarks; weights from NumPy, so that every backend starts from the same."""
         inputs = keras.Input((64, 64, 3))
         x = keras.layers.Rescaling(1 / 127.5, -1)(inputs)
         for factor in (1, 2, 4, 8):

@@ -1,4 +1,4 @@
-"""The README's picture: error on 300W's common set against parameters, the shipped students among published networks.
+"""The README's image: error on 300W's common set against parameters, the shipped students among published networks.
 
 `python -m tools.common_plot` reads the cards in `models/students` and writes `docs/pictures/common.png`.
 """

@@ -3,8 +3,8 @@
 On the test photographs of 300W: how many annotated faces each finds, how many boxes it gives beside them, the
 milliseconds of a photograph resized to 640 pixels, the memory of its process, and the NME of `--weights` with crops
 from its boxes, from them refined once, and from the landmarks themselves; the same photographs with smaller faces,
-darkened and over-exposed. With `--cfp` and `--aflw`, the pictures that the finder did not learn from, by yaw; with
-`--groups`, photographs with several faces each and their lists of boxes; with `--photographs`, the boxes on pictures
+darkened and over-exposed. With `--cfp` and `--aflw`, the images that the finder did not learn from, by yaw; with
+`--groups`, photographs with several faces each and their lists of boxes; with `--photographs`, the boxes on images
 of anything, drawn into `--output`; with `--unlabelled`, of photographs that show one face each, how many have a box.
 """
 
@@ -44,7 +44,7 @@ def memory() -> float:
 
 
 def milliseconds(detector: Detector, images: list[np.ndarray]) -> float:
-    """The median of a picture of `SIDE` pixels, after a few to warm up."""
+    """The median of an image of `SIDE` pixels, after a few to warm up."""
     for image in images[:3]:
         detector(image)
     times = []

@@ -48,13 +48,13 @@ def landmarks_of(mesh: np.ndarray) -> np.ndarray:
 
 
 def _crop(centre: np.ndarray, side: float, angle: float) -> np.ndarray:
-    """The map (2, 3) from the picture to a crop of the mesh, turned by an angle in radians."""
+    """The map (2, 3) from the image to a crop of the mesh, turned by an angle in radians."""
     turn = geometry.similarity(-angle, SIZE / side, (SIZE / 2, SIZE / 2), False)
     return geometry.compose(turn, np.column_stack([np.eye(2), -centre]))
 
 
 class Mesh:
-    """MediaPipe's face mesh as a function of a picture and a face's box."""
+    """MediaPipe's face mesh as a function of an image and a face's box."""
 
     def __init__(self, path: Path):
         self.run = open_runtime(path)

@@ -2,7 +2,7 @@
 
 A small student on prepared faces of 48 px, from 1,000 to 100,000 (a thousand drawn ones, repeated), each size in
 a process of its own. Memory is the peak of what belongs to the process alone (anonymous pages); the pages of the
-memory-mapped pictures are the system's to keep or to drop.
+memory-mapped images are the system's to keep or to drop.
 """
 
 from __future__ import annotations

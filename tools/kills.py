@@ -221,7 +221,7 @@ def one(case: Case, folder: Path, seconds: float, expected: Any, chance: random.
 
 
 def make_faces(folder: Path) -> None:
-    """Pictures for `predict`; in a process of its own, as OpenCV's threads do not survive a fork either."""
+    """Images for `predict`; in a process of its own, as OpenCV's threads do not survive a fork either."""
     from kd_loss.schemes.drawing import encode_png
     from kd_loss.synthetic.faces import draw_face
 

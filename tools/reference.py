@@ -1,8 +1,8 @@
 """The reference way of distilling, small, from its description: the baseline of `kd-loss benchmark --training`.
 
 Both teachers are called by `predict_on_batch` for every batch of every epoch, the student's step runs in eager
-mode, and pictures and landmarks are read from files as it goes. There is no augmentation online: the reference
-keeps augmented pictures on disk.
+mode, and images and landmarks are read from files as it goes. There is no augmentation online: the reference
+keeps augmented images on disk.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def reference(
     batch: int,
     folder: Path,
 ) -> Callable[[], None]:
-    """An epoch of it; pictures (N, S, S, 3) uint8 RGB and normalised landmarks (N, K, 2) are written to `folder`."""
+    """An epoch of it; images (N, S, S, 3) uint8 RGB and normalised landmarks (N, K, 2) are written to `folder`."""
     optimizer = keras.optimizers.Adam(1e-3)
     for i, (image, points) in enumerate(zip(images, landmarks, strict=True)):
         cv2.imwrite(str(folder / f"{i}.jpg"), image[..., ::-1])

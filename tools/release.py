@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 DIST = ROOT / "dist"
-#: a drawn face as a picture, by public names alone
+#: a drawn face as an image, by public names alone
 DRAW = """
 import sys
 from pathlib import Path

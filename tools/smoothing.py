@@ -25,7 +25,7 @@ RATE, FRAMES = 25.0, 90
 
 
 def video(image: np.ndarray, path: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Frames of a picture shifted by `path` (N, 2) whole pixels, with noise."""
+    """Frames of an image shifted by `path` (N, 2) whole pixels, with noise."""
     rng = np.random.default_rng(seed)
     frames = []
     for x, y in path.astype(int):

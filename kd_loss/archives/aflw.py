@@ -1,8 +1,8 @@
-"""AFLW (Köstinger et al., 2011) as tables: `landmarks.csv` with one row per face; rows name the picture files.
+"""AFLW (Köstinger et al., 2011) as tables: `landmarks.csv` with one row per face; rows name the image files.
 
-A row holds the picture's path, then x and y of the 21 points in pixels counted from 0; two empty cells mark a point
+A row holds the image's path, then x and y of the 21 points in pixels counted from 0; two empty cells mark a point
 that is not annotated. An optional `yaw.csv` beside it (path, degrees) splits the faces into subsets by yaw for the
-report; without it all faces form one subset. Pictures whose number is a multiple of ten (`images/image04420.jpg`) are
+report; without it all faces form one subset. Images whose number is a multiple of ten (`images/image04420.jpg`) are
 for testing, in every use of the archive, so that no training sees them; names without a number are split by chance.
 """
 
@@ -34,7 +34,7 @@ SUBSETS = ("yaw 0–30", "yaw 30–60", "yaw 60–90")
 
 
 def read_yaws(path: Path) -> dict[str, float]:
-    """Return the yaw of each face in degrees by picture path; raise `UserError` for any other table."""
+    """Return the yaw of each face in degrees by image path; raise `UserError` for any other table."""
     try:
         rows = list(csv.reader(read_text(path, MOST_OF_TABLE).splitlines()))
         yaws = {row[0]: float(row[1]) for row in rows if row}
@@ -49,7 +49,7 @@ def read_yaws(path: Path) -> dict[str, float]:
 
 
 def _split(path: str, drawn: str) -> str:
-    """The split of a picture by the number that its name ends with; as drawn if there is none."""
+    """The split of an image by the number that its name ends with; as drawn if there is none."""
     number = re.search(r"(\d+)$", PurePosixPath(path).stem)
     return drawn if number is None else "train" if int(number[1]) % 10 else "test"
 
@@ -95,7 +95,7 @@ def read_aflw(source: Path, test_fraction: float = 0.1) -> Archive:
 def read_aflw_poses(source: Path, scheme: PoseScheme, test_fraction: float) -> Archive:
     """Read head poses up to full profile: AFLW's own yaw, with pitch and roll of the head that fits its points.
 
-    `yaw.csv` counts yaw to the picture's left, poses count it to the right. Pitch and roll are rough: the head is
+    `yaw.csv` counts yaw to the image's left, poses count it to the right. Pitch and roll are rough: the head is
     fitted in steps of 15 degrees of pitch. Faces turned by more than 98 degrees are left out with a warning.
 
     Raises:

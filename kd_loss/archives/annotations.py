@@ -1,7 +1,7 @@
 """Shared code of the annotation tools' readers: turns the faces of a file into an `Archive` in a scheme.
 
 A reader fills `Annotations` (`coco`, `cvat`, `label_studio`, `yolo_pose`, `labelme`) and calls `to_archive`, which
-finds the pictures, sorts the points into the scheme's order, makes a scheme if none is given, and assigns the splits.
+finds the images, sorts the points into the scheme's order, makes a scheme if none is given, and assigns the splits.
 Coordinates follow the package's convention: pixels, with the centre of the first pixel at (0, 0). Readers of formats
 that count from the corner of the first pixel subtract 0.5.
 """
@@ -51,12 +51,12 @@ class Face:
 
     Attributes:
         where: the file and entry, for problem messages.
-        picture: the candidate names of the picture, the likeliest first.
+        image: the candidate names of the image, the likeliest first.
         marks: point name -> point, or the points in order; None for a point that is not annotated.
         split: `train`, `val` or `test`, if the file gives it.
-        size: width and height in pixels of the annotated picture, if the file gives them.
-        places: folders to search for the picture, in addition to those of all faces.
-        load: returns the picture embedded in the annotation file, used if there is no other.
+        size: width and height in pixels of the annotated image, if the file gives them.
+        places: folders to search for the image, in addition to those of all faces.
+        load: returns the image embedded in the annotation file, used if there is no other.
     """
 
     where: str
@@ -173,10 +173,10 @@ def pairs_of_names(names: Sequence[str]) -> list[tuple[int, int]]:
 
 
 class PictureFinder:
-    """Looks up pictures by their annotated names: in a folder, in its `images/`, or by file name anywhere below it.
+    """Looks up images by their annotated names: in a folder, in its `images/`, or by file name anywhere below it.
 
     Attributes:
-        root: the folder to search; inside: whether a picture must lie in it.
+        root: the folder to search; inside: whether an image must lie in it.
     """
 
     def __init__(self, root: Path, inside: bool):
@@ -192,7 +192,7 @@ class PictureFinder:
         return found
 
     def __call__(self, names: Sequence[str], places: Sequence[Path] = ()) -> Path:
-        """Return the picture with one of these names; raise `BadSample` for none, several, or one outside the root."""
+        """Return the image with one of these names; raise `BadSample` for none, several, or one outside the root."""
         for name in names:
             for place in (*places, self.root, self.root / "images"):
                 picture = Path(os.path.abspath(place / name))
@@ -210,7 +210,7 @@ class PictureFinder:
         raise BadSample(f"no image {names[0] if names else '(it has no name)'} under {self.root}")
 
     def name(self, picture: Path) -> str:
-        """Return a picture's path, relative to the root if it lies below it."""
+        """Return an image's path, relative to the root if it lies below it."""
         return (picture.relative_to(self.root) if picture.is_relative_to(self.root) else picture).as_posix()
 
 
@@ -222,9 +222,9 @@ def _is_file(path: Path) -> bool:
 
 
 def load_picture(path: Path, size: tuple[int, int] | None) -> np.ndarray:
-    """Load a picture as the annotation tool showed it: rotated by its EXIF orientation where the sizes agree.
+    """Load an image as the annotation tool showed it: rotated by its EXIF orientation where the sizes agree.
 
-    Raises `BadSample` if its size differs from that of the annotated picture.
+    Raises `BadSample` if its size differs from that of the annotated image.
     """
     image = read_image(path, upright=True)
     if size is None or image.shape[1::-1] == size:
@@ -357,7 +357,7 @@ def to_archive(
 
 
 def _find(finder: PictureFinder, face: Face) -> tuple[str, Callable[[], np.ndarray]]:
-    """Return the name of a face's picture and the function that loads it."""
+    """Return the name of a face's image and the function that loads it."""
     try:
         picture = finder(face.picture, face.places)
     except BadSample:

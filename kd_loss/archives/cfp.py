@@ -1,7 +1,7 @@
-"""CFP, Celebrities in Frontal-Profile (Sengupta et al., 2016): `landmarks.csv`, pictures `images/PPP/frontal/NN.jpg`.
+"""CFP, Celebrities in Frontal-Profile (Sengupta et al., 2016): `landmarks.csv`, images `images/PPP/frontal/NN.jpg`.
 
-A row holds the picture's path, then x and y of the 30 points of the visible half of the face. The folder after
-`images` is the person: all pictures of one person stay in one split. Frontal and profile are the subsets.
+A row holds the image's path, then x and y of the 30 points of the visible half of the face. The folder after
+`images` is the person: all images of one person stay in one split. Frontal and profile are the subsets.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kd_loss.schemes.benchmarks import CFP30
 
 
 def _person(path: str) -> str:
-    """The person of a picture's path; the path itself in another layout."""
+    """The person of an image's path; the path itself in another layout."""
     parts = PurePosixPath(path).parts
     return parts[parts.index("images") + 1] if "images" in parts[:-2] else path
 

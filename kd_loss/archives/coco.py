@@ -10,7 +10,7 @@ Pixels: the format is documented as "0-indexed": an integer is a pixel, its cent
 package; coordinates are kept. (CVAT and other tools export their own corner-based numbers as COCO; this offset of
 half a pixel cannot be detected from the file.)
 
-Pictures lie beside the file, in `images/`, or in a folder named as the file's split (`train2017/`,
+Images lie beside the file, in `images/`, or in a folder named as the file's split (`train2017/`,
 `images/train2017/`), or anywhere below if their file name is unique.
 """
 

@@ -1,6 +1,6 @@
 """The COFW archive: `COFW_train_color.mat` and `COFW_test_color.mat`, MATLAB v7.3 (HDF5).
 
-Cells `IsTr`/`IsT` hold the pictures, grey or colour; `phisTr`/`phisT` hold N × 87 numbers: 29 x,
+Cells `IsTr`/`IsT` hold the images, grey or colour; `phisTr`/`phisT` hold N × 87 numbers: 29 x,
 29 y, 29 occlusion flags. MATLAB stores arrays by column, so HDF5 shows every shape reversed, and its
 coordinates start at 1.
 """
@@ -18,7 +18,7 @@ from kd_loss.schemes.benchmarks import COFW
 from kd_loss.system.errors import UserError
 from kd_loss.system.hdf5 import check_dataset, entry_of, open_hdf5
 
-#: upper limits on the bytes of a picture and on the numbers or cells of a file
+#: upper limits on the bytes of an image and on the numbers or cells of a file
 MOST_PICTURE, MOST_NUMBERS = 1 << 28, 1 << 27
 _FILES = {
     "train": ("COFW_train_color.mat", "IsTr", "phisTr"),
@@ -27,7 +27,7 @@ _FILES = {
 
 
 def _load(path: Path, variable: str, index: int) -> np.ndarray:
-    """Picture `index` of a `.mat` file as (H, W, 3) uint8 RGB."""
+    """Image `index` of a `.mat` file as (H, W, 3) uint8 RGB."""
     try:
         with open_hdf5(path) as file:
             cells = check_dataset(path, entry_of(path, file, variable), MOST_NUMBERS)
@@ -44,7 +44,7 @@ def _load(path: Path, variable: str, index: int) -> np.ndarray:
 
 
 def _annotations(path: Path, images: str, phis: str) -> np.ndarray:
-    """(N, 87) float64 with N checked against the number of pictures."""
+    """(N, 87) float64 with N checked against the number of images."""
     try:
         with open_hdf5(path) as file:
             numbers = check_dataset(path, entry_of(path, file, phis), MOST_NUMBERS)

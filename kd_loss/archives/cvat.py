@@ -1,12 +1,12 @@
-"""CVAT for images 1.1: an `annotations.xml` with an `<image>` for each picture, pictures beside it or in `images/`.
+"""CVAT for images 1.1: an `annotations.xml` with an `<image>` for each image, images beside it or in `images/`.
 
 A `<skeleton>` is a face: its `<points>` are named by their labels; `outside="1"` marks an absent point (NaN here),
 `occluded="1"` a hidden but placed one (kept as its occlusion). The points follow the order of the labels in the
 task's `<meta>`; the lines are those of the skeleton's drawing there. A `<points>` shape of several points is a face
-without point names; shapes of one point each are grouped by `group_id`, or by picture without one.
+without point names; shapes of one point each are grouped by `group_id`, or by image without one.
 `subset` of an image, as projects export it, or `Train`, `Validation`, `Test` in its path is its split.
 
-Pixels: CVAT's canvas is the picture's rectangle from 0 to its width and height, so that the centre of the first
+Pixels: CVAT's canvas is the image's rectangle from 0 to its width and height, so that the centre of the first
 pixel is at 0.5: half a pixel is subtracted.
 
 A file with a document type is refused, so that no entity is ever expanded or fetched.
@@ -122,7 +122,7 @@ def _lines(svg: str, names: list[str]) -> list[tuple[int, int]]:
 
 
 def _faces(image: ET.Element, path: Path, kind: str) -> Iterator[tuple[str, list[ET.Element]]]:
-    """Yield the position of each face of a picture in the file, and its shapes."""
+    """Yield the position of each face of an image in the file, and its shapes."""
     where = f"{path} image {image.get('name', image.get('id', ''))}"
     skeletons = [shape for shape in image.iterfind("skeleton") if not kind or shape.get("label") == kind]
     if skeletons or kind:

@@ -3,14 +3,14 @@
 * `.npy`: one file per image, (K, 2) or (2K,) pixel coordinates that start at 0, the layout of the KD-Loss
   reference code;
 * `.pts`: one file per image, coordinates that start at 1;
-* CSV: one file in the folder, or a CSV given directly, whose pictures may lie anywhere; each row holds
+* CSV: one file in the folder, or a CSV given directly, whose images may lie anywhere; each row holds
   the image's path, then x0, y0, x1, y1 … in pixels that start at 0. A header row is skipped; several rows may
   name one photograph.
 
 A point that is not annotated is NaN in a `.npy` file and two empty cells in a CSV.
 
 Rows with the same path are faces of one photograph and stay in one split; in the other layouts every
-picture counts as a photograph of its own. Folders `train/` and `test/` define the splits; otherwise
+image counts as a photograph of its own. Folders `train/` and `test/` define the splits; otherwise
 a share of the photographs is held out for testing.
 """
 
@@ -74,12 +74,12 @@ def _number(cell: str) -> float | None:
 
 
 def _find(root: Path | None, folder: Path, name: str) -> Path:
-    """Return the picture of a row; its path is absolute or relative to the table's folder or to `images/` in it.
+    """Return the image of a row; its path is absolute or relative to the table's folder or to `images/` in it.
 
     Raises `BadSample` if it is missing or lies outside the source `root`; with None it may lie anywhere.
     """
     for place in (folder, folder / "images"):
-        image = Path(os.path.abspath(place / name))  # without following links: pictures may be links
+        image = Path(os.path.abspath(place / name))  # without following links: images may be links
         try:
             there = image.is_file()
         except (OSError, ValueError):  # not a valid file name
@@ -94,7 +94,7 @@ def _find(root: Path | None, folder: Path, name: str) -> Path:
 
 
 def _is_header(row: list[str], values: list[float | None]) -> bool:
-    """Whether a first row is a header: it has no number and no picture, or pandas's 0, 1, 2 and so on."""
+    """Whether a first row is a header: it has no number and no image, or pandas's 0, 1, 2 and so on."""
     if Path(row[0]).suffix.lower() in IMAGE_SUFFIXES:
         return False
     return all(value is None for value in values) or values == list(range(len(values)))
@@ -143,7 +143,7 @@ def _rows(root: Path, folder: Path, archive: Archive) -> list[Row]:
 def read_folder(source: Path, scheme: LandmarkScheme, test_fraction: float = 0.1) -> Archive:
     """Parse a folder of custom landmarks, or one CSV, in the scheme `scheme` (see the module's text for the layout).
 
-    The pictures of a CSV given directly may lie beside it or anywhere else.
+    The images of a CSV given directly may lie beside it or anywhere else.
     """
     archive = Archive(scheme)
     root = source if source.is_file() else existing_folder(source)

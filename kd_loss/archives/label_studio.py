@@ -1,14 +1,14 @@
 """Label Studio: the JSON or JSON-MIN export of a project with `KeyPointLabels`.
 
 Each point's label is its name. The points of a face share a parent region (`parentID`); if none has one and a label
-occurs twice in a picture, they lie inside one rectangle; otherwise all points of a picture form one face. The first
+occurs twice in an image, they lie inside one rectangle; otherwise all points of an image form one face. The first
 annotation of a task that was not cancelled counts. The export does not store the order of the labels: they are
 sorted by their trailing numbers, or by first appearance, unless the scheme names its points.
 
-Pixels: x and y are percentages of the picture's width and height, from its left upper corner, so that 0 is the outer
+Pixels: x and y are percentages of the image's width and height, from its left upper corner, so that 0 is the outer
 edge of the first pixel: `x / 100 * original_width − 0.5`.
 
-Pictures are found by the names of their uploads (`/data/upload/1/0a1b2c3d-face.jpg` is `face.jpg`, too), by the path in
+Images are found by the names of their uploads (`/data/upload/1/0a1b2c3d-face.jpg` is `face.jpg`, too), by the path in
 `?d=` for local files, or by the last part of their URL.
 """
 
@@ -70,7 +70,7 @@ def read_label_studio(
 
 
 def picture_names(address: str) -> list[str]:
-    """Return the candidate file names of a picture, the likeliest first.
+    """Return the candidate file names of an image, the likeliest first.
 
     >>> picture_names("/data/local-files/?d=faces/a%20b.jpg")
     ['faces/a b.jpg', 'a b.jpg']
@@ -94,7 +94,7 @@ def _minimal_points(task: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _regions(task: dict[str, Any]) -> tuple[list[dict[str, Any]], Any]:
-    """Return the regions of a task, each with its `value`, and the URL of its picture."""
+    """Return the regions of a task, each with its `value`, and the URL of its image."""
     if "data" not in task:
         points = [{"type": "keypointlabels", "value": item, **item} for item in _minimal_points(task)]
         texts = [value for key, value in task.items() if isinstance(value, str) and key != "annotator"]

@@ -1,11 +1,11 @@
-"""LabelMe: a JSON file for each picture, beside it or in a folder of their own.
+"""LabelMe: a JSON file for each image, beside it or in a folder of their own.
 
 A face is the shapes of type `point` that share a `group_id`, or all that have none; their labels name the points.
 A shape of type `points` with several is a face without names. A flag `occluded` of a shape, set to true, is kept as
 the point's occlusion. Folders `train/`, `val/` and `test/` are the splits. If the file of `imagePath` is missing,
-the embedded picture (`imageData`) is used.
+the embedded image (`imageData`) is used.
 
-Pixels: LabelMe's canvas is the picture's rectangle from 0 to its width and height, so that the centre of the first
+Pixels: LabelMe's canvas is the image's rectangle from 0 to its width and height, so that the centre of the first
 pixel is at 0.5: half a pixel is subtracted.
 """
 
@@ -66,7 +66,7 @@ def read_labelme(
 
 
 def _embedded(path: Path) -> np.ndarray:
-    """The picture inside a LabelMe file, upright."""
+    """The image inside a LabelMe file, upright."""
     values = load_json(path)
     data = values.get("imageData") if isinstance(values, dict) else None
     if not isinstance(data, str):
@@ -84,7 +84,7 @@ def _place(values: Any, occluded: bool) -> Mark:
 
 
 def _groups(shapes: list[Any]) -> dict[Any, dict[str, Mark] | list[Mark | None]]:
-    """The faces of a picture, by the group of their shapes."""
+    """The faces of an image, by the group of their shapes."""
     faces: dict[Any, dict[str, Mark] | list[Mark | None]] = {}
     for position, shape in enumerate(shapes):
         kind = shape.get("shape_type") if isinstance(shape, dict) else None

@@ -1,4 +1,4 @@
-"""Faces that are in memory: arrays of pictures and points, pairs of any iterable, or `tf.data`."""
+"""Faces that are in memory: arrays of images and points, pairs of any iterable, or `tf.data`."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def read_memory(
     coordinates: Coordinates | str | tuple[float, float] = "pixels",
     test_fraction: float = 0.1,
 ) -> Archive:
-    """Annotated pictures in memory as an `Archive`.
+    """Annotated images in memory as an `Archive`.
 
     Args:
-        source: `(images, landmarks)`: pictures (N, H, W, 3), or a list of them of any sizes, and points (N, K, 2);
-            or an iterable, or a `tf.data.Dataset`, of pairs (picture, points) or of batches of them. Pictures
+        source: `(images, landmarks)`: images (N, H, W, 3), or a list of them of any sizes, and points (N, K, 2);
+            or an iterable, or a `tf.data.Dataset`, of pairs (image, points) or of batches of them. Images
             are RGB of 0…255; points (K, 2) or (2K,), NaN where one is not annotated. Items of an iterable are kept
             in memory until the archive is prepared.
         scheme: the scheme; if None, one is made with as many points as the first face has.
         name: the name of the scheme made.
-        coordinates: the unit of the points, relative to each picture's own width and height, see `Coordinates`; by
+        coordinates: the unit of the points, relative to each image's own width and height, see `Coordinates`; by
             default pixels, the centre of the first one at 0.
-        test_fraction: share of the pictures for testing.
+        test_fraction: share of the images for testing.
 
     Raises:
-        UserError: pictures or points have another shape or kind. Problems with the points of single faces are
+        UserError: images or points have another shape or kind. Problems with the points of single faces are
             listed in the archive.
     """
     scale = Coordinates.of(coordinates, 1)
@@ -68,7 +68,7 @@ def read_memory(
 
 
 def _pairs(source: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield picture and points face by face."""
+    """Yield image and points face by face."""
     if isinstance(source, tuple) and len(source) == 2 and (_rank(source[0]) == 4 or isinstance(source[0], list)):
         yield from _together(*source)
         return
@@ -98,7 +98,7 @@ def _rank(value: Any) -> int:
 
 
 def _picture(value: Any, index: int) -> np.ndarray:
-    """Return the picture (H, W, 3) unchanged; raise `UserError` for anything but values 0…255."""
+    """Return the image (H, W, 3) unchanged; raise `UserError` for anything but values 0…255."""
     image = np.asarray(value)
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise UserError(f"picture {index} of the source is {image.shape}, not (H, W, 3)")

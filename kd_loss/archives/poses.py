@@ -3,10 +3,10 @@
 * BIWI Kinect: folders of persons with `frame_00003_rgb.png`, `frame_00003_pose.txt` (a rotation matrix, and the head's
   place in mm, before the depth camera) and `rgb.cal` (the colour camera's matrix, distortion, and its rotation and
   place in mm against the depth camera). The crop is a square of a head's width about its place.
-* 300W-LP, AFLW2000-3D: pictures with `.mat` files beside them: `Pose_Para` (pitch, yaw, roll in radians, …), and 68
+* 300W-LP, AFLW2000-3D: images with `.mat` files beside them: `Pose_Para` (pitch, yaw, roll in radians, …), and 68
   points, `pt2d` or `pt3d_68`, which place the crop and, with the rotation, the head.
 * Pointing'04: `personne08123-30+45.jpg`, tilt and pan in the name, a `.txt` of the face's centre, width and height.
-  Pan is read as positive to the picture's right, tilt upwards; roll is 0.
+  Pan is read as positive to the image's right, tilt upwards; roll is 0.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def read_pointing04(source: Path, scheme: PoseScheme, test_fraction: float) -> A
             continue
         tilt, pan = float(found[4]), float(found[5])
         side = max(width, height)
-        place = HeadPlacement(from_angles(-pan, tilt, 0.0), (x, y), side)  # pan is positive to the picture's left
+        place = HeadPlacement(from_angles(-pan, tilt, 0.0), (x, y), side)  # pan is positive to the image's left
         archive.samples.append(
             Sample(
                 image.relative_to(root).as_posix(), _square(np.array([x, y]), side), "train", "train", found[1],

@@ -32,7 +32,7 @@ class ArchiveRequest:
 
     Attributes:
         source: the folder, or a CSV file; empty for drawn faces.
-        format: `auto`; `folder` for a plain folder of pictures and points, whatever the dataset's name; or the format
+        format: `auto`; `folder` for a plain folder of images and points, whatever the dataset's name; or the format
             of an annotation tool, see `archives.formats`.
         test_fraction: share of the groups held out for testing if the archive has no split.
         count, size, margin, seed: parameters of drawn faces.

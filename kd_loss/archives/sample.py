@@ -1,4 +1,4 @@
-"""One annotated face in a source picture, and what a parser returns."""
+"""One annotated face in a source image, and what a parser returns."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Sample:
         split: `train` or `test`.
         subset: the part of the archive, e.g. `helen/testset`.
         group: the photograph; faces of one group always share a split.
-        load: returns the picture as (H, W, 3) uint8 RGB or raises `BadSample`.
+        load: returns the image as (H, W, 3) uint8 RGB or raises `BadSample`.
         attributes: extra (K,) or scalar values by name, e.g. occlusion flags.
-        place: the head's place in the picture, if the archive gives it.
+        place: the head's place in the image, if the archive gives it.
         extra: whether it comes from another archive (`archives.merge`) and is used for training only.
         outline: (K, 2) like `landmarks`, whole but rough, to place the crop of a face with few annotated points; None:
             a shape model completes the landmarks.

@@ -1,13 +1,13 @@
-"""YOLO-pose as Ultralytics documents it: a `data.yaml`, pictures in `images/…`, and for each a text in `labels/…`.
+"""YOLO-pose as Ultralytics documents it: a `data.yaml`, images in `images/…`, and for each a text in `labels/…`.
 
 `kpt_shape: [K, 2]` or `[K, 3]` gives the number of points and whether each has a visibility; `flip_idx` maps each point
 to its mirror image (the scheme's pairs), `kpt_names` names them. A line of a text is a face:
-class, box (centre, width, height), then the points, all as fractions of the picture's width and height. Visibility 0
+class, box (centre, width, height), then the points, all as fractions of the image's width and height. Visibility 0
 is not labelled (NaN here), 1 labelled but hidden (kept as its occlusion), 2 visible; without visibilities a point at
-0, 0 or left of or above the picture is not labelled. `train`, `val` and `test` are folders, lists of folders, or texts
-of paths, relative to `path`, which is resolved from the file's folder. A picture without a text has no face.
+0, 0 or left of or above the image is not labelled. `train`, `val` and `test` are folders, lists of folders, or texts
+of paths, relative to `path`, which is resolved from the file's folder. An image without a text has no face.
 
-Pixels: fractions of the picture's extent, so that 0 is the outer edge of the first pixel: `x * width − 0.5`.
+Pixels: fractions of the image's extent, so that 0 is the outer edge of the first pixel: `x * width − 0.5`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def read_yolo_pose(
     """Parse a YOLO-pose dataset (see the module's text); `scheme` None: in the scheme that its YAML file describes.
 
     Raises:
-        UserError: a YAML file without `kpt_shape` or pictures, or points that are not those of the scheme.
+        UserError: a YAML file without `kpt_shape` or images, or points that are not those of the scheme.
     """
     path = yolo_file(source)
     values = read_yaml(path)
@@ -101,7 +101,7 @@ def _names(path: Path, values: dict[str, Any], points: int) -> list[str]:
 
 
 def _pictures(path: Path, values: dict[str, Any], split: str) -> Iterator[Path]:
-    """The pictures of a split."""
+    """The images of a split."""
     names = values.get(split)
     for entry in names if isinstance(names, list) else [names]:
         if not isinstance(entry, str) or not entry:
@@ -133,7 +133,7 @@ def _label_of(picture: Path) -> Path:
 
 
 def picture_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels of a picture as it is shown, upright, from its header; `BadSample` without one."""
+    """Width and height in pixels of an image as it is shown, upright, from its header; `BadSample` without one."""
     from PIL import Image  # Matplotlib brings it
 
     try:
@@ -146,7 +146,7 @@ def picture_size(path: Path) -> tuple[int, int]:
 
 
 def _add(found: Annotations, picture: Path, label: Path, split: str, points: int, numbers: int) -> None:
-    """The faces of one picture."""
+    """The faces of one image."""
     try:
         lines = read_text(label, MOST_OF_NOTE).splitlines()
     except BadSample as error:

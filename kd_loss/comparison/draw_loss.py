@@ -19,13 +19,13 @@ from matplotlib.figure import Figure
 
 
 def describe(options: CurvesOptions) -> str:
-    """Describe a picture's settings for its file metadata, which identifies drawings of other weights."""
+    """Describe an image's settings for its file metadata, which identifies drawings of other weights."""
     weights = ", ".join(f"{weight:g}" for weight in WEIGHTS)
     return f"KD-Loss with weights {weights}; errors of the teachers {options.tough:g} and {options.tolerant:g}"
 
 
 def run_curves(options: CurvesOptions) -> Path:
-    """Write the picture: a column per variant; value above, slope of the whole below."""
+    """Write the image: a column per variant; value above, slope of the whole below."""
     limit = 2.5 * max(options.tough, options.tolerant, 0.01)
     error = np.linspace(-limit, limit, 2001).astype("float32")
     tough, tolerant = (np.full_like(error, value) for value in (options.tough, options.tolerant))

@@ -18,7 +18,7 @@ from kd_loss.schemes.base import Scheme
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges of the changes; each is drawn uniformly, each probability per picture.
+    """Ranges of the changes; each is drawn uniformly, each probability per image.
 
     Attributes:
         rotation: largest angle in degrees, either way.
@@ -26,7 +26,7 @@ class Augmentation:
         shift: largest shift as a fraction of the crop, either way, on each axis.
         flip: probability of mirroring (with the swap of left and right points).
         colour: largest relative change of brightness and contrast; the gain of each channel changes by half as much.
-        blur, grey, patch: probabilities of a blur, of a grey picture, of an occluding patch.
+        blur, grey, patch: probabilities of a blur, of a grey image, of an occluding patch.
         turn: largest angle in degrees by which the head is turned further, see `datasets.turned`; half of it up and
             down. For faces with 68 points.
     """
@@ -56,7 +56,7 @@ class Augmentation:
         return affine, flip
 
     def recolour(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Apply photometric changes to a uint8 picture (S, S, 3); the result has the same shape."""
+        """Apply photometric changes to a uint8 image (S, S, 3); the result has the same shape."""
         choices = rng.random(3)
         strength = rng.uniform(-self.colour, self.colour, 5)
         if self.colour:
@@ -84,7 +84,7 @@ def warp(image: np.ndarray, affine: np.ndarray, size: int, border: int = 0) -> n
     """Warp a stored crop (T, T, 3) by a map of normalised points to (size, size, 3) uint8.
 
     `border` pixels on each side are surroundings, with normalised coordinates below −0.5 and above 0.5. Beyond them
-    the edge pixels are repeated: black corners would reveal to the network how far the picture was rotated.
+    the edge pixels are repeated: black corners would reveal to the network how far the image was rotated.
     """
     inner = image.shape[0] - 2 * border
     if border:

@@ -1,6 +1,6 @@
 """Checks of a prepared dataset, run when it is opened, so that its readers can rely on it.
 
-Of the pictures only the header and size of the file are read, so that the time does not grow with them; every
+Of the images only the header and size of the file are read, so that the time does not grow with them; every
 landmark, affine map and name is checked.
 """
 

@@ -1,4 +1,4 @@
-"""The command `show`: two pictures of the data as a training will see it.
+"""The command `show`: two images of the data as a training will see it.
 
 `crops.png` shows one large face with numbered points, and the same face with its mirrored pairs as lines, which
 cross the face if `pairs` is right; below are faces from the whole split. `augmented.png` shows faces as a training
@@ -87,7 +87,7 @@ def _points(crop: np.ndarray, target: np.ndarray, scheme: LandmarkScheme) -> np.
     return _dots(face, at, scheme, 1.5)
 
 
-#: kind of scheme -> function that draws a target (N, C) on a small picture of a crop
+#: kind of scheme -> function that draws a target (N, C) on a small image of a crop
 DRAWINGS: dict[type, Callable[..., np.ndarray]] = {LandmarkScheme: _points, PoseScheme: _head}
 
 
@@ -110,7 +110,7 @@ def _large(split: PreparedSplit, index: int) -> list[np.ndarray]:
 
 
 def crop_sheet(split: PreparedSplit, count: int) -> np.ndarray:
-    """Draw two large pictures of one face above `count` faces spread evenly over a split."""
+    """Draw two large images of one face above `count` faces spread evenly over a split."""
     indices = np.linspace(0, len(split) - 1, min(count, len(split))).astype(int)
     complete = [i for i in indices if np.isfinite(split.target[i]).all()]
     large = _large(split, int(complete[0] if complete else indices[0]))
@@ -147,7 +147,7 @@ def write_sheets(
     seed: int = 0,
     claims: Claims | None = None,
 ) -> None:
-    """Write both pictures into a folder."""
+    """Write both images into a folder."""
     for name, picture in zip(FILES, (crop_sheet(split, count), augmented_sheet(split, strength, seed)), strict=True):
         with atomic_file(folder / name, claims=claims) as path:
             path.write_bytes(encode_png(picture))

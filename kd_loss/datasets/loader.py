@@ -61,5 +61,5 @@ class FaceLoader(keras.utils.PyDataset):
         return images, {**targets, "kind": np.where(places < len(chosen), 0, 3).astype(np.float32)}
 
     def rows(self, chosen: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return pictures and targets of the given faces, as seen in this epoch."""
+        """Return images and targets of the given faces, as seen in this epoch."""
         return self.transform.rows(self.sampler.split, chosen, self.answers, self.sampler.seed, self.epoch)

@@ -91,7 +91,7 @@ SHAPES: dict[str, Shape] = {"bar": _bar, "hand": _hand, "mask": _mask, "glasses"
 
 
 def _paint(kind: str, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The surface (S, S, 3) of an occluder: skin, cloth, or a stretched part of the picture itself."""
+    """The surface (S, S, 3) of an occluder: skin, cloth, or a stretched part of the image itself."""
     side = image.shape[0]
     if kind == "bar" and rng.random() < 0.4:  # a piece of the surroundings, turned upside down
         return np.ascontiguousarray(cv2.resize(image[: side // 3, : side // 2], (side, side))[::-1])
@@ -127,7 +127,7 @@ def cover(
         kind: `bar`, `hand`, `mask` or `glasses`; empty: drawn at random.
 
     Returns:
-        The picture, and where it is covered, (S, S) bool.
+        The image, and where it is covered, (S, S) bool.
     """
     kind = kind or str(rng.choice(list(SHAPES)))
     mask = SHAPES[kind](image.shape[0], points, rng)

@@ -25,7 +25,7 @@ def is_tf_data(dataset: Any) -> bool:
 
 
 def is_arrays(dataset: Any) -> bool:
-    """Whether it is an array of pictures, or a tuple that begins with one."""
+    """Whether it is an array of images, or a tuple that begins with one."""
     return hasattr(dataset, "shape") or (isinstance(dataset, tuple) and bool(dataset) and hasattr(dataset[0], "shape"))
 
 
@@ -44,10 +44,10 @@ def check_plain(dataset: Any) -> None:
 
 
 def picture_batches(dataset: Any, batch_size: int = 32) -> Iterator[np.ndarray]:
-    """Yield the pictures (B, S, S, 3) of a plain dataset in order; arrays and unbatched `tf.data` use `batch_size`.
+    """Yield the images (B, S, S, 3) of a plain dataset in order; arrays and unbatched `tf.data` use `batch_size`.
 
     Raises:
-        UserError: a batch has no pictures of this shape.
+        UserError: a batch has no images of this shape.
     """
     check_plain(dataset)
     batches: Any = dataset
@@ -67,7 +67,7 @@ def picture_batches(dataset: Any, batch_size: int = 32) -> Iterator[np.ndarray]:
 
 
 def is_batched(dataset: Any) -> bool:
-    """Whether the elements of a `tf.data.Dataset` are batches of pictures."""
+    """Whether the elements of a `tf.data.Dataset` are batches of images."""
     spec = dataset.element_spec
     first = spec[0] if isinstance(spec, tuple | list) else spec
     return getattr(first, "shape", None) is None or first.shape.rank != 3
@@ -79,7 +79,7 @@ def to_numpy(value: Any) -> np.ndarray:
 
 
 def picture_checksums(images: np.ndarray) -> np.ndarray:
-    """Return checksums (B,) uint32 of the pictures, equal for uint8 and float32 of the same values."""
+    """Return checksums (B,) uint32 of the images, equal for uint8 and float32 of the same values."""
     return np.array([zlib.crc32(np.ascontiguousarray(image, np.float32).tobytes()) for image in images], np.uint32)
 
 
@@ -88,7 +88,7 @@ def with_answers(dataset: Any, answers: Mapping[str, Answers]) -> Any:
 
     Its targets are dictionaries: `landmarks`, and `role/tap` of each teacher, e.g. `tough/landmarks`. Attach answers
     to the recorded dataset before it is repeated, augmented or shuffled: rows are matched by their order, and a
-    batch whose pictures differ from the recorded ones is refused when it is read.
+    batch whose images differ from the recorded ones is refused when it is read.
 
     Args:
         dataset: `(images, landmarks)` or `(images, landmarks, sample_weight)` as arrays; a `tf.data.Dataset` of such
@@ -100,7 +100,7 @@ def with_answers(dataset: Any, answers: Mapping[str, Answers]) -> Any:
         A dataset of the same kind; for arrays a tuple to pass to `Distiller.fit` as one argument.
 
     Raises:
-        UserError: the numbers of faces or the pictures differ, or there are no landmarks.
+        UserError: the numbers of faces or the images differ, or there are no landmarks.
 
     Example:
         >>> answers = kd_loss.record(teacher, dataset, "answers")                           # doctest: +SKIP
@@ -140,7 +140,7 @@ class _Rows:
         self.count = next(iter(counts.values()))
 
     def check(self, start: int, images: np.ndarray, last: bool = False) -> None:
-        """Raise if the pictures from `start` on differ from the recorded ones, or are too many or too few."""
+        """Raise if the images from `start` on differ from the recorded ones, or are too many or too few."""
         stop = start + len(images)
         if stop > self.count or (last and stop < self.count):
             more = "more" if stop > self.count else f"{stop}"

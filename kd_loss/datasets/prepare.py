@@ -1,4 +1,4 @@
-"""From an archive of annotated pictures to a prepared dataset: square crops and landmarks as `.npy`.
+"""From an archive of annotated images to a prepared dataset: square crops and landmarks as `.npy`.
 
 A prepared dataset is a folder `<data>/<name>/` with `manifest.json`, `shape_model.npz` and, for each
 split: `images.npy` (N, S + 2 border, S + 2 border, 3) uint8 RGB, `landmarks.npy` (N, K, 2) float32 normalised
@@ -112,7 +112,7 @@ class _Split:
     def write(self, progress: Callable[[Any, int], Any]) -> list[str | None]:
         """Crop all faces in parallel; return the problem of each, None for a good one.
 
-        Meanwhile this thread computes the pictures' checksum in order; computed from the file at the end, it would
+        Meanwhile this thread computes the images' checksum in order; computed from the file at the end, it would
         keep one core busy and the others idle.
         """
         with (self.folder / "images.npy").open("rb") as file:
@@ -206,7 +206,7 @@ def prepare(
         variance: share of the variance kept by the shape model of soft landmarks.
         skip_bad: drop bad samples instead of raising a `UserError`.
         calibrate: maps training samples to the place of the landmarks in a detector's boxes, for the manifest.
-        draw: called with the folder just written and the manifest; adds pictures to it.
+        draw: called with the folder just written and the manifest; adds images to it.
         progress: wraps an iterable of known length.
     """
     check_crop(size, margin, room)

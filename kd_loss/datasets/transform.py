@@ -1,4 +1,4 @@
-"""Views of a prepared split: the pictures and targets that a network receives."""
+"""Views of a prepared split: the images and targets that a network receives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kd_loss.system.arguments import table_of, wrong
 
 @dataclass(frozen=True, eq=False)
 class CropTransform:
-    """Pictures and targets of faces, at a network's input size.
+    """Images and targets of faces, at a network's input size.
 
     Attributes:
         size: side of the network's input, which may differ from that of the stored crops.
@@ -44,7 +44,7 @@ class CropTransform:
     def rows(
         self, split: PreparedSplit, chosen: np.ndarray, answers: Mapping[str, Answers], seed: int, epoch: int
     ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Return pictures and targets of the given faces in an epoch; they depend only on face, epoch and seed."""
+        """Return images and targets of the given faces in an epoch; they depend only on face, epoch and seed."""
         turn = epoch % self.count if self.count else epoch
         augmentation = self.augmentation if split.scheme.mirrors else replace(self.augmentation, flip=0.0)
         augmentation = replace(augmentation, patch=0.0) if self.visibility else augmentation
@@ -98,7 +98,7 @@ def visible_points(split: PreparedSplit, index: int, mirrored: bool) -> np.ndarr
 def _occluded(
     image: np.ndarray, points: np.ndarray, visible: np.ndarray, rng: np.random.Generator, share: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draw an occluder with probability `share`; the picture, and the labels (K,) with what is covered or outside."""
+    """Draw an occluder with probability `share`; the image, and the labels (K,) with what is covered or outside."""
     pixels = geometry.denormalise(points, image.shape[0])
     placed = np.isfinite(points[:, 0])
     outside = placed & (np.abs(np.where(placed[:, None], points, 0)) > 0.5).any(axis=1)
@@ -116,10 +116,10 @@ class Answers:
     Attributes:
         taps: tap name -> (V, N, …) float32, memory-mapped where large; `landmarks`, its targets, are
             (V, N, M, C). V is 1 or the number of views.
-        views: 0: the teacher saw the faces as stored, and its landmarks are transformed with the picture
+        views: 0: the teacher saw the faces as stored, and its landmarks are transformed with the image
             in every augmentation, like the truth. Otherwise it saw `views` fixed augmentations of
             each face, and the student sees the same ones in turn.
-        pictures: (N,) uint32, a checksum of each picture, in order (`datasets.plain`); None if unknown.
+        images: (N,) uint32, a checksum of each image, in order (`datasets.plain`); None if unknown.
     """
 
     taps: Mapping[str, np.ndarray]

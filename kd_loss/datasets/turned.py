@@ -1,7 +1,7 @@
-"""A face whose head is turned a little further: the picture is warped as the points of a generic head move.
+"""A face whose head is turned a little further: the image is warped as the points of a generic head move.
 
 The head of `schemes.full_head` is fitted to the landmarks; turned by some degrees, each of its points moves in the
-picture, and the picture with it. Between the points the shift is interpolated smoothly, and fades out around the
+image, and the image with it. Between the points the shift is interpolated smoothly, and fades out around the
 face. What was hidden does not appear: the far cheek is stretched or squeezed, so that ten or twenty degrees look
 right, and forty do not.
 """
@@ -30,12 +30,12 @@ def head_shift(view: HeadView, yaw: float, pitch: float = 0.0) -> np.ndarray:
 
     Args:
         view: of the face, see `schemes.full_head.fit_head`.
-        yaw: degrees to the right of the picture.
+        yaw: degrees to the right of the image.
         pitch: degrees upwards; both about the head's own axes.
     """
     head = _head(view.yaw + yaw)
     before, after = (_seen(head, view.yaw + y, view.pitch + p) for y, p in ((0.0, 0.0), (yaw, pitch)))
-    # rotation and scale from the head's plane to the picture's
+    # rotation and scale from the head's plane to the image's
     affine = geometry.fit_similarity(_seen(FULL, view.yaw, view.pitch), view.points)
     return np.asarray((after - before) @ affine[:, :2].T)
 
@@ -59,10 +59,10 @@ def _seen(head: np.ndarray, yaw: float, pitch: float) -> np.ndarray:
 
 
 def turn_head(image: np.ndarray, points: np.ndarray, yaw: float, pitch: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
-    """Return a picture (H, W, 3) uint8 with the head turned further, and its points (68, 2) in pixels.
+    """Return an image (H, W, 3) uint8 with the head turned further, and its points (68, 2) in pixels.
 
     Args:
-        image: the picture.
+        image: the image.
         points: (68, 2) pixels, NaN where not annotated; a face with fewer than six is returned unchanged.
         yaw: degrees to the right, see `head_shift`.
         pitch: degrees upwards.
@@ -75,14 +75,14 @@ def turn_head(image: np.ndarray, points: np.ndarray, yaw: float, pitch: float = 
 
 
 def _warped(image: np.ndarray, points: np.ndarray, view: HeadView, shift: np.ndarray) -> np.ndarray:
-    """The picture, whose content moves by the shift (68, 2) of the points (68, 2)."""
+    """The image, whose content moves by the shift (68, 2) of the points (68, 2)."""
     known = np.isfinite(points[:, 0])
     places = np.where(known[:, None], points, view.points)
     extent = float(np.ptp(places, axis=0).max())
     height, width = image.shape[:2]
     y, x = np.mgrid[0 : height - 1 : _CELLS * 1j, 0 : width - 1 : _CELLS * 1j]
     grid = np.stack([x, y], axis=-1).reshape(-1, 2)
-    # the picture is read backwards: at the place where a cell's content came from
+    # the image is read backwards: at the place where a cell's content came from
     backward = _interpolated(grid, places + shift, -shift, extent).reshape(_CELLS, _CELLS, 2)
     whole = cv2.resize(backward.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     rows, columns = np.mgrid[:height, :width].astype(np.float32)
@@ -104,7 +104,7 @@ def turned(
         border: width of the surroundings in pixels.
 
     Returns:
-        The picture and the points; unchanged if there are too few, or the head would turn away from the camera.
+        The image and the points; unchanged if there are too few, or the head would turn away from the camera.
     """
     truth = targets.reshape(-1, *targets.shape[-2:])[0].astype(np.float64)
     if np.isfinite(truth[:, 0]).sum() < FEWEST:

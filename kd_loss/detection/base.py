@@ -11,7 +11,7 @@ import numpy as np
 
 from kd_loss.system.arguments import number_of, wrong
 
-#: pictures are searched at this longer side, for faces of at least a twentieth of it
+#: images are searched at this longer side, for faces of at least a twentieth of it
 SEARCHED = 640
 
 
@@ -73,7 +73,7 @@ def square_at(centre: np.ndarray, side: float, score: float) -> Detection:
 
 
 def shrink(image: np.ndarray, longest: int = SEARCHED) -> tuple[np.ndarray, float]:
-    """Shrink a picture to at most `longest` pixels on its longer side; also returns the scale, 1 if unchanged."""
+    """Shrink an image to at most `longest` pixels on its longer side; also returns the scale, 1 if unchanged."""
     scale = min(1.0, longest / max(image.shape[:2]))
     if scale == 1:
         return image, scale

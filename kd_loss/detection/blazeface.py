@@ -53,7 +53,7 @@ class BlazeFaceDetector(Reopened):
         raise UserError(f"{model} is not a BlazeFace model (face_detection_short_range.tflite of mediapipe)")
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """The faces of a picture (H, W, 3) uint8 RGB, the largest first."""
+        """The faces of an image (H, W, 3) uint8 RGB, the largest first."""
         scale = self.size / max(image.shape[:2])
         small = cv2.resize(image, [max(1, round(scale * n)) for n in image.shape[1::-1]], interpolation=cv2.INTER_AREA)
         canvas = np.zeros((self.size, self.size, 3), np.float32)
@@ -71,7 +71,7 @@ def read_answers(boxes: np.ndarray, logits: np.ndarray, size: int, threshold: fl
         logits: (N,).
         size: side of the input in pixels.
         threshold: minimum score of a face, 0…1.
-        scale: pixels of the picture per pixel of the input.
+        scale: pixels of the image per pixel of the input.
     """
     scores = 1 / (1 + np.exp(-np.clip(logits, -80, 80)))
     sure = scores >= threshold

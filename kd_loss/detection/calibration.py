@@ -100,9 +100,9 @@ def measure(
     the position of the box, not the smallest detectable face.
 
     Args:
-        faces: functions that return a picture (H, W, 3) uint8 RGB, and its landmarks (K, 2), NaN where not
+        faces: functions that return an image (H, W, 3) uint8 RGB, and its landmarks (K, 2), NaN where not
             annotated.
-        detector: a picture (H, W, 3) uint8 RGB -> its faces.
+        detector: an image (H, W, 3) uint8 RGB -> its faces.
 
     Returns:
         The calibration, None if too few faces or too small a fraction of them were found; and the number searched.

@@ -29,8 +29,8 @@ def open_detector(
         model: its file, for `yunet` and `blazeface`, which are not shipped, or to replace the shipped finder.
         min_score: minimum score of a face; None for the detector's default.
         smallest: for the finder: side of the smallest faces to find, in pixels; 0: those visible in the whole
-            picture.
-        margin: margin of the training crops, for pictures that are crops.
+            image.
+        margin: margin of the training crops, for images that are crops.
 
     Raises:
         UserError: an unknown name, or a file that is missing or is not such a detector.

@@ -1,7 +1,7 @@
 """The embedded finder: a small network that was distilled for this package, run without Keras.
 
-It searches the whole picture at its input's size, and finds faces from about a 22nd of the picture's longer
-side. On request it searches tiles of the picture for smaller ones; by default it does so only if it found a small face,
+It searches the whole image at its input's size, and finds faces from about a 22nd of the image's longer
+side. On request it searches tiles of the image for smaller ones; by default it does so only if it found a small face,
 and then in four tiles, down to a 40th.
 """
 
@@ -25,17 +25,17 @@ from kd_loss.system.files import read_json
 
 FINDER = Path("models", "detectors", "finder.tflite")
 #: sides of faces in pixels of the input: the smallest found, and the largest taken from tiles, which overlap by as
-#: much; larger ones are taken from the whole picture, or from larger tiles
+#: much; larger ones are taken from the whole image, or from larger tiles
 LEAST, OF_TILES = 10, 48
-#: largest face in units of the picture's shorter side; on textures the finder predicts larger boxes
+#: largest face in units of the image's shorter side; on textures the finder predicts larger boxes
 LARGEST = 1.1
 #: smallest standard deviation of the grey levels in a face, in parts of their mean or, if that is less, of their
 #: distance from white, and never below the least one. On walls and skies, which give no clue to scale, the finder
-#: predicts boxes as large as the picture
+#: predicts boxes as large as the image
 CONTRAST, LEAST_CONTRAST = 0.10, 1.5
 #: boxes that overlap by more (intersection over union) belong to one face
 SAME = 0.35
-#: a face below this fraction of the picture's longer side is seldom alone: if the whole picture shows one, the finder
+#: a face below this fraction of the image's longer side is seldom alone: if the whole image shows one, the finder
 #: also searches for faces half the size visible in it
 OF_GROUPS = 0.15
 #: most tiles; a photograph of 100 megapixels has this many at full size
@@ -58,8 +58,8 @@ class FinderDetector(Reopened):
         model: `.tflite` or `.onnx` with its card (`.json`) beside it; by default the shipped one.
         min_score: minimum score of a face, 0…1; two numbers apply to the map of small faces and to the map of large
             ones; by default the card's two.
-        smallest: side in pixels of the smallest faces to find, whatever the size of the picture; smaller ones are
-            not returned; 0 finds those visible in the whole picture at once and looks again where one is small.
+        smallest: side in pixels of the smallest faces to find, whatever the size of the image; smaller ones are
+            not returned; 0 finds those visible in the whole image at once and looks again where one is small.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class FinderDetector(Reopened):
         self._maps(np.zeros((self.size, self.size, 3), np.uint8), path)
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """The faces of a picture (H, W, 3) uint8 RGB, the largest first."""
+        """The faces of an image (H, W, 3) uint8 RGB, the largest first."""
         faces = self._faces(image, self._views(image, self.smallest))
         longest = max(image.shape[:2])
         if self.smallest:
@@ -92,7 +92,7 @@ class FinderDetector(Reopened):
         if any(face.box[2] < OF_GROUPS * longest for face in faces):
             # at this scale two tiles with their overlap cover the longer side
             tiles = self._views(image, LEAST * longest / (2 * self.size - OF_TILES))
-            next(tiles)  # the whole picture, already searched
+            next(tiles)  # the whole image, already searched
             new = [
                 face for face in self._faces(image, tiles) if not any(_shares_a_centre(face, known) for known in faces)
             ]
@@ -115,7 +115,7 @@ class FinderDetector(Reopened):
         return largest_first([face for face in faces if _has_contrast(image, face)])
 
     def _views(self, image: np.ndarray, smallest: float) -> Iterator[_View]:
-        """Parts of a picture no larger than the input: upper left corner, pixels, scales, whether it is the whole.
+        """Parts of an image no larger than the input: upper left corner, pixels, scales, whether it is the whole.
 
         The scales are those of x and y, which differ by the rounding of the shorter side.
         """
@@ -136,7 +136,7 @@ class FinderDetector(Reopened):
                     yield np.array([x, y]) / both, level[y : y + self.size, x : x + self.size], both, False
 
     def _look(self, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (N, 4) in pixels of a picture no larger than the input, and their scores (N,)."""
+        """Boxes (N, 4) in pixels of an image no larger than the input, and their scores (N,)."""
         canvas = np.zeros((self.size, self.size, 3), np.uint8)
         canvas[: part.shape[0], : part.shape[1]] = part
         logits = [float(np.log(score / (1 - score))) for score in self.min_scores]
@@ -206,7 +206,7 @@ def _resized(image: np.ndarray, scale: float) -> np.ndarray:
 
 
 def _scales(level: np.ndarray, image: np.ndarray) -> np.ndarray:
-    """The scales of x and y, (2,), of a resized picture."""
+    """The scales of x and y, (2,), of a resized image."""
     return np.array(level.shape[1::-1]) / image.shape[1::-1]
 
 

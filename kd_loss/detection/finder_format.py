@@ -4,7 +4,7 @@ The finder returns two maps, one for small faces and one for large ones, with `C
 
 * 0: the logit of "the centre of a face's landmark box is here";
 * 1, 2: from the cell's centre to the box's centre, 3: the logarithm of the box's longer side;
-* 4…13: from the cell's centre to the eyes, the nose tip and the mouth corners, left of the picture first.
+* 4…13: from the cell's centre to the eyes, the nose tip and the mouth corners, left of the image first.
 
 Lengths are in units of four strides.
 """

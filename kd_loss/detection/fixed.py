@@ -15,7 +15,7 @@ class FixedBox:
         self._box = box
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """Return that box for every picture; raises a `UserError` if it lies outside the picture."""
+        """Return that box for every image; raises a `UserError` if it lies outside the image."""
         x, y, width, height = self._box
         if x + width < 0 or y + height < 0 or x > image.shape[1] or y > image.shape[0]:
             where = ",".join(f"{value:g}" for value in self._box)
@@ -24,13 +24,13 @@ class FixedBox:
 
 
 class WholePicture:
-    """Treats a picture as one face, cropped as in training: with `margin` at each end of the landmark box."""
+    """Treats an image as one face, cropped as in training: with `margin` at each end of the landmark box."""
 
     def __init__(self, margin: float):
         self._margin = margin
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """The landmark box whose crop is the square around the picture."""
+        """The landmark box whose crop is the square around the image."""
         height, width = image.shape[:2]
         side = max(height, width) / (1 + 2 * self._margin)
         corner = ((width - side) / 2 - 0.5, (height - side) / 2 - 0.5)

@@ -29,7 +29,7 @@ class HaarDetector(Reopened):
         )
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """The faces of a picture (H, W, 3) uint8 RGB."""
+        """The faces of an image (H, W, 3) uint8 RGB."""
         grey, scale = shrink(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
         least = max(24, round(max(grey.shape) / 20))
         with self._alone:

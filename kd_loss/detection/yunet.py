@@ -36,7 +36,7 @@ class YuNetDetector(Reopened):
         self.model, self._alone = model, threading.Lock()
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
-        """The faces of a picture (H, W, 3) uint8 RGB, the largest first."""
+        """The faces of an image (H, W, 3) uint8 RGB, the largest first."""
         small, scale = shrink(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         try:
             with self._alone:

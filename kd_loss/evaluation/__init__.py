@@ -1,1 +1,1 @@
-"""Metrics in plain NumPy, plots, pictures and the report of a test."""
+"""Metrics in plain NumPy, plots, images and the report of a test."""

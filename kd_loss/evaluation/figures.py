@@ -1,4 +1,4 @@
-"""Pictures of tested faces: the worst ones, a fair sample, hard against soft landmarks."""
+"""Images of tested faces: the worst ones, a fair sample, hard against soft landmarks."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def found_result(annotated: Result | PoseResult, flip_test: bool, source: str = 
     """Run the same network on the same faces, each located by the finder and cropped as in `predict`.
 
     Faces that are not found have no landmarks (NaN) and no errors: `network` has the number of found faces (`found`),
-    their NME with crops about the annotated points (`found_nme_annotated`), and the pictures searched.
+    their NME with crops about the annotated points (`found_nme_annotated`), and the images searched.
 
     Args:
         annotated: the result with crops about the annotated points.
@@ -78,7 +78,7 @@ def found_result(annotated: Result | PoseResult, flip_test: bool, source: str = 
 
 
 def _pictures(split: PreparedSplit, rows: range, source: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield a picture for each face, and the map (2, 3) from its pixels to those of the source."""
+    """Yield an image for each face, and the map (2, 3) from its pixels to those of the source."""
     for row in rows:
         if source:
             path = Path(source) / str(split.name[row])

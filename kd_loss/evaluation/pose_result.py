@@ -20,7 +20,7 @@ from kd_loss.imaging.rotations import CONVENTION, CONVENTION_300WLP, geodesic, t
 from kd_loss.schemes.pose import PoseScheme
 
 ANGLES = ("yaw", "pitch", "roll")
-#: degrees; the usual tables leave out a picture with any true angle beyond
+#: degrees; the usual tables leave out an image with any true angle beyond
 LIMIT = 99.0
 
 

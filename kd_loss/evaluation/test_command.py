@@ -88,7 +88,7 @@ def output_folder(options: EvaluationOptions, weights: Path) -> Path:
 
 
 def run_test(options: EvaluationOptions) -> dict[str, Any]:
-    """Test, print the table, write `metrics.json`, `report.html` and the pictures; returns the metrics."""
+    """Test, print the table, write `metrics.json`, `report.html` and the images; returns the metrics."""
     options.check()
     load_plugins(options.plugin)
     paths = [Path(text) for text in options.weights]
@@ -174,7 +174,7 @@ def write_results(
 
 @dataclass(frozen=True)
 class EvaluationOptions(DatasetOptions):
-    """Test networks on a prepared dataset: NME, FR, AUC per subset, CED, pictures, report.html."""
+    """Test networks on a prepared dataset: NME, FR, AUC per subset, CED, images, report.html."""
 
     weights: list[str] = option([], "weights (.h5 with a card) to test; pictures are drawn for the first")
     split: str = option("test", "test or train", choices=("test", "train"))

@@ -49,7 +49,7 @@ def write_page(
 ) -> Any:
     """Write the page; it needs a server (`python -m http.server`), but no other host.
 
-    A landmark network's page finds faces; a keypoint detector's page uses the centre of a picture.
+    A landmark network's page finds faces; a keypoint detector's page uses the centre of an image.
 
     Args:
         network: the model and its card.
@@ -94,7 +94,7 @@ def _begin_page(target: Path, runtime: str, page: str, *modules: str) -> None:
 
 
 def _with_policy(page: str) -> str:
-    """The page with a Content-Security-Policy: its own script alone, and no other host, not even for a picture."""
+    """The page with a Content-Security-Policy: its own script alone, and no other host, not even for an image."""
     (script,) = re.findall(r"<script type=\"module\">(.*?)</script>", page, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     rules = {

@@ -1,1 +1,1 @@
-"""Pictures and geometry: reading, cropping, similarity transforms, rotations."""
+"""Images and geometry: reading, cropping, similarity transforms, rotations."""

@@ -1,4 +1,4 @@
-"""The square of a picture that a network sees."""
+"""The square of an image that a network sees."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_SIDE = (1 << 15) - 2
 
 
 def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
-    """Crop a square of a picture and resize it to (size, size, 3); black outside the picture.
+    """Crop a square of an image and resize it to (size, size, 3); black outside the image.
 
     Shrinking by two or more averages pixels first to avoid aliasing.
     """
@@ -29,7 +29,7 @@ def crop_face(image: np.ndarray, square: np.ndarray, size: int) -> np.ndarray:
 
 
 def _blocks(image: np.ndarray, square: np.ndarray, factor: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """The part of a picture that a square covers, in whole blocks of `factor` pixels, and its corner.
+    """The part of an image that a square covers, in whole blocks of `factor` pixels, and its corner.
 
     Avoids processing a whole photograph of 8,000 pixels for one face.
     """

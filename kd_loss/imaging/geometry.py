@@ -87,7 +87,7 @@ def normalised_affine(square: ArrayLike) -> Array:
 def similarity(angle: float, scale: float, shift: ArrayLike, flip: bool) -> Array:
     """Mirror (if `flip`), rotate by `angle` radians, scale, shift: a map of normalised points.
 
-    Positive angles turn clockwise on the picture, where y points down. `shift` is in crop sides.
+    Positive angles turn clockwise on the image, where y points down. `shift` is in crop sides.
     """
     c, s = scale * np.cos(angle), scale * np.sin(angle)
     sign = -1.0 if flip else 1.0

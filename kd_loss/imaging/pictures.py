@@ -1,4 +1,4 @@
-"""Picture files as arrays."""
+"""Image files as arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from kd_loss.system.errors import UserError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-#: largest picture, and largest annotation file of one face, in bytes
+#: largest image, and largest annotation file of one face, in bytes
 MOST_OF_PICTURE, MOST_OF_NOTE = 1 << 30, 1 << 23
 #: largest list or table of a whole archive, in bytes
 MOST_OF_TABLE = 1 << 30
@@ -63,7 +63,7 @@ def decode_image(data: np.ndarray, upright: bool = False) -> np.ndarray:
 
 
 def check_picture(image: np.ndarray) -> None:
-    """Raises a `UserError` for anything but a picture, an array (H, W, 3) uint8."""
+    """Raises a `UserError` for anything but an image, an array (H, W, 3) uint8."""
     if not isinstance(image, np.ndarray):
         raise UserError(f"a picture is an array (H, W, 3) uint8 RGB, not {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:

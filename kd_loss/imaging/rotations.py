@@ -1,12 +1,12 @@
 """Rotations of heads: matrices, rotation vectors, angles, and distances between rotations.
 
-Camera axes: x to the right of the picture, y down, z away from the camera. A head's axes are the same for a face that
-looks into the camera: x to the picture's right (the subject's left), y to the chin, z to the back of the head.
+Camera axes: x to the right of the image, y down, z away from the camera. A head's axes are the same for a face that
+looks into the camera: x to the image's right (the subject's left), y to the chin, z to the back of the head.
 
-The package's angles: yaw is positive when the face looks to the right of the picture, pitch when it looks up, roll
+The package's angles: yaw is positive when the face looks to the right of the image, pitch when it looks up, roll
 when the head leans clockwise; `R = R_y(−yaw) R_x(−pitch) R_z(roll)`. The 300W-LP files, and with them the tables of
 HopeNet, 6DRepNet and WHENet, use another convention: axes x right, y up, z to the viewer,
-`R = R_x(p)ᵀ R_y(y)ᵀ R_z(r)ᵀ`, so that their yaw is positive to the *left* of the picture and the order of rotations
+`R = R_x(p)ᵀ R_y(y)ᵀ R_z(r)ᵀ`, so that their yaw is positive to the *left* of the image and the order of rotations
 differs. Apart from the sign of yaw, the two conventions agree where only one angle is nonzero, and differ by degrees
 where two are large.
 """

@@ -12,7 +12,7 @@ from kd_loss.synthetic.faces import draw_face
 
 
 def trial_pictures(size: int) -> np.ndarray:
-    """RGB pictures (24, size, size, 3), 0…255, to compare networks on: drawn faces and smooth random colours.
+    """RGB images (24, size, size, 3), 0…255, to compare networks on: drawn faces and smooth random colours.
 
     Not pure noise or a single colour: so far from its training data a network can be chaotic, and amplify the rounding
     of float32 beyond any tolerance.
@@ -28,12 +28,12 @@ def agreement(
 ) -> tuple[float, np.ndarray]:
     """The largest coordinate difference between a network and the old one, and its predictions (N, K, 2).
 
-    The difference is in sides of the crop; for pictures whose points lie further out than that, it is relative to
+    The difference is in sides of the crop; for images whose points lie further out than that, it is relative to
     them, as float32 rounding is.
 
     Args:
         network: the new network, RGB 0…255 -> −0.5…0.5.
-        old: pictures `pixels · scale + offset` -> old coordinates (B, 2K).
+        old: images `pixels · scale + offset` -> old coordinates (B, 2K).
         scaling: scale and offset of the old network's pixels, each (3,).
         convention: the meaning of its coordinates.
     """
@@ -47,6 +47,6 @@ def agreement(
 
 
 def _predict(model: keras.Model, pictures: np.ndarray) -> np.ndarray:
-    # called directly: for a few pictures, compiling the network would take longest
+    # called directly: for a few images, compiling the network would take longest
     parts = [model(pictures[i : i + 8], training=False) for i in range(0, len(pictures), 8)]
     return np.concatenate([keras.ops.convert_to_numpy(part) for part in parts]).astype(np.float64)

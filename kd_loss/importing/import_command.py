@@ -37,7 +37,7 @@ from kd_loss.system.versions import __version__, package_versions
 log = logging.getLogger(__name__)
 #: largest accepted difference of a coordinate, in sides of the crop
 TOLERANCE = 1e-5
-#: smallest standard deviation of a coordinate over the pictures, in sides of the crop; agreement is 100 times finer
+#: smallest standard deviation of a coordinate over the images, in sides of the crop; agreement is 100 times finer
 SPREAD = 100 * TOLERANCE
 
 
@@ -137,7 +137,7 @@ def _converted(
 
 
 def _check_agreement(path: Path, parts: Recognised, difference: float, predicted: np.ndarray) -> float:
-    """Reject networks that differ or whose agreement is trivial; returns how much predictions vary over pictures."""
+    """Reject networks that differ or whose agreement is trivial; returns how much predictions vary over images."""
     spread = float(predicted.std(axis=0).max())
     if not spread >= SPREAD:
         raise UserError(

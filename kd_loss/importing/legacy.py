@@ -1,7 +1,7 @@
 """Converts networks of old `.h5` files to this package's networks: same predictions, its conventions.
 
 The backbone is recognised by the shapes of its weights, which are copied layer by layer. Differences of convention
-are folded in exactly: the range of the pictures into the scaling of the input, and the coordinates
+are folded in exactly: the range of the images into the scaling of the input, and the coordinates
 into the linear head. `y = out · W + b` becomes `y = out · (m W) + (m b + c)` where `m y + c` turns an old
 coordinate into −0.5…0.5 across the crop.
 """
@@ -57,7 +57,7 @@ class Convention:
     Attributes:
         coordinates: `kd-loss` ((c − p) / size with c the centre: inverted signs), `native` (−0.5…0.5 across the
             crop), `unit` (0…1 across it) or `pixels` of the input.
-        range: range of the pictures, one of `RANGES`.
+        range: range of the images, one of `RANGES`.
         first_pixel: the coordinate p of the centre of the first pixel, in `kd-loss` and `pixels`: 0.5 where
             a crop of 224 pixels spans 0…224, 0 where pixels are counted by index.
     """
@@ -136,7 +136,7 @@ def _is_normalisation(layer: OldLayer) -> bool:
 
 
 def own_scaling(file: OldFile, parts: Recognised, old: OldNetwork | None) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and offset (3,) that an old network itself applies to its pictures.
+    """Scale and offset (3,) that an old network itself applies to its images.
 
     Raises:
         UserError: the file has weights alone, which do not determine them.

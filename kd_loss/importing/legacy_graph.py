@@ -42,7 +42,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 _NOTHING = ("Dropout", "SpatialDropout2D", "FixedDropout", "InputLayer")
 _NETWORKS = ("Functional", "Model", "Sequential")
 _ACTIVATIONS = ("linear", "relu", "relu6", "swish", "silu", "sigmoid", "tanh", "softmax")
-#: numbers per picture in a layer's output; the largest network here has 32 million at 1,024 pixels
+#: numbers per image in a layer's output; the largest network here has 32 million at 1,024 pixels
 _MAX_OUTPUT = 1 << 27
 
 
@@ -59,8 +59,8 @@ class OldNetwork:
     """A network of an old file.
 
     Attributes:
-        model: pictures in the range of the file -> flat coordinates (B, 2K).
-        scaling: scale and offset (3,) that the network itself applies to its pictures before the first
+        model: images in the range of the file -> flat coordinates (B, 2K).
+        scaling: scale and offset (3,) that the network itself applies to its images before the first
             convolution.
     """
 

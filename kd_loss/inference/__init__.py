@@ -1,1 +1,1 @@
-"""Landmarks on pictures: predictor, result object, drawing."""
+"""Landmarks on images: predictor, result object, drawing."""

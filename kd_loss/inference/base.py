@@ -1,4 +1,4 @@
-"""What predictors of landmarks and of poses share: detection, cropping, and the way back to pixels of the picture."""
+"""What predictors of landmarks and of poses share: detection, cropping, and the way back to pixels of the image."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from kd_loss.system.errors import UserError
 #: a photograph (H, W, 3) uint8 RGB -> its faces
 Detector = Callable[[np.ndarray], list[Detection]]
 
-#: the input of a predictor: a picture file, or a picture (H, W, 3) uint8 RGB
+#: the input of a predictor: an image file, or an image (H, W, 3) uint8 RGB
 Source = str | os.PathLike[str] | np.ndarray
 #: number of photographs held in memory and predicted together
 TOGETHER = 16
-#: pixels: the shortest and the longest box of a face, and its largest distance from the picture's origin
+#: pixels: the shortest and the longest box of a face, and its largest distance from the image's origin
 SHORTEST, LONGEST = 0.01, 1e6
 #: a face cropped again is none if the box of its prediction moves or changes its size by more of its side, or if it is
 #: less than this part of the detector's box: on what is no face, predictions wander and shrink
@@ -53,7 +53,7 @@ def check_refine(refine: int) -> None:
 def squares_of(
     images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None, margin: float
 ) -> list[np.ndarray]:
-    """The crop of each picture: around its box `(x, y, width, height)` with the margin, or the whole without a box."""
+    """The crop of each image: around its box `(x, y, width, height)` with the margin, or the whole without a box."""
     squares = []
     images = list_of(images, "images", "a list of pictures")
     listed = [] if boxes is None else list_of(boxes, "boxes", "a list of boxes, one for each picture")
@@ -157,11 +157,11 @@ class Predictor(Generic[F]):
     def __call__(self, source: Source | Sequence[Source]) -> list[F] | list[list[F]]:
         """The faces of a photograph, the largest first; for a list of photographs, a list for each.
 
-        `source` is a file, rotated by its EXIF orientation, a picture (H, W, 3) uint8 RGB, or a list of either.
-        The predictions are in pixels of the picture.
+        `source` is a file, rotated by its EXIF orientation, an image (H, W, 3) uint8 RGB, or a list of either.
+        The predictions are in pixels of the image.
 
         Raises:
-            UserError: a file is no picture, or an array has another form.
+            UserError: a file is no image, or an array has another form.
         """
         if isinstance(source, str | bytes | bytearray) or not isinstance(source, Sequence):
             return self.detect(_picture(source), self.detector, self.refine)  # type: ignore[arg-type]
@@ -181,22 +181,22 @@ class Predictor(Generic[F]):
         raise NotImplementedError
 
     def predict_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[F]:
-        """One face per picture, seen in its square `(x, y, side)` in pixels."""
+        """One face per image, seen in its square `(x, y, side)` in pixels."""
         raise NotImplementedError
 
     def predict_crop(self, image: np.ndarray, box: ArrayLike | None = None) -> F:
-        """Predicts one face without detection: the face in `box` of a picture (H, W, 3) uint8 RGB.
+        """Predicts one face without detection: the face in `box` of an image (H, W, 3) uint8 RGB.
 
         `box` is the landmark box `(x, y, width, height)`, e.g. a face's `landmark_box()`, and is widened as in
-        training; without a box the whole picture counts as a cropped face.
+        training; without a box the whole image counts as a cropped face.
         """
         return self.predict_many([image], [box])[0]
 
     def predict_many(self, images: Sequence[np.ndarray], boxes: Sequence[ArrayLike | None] | None = None) -> list[F]:
-        """Predicts one face per picture (H, W, 3) uint8 RGB, in one batch.
+        """Predicts one face per image (H, W, 3) uint8 RGB, in one batch.
 
-        `boxes` are landmark boxes `(x, y, width, height)` in pixels, or None for a picture that is one cropped face.
-        Raises a `UserError` for a picture or a box of another form.
+        `boxes` are landmark boxes `(x, y, width, height)` in pixels, or None for an image that is one cropped face.
+        Raises a `UserError` for an image or a box of another form.
         """
         squares = squares_of(images, boxes, self.card.margin)
         return self.predict_squares(images, squares) if squares else []
@@ -235,7 +235,7 @@ class Predictor(Generic[F]):
         return seen
 
     def crops(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> np.ndarray:
-        """The squares of pictures as network input (N, S, S, 3) uint8."""
+        """The squares of images as network input (N, S, S, 3) uint8."""
         return np.stack([crop_face(i, s, self.card.size) for i, s in zip(images, squares, strict=True)])
 
 
@@ -285,7 +285,7 @@ def check_answers(answers: np.ndarray) -> np.ndarray:
 def _picture(source: Source) -> np.ndarray:
     if isinstance(source, str | os.PathLike):
         return read_picture(path_of(source, "source"))
-    if hasattr(source, "convert") and hasattr(source, "getbands"):  # a picture of PIL
+    if hasattr(source, "convert") and hasattr(source, "getbands"):  # an image of PIL
         return np.asarray(source.convert("RGB"))
     if not isinstance(source, np.ndarray):
         kinds = "a file, a picture (H, W, 3) uint8 RGB, or a list of either"

@@ -1,4 +1,4 @@
-"""The results of `predict`: annotated pictures and videos, .json, .csv and .pts."""
+"""The results of `predict`: annotated images and videos, .json, .csv and .pts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FORMULA = re.compile(r"[=@\t\r]|[+-](?![\d.]+(e[+-]?\d+)?\Z)")
 
 
 def draw_faces(image: np.ndarray, faces: Iterable[Face], pose: bool) -> np.ndarray:
-    """A copy of a picture with all faces, and optionally the axes of their head poses."""
+    """A copy of an image with all faces, and optionally the axes of their head poses."""
     drawn = image
     for face in faces:
         drawn = face.draw(drawn, pose=pose)
@@ -164,7 +164,7 @@ class VideoWriter:
         return self.base.with_name(self.base.name + suffix)
 
     def write(self, image: np.ndarray, faces: Sequence[Face], time: float) -> np.ndarray:
-        """Add one frame (H, W, 3) RGB and its time in seconds; returns the annotated picture."""
+        """Add one frame (H, W, 3) RGB and its time in seconds; returns the annotated image."""
         drawn = draw_faces(image, faces, self.pose)
         if self._writer is None:
             self._size = (image.shape[1], image.shape[0])

@@ -1,4 +1,4 @@
-"""Head poses in pictures: the predictor of pose networks, and its result for one face."""
+"""Head poses in images: the predictor of pose networks, and its result for one face."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class FacePose(Face):
 
     Attributes:
         rotation: (3, 3), head axes to camera axes, relative to the ray through the head's centre (`schemes.rotations`).
-        middle: (x, y) of that centre in pixels of the picture; width: of a head there, in pixels.
+        middle: (x, y) of that centre in pixels of the image; width: of a head there, in pixels.
         crop_box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
-        scheme: scheme of the network; score, number: as in `FaceLandmarks`; picture: its height and width.
+        scheme: scheme of the network; score, number: as in `FaceLandmarks`; image: its height and width.
         margin: of the training crops.
     """
 
@@ -82,7 +82,7 @@ class FacePose(Face):
         return replace(self, rotation=rotation, middle=(float(middle[0]), float(middle[1])), width=width)
 
     def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:
-        """A copy of the picture (H, W, 3) RGB with the head's axes; without them if there is no pose."""
+        """A copy of the image (H, W, 3) RGB with the head's axes; without them if there is no pose."""
         if self.pose() is None:
             return np.ascontiguousarray(image).copy()
         return draw_axes(image, self.rotation, np.asarray(self.middle), 0.6 * self.width)
@@ -133,7 +133,7 @@ class PosePredictor(Predictor[FacePose]):
         return RotationFilter(cutoff, rate)
 
     def predict_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[FacePose]:
-        """The pose of one head per picture, seen in its square `(x, y, side)` in pixels."""
+        """The pose of one head per image, seen in its square `(x, y, side)` in pixels."""
         targets = check_answers(np.asarray(self.network.run(self.crops(images, squares))))
         return [
             self._face(image, square, raw)

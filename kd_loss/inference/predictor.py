@@ -1,4 +1,4 @@
-"""From pictures to landmarks in their pixels."""
+"""From images to landmarks in their pixels."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class LandmarkPredictor(Predictor[FaceLandmarks]):
         return OneEuroFilter(cutoff, rate)
 
     def predict_squares(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> list[FaceLandmarks]:
-        """The landmarks of one face per picture, seen in its square `(x, y, side)` in pixels."""
+        """The landmarks of one face per image, seen in its square `(x, y, side)` in pixels."""
         answers, spread, visible = self.network.predict_all(self.crops(images, squares))
         faces = []
         spreads, sights = ([None] * len(answers) if values is None else values for values in (spread, visible))

@@ -61,7 +61,7 @@ class Face(Values):
     """The base of landmark and pose results.
 
     Attributes:
-        crop_box: `(x, y, width, height)` of the square that the network saw, in pixels of the picture.
+        crop_box: `(x, y, width, height)` of the square that the network saw, in pixels of the image.
     """
 
     crop_box: tuple[float, float, float, float]
@@ -94,14 +94,14 @@ class FaceLandmarks(Face):
     """The landmarks of one face.
 
     Attributes:
-        landmarks: (K, 2) float64, pixels of the picture, (x, y), the first pixel's centre at 0.
+        landmarks: (K, 2) float64, pixels of the image, (x, y), the first pixel's centre at 0.
         crop_box: `(x, y, width, height)` of the network's square input, in the same pixels.
         scheme: the scheme of the landmarks.
         score: score of the detector, larger for surer; None without a detector.
         number: number of the face in a video, the same in all frames; None in a photograph.
         confidence: (K,) 0…1 per landmark, see `confidence_of`; None for a network without heatmaps, and for one
             whose heatmaps' spread does not predict its errors (`networks.card.MEANINGFUL`), unless mirrored.
-        visibility: (K,) 0…1, how likely each landmark is visible: not covered, turned away or outside of the picture;
+        visibility: (K,) 0…1, how likely each landmark is visible: not covered, turned away or outside of the image;
             None for a network without this output (`train-student --visibility`).
     """
 
@@ -129,7 +129,7 @@ class FaceLandmarks(Face):
         return head_pose(visible_landmarks(self.landmarks, self.visibility), self.scheme)
 
     def draw(self, image: np.ndarray, pose: bool = False) -> np.ndarray:
-        """A copy of the picture (H, W, 3) RGB with the landmarks, and optionally the head's axes."""
+        """A copy of the image (H, W, 3) RGB with the landmarks, and optionally the head's axes."""
         check_picture(image)
         drawn = draw_landmarks(
             image, self.landmarks, self.scheme, confidence=self.confidence, visibility=self.visibility

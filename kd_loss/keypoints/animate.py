@@ -1,4 +1,4 @@
-"""The command `animate-keypoints`: moves one picture by the keypoints of a clip of another."""
+"""The command `animate-keypoints`: moves one image by the keypoints of a clip of another."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SEED, SOURCE, DRIVING, FRAMES = 1, 10, 2, 16
 
 @dataclass(frozen=True)
 class AnimationOptions(Options):
-    """Move the face of one picture as that of a clip moves, using a detector and the animator trained with it."""
+    """Move the face of one image as that of a clip moves, using a detector and the animator trained with it."""
 
     weights: str = option(
         "", "detector (.h5) of train-keypoints, with its animator.weights.h5 beside it", positional=True
@@ -64,7 +64,7 @@ def load_animator(path: Path, detector: KeypointDetector) -> Animator:
 
 
 def moved(found: dict[str, Any]) -> dict[str, Any]:
-    """Keypoints and Jacobians for each frame of a clip, from those of the source picture (the first row) and the clip.
+    """Keypoints and Jacobians for each frame of a clip, from those of the source image (the first row) and the clip.
 
     Relative to the clip's first frame: kp_S + kp_t − kp_0 and J_t J_0⁻¹ J_S, so that the source keeps its own shape.
     """
@@ -104,7 +104,7 @@ def run_animate_keypoints(options: AnimationOptions) -> Path:
 
 
 def write_gif(path: Path, frames: list[np.ndarray]) -> None:
-    """Save pictures (H, W, 3) uint8 as a looping animation, ten per second."""
+    """Save images (H, W, 3) uint8 as a looping animation, ten per second."""
     images = [Image.fromarray(frame).quantize(256, Image.Quantize.FASTOCTREE) for frame in frames]
     data = io.BytesIO()
     images[0].save(data, "GIF", save_all=True, append_images=images[1:], duration=100, loop=0)

@@ -59,11 +59,11 @@ class Clips:
 
 
 def _grouped(folder: Path) -> dict[str, list[Path]]:
-    """Clip -> its frames: the folders within `folder`, or by the names of the pictures in it."""
+    """Clip -> its frames: the folders within `folder`, or by the names of the images in it."""
     if not folder.is_dir():
         raise UserError(f"no such folder of clips: {folder}")
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES)
-    # archives put their pictures in a folder of that name; beside others it is a clip
+    # archives put their images in a folder of that name; beside others it is a clip
     inner = folder / "images" if all(path.is_relative_to(folder / "images") for path in pictures) else folder
     clips: dict[str, list[Path]] = {}
     for path in pictures:
@@ -92,7 +92,7 @@ def frame_order(path: Path) -> list[tuple[int, str]]:
 
 
 def read_pictures(folder: Path, size: int, crop: float = 1.0) -> Clips:
-    """All pictures of a folder, even if no pairs can be made of them; otherwise like `read_clips`."""
+    """All images of a folder, even if no pairs can be made of them; otherwise like `read_clips`."""
     if str(folder) == "synthetic" and not folder.exists():
         return drawn_clips(DRAWN, size, crop=crop)
     groups = _grouped(folder)
@@ -110,7 +110,7 @@ def drawn_clips(count: int, size: int, frames: int = 4, crop: float = 1.0) -> Cl
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """Reads a picture (H, W, 3) uint8 RGB; raises a `UserError` if it is none."""
+    """Reads an image (H, W, 3) uint8 RGB; raises a `UserError` if it is none."""
     try:
         return read_image(path, upright=True)
     except BadSample as error:
@@ -128,7 +128,7 @@ def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:
         crop: the central share of a frame's shorter side to use.
 
     Raises:
-        UserError: there are no pictures or no clip with two frames, a picture cannot be read, or the frames of a
+        UserError: there are no images or no clip with two frames, an image cannot be read, or the frames of a
             clip differ in size.
     """
     if str(folder) == "synthetic" and not folder.exists():
@@ -158,7 +158,7 @@ def read_clips(folder: Path, size: int, crop: float = 1.0) -> Clips:
 
 
 def square(image: np.ndarray, size: int, crop: float) -> np.ndarray:
-    """The centre of a picture (H, W, 3) as (size, size, 3), averaged when downsampled."""
+    """The centre of an image (H, W, 3) as (size, size, 3), averaged when downsampled."""
     height, width = image.shape[:2]
     side = max(2, round(min(height, width) * crop))
     top, left = (height - side) // 2, (width - side) // 2
@@ -201,7 +201,7 @@ class PairLoader(keras.utils.PyDataset):
 
 
 class PictureLoader(keras.utils.PyDataset):
-    """Single pictures in random order, half of them mirrored, with a random warp each; no mirroring in validation.
+    """Single images in random order, half of them mirrored, with a random warp each; no mirroring in validation.
 
     A batch: `image` (B, S, S, 3) uint8, `affine` (B, 2, 3), `plate` (B, 25, 2), and zeros as a placeholder target.
     """
@@ -233,7 +233,7 @@ class PictureLoader(keras.utils.PyDataset):
 
 
 class DetectorPictures:
-    """The pictures of a loader's batches that a detector sees, for `training.statistics`: (pictures, {})."""
+    """The images of a loader's batches that a detector sees, for `training.statistics`: (images, {})."""
 
     def __init__(self, loader: PairLoader | PictureLoader):
         self.loader = loader

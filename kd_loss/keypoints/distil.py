@@ -35,7 +35,7 @@ Tensor = Any
 
 
 class KeypointDistiller(TermModel):
-    """Trains a student by `fit` on batches of `clips.PictureLoader`; the teacher sees the same warped pictures.
+    """Trains a student by `fit` on batches of `clips.PictureLoader`; the teacher sees the same warped images.
 
     L1 = MSE(kp) + MSE(J); L2 = L1 + the heatmaps' difference; L3 = L2 + that of the attention of both encoders'
     outputs, the student's through a 1 × 1 convolution and max-pooling to the teacher's shape. Metrics: the terms, AKD.
@@ -70,7 +70,7 @@ class KeypointDistiller(TermModel):
         self.track(dict.fromkeys(terms, 1.0), "akd")
 
     def call(self, batch: dict[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
-        """The student's outputs on the warped pictures, and these pictures (B, S, S, 3)."""
+        """The student's outputs on the warped images, and these images (B, S, S, 3)."""
         images = warp_images(batch["affine"], batch["plate"], ops.cast(batch["image"], "float32"))
         return {**self.student(images, training=training), "image": images}
 

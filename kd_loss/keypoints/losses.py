@@ -32,12 +32,12 @@ def inverse(matrices: Tensor) -> Tensor:
 
 
 def equivariance_value(affine: Tensor, plate: Tensor, keypoints: Tensor, warped: Tensor) -> Tensor:
-    """mean |kp(D) − T(kp(T∘D))| of keypoints (B, K, 2) and those of the warped picture, (B,)."""
+    """mean |kp(D) − T(kp(T∘D))| of keypoints (B, K, 2) and those of the warped image, (B,)."""
     return per_sample(ops.abs(keypoints - warp_points(affine, plate, warped)))
 
 
 def equivariance_jacobian(affine: Tensor, plate: Tensor, jacobians: Tensor, warped: Tensor, at: Tensor) -> Tensor:
-    """mean |I − J_D⁻¹ (∂T · J_{T∘D})|, (B,); ∂T at the warped picture's keypoints `at` (B, K, 2)."""
+    """mean |I − J_D⁻¹ (∂T · J_{T∘D})|, (B,); ∂T at the warped image's keypoints `at` (B, K, 2)."""
     carried = ops.matmul(warp_jacobian(affine, plate, at), warped)
     return per_sample(ops.abs(ops.eye(2) - ops.matmul(inverse(jacobians), carried)))
 
@@ -54,7 +54,7 @@ def separation(keypoints: Tensor) -> Tensor:
 
 
 def pyramid_l1(picture: Tensor, wanted: Tensor, levels: int = 4) -> Tensor:
-    """The mean absolute difference of pictures (B, S, S, C) over `levels` resolutions, each half of the last, (B,)."""
+    """The mean absolute difference of images (B, S, S, C) over `levels` resolutions, each half of the last, (B,)."""
     total = ops.zeros(())
     for level in range(levels):
         if level:

@@ -1,4 +1,4 @@
-"""From keypoints to motion, and from motion to a picture: for training a detector, and for animation.
+"""From keypoints to motion, and from motion to an image: for training a detector, and for animation.
 
 `modules/dense_motion.py` and `modules/generator.py` of first-order-model (Siarohin et al., NeurIPS 2019; MIT), smaller.
 """
@@ -25,7 +25,7 @@ VARIANCE = 0.01
 def sparse_motion(
     source: dict[str, Tensor], driving: dict[str, Tensor], grid: np.ndarray, with_jacobians: bool = True
 ) -> Tensor:
-    """The source position of each cell of the driving picture, for each keypoint, (B, K + 1, N, 2).
+    """The source position of each cell of the driving image, for each keypoint, (B, K + 1, N, 2).
 
     T_k(z) = kp_S + J_S J_D⁻¹ (z − kp_D) on a grid (N, 2); the first one is the background: T(z) = z.
     """
@@ -64,7 +64,7 @@ def build_masks(side: int, points: int, width: int = 32) -> keras.Model:
 
 
 def build_encoder(size: int, width: int) -> keras.Model:
-    """Pictures (B, S, S, 3) in 0…1 -> features (B, S/4, S/4, 4·width)."""
+    """Images (B, S, S, 3) in 0…1 -> features (B, S/4, S/4, 4·width)."""
     entry = keras.Input((size, size, 3), name="picture")
     x = _block(entry, width, "entry", kernel=7)
     x = _block(_block(x, 2 * width, "down1", stride=2), 4 * width, "down2", stride=2)
@@ -72,7 +72,7 @@ def build_encoder(size: int, width: int) -> keras.Model:
 
 
 def build_decoder(size: int, width: int, blocks: int = 2) -> keras.Model:
-    """Features (B, S/4, S/4, 4·width) -> pictures (B, S, S, 3) in 0…1."""
+    """Features (B, S/4, S/4, 4·width) -> images (B, S, S, 3) in 0…1."""
     entry = keras.Input((size // 4, size // 4, 4 * width), name="features")
     x = entry
     for block in range(blocks):
@@ -85,7 +85,7 @@ def build_decoder(size: int, width: int, blocks: int = 2) -> keras.Model:
 
 
 class Animator(keras.Model):
-    """The driving picture from the source picture and both pictures' keypoints.
+    """The driving image from the source image and both images' keypoints.
 
     Args:
         size: S, a multiple of 16; points: K; width: channels of the finest features.
@@ -106,7 +106,7 @@ class Animator(keras.Model):
     ) -> dict[str, Tensor]:
         """`picture` (B, S, S, 3), `motion` (B, s, s, 2), `masks` (B, s, s, K + 1), `occlusion` (B, s, s, 1).
 
-        `inputs`: `image`, the source picture (B, S, S, 3) in 0…1, and `source` and `driving`, each with `keypoints` and
+        `inputs`: `image`, the source image (B, S, S, 3) in 0…1, and `source` and `driving`, each with `keypoints` and
         `jacobians`.
         """
         image, source, driving = inputs["image"], inputs["source"], inputs["driving"]

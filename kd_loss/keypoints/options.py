@@ -99,7 +99,7 @@ class KeypointTestOptions(DatasetOptions):
 
 @dataclass(frozen=True)
 class KeypointDistillationOptions(DetectorTrainingOptions):
-    """Train a small detector on the predictions of a large one, on unannotated pictures."""
+    """Train a small detector on the predictions of a large one, on unannotated images."""
 
     teacher: str = option("", "detector (.h5) to distil")
     arch: str = option("mobileNetV2", "mobileNetV2, squeezeUNet, hourglass or any other architecture")

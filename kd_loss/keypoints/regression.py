@@ -33,7 +33,7 @@ def wide_faces(split: PreparedSplit, size: int, context: float, jitter: float, s
 
     Args:
         split: the prepared faces; faces with unannotated points are omitted.
-        size: side of the returned pictures in pixels.
+        size: side of the returned images in pixels.
         context: width of a crop in units of the prepared crop, at least 1.
         jitter: each crop is shifted by up to this share of its side on each axis: a prepared crop is centred on the
             landmarks, which reveals their position.

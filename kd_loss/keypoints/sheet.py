@@ -18,7 +18,7 @@ def colours(count: int) -> list[tuple[int, int, int]]:
 
 
 def marked(image: np.ndarray, keypoints: np.ndarray, zoom: int = 3) -> np.ndarray:
-    """A picture (S, S, 3) uint8 enlarged, with a disc at each of its keypoints (K, 2) in −1…1."""
+    """An image (S, S, 3) uint8 enlarged, with a disc at each of its keypoints (K, 2) in −1…1."""
     size = image.shape[0]
     large = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     pixels = (keypoints + 1) / 2 * (size - 1) * zoom + (zoom - 1) / 2
@@ -30,7 +30,7 @@ def marked(image: np.ndarray, keypoints: np.ndarray, zoom: int = 3) -> np.ndarra
 
 
 def write_sheet(path: Path, images: np.ndarray, keypoints: np.ndarray, columns: int = 9) -> None:
-    """A PNG of pictures (N, S, S, 3) uint8 with their keypoints (N, K, 2), row by row."""
+    """A PNG of images (N, S, S, 3) uint8 with their keypoints (N, K, 2), row by row."""
     tiles = [marked(image, found) for image, found in zip(images, keypoints, strict=True)]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)]

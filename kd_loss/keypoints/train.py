@@ -27,7 +27,7 @@ from kd_loss.training.trackers import trackers
 
 log = logging.getLogger(__name__)
 
-#: feature maps of a student in which pictures are compared
+#: feature maps of a student in which images are compared
 FEATURE_TAPS = ("P2", "P3")
 
 
@@ -100,7 +100,7 @@ def fit_detector(
         decided_by: checksums of what determines the result, compared when the run is resumed.
         monitor: the validation value that chooses the best epoch.
         about: message before the training, in addition to the detector's architecture and size.
-        shown: pictures, and the numbers of their clips, for `sheet.png`.
+        shown: images, and the numbers of their clips, for `sheet.png`.
     """
     loader, validation = loaders
     xla = False if keras.backend.backend() == "tensorflow" else "auto"
@@ -151,7 +151,7 @@ def sheet(detector: KeypointDetector, clips: Clips, chosen: np.ndarray, path: Pa
 
 
 def _features(options: KeypointOptions) -> keras.Model | None:
-    """The first feature maps of a student, for pictures of this training's size."""
+    """The first feature maps of a student, for images of this training's size."""
     if not options.features:
         return None
     student = load_network(Path(options.features))

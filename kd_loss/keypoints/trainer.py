@@ -60,9 +60,9 @@ class KeypointTrainer(TermModel):
     Args:
         detector: detector to train.
         animator: animator trained with it.
-        features: pictures (B, S, S, 3) RGB 0…255 -> dictionary of feature maps in which pictures are also compared;
-            not trained. None: pictures are compared by pixels alone.
-        separation: weight of `losses.separation` of the driving picture's keypoints.
+        features: images (B, S, S, 3) RGB 0…255 -> dictionary of feature maps in which images are also compared;
+            not trained. None: images are compared by pixels alone.
+        separation: weight of `losses.separation` of the driving image's keypoints.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class KeypointTrainer(TermModel):
         self.track({name: weight for name, weight in weights.items() if weight})
 
     def call(self, batch: dict[str, Tensor], training: bool | None = None) -> dict[str, Tensor]:
-        """Keypoints and Jacobians of source, driving and warped driving picture, and the reconstructed driving one."""
+        """Keypoints and Jacobians of source, driving and warped driving image, and the reconstructed driving one."""
         source, driving = (ops.cast(batch[name], "float32") for name in ("source", "driving"))
         warped = warp_images(batch["affine"], batch["plate"], driving)
         found = self.detector(ops.concatenate([source, driving, warped]), training=training)

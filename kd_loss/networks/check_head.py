@@ -1,4 +1,4 @@
-"""Checks a user's own head on one picture before training: finite output, a gradient, a file that loads."""
+"""Checks a user's own head on one image before training: finite output, a gradient, a file that loads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dynamic convolutions, whose kernel is a mean of experts weighted for each picture, and MobileNetV2 with them."""
+"""Dynamic convolutions, whose kernel is a mean of experts weighted for each image, and MobileNetV2 with them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Tensor = Any
 MOMENTUM = 0.9
 #: experts of a convolution; temperature of their softmax
 EXPERTS, TEMPERATURE = 4, 4.0
-#: MobileNetV2's first block with dynamic convolutions, whose output is 8 times smaller than the picture
+#: MobileNetV2's first block with dynamic convolutions, whose output is 8 times smaller than the image
 FIRST_BLOCK = 3
 
 
 @keras.saving.register_keras_serializable("kd_loss")
 class DynamicConv2D(keras.Layer):
-    """`Σᵢ αᵢ (Wᵢ ∗ x)`: a convolution whose kernel is a mean of n experts, weighted for each picture.
+    """`Σᵢ αᵢ (Wᵢ ∗ x)`: a convolution whose kernel is a mean of n experts, weighted for each image.
 
     One convolution to n·C channels and a weighted sum; of 1 × 1 kernels at stride 1 a mean of the kernels and one
     product, which costs what a static convolution does. Called on `[x, alpha]`: (B, h, w, c) and (B, n), or with
@@ -87,7 +87,7 @@ class DynamicConv2D(keras.Layer):
         return ops.reshape(y, (-1, height, width, self.out))
 
     def multiply_adds(self) -> int:
-        """Multiply-add operations per picture: of all experts, or of the mean 1 × 1 kernel and its product."""
+        """Multiply-add operations per image: of all experts, or of the mean 1 × 1 kernel and its product."""
         cells, kernels = math.prod(self.output.shape[1:-1]), sum(math.prod(kernel.shape) for kernel in self.kernels)
         joined = 0 if self.joined is None else cells * math.prod(self.joined.shape)
         if self.size == 1 and self.strides == 1:

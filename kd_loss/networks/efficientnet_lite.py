@@ -40,11 +40,11 @@ _Tensor = Any
 def efficientnet_lite(
     variant: int, input_tensor: _Tensor, weights: str | None = None, include_top: bool = False
 ) -> keras.Model:
-    """The feature maps (B, S/32, S/32, 1280) of pictures (B, S, S, 3), pixels as (x − 127) / 128.
+    """The feature maps (B, S/32, S/32, 1280) of images (B, S, S, 3), pixels as (x − 127) / 128.
 
     Args:
         variant: 0, 1 or 2: 3.4, 4.2 or 4.9 million parameters.
-        input_tensor: pictures (B, S, S, 3), scaled to (x − 127) / 128.
+        input_tensor: images (B, S, S, 3), scaled to (x − 127) / 128.
         weights: `imagenet`, or None for random ones.
         include_top: with the classifier: logits (B, 1000) instead.
 

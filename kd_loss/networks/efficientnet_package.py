@@ -1,7 +1,7 @@
 """Support for the `efficientnet` package: its `noisy-student` weights, and files written with it.
 
 Keras has the network but not these weights. The package's network is the same layer by layer, except for
-the input: it expects pictures normalised by ImageNet's mean and standard deviation, which Keras's
+the input: it expects images normalised by ImageNet's mean and standard deviation, which Keras's
 network does itself, in its `Normalization` layer and its rescaling. Only this module needs the package.
 """
 

@@ -10,7 +10,7 @@ from kd_loss.networks.dynamic import DynamicConv2D
 
 
 def multiply_adds(model: keras.Model) -> int:
-    """Multiply-add operations per picture: those of convolutions and dense layers, as is usual.
+    """Multiply-add operations per image: those of convolutions and dense layers, as is usual.
 
     Transposed convolutions are counted at their input (each pixel meets the whole kernel). Fixed layers count too.
     """

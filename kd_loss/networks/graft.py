@@ -34,7 +34,7 @@ def graft(model: keras.Model, inputs: _Tensor, what: str) -> keras.Model:
     Calling the model on `inputs` would make it a single layer, with its feature maps out of reach.
 
     Raises:
-        UserError: the model is not a functional model of one picture of this shape; the message starts with `what`.
+        UserError: the model is not a functional model of one image of this shape; the message starts with `what`.
     """
     entries = keras.tree.flatten(getattr(model, "inputs", None) or [])
     if len(entries) != 1 or not getattr(model, "operations", ()):

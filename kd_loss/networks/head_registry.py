@@ -75,7 +75,7 @@ def register_head(name: str, *, cut: str = "P4", points_only: bool = True) -> Ca
 
     The function gets `HeadInputs` and returns landmarks (B, K, 2) in normalised coordinates, −0.5…0.5 across the crop,
     built from Keras's own layers; or a dictionary of `landmarks` and further taps, which custom methods may use.
-    `check_head` checks it on one picture before training.
+    `check_head` checks it on one image before training.
 
         @kd_loss.register_head("flat")
         def flat(inputs):

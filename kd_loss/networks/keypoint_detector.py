@@ -70,18 +70,18 @@ class KeypointCard(WeightsCard):
 
 @dataclass(frozen=True)
 class KeypointDetector:
-    """A Keras model from pictures (B, S, S, 3), RGB 0…255, to a dictionary of `OUTPUTS`, with its card."""
+    """A Keras model from images (B, S, S, 3), RGB 0…255, to a dictionary of `OUTPUTS`, with its card."""
 
     model: keras.Model
     card: KeypointCard
 
     def find(self, images: np.ndarray) -> np.ndarray:
-        """Predict keypoints (N, K, 2) of pictures (N, S, S, 3), RGB 0…255."""
+        """Predict keypoints (N, K, 2) of images (N, S, S, 3), RGB 0…255."""
         parts = [images[i : i + 64].astype(np.float32) for i in range(0, len(images), 64)]
         return np.concatenate([keras.ops.convert_to_numpy(self.model(p, training=False)["keypoints"]) for p in parts])
 
     def trunk(self) -> keras.Model:
-        """The network below the two heads: pictures -> maps (B, s, s, C)."""
+        """The network below the two heads: images -> maps (B, s, s, C)."""
         return keras.Model(self.model.input, self.model.get_layer("keypoint_maps").input, name="trunk")
 
     def export_model(self) -> keras.Model:

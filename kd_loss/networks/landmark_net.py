@@ -44,7 +44,7 @@ __all__ = ["HEADS", "LandmarkNet", "build_network", "load_network", "register_he
 
 @dataclass(frozen=True)
 class LandmarkNet:
-    """A Keras model from pictures (B, S, S, 3), RGB 0…255, to targets (B, N, C), with its card.
+    """A Keras model from images (B, S, S, 3), RGB 0…255, to targets (B, N, C), with its card.
 
     With `card.visibility` the model has a second output, (B, K) 0…1: how likely each landmark is visible.
 
@@ -57,7 +57,7 @@ class LandmarkNet:
 
     @property
     def size(self) -> int:
-        """Side of the pictures in pixels."""
+        """Side of the images in pixels."""
         return self.card.size
 
     @property

@@ -55,7 +55,7 @@ def within_limits(path: Path, build: Callable[[Path], T]) -> T:
 
 
 def check_maps(path: Path, model: keras.Model) -> None:
-    """Raise a `UserError` if a layer's output for one picture is larger than any network's weights here."""
+    """Raise a `UserError` if a layer's output for one image is larger than any network's weights here."""
     for layer in model.layers:
         outputs = layer.output if isinstance(layer.output, list | tuple) else [layer.output]
         for output in outputs:

@@ -99,8 +99,8 @@ class _Graph:
 
     Attributes:
         producer: id of a symbolic tensor -> the operation that made it.
-        stride: id of a symbolic tensor -> how many times smaller than the picture it is; absent if it is not a map.
-        through: names of the operations on every path from the picture to the output.
+        stride: id of a symbolic tensor -> how many times smaller than the image it is; absent if it is not a map.
+        through: names of the operations on every path from the image to the output.
         rises: whether the output is finer than some map, as in a U-Net.
     """
 
@@ -169,7 +169,7 @@ class _Graph:
         return before * 2.0 ** round(math.log2(ratio)) if ratio >= 1.5 or ratio <= 0.5 else before
 
     def _through(self) -> set[str]:
-        """Names of the operations on every path from the picture to the output.
+        """Names of the operations on every path from the image to the output.
 
         In topological order they are those that no edge jumps over.
         """

@@ -1,4 +1,4 @@
-"""Any Keras model from pictures to landmarks as a network with taps, its named intermediate outputs.
+"""Any Keras model from images to landmarks as a network with taps, its named intermediate outputs.
 
 Functional and Sequential models have all taps that can be found: `landmarks`, the output; `embedding`, the input of the
 last dense layer; `P2` to `P5`, for each n the last feature map 2ⁿ times smaller than the input, even inside a backbone
@@ -28,16 +28,16 @@ class TappedModel:
     """Adapts a Keras model to the toolkit's methods; the weights are shared with the model.
 
     Args:
-        model: pictures (B, S, S, 3) -> landmarks (B, K, 2) or (B, 2K) as x₀, y₀, x₁, y₁, …; or a dictionary or list
+        model: images (B, S, S, 3) -> landmarks (B, K, 2) or (B, 2K) as x₀, y₀, x₁, y₁, …; or a dictionary or list
             of outputs, with the landmarks named by `taps`.
         coordinates: the unit of its landmarks, see `Coordinates`.
         taps: tap -> the name of a layer, `backbone/block_12_add` for one inside a layer that is a model; they override
             the taps found. A tap may have any name that a method uses.
-        size: side of the pictures in pixels, for a model that does not specify it.
+        size: side of the images in pixels, for a model that does not specify it.
         option: what a message calls `taps`, where a caller names them differently.
 
     Raises:
-        UserError: the model does not return points, a layer does not exist, or the size of the pictures is needed.
+        UserError: the model does not return points, a layer does not exist, or the size of the images is needed.
     """
 
     def __init__(

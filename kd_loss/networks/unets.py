@@ -1,6 +1,6 @@
 """Networks that end in maps as fine as their input: the hourglass of the First-Order Motion Model and Squeeze U-Net.
 
-Both see the picture at an *inner* resolution: it is smoothed and subsampled until its side is below 128 pixels
+Both see the image at an *inner* resolution: it is smoothed and subsampled until its side is below 128 pixels
 (256 px by 4, to 64), and both return `MAPS` maps of that resolution. They are built from Keras's own layers.
 
 Sources: `modules/util.py` and `modules/keypoint_detector.py` of first-order-model (Siarohin et al., NeurIPS 2019; MIT);
@@ -18,11 +18,11 @@ from kd_loss.system.errors import UserError
 
 L = keras.layers
 
-#: channels of the last map at width 1: the decoder's 32 and, in the hourglass, the picture's 3
+#: channels of the last map at width 1: the decoder's 32 and, in the hourglass, the image's 3
 MAPS = 35
 #: the name of the last layer of the encoder; the attention of L3 compares its output
 ENCODER = "encoder"
-#: the name of the layer that subsamples pictures; its fixed weights differ by size
+#: the name of the layer that subsamples images; its fixed weights differ by size
 ANTI_ALIAS = "anti_alias"
 _HALVINGS = {"hourglass": 5, "squeeze_unet": 4}
 
@@ -30,7 +30,7 @@ _Tensor = Any
 
 
 def subsampling(size: int) -> int:
-    """The factor by which a picture's side is subsampled before these networks: 4 for 256 px, 1 below 128.
+    """The factor by which an image's side is subsampled before these networks: 4 for 256 px, 1 below 128.
 
     >>> subsampling(256), subsampling(128), subsampling(112), subsampling(64)
     (4, 2, 1, 1)
@@ -39,7 +39,7 @@ def subsampling(size: int) -> int:
 
 
 def anti_alias(pixels: _Tensor, factor: int) -> _Tensor:
-    """Smooth pictures (B, S, S, 3) by a Gaussian and subsample them to (B, S/factor, S/factor, 3).
+    """Smooth images (B, S, S, 3) by a Gaussian and subsample them to (B, S/factor, S/factor, 3).
 
     σ = (factor − 1) / 2 and 2·round(4σ) + 1 taps (1.5 and 13 for 4), zeros beyond the border, every factor-th pixel
     from the first one: as published.
@@ -58,7 +58,7 @@ def anti_alias(pixels: _Tensor, factor: int) -> _Tensor:
 
 
 def _inner(name: str, pixels: _Tensor) -> _Tensor:
-    """The picture at its inner resolution; raises a `UserError` if it cannot be halved often enough."""
+    """The image at its inner resolution; raises a `UserError` if it cannot be halved often enough."""
     size = int(pixels.shape[1])
     factor = subsampling(size)
     step = factor * 2 ** _HALVINGS[name]
@@ -79,11 +79,11 @@ def _normalised(x: _Tensor, name: str) -> _Tensor:
 
 
 def hourglass(input_tensor: _Tensor, alpha: float = 1.0, **_: Any) -> keras.Model:
-    """Maps (B, s, s, 32·alpha + 3) of pictures (B, S, S, 3) in 0…1; 14.13 million parameters at width 1.
+    """Maps (B, s, s, 32·alpha + 3) of images (B, S, S, 3) in 0…1; 14.13 million parameters at width 1.
 
     Five times 3 × 3 convolution, batch normalisation, ReLU, average pooling (64, 128, 256, 512, 1024 channels), five
     times nearest ×2, 3 × 3 convolution, batch normalisation, ReLU (512, 256, 128, 64, 32), each joined with the
-    encoder's map of its size, the last with the picture.
+    encoder's map of its size, the last with the image.
     """
     x = pixels = _inner("hourglass", input_tensor)
     skips = []
@@ -111,7 +111,7 @@ def _fire(x: _Tensor, name: str, squeeze: int, expand: int, last: str = "") -> _
 
 
 def squeeze_unet(input_tensor: _Tensor, alpha: float = 1.0, **_: Any) -> keras.Model:
-    """Maps (B, s, s, 35) of pictures (B, S, S, 3) in 0…1; 2.51 million parameters at width 1.
+    """Maps (B, s, s, 35) of images (B, S, S, 3) in 0…1; 2.51 million parameters at width 1.
 
     The encoder of SqueezeNet 1.1 (its output is s/16 × s/16 × 512) and its mirror image by transposed convolutions.
     Batch normalisation after each fire is this package's (SqueezeNet has none); its 6,784 scales and offsets bring the

@@ -19,9 +19,9 @@ TEMPLATE = np.array(
 TEMPLATE_SIZE = 112
 #: margin of a crop that is not aligned, as in the training of landmark networks
 MARGIN = 0.15
-#: a second face of at least this share of the first one's width makes a picture doubtful
+#: a second face of at least this share of the first one's width makes an image doubtful
 SECOND = 0.6
-#: share of a picture's shorter side that is taken where no face is found
+#: share of an image's shorter side that is taken where no face is found
 MIDDLE = 0.8
 
 
@@ -32,13 +32,13 @@ def five_points(landmarks: np.ndarray) -> np.ndarray:
 
 
 def aligning_affine(landmarks: np.ndarray, size: int) -> np.ndarray:
-    """The map (2, 3) from a picture's pixels to an aligned crop of `size` pixels, from the 68 landmarks (68, 2)."""
+    """The map (2, 3) from an image's pixels to an aligned crop of `size` pixels, from the 68 landmarks (68, 2)."""
     target = geometry.denormalise(geometry.normalise(TEMPLATE, TEMPLATE_SIZE), size)
     return geometry.fit_similarity(five_points(landmarks), target)
 
 
 def warp(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
-    """The crop (size, size, 3) of a picture under a map from its pixels; black outside, averaged when shrunk."""
+    """The crop (size, size, 3) of an image under a map from its pixels; black outside, averaged when shrunk."""
     scale = float(np.sqrt(abs(np.linalg.det(affine[:, :2]))))
     if scale < 0.5:
         smaller = max(1, round(image.shape[1] * 2 * scale)), max(1, round(image.shape[0] * 2 * scale))
@@ -50,7 +50,7 @@ def warp(image: np.ndarray, affine: np.ndarray, size: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Cropped:
-    """A crop (S, S, 3) uint8, its landmarks (68, 2) normalised, and the number of faces found in the picture."""
+    """A crop (S, S, 3) uint8, its landmarks (68, 2) normalised, and the number of faces found in the image."""
 
     image: np.ndarray
     landmarks: np.ndarray
@@ -59,7 +59,7 @@ class Cropped:
 
 @dataclass(frozen=True)
 class Cropper:
-    """Crops the largest face of each picture with a finder and a landmark network.
+    """Crops the largest face of each image with a finder and a landmark network.
 
     Attributes:
         predictor: of 68 landmarks.
@@ -71,7 +71,7 @@ class Cropper:
     align: bool = True
 
     def __call__(self, images: Sequence[np.ndarray]) -> list[Cropped]:
-        """The crops of pictures (H, W, 3) uint8 RGB; the middle of a picture in which no face is found."""
+        """The crops of images (H, W, 3) uint8 RGB; the middle of an image in which no face is found."""
         found = self.predictor(list(images)) if len(images) else []
         return [self._crop(image, faces) for image, faces in zip(images, found, strict=True)]
 
@@ -92,5 +92,5 @@ class Cropper:
         return Cropped(warp(image, affine, self.size), landmarks, count)
 
 
-#: pictures -> their crops
+#: images -> their crops
 Crops = Callable[[Sequence[np.ndarray]], list[Cropped]]

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 from kd_loss.networks.card import WeightsCard
 from kd_loss.system.errors import UserError
 
-#: pictures in one step of inference
+#: images in one step of inference
 STEP = 64
 ARCHITECTURES = ("ir", "mobile")
-#: `h2`: heatmaps stacked on the picture; `h2+`: also before every loss of resolution
+#: `h2`: heatmaps stacked on the image; `h2+`: also before every loss of resolution
 HEATMAPS = ("none", "h2", "h2+")
 DYNAMIC = ("none", "dynamic", "group")
 #: ways to integrate feature maps; `1m` does so after every unit of a stage, the others after its last one

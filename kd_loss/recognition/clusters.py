@@ -37,7 +37,7 @@ def sinkhorn(scores: np.ndarray, epsilon: float = EPSILON, rounds: int = ROUNDS)
     Source:
         Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", NeurIPS 2020.
 
-    Two pictures that both prefer the first cluster share it:
+    Two images that both prefer the first cluster share it:
 
     >>> sinkhorn(np.array([[1.0, 0.0], [1.0, 0.0]]), epsilon=1.0).round(2).tolist()
     [[0.5, 0.5], [0.5, 0.5]]
@@ -50,7 +50,7 @@ def sinkhorn(scores: np.ndarray, epsilon: float = EPSILON, rounds: int = ROUNDS)
 
 
 def purity(clusters: np.ndarray, classes: np.ndarray) -> float:
-    """The share of pictures whose class is the most frequent one of their cluster; both (N,).
+    """The share of images whose class is the most frequent one of their cluster; both (N,).
 
     It grows with the number of clusters: compare only equal numbers.
 
@@ -80,7 +80,7 @@ def matched(new: np.ndarray, old: np.ndarray, clusters: int) -> np.ndarray:
 
 
 def classes_of(persons: Persons) -> dict[str, np.ndarray]:
-    """Attribute -> the class (N,) of each picture, −1 where it is unknown.
+    """Attribute -> the class (N,) of each image, −1 where it is unknown.
 
     Attributes of whole numbers are classes; yaw is binned at `YAW`. Where the dataset has no yaw, it follows from the
     landmarks by the pose of a generic head.

@@ -2,7 +2,7 @@
 
 `data/<name>/{train,test}/` holds `images.npy` (N, S, S, 3) uint8 RGB, `landmarks.npy` (N, 68, 2) normalised to the
 crop, `person.npy` and `name.npy` (N,), `found.npy` (N,) and `attribute-….npy`; `test/pairs.npy` (P, 4) has the numbers
-of two pictures, whether they show the same person, and the fold; `test/protocol.npy` (P,) the protocol of each pair.
+of two images, whether they show the same person, and the fold; `test/protocol.npy` (P,) the protocol of each pair.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ KIND = "persons"
 
 @dataclass(frozen=True)
 class Pairs:
-    """The pairs of one protocol: numbers of pictures (P, 2), same (P,) bool, fold (P,) from 1."""
+    """The pairs of one protocol: numbers of images (P, 2), same (P,) bool, fold (P,) from 1."""
 
     name: str
     rows: np.ndarray
@@ -34,12 +34,12 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Persons:
-    """One split of a prepared dataset of persons; pictures are read by memory map.
+    """One split of a prepared dataset of persons; images are read by memory map.
 
     Attributes:
         images: (N, S, S, 3) uint8 RGB; landmarks: (N, 68, 2) normalised.
-        person, name: (N,) whom each picture shows, and its file.
-        found: (N,) bool, whether a face was found; otherwise the crop is the middle of the picture.
+        person, name: (N,) whom each image shows, and its file.
+        found: (N,) bool, whether a face was found; otherwise the crop is the middle of the image.
         attributes: name -> (N,) numbers.
         pairs: by protocol.
     """
@@ -62,7 +62,7 @@ class Persons:
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """The number of each picture's person, (N,)."""
+        """The number of each image's person, (N,)."""
         return np.unique(self.person, return_inverse=True)[1]
 
 
@@ -80,12 +80,12 @@ class PersonsDataset:
 
     @property
     def checksum(self) -> str:
-        """Of the training pictures and their persons."""
+        """Of the training images and their persons."""
         known = self.manifest["sha256"]
         return "-".join(str(known.get(f"train/{name}.npy", ""))[:32] for name in ("images", "person"))
 
     def split(self, name: str) -> Persons:
-        """The training or the test pictures; raises a `UserError` if there are none."""
+        """The training or the test images; raises a `UserError` if there are none."""
         folder = self.folder / name
         if not (folder / "images.npy").is_file():
             raise UserError(f"{self.folder} has no {name} pictures; prepare it with --{name} FOLDER")

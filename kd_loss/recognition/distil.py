@@ -36,11 +36,11 @@ WEIGHTS = {"rkd": 100.0, "pkt": 10.0, "srrl": 10.0, "imitation": 1000.0}
 
 
 class EmbeddingTeacher(Teacher):
-    """Anything that gives embeddings as a teacher; called in every step, on the pictures that the student sees.
+    """Anything that gives embeddings as a teacher; called in every step, on the images that the student sees.
 
     Args:
         embedder: gives the embeddings (B, D); a recogniser, a file, a function.
-        size: side of the student's pictures in pixels.
+        size: side of the student's images in pixels.
         centres: (D, N) of the teacher's persons, for `srrl`, whose `landmarks` are then the cosines to them.
     """
 

@@ -1,4 +1,4 @@
-"""The command `embed`: the embeddings of pictures, as an array or a table."""
+"""The command `embed`: the embeddings of images, as an array or a table."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from kd_loss.system.terminal import counted
 
 
 def run_embed(options: EmbedOptions) -> np.ndarray:
-    """Write the embeddings of the pictures; returns them, (N, D) of length 1, in the order of the names.
+    """Write the embeddings of the images; returns them, (N, D) of length 1, in the order of the names.
 
     Raises:
-        UserError: a file is no picture, or a picture has no face or two; nothing is written.
+        UserError: a file is no image, or an image has no face or two; nothing is written.
     """
     options.check()
     output = Path(options.output)

@@ -1,4 +1,4 @@
-"""Batches of persons' pictures, with the stored maps of a landmark network."""
+"""Batches of persons' images, with the stored maps of a landmark network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kd_loss.recognition.dataset import Persons
 
 
 def split_persons(persons: Persons, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the pictures to train on, and of those of about `share` of the persons, chosen by their names."""
+    """The numbers of the images to train on, and of those of about `share` of the persons, chosen by their names."""
     drawn = {name: zlib.crc32(name.encode()) for name in persons.persons}
     count = round(share * len(drawn))
     held = set(sorted(drawn, key=lambda name: (drawn[name], name))[: min(max(count, bool(share)), len(drawn) - 2)])
@@ -23,18 +23,18 @@ def split_persons(persons: Persons, share: float) -> tuple[np.ndarray, np.ndarra
 class PersonsLoader(keras.utils.PyDataset):
     """Batches `({"image": (B, S, S, 3) uint8, tap: (B, h, w, C)}, {"label": (B,), "cluster": (B,)})`.
 
-    Half of the pictures are mirrored, with the maps of their mirror image, and brightness varies by `light`; a
-    picture's randomness depends on (seed, epoch, batch) alone.
+    Half of the images are mirrored, with the maps of their mirror image, and brightness varies by `light`; a
+    image's randomness depends on (seed, epoch, batch) alone.
 
     Attributes:
         epoch: set before each epoch (`training.callbacks.EpochCounter`).
-        clusters: (N,) pseudo-label of each picture of the split, −1 for none.
+        clusters: (N,) pseudo-label of each image of the split, −1 for none.
 
     Args:
-        persons: the split; chosen: the numbers of its pictures that are loaded.
-        labels: (N,) the class of each picture of the split.
-        maps: see `stored_maps`; other_maps: give each picture those of another one, always the same, a control.
-        train: whether to shuffle and change the pictures.
+        persons: the split; chosen: the numbers of its images that are loaded.
+        labels: (N,) the class of each image of the split.
+        maps: see `stored_maps`; other_maps: give each image those of another one, always the same, a control.
+        train: whether to shuffle and change the images.
     """
 
     def __init__(

@@ -53,7 +53,7 @@ def margin_loss(
 
     Args:
         cosines: (B, N) of embeddings and the centres of N persons, −1…1.
-        labels: (B,) the number of each picture's person.
+        labels: (B,) the number of each image's person.
         kind: one of `LOSSES`.
         scale: s.
         margin: m.
@@ -76,9 +76,9 @@ def margin_loss(
 
 
 def contrast(embedding: Tensor, labels: Tensor, scale: float = 16.0) -> Tensor:
-    """`−log Σ_same e^{s·cos} / Σ_others e^{s·cos}` over the other pictures of a batch: small where a person stands out.
+    """`−log Σ_same e^{s·cos} / Σ_others e^{s·cos}` over the other images of a batch: small where a person stands out.
 
-    It needs no centres, so it judges persons that were not trained on. (B,), 0 for a picture without another one of
+    It needs no centres, so it judges persons that were not trained on. (B,), 0 for an image without another one of
     its person.
     """
     cosines = scale * ops.matmul(embedding, ops.transpose(embedding))
@@ -122,7 +122,7 @@ class MarginHead(keras.Layer):
         """Compute one training step's numbers for embeddings (B, D) and labels (B,), and move the ramp on.
 
         Returns:
-            `margin`, the mean loss, and `accuracy`, the share of pictures nearest to their own person's centre,
+            `margin`, the mean loss, and `accuracy`, the share of images nearest to their own person's centre,
             without margin.
         """
         cosines = self(embedding)

@@ -118,7 +118,7 @@ def _mobile(x: Tensor, card: RecogniserCard) -> Tensor:
         return L.DepthwiseConv2D(size, stride, padding=padding, use_bias=False, name=f"{name}_conv")
 
     first = max(8, round(64 * card.alpha))
-    # 112 px as published; smaller pictures keep their first resolution, so that as many cells reach the end
+    # 112 px as published; smaller images keep their first resolution, so that as many cells reach the end
     x = block(x, conv(first, "stem", 3, 2 if card.size > 80 else 1), "stem")
     x = block(x, depthwise("stem_depth"), "stem_depth")
     for row, (expansion, channels, units, stride) in enumerate(BOTTLENECKS):

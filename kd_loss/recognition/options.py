@@ -122,7 +122,7 @@ class VerifyOptions(PersonsDatasetOptions):
 
 @dataclass(frozen=True)
 class EmbedOptions(Options):
-    """Embeddings of the largest face of each picture, as .npy or CSV; compare two by their product, their cosine."""
+    """Embeddings of the largest face of each image, as .npy or CSV; compare two by their product, their cosine."""
 
     pictures: list[str] = option([], "pictures, and folders of them", positional=True)
     weights: str = option("", "a recogniser's run folder or weights, an export, another's .onnx, or file.py:function")
@@ -136,7 +136,7 @@ class EmbedOptions(Options):
     skip_bad: bool = option(False, "leave out pictures without a face, or with two of like size, instead of stopping")
 
     def check(self) -> None:
-        """Raise a `UserError` for missing pictures or weights, or another suffix."""
+        """Raise a `UserError` for missing images or weights, or another suffix."""
         if not self.pictures:
             raise UserError("give pictures or folders: kd-loss embed album --weights runs/persons/recogniser")
         if not self.weights:

@@ -16,13 +16,13 @@ from kd_loss.system.terminal import counted
 
 log = logging.getLogger(__name__)
 
-#: pictures that are cropped together
+#: images that are cropped together
 TOGETHER = 64
 
 
 @dataclass(frozen=True)
 class PersonsOptions(Options):
-    """Crop pictures of persons into data/<dataset>/, to train and verify recognition; without folders, drawn ones."""
+    """Crop images of persons into data/<dataset>/, to train and verify recognition; without folders, drawn ones."""
 
     dataset: str = option("persons", "name of the prepared dataset")
     train: str = option("", "folder of the training persons: a folder each, or files named person_07.jpg")
@@ -47,7 +47,7 @@ class PersonsOptions(Options):
     data: Path = option(Path("data"), "folder of the prepared datasets", group="results")
 
     def check(self) -> None:
-        """Raise a `UserError` for a bad name, a missing folder, or pairs without pictures."""
+        """Raise a `UserError` for a bad name, a missing folder, or pairs without images."""
         check_name(self.dataset, "a dataset")
         for folder in filter(None, (self.train, self.test)):
             if not Path(folder).is_dir():
@@ -62,8 +62,8 @@ def run_prepare_persons(options: PersonsOptions) -> dict[str, Any]:
     """Write the dataset, print its counts, and return the manifest.
 
     Raises:
-        UserError: a person is in training and in test or has one picture, a pair names a missing picture, folds are
-            unequal, or a picture has no face or two; nothing is written.
+        UserError: a person is in training and in test or has one image, a pair names a missing image, folds are
+            unequal, or an image has no face or two; nothing is written.
     """
     from kd_loss.recognition.dataset import KIND, check_apart
     from kd_loss.recognition.persons import draw_persons, drawn_pairs, find_pairs, read_pairs, read_persons
@@ -105,7 +105,7 @@ def run_prepare_persons(options: PersonsOptions) -> dict[str, Any]:
 def _write(
     target: Path, splits: dict[str, Any], pairs: Sequence[Any], manifest: dict[str, Any], options: PersonsOptions
 ) -> dict[str, Any]:
-    """Crop every picture and write the dataset, whole or not at all."""
+    """Crop every image and write the dataset, whole or not at all."""
     import numpy as np
 
     from kd_loss.inference.predictor import LandmarkPredictor
@@ -171,7 +171,7 @@ def _write(
 
 
 def _crops(pictures: Sequence[Any], cropper: Any) -> tuple[Any, list[Any], list[int]]:
-    """The crops (N, S, S, 3), their records without the pictures, and the numbers of doubtful ones."""
+    """The crops (N, S, S, 3), their records without the images, and the numbers of doubtful ones."""
     import numpy as np
 
     images = np.empty((len(pictures), cropper.size, cropper.size, 3), np.uint8)
@@ -188,7 +188,7 @@ def _crops(pictures: Sequence[Any], cropper: Any) -> tuple[Any, list[Any], list[
 
 
 def _read(picture: Any) -> Any:
-    """The picture's pixels; a `UserError` that names it if it cannot be read."""
+    """The image's pixels; a `UserError` that names it if it cannot be read."""
     from kd_loss.imaging.pictures import BadSample
 
     try:
@@ -198,7 +198,7 @@ def _read(picture: Any) -> Any:
 
 
 def _write_pairs(place: Path, pairs: Sequence[Any], names: Sequence[str], check: Any, skipped: bool) -> dict[str, int]:
-    """Write the pairs whose pictures are left; folds are cut to equal numbers of both kinds if some were skipped."""
+    """Write the pairs whose images are left; folds are cut to equal numbers of both kinds if some were skipped."""
     import numpy as np
 
     number = {name: index for index, name in enumerate(names)}

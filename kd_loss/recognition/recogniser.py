@@ -83,7 +83,7 @@ class Recogniser:
         if images.ndim != 4 or images.shape[1:] != (size, size, 3):
             raise UserError(f"crops of {images.shape[1:]}; the network takes ({size}, {size}, 3)")
         order = np.arange(len(images))
-        if other_maps:  # pictures of one person often follow each other
+        if other_maps:  # images of one person often follow each other
             order = np.random.default_rng(0).permutation(order)
         parts = []
         for start in range(0, len(images), STEP):

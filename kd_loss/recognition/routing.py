@@ -13,9 +13,9 @@ from kd_loss.recognition.recogniser import Recogniser
 
 
 class PseudoLabels(keras.callbacks.Callback):
-    """Gives the loader's pictures pseudo-labels from the routing, before the first epoch and after each.
+    """Gives the loader's images pseudo-labels from the routing, before the first epoch and after each.
 
-    `kmeans` clusters the routing vectors; `sinkhorn` spreads the pictures equally over the clusters that the routing
+    `kmeans` clusters the routing vectors; `sinkhorn` spreads the images equally over the clusters that the routing
     head predicts. New k-means clusters are named after those that the head predicts, so that it need not begin anew.
     """
 
@@ -30,7 +30,7 @@ class PseudoLabels(keras.callbacks.Callback):
         self.update()
 
     def update(self) -> None:
-        """Assign each training picture its cluster."""
+        """Assign each training image its cluster."""
         loader, head = self.loader, self.trainer.routing_head
         kernel, bias = head.get_weights()
         parts = []

@@ -1,4 +1,4 @@
-"""The maps of a frozen landmark network on all training pictures and their mirror images, computed once."""
+"""The maps of a frozen landmark network on all training images and their mirror images, computed once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 def _key(recogniser: Recogniser, pictures: str) -> str:
-    """A checksum of the pictures, of the landmark network and of the maps' shapes."""
+    """A checksum of the images, of the landmark network and of the maps' shapes."""
     assert recogniser.maps is not None
     digest = hashlib.sha256(repr((pictures, sorted(recogniser.card.maps.items()))).encode())
     for weight in recogniser.maps.get_weights():
@@ -31,7 +31,7 @@ def stored_maps(recogniser: Recogniser, images: np.ndarray, pictures: str, folde
     Args:
         recogniser: has the landmark network.
         images: the crops.
-        pictures: their checksum.
+        images: their checksum.
         folder: where the maps lie; they are computed if they are not there.
     """
     if recogniser.maps is None:

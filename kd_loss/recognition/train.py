@@ -31,7 +31,7 @@ from kd_loss.training.trackers import trackers
 
 log = logging.getLogger(__name__)
 
-#: pictures of held-out persons in one batch of validation
+#: images of held-out persons in one batch of validation
 HELD = 512
 
 
@@ -125,7 +125,7 @@ def _fit(
     with alone_in(folder):
         checkpoint = fit_run(
             trainer,
-            trainer,  # its averages are used as they are: batches hold maps besides pictures
+            trainer,  # its averages are used as they are: batches hold maps besides images
             loader,
             validation,
             folder,
@@ -150,7 +150,7 @@ def _fit(
 
 
 def _validation(persons: Persons, held: np.ndarray, data: dict[str, Any]) -> PersonsLoader:
-    """A loader of held-out persons, all in one batch; of many, pictures spread evenly over them."""
+    """A loader of held-out persons, all in one batch; of many, images spread evenly over them."""
     some = held[np.unique(np.linspace(0, len(held) - 1, min(HELD, len(held))).astype(int))]
     return PersonsLoader(persons, some, persons.labels, **{**data, "batch_size": len(some)}, train=False)
 

@@ -15,7 +15,7 @@ Tensor = Any
 class RecogniserTrainer(keras.Model):
     """A network and the centres of its persons, trained on batches of `PersonsLoader`.
 
-    Metrics: `margin`, the margin loss; `accuracy`, the share of pictures nearest to their own person's centre, without
+    Metrics: `margin`, the margin loss; `accuracy`, the share of images nearest to their own person's centre, without
     margin; with clusters `clusters`, the cross entropy from the routing to the pseudo-labels. Evaluation needs no
     centres: its loss is `margins.contrast`, on persons that are held out.
 

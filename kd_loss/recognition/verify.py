@@ -1,4 +1,4 @@
-"""The command `verify`: are two pictures of one person? With the figures that the field expects, and leaves out."""
+"""The command `verify`: are two images of one person? With the figures that the field expects, and leaves out."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def verify_persons(network: Any, persons: Persons) -> tuple[list[Protocol], dict
 
     Args:
         network: a recogniser, a file, a function of crops, see `embedders.as_embedder`.
-        persons: the test pictures, with pairs.
+        persons: the test images, with pairs.
 
     Returns:
         The protocols, with `figures` without and with the mirror image; and the figures of identification.
@@ -66,7 +66,7 @@ def verify_persons(network: Any, persons: Persons) -> tuple[list[Protocol], dict
 
 
 def embeddings_of(embedder: Embedder, persons: Persons) -> tuple[np.ndarray, np.ndarray]:
-    """The embeddings (N, D) of length 1 of a split's pictures, without and with the mirror images.
+    """The embeddings (N, D) of length 1 of a split's images, without and with the mirror images.
 
     Raises:
         UserError: a person of the split was trained on, or there are no pairs.
@@ -92,7 +92,7 @@ def judge(plain: np.ndarray, mirrored: np.ndarray, persons: Persons) -> tuple[li
 
 
 def _identify(found: np.ndarray, persons: Persons) -> dict[str, Any]:
-    """The first picture of every second person is the gallery; all other pictures are probes."""
+    """The first image of every second person is the gallery; all other images are probes."""
     firsts = {person: int(np.flatnonzero(persons.person == person)[0]) for person in persons.persons}
     members = persons.persons[: round(MEMBERS * len(persons.persons))]
     rows = np.array([firsts[person] for person in members])
@@ -101,7 +101,7 @@ def _identify(found: np.ndarray, persons: Persons) -> dict[str, Any]:
 
 
 def run_verify(options: VerifyOptions) -> dict[str, Any]:
-    """Verify, print a table, write `verify.json`, `verify.html` and the pictures; returns the figures."""
+    """Verify, print a table, write `verify.json`, `verify.html` and the images; returns the figures."""
     options.check()
     dataset = open_persons(options.dataset, options.data)
     embedder = as_embedder(options.weights)

@@ -2,7 +2,7 @@
 
 It holds `config.json` (resolved options), `environment.json`, `history.csv`, `state.npz` (to resume),
 `best.h5` and `last.h5` with their cards, `tensorboard/`, `curves.png`, and after testing
-`metrics.json`, `report.html` and the pictures.
+`metrics.json`, `report.html` and the images.
 """
 
 from __future__ import annotations

@@ -240,7 +240,7 @@ def _try(kind: str, path: Path) -> None:
             import onnxruntime  # noqa: F401
     sandbox.limit_memory()
     run, shape = open_untried(path, 1)
-    if not shape:  # TorchScript does not record it; the teacher checks that a picture of the card's size passes
+    if not shape:  # TorchScript does not record it; the teacher checks that an image of the card's size passes
         return
     shape = [1, *(side if isinstance(side, int) and side > 0 else 64 for side in shape[1:])]
     for batch in (np.zeros(shape, np.float32), np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)):

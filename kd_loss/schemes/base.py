@@ -21,11 +21,11 @@ Tensor: TypeAlias = Any
 
 @dataclass(frozen=True)
 class HeadPlacement:
-    """The place of a head in a picture, if its archive records it.
+    """The place of a head in an image, if its archive records it.
 
     Attributes:
         rotation: (3, 3), head axes to camera axes (x right, y down, z away), against the ray through its middle.
-        middle: (x, y) of its middle in the picture's pixels; width: of a head there, in pixels.
+        middle: (x, y) of its middle in the image's pixels; width: of a head there, in pixels.
     """
 
     rotation: np.ndarray

@@ -8,13 +8,13 @@ from typing import Any
 from kd_loss.system.arguments import shown
 from kd_loss.system.errors import UserError, choose
 
-#: name -> the values at the left and right edges of the picture
+#: name -> the values at the left and right edges of the image
 RANGES = {"normalised": (-0.5, 0.5), "unit": (0.0, 1.0), "signed": (-1.0, 1.0)}
 
 
 @dataclass(frozen=True)
 class Coordinates:
-    """A linear scale: `low` at the left (upper) edge of the picture, `low + span` at the right (lower) one.
+    """A linear scale: `low` at the left (upper) edge of the image, `low + span` at the right (lower) one.
 
     >>> Coordinates.of("unit").normalised(0.75), Coordinates.of("pixels", 112).normalised(55.5)
     (0.25, 0.0)
@@ -28,9 +28,9 @@ class Coordinates:
         """Create a scale from its name or its two ends.
 
         Args:
-            what: `normalised` (−0.5…0.5), `unit` (0…1), `signed` (−1…1), `pixels` (of a picture of `size`; the first
+            what: `normalised` (−0.5…0.5), `unit` (0…1), `signed` (−1…1), `pixels` (of an image of `size`; the first
                 pixel's centre is 0), or the two values at the edges, e.g. (0, 255).
-            size: side of the pictures in pixels; required for `pixels`.
+            size: side of the images in pixels; required for `pixels`.
 
         Raises:
             UserError: an unknown name, equal or unordered ends, or pixels of an unknown size.
@@ -55,7 +55,7 @@ class Coordinates:
         return cls(low, high - low)
 
     def normalised(self, values: Any) -> Any:
-        """Convert values of this scale to the toolkit's own, −0.5…0.5 across the picture; for any array library."""
+        """Convert values of this scale to the toolkit's own, −0.5…0.5 across the image; for any array library."""
         return (values - self.low) / self.span - 0.5
 
     def from_normalised(self, values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Landmarks and their polylines on pictures, and sheets of pictures."""
+"""Landmarks and their polylines on images, and sheets of images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw_landmarks(
     confidence: np.ndarray | None = None,
     visibility: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Draw points (K, 2), in pixels, and the scheme's edges on a copy of a picture (H, W, 3).
+    """Draw points (K, 2), in pixels, and the scheme's edges on a copy of an image (H, W, 3).
 
     NaN points are skipped. `radius` is in pixels; by default a hundredth of the extent of the points. On a small face
     the points are single pixels, half transparent, without edges, so that the face remains visible.
@@ -101,7 +101,7 @@ def draw_head(image: np.ndarray, raw: np.ndarray, width: int = 3) -> np.ndarray:
 
 
 def enlarge(image: np.ndarray, landmarks: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Resize a square picture to `side` pixels, and scale its landmarks."""
+    """Resize a square image to `side` pixels, and scale its landmarks."""
     factor = side / image.shape[0]
     big = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR if factor > 1 else cv2.INTER_AREA)
     return big, (np.asarray(landmarks, np.float64) + 0.5) * factor - 0.5
@@ -121,7 +121,7 @@ def label(image: np.ndarray, text: str, strip: int = 0) -> np.ndarray:
 
 
 def sheet(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
-    """Arrange pictures of one size in a grid; the last row is padded with black."""
+    """Arrange images of one size in a grid; the last row is padded with black."""
     blank = np.zeros_like(pictures[0])
     padded = [*pictures, *[blank] * (-len(pictures) % columns)]
     rows = [np.hstack(padded[i : i + columns]) for i in range(0, len(padded), columns)]
@@ -129,5 +129,5 @@ def sheet(pictures: Sequence[np.ndarray], columns: int) -> np.ndarray:
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """Encode an RGB picture as the bytes of a PNG file."""
+    """Encode an RGB image as the bytes of a PNG file."""
     return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()

@@ -66,9 +66,9 @@ class HeadView:
     """The view of the head that fits a face.
 
     Attributes:
-        yaw: degrees, positive: the face looks to the right of the picture; pitch: positive: it looks up.
-        roll: degrees, positive: it leans clockwise in the picture, after yaw and pitch.
-        points: (68, 2) the head's points in the picture, in pixels.
+        yaw: degrees, positive: the face looks to the right of the image; pitch: positive: it looks up.
+        roll: degrees, positive: it leans clockwise in the image, after yaw and pitch.
+        points: (68, 2) the head's points in the image, in pixels.
         own: (21, 2) AFLW's points of the head there.
         misfit: root mean square distance of the annotated points from the head's, in head widths.
     """

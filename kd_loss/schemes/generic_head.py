@@ -110,7 +110,7 @@ def _fit(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Rotation vector and position, (3, 1) each, of the head (n, 3) in front of a camera with image points (n, 2).
 
-    The search starts from a distant face that looks into the camera, or to the right of the picture by `yaw` degrees,
+    The search starts from a distant face that looks into the camera, or to the right of the image by `yaw` degrees,
     and leans as the points do: from an upright start it ends behind the camera if the head is upside down.
     """
     aside = to_matrices([0.0, -np.radians(yaw), 0.0])

@@ -20,9 +20,9 @@ class HeadPose:
     """Angles in degrees, relative to the ray through the head: 0 for a face that looks into the camera (`rotations`).
 
     Attributes:
-        yaw: positive when the face looks to the right of the picture.
+        yaw: positive when the face looks to the right of the image.
         pitch: positive when it looks up.
-        roll: positive when the head leans clockwise in the picture.
+        roll: positive when the head leans clockwise in the image.
     """
 
     yaw: float
@@ -36,7 +36,7 @@ def rotation(pose: HeadPose) -> np.ndarray:
 
 
 def camera_matrix(height: int, width: int) -> np.ndarray:
-    """Matrix (3, 3) of a camera whose focal length is the picture's longer side, about 53 degrees wide."""
+    """Matrix (3, 3) of a camera whose focal length is the image's longer side, about 53 degrees wide."""
     focal = float(max(height, width))
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
 
@@ -44,7 +44,7 @@ def camera_matrix(height: int, width: int) -> np.ndarray:
 def head_pose(landmarks: np.ndarray, scheme: LandmarkScheme) -> HeadPose | None:
     """Estimate the pose of a head from its landmarks (K, 2) in pixels, in the convention of the datasets `pose_…`.
 
-    The camera is that of a crop around them, wherever the head is and whatever the size of the picture.
+    The camera is that of a crop around them, wherever the head is and whatever the size of the image.
     Points that are NaN are ignored. It is an estimate: neither the camera nor the person's own head is known. Returns
     None if the scheme lacks the points of the generic head, or if no head fits them.
     """

@@ -2,7 +2,7 @@
 
 The benchmarks' schemes are in `benchmarks`; a custom scheme is a JSON file with the same fields (see
 `LandmarkScheme.from_json`). Left and right are the subject's: the right eye of a person who
-looks at the camera is on the left of the picture.
+looks at the camera is on the left of the image.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LandmarkScheme:
         same: name of another scheme -> for each own point the index of the same point there, or None; lets faces of
             this scheme serve as partly annotated faces of the other (`datasets.combine`).
         half: for a scheme of the visible half of a face, whichever it is: an outer point (at the ear) and an inner
-            one (on the nose). If the outer one lies left of the inner one in the picture, it is the subject's right
+            one (on the nose). If the outer one lies left of the inner one in the image, it is the subject's right
             half, which `same` describes; otherwise `same` describes the mirrored points.
         names: a unique name for each point; empty if they have none. Files of annotation tools are read by these
             names, in any order.

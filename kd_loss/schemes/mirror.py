@@ -2,7 +2,7 @@
 
 The mean shape of many faces is nearly its own mirror image: point i lies where its partner lies after mirroring. A
 linear assignment finds all partners at once. A wrong pair in a scheme gives a network wrong targets in every mirrored
-picture, and the only symptom is a slightly larger error.
+image, and the only symptom is a slightly larger error.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from kd_loss.synthetic.face_shape import FaceShape
 def draw_clip(canvas: int, seed: int, index: int, frames: int) -> np.ndarray:
     """Draw frames (frames, canvas, canvas, 3) uint8 RGB of face `index` of a seed, moving along half a circle.
 
-    It turns and nods by up to 25°, opens its mouth, and its place shifts by up to 6 % of the picture.
+    It turns and nods by up to 25°, opens its mouth, and its place shifts by up to 6 % of the image.
     """
     rng = np.random.default_rng((seed, index, 7))
     start = FaceShape.draw(rng)

@@ -201,7 +201,7 @@ def _extras(c: _Canvas, rng: np.random.Generator) -> None:
 
 
 def _light(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Add a gradient of light across the picture, sensor noise, and blur one time in five."""
+    """Add a gradient of light across the image, sensor noise, and blur one time in five."""
     size = image.shape[0]
     corners = rng.uniform(0.55, 1.25, (2, 2)).astype(np.float32) * rng.uniform(0.8, 1.1)
     gain = np.round(cv2.resize(corners, (size, size), interpolation=cv2.INTER_LINEAR) * 128).astype(np.uint8)
@@ -231,7 +231,7 @@ def paint_face(
 ) -> np.ndarray:
     """Paint a face as (size, size, 3) uint8 RGB; `rng` decides the appearance that `face` does not define.
 
-    `part`: the generator of each of `PARTS`, in place of `rng`: with the same ones for `OF_A_PERSON`, several pictures
+    `part`: the generator of each of `PARTS`, in place of `rng`: with the same ones for `OF_A_PERSON`, several images
     show one person.
     """
     part = part or (lambda _: rng)

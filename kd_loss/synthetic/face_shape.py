@@ -1,6 +1,6 @@
 """A parametric face: a handful of curves in three dimensions, and their projection.
 
-Units: half a face width; x to the right of the picture, y down, z towards the viewer; the origin lies
+Units: half a face width; x to the right of the image, y down, z towards the viewer; the origin lies
 between the eyes.
 """
 
@@ -71,14 +71,14 @@ class FaceShape:
         )
 
     def jaw_line(self, count: int) -> Curve:
-        """From the ear on the left of the picture over the chin to the other ear."""
+        """From the ear on the left of the image over the chin to the other ear."""
         angle = np.linspace(0, np.pi, count)
         c, s = np.cos(angle), np.sin(angle)
         x = -self.width * np.sign(c) * np.abs(c) ** (1 - self.jaw) * (1 - 0.06 * s)
         return _stack(x, 0.05 + (self.chin - 0.05) * s ** (1 + self.jaw / 2), 0.25 - 0.75 * np.abs(c) ** 1.6)
 
     def forehead(self, count: int) -> Curve:
-        """From the ear on the right of the picture over the top of the head to the other ear."""
+        """From the ear on the right of the image over the top of the head to the other ear."""
         angle = np.linspace(0, np.pi, count)
         c, s = np.cos(angle), np.sin(angle)
         return _stack(self.width * c, 0.05 - 1.12 * s, 0.1 - 0.6 * np.abs(c) ** 1.6 - 0.15 * s)
@@ -86,7 +86,7 @@ class FaceShape:
     def eye(self, side: int, t: np.ndarray) -> Curve:
         """Points of an eye's outline; t runs 0 -> 1 over the upper lid, 1 -> 2 back over the lower one.
 
-        `side` is −1 for the eye on the left of the picture; both start at the corner on the left.
+        `side` is −1 for the eye on the left of the image; both start at the corner on the left.
         """
         t = np.asarray(t, np.float64)
         along = np.where(t <= 1, t, 2 - t)
@@ -102,7 +102,7 @@ class FaceShape:
         return np.array([[x, -0.08 * self.eye_size * self.eye_open, 0.16]])
 
     def brow(self, side: int, t: np.ndarray, upper: bool) -> Curve:
-        """Points of a brow's edge; t runs from the left of the picture to the right."""
+        """Points of a brow's edge; t runs from the left of the image to the right."""
         t = np.asarray(t, np.float64)
         outer = 1 - t if side < 0 else t  # 0 at the inner end, 1 at the outer one
         x = side * (self.eye_distance - 0.24 + 0.56 * outer)
@@ -116,7 +116,7 @@ class FaceShape:
         return _stack(0 * t, 0.02 + (self.nose_length - 0.14) * t, 0.3 + 0.33 * t)
 
     def nose_base(self, count: int) -> Curve:
-        """The lower edge of the nose, from nostril to nostril, left to right on the picture."""
+        """The lower edge of the nose, from nostril to nostril, left to right on the image."""
         t = np.linspace(-1, 1, count)
         y = self.nose_length - 0.04 + 0.06 * (1 - t**2)
         return _stack(self.nose_width * t, y, 0.28 + 0.14 * (1 - t**2))

@@ -28,7 +28,7 @@ def landmarks_3d(face: FaceShape, scheme: str) -> Curve:
         brows = [
             part for side in (-1, 1) for part in (face.brow(side, five, True), face.brow(side, below[side], False))
         ]
-        # the lower edge has four points: on the left brow of the picture from its inner end, on the
+        # the lower edge has four points: on the left brow of the image from its inner end, on the
         # right one from its outer end, so that 38…41 and 50…47 mirror each other
         brows[3] = face.brow(1, np.linspace(0.75, 0, 4), False)
         eyes = [face.eye(-1, eight), face.eye(1, eight)]
@@ -86,7 +86,7 @@ def face_place(canvas: int, seed: int, index: int) -> HeadPlacement:
 
 
 def draw_face(canvas: int, seed: int, index: int) -> np.ndarray:
-    """Draw the picture (canvas, canvas, 3) uint8 RGB of face `index` of a seed, the same in every scheme."""
+    """Draw the image (canvas, canvas, 3) uint8 RGB of face `index` of a seed, the same in every scheme."""
     face, scale, origin, rng = _begin(canvas, seed, index)
     return paint_face(face, canvas, scale, origin, rng)
 

@@ -10,26 +10,26 @@ import numpy as np
 from kd_loss.synthetic.face_painter import GLASSES, OF_A_PERSON, PARTS, paint_face, skin_and_hair
 from kd_loss.synthetic.face_shape import FaceShape
 
-#: the numbers of a face's shape that change from picture to picture
+#: the numbers of a face's shape that change from image to image
 FREE = ("eye_open", "mouth_open", "smile", "gaze", "yaw", "pitch", "roll")
 
 
 @dataclass(frozen=True)
 class DrawnPicture:
-    """A picture (S, S, 3) uint8 RGB of a drawn person, and what is known of it: yaw, skin, hair, glasses."""
+    """An image (S, S, 3) uint8 RGB of a drawn person, and what is known of it: yaw, skin, hair, glasses."""
 
     image: np.ndarray
     attributes: dict[str, float]
 
 
 def draw_person(canvas: int, seed: int, person: int, picture: int) -> DrawnPicture:
-    """Draw one picture of a person; the same numbers give the same picture.
+    """Draw one image of a person; the same numbers give the same image.
 
     Args:
-        canvas: side of the picture in pixels; the face takes about half of it.
+        canvas: side of the image in pixels; the face takes about half of it.
         seed: of all persons.
         person: its number, from 0.
-        picture: its number, from 0.
+        image: its number, from 0.
     """
 
     def part(name: str) -> np.random.Generator:

@@ -21,14 +21,14 @@ from kd_loss.system.errors import UserError
 from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teacher, class_to_make, scaled_pictures
 
 log = logging.getLogger(__name__)
-#: normalised coordinates beyond which landmarks do not belong to a picture
+#: normalised coordinates beyond which landmarks do not belong to an image
 FAR = 5
 
 
 def check_settings(
     image_range: Any, scheme: Any, teachers: Any, partial: Any, kinds: Any, **weights: Any
 ) -> tuple[float, float]:
-    """Check arguments of the `Distiller` that nothing else checks; returns black and white of its pictures."""
+    """Check arguments of the `Distiller` that nothing else checks; returns black and white of its images."""
     ends = list_of(image_range, "image_range", "two numbers, black and white,")
     if len(ends) != 2 or not number_of(ends[0], "image_range") < number_of(ends[1], "image_range"):
         raise wrong("image_range", image_range, "two numbers, black below white,")
@@ -57,13 +57,13 @@ class Expected:
     """What a training expects of a batch.
 
     Attributes:
-        size: side of the pictures in pixels; None if the student takes any size.
-        reads_bytes: whether student or teachers take pictures of 0…255.
-        image_range: values of black and white in the dataset's pictures.
+        size: side of the images in pixels; None if the student takes any size.
+        reads_bytes: whether student or teachers take images of 0…255.
+        image_range: values of black and white in the dataset's images.
         shape: (N, C) of the targets, (K, 2) for K landmarks.
         coordinates: their unit.
         partial: whether there may be points that are not annotated (NaN).
-        teachers: role -> teacher; their predictions must lie on the pictures.
+        teachers: role -> teacher; their predictions must lie on the images.
     """
 
     size: int | None
@@ -82,7 +82,7 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
     Args:
         expected: what the training accepts.
         x: first argument of `fit`: arrays, a `tf.data.Dataset`, a `PyDataset` or a generator.
-        y: second argument of `fit`: landmarks, if x is an array of pictures.
+        y: second argument of `fit`: landmarks, if x is an array of images.
         options: keywords of `fit`.
     """
     if isinstance(x, FaceLoader | MixedLoader):  # batches of this package's own
@@ -144,7 +144,7 @@ def _first_batch(x: Any, y: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
 
 
 def _same_shape(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
-    """The batches of a generator; raises a `UserError` if the picture size changes."""
+    """The batches of a generator; raises a `UserError` if the image size changes."""
     size = np.shape(first[0])[1:]
     for number, batch in enumerate(itertools.chain([first], rest)):
         if np.shape(batch[0])[1:] != size:
@@ -153,9 +153,9 @@ def _same_shape(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
 
 
 def _of_one_size(x: Any, shape: tuple[int, ...]) -> Any:
-    """Fixes the picture size of a `tf.data.Dataset` without a static one to that of the first batch.
+    """Fixes the image size of a `tf.data.Dataset` without a static one to that of the first batch.
 
-    Otherwise TensorFlow traces a step for pictures of any size, and a network with pooling silently accepts others.
+    Otherwise TensorFlow traces a step for images of any size, and a network with pooling silently accepts others.
     """
     spec = getattr(x, "element_spec", None)
     if not isinstance(spec, tuple) or getattr(spec[0], "shape", None) is None or spec[0].shape.is_fully_defined():
@@ -166,7 +166,7 @@ def _of_one_size(x: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _check(expected: Expected, batch: Any) -> None:
-    """Refuse a first batch whose pictures, landmarks or weights do not fit the student."""
+    """Refuse a first batch whose images, landmarks or weights do not fit the student."""
     if not isinstance(batch, tuple | list) or len(batch) not in (2, 3) or batch[1] is None:
         raise UserError("a batch is (images, landmarks) or (images, landmarks, sample_weight)")
     images = np.asarray(batch[0])
@@ -191,7 +191,7 @@ def _check(expected: Expected, batch: Any) -> None:
 
 
 def _check_range(expected: Expected, images: np.ndarray) -> None:
-    """Networks that scale 0…255 themselves would read pictures of 0…1 as black."""
+    """Networks that scale 0…255 themselves would read images of 0…1 as black."""
     low, high = expected.image_range
     if (low, high) != (0.0, 255.0) and images.max() > 2 * high - low:
         raise UserError(f"the pictures have values up to {images.max():.4g}, image_range is ({low:g}, {high:g})")
@@ -207,7 +207,7 @@ def _check_range(expected: Expected, images: np.ndarray) -> None:
 
 
 def _check_teachers(expected: Expected, batch: Any) -> None:
-    """Warn of a teacher whose predictions lie far outside the pictures, which no loss would tell."""
+    """Warn of a teacher whose predictions lie far outside the images, which no loss would tell."""
     images = np.asarray(batch[0])[:2]
     for role, teacher in expected.teachers.items():
         if isinstance(teacher, RecordedTeacher) or expected.shape[1] != 2:

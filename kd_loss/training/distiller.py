@@ -34,7 +34,7 @@ class Distiller(keras.Model):
 
     Only `call`, `compute_loss` and the metrics are overridden: callbacks, mixed precision, gradient accumulation,
     averaged weights and `steps_per_execution` work as in any Keras model, on TensorFlow, JAX and PyTorch. Each step
-    makes one student pass; live teachers see the same augmented pictures. Evaluation calls no teacher, and its loss is
+    makes one student pass; live teachers see the same augmented images. Evaluation calls no teacher, and its loss is
     the mean absolute error. The student is trained in place: `student.predict(…)` and `student.save(…)` are its own,
     and `save` of the distiller, which `keras.callbacks.ModelCheckpoint` calls, saves the student as well.
 
@@ -55,16 +55,16 @@ class Distiller(keras.Model):
     prediction does. Faces whose normalising distance is not annotated do not count in `nme`.
 
     Args:
-        student: any Keras model from pictures to landmarks, see `TappedModel`, or a `LandmarkNet`.
+        student: any Keras model from images to landmarks, see `TappedModel`, or a `LandmarkNet`.
         methods: methods, each alone or with its weight in the objective: `[KDLoss(), (Attention(), 0.1)]`.
         teachers: role -> teacher, see `as_teacher`: a Keras model, a `LandmarkNet`, a file, a function, recorded
             answers. Every role that a method uses; KD-Loss uses `tough` and `tolerant`, most others use any: all
             that have the taps that the method reads.
         coordinates: unit of the landmarks of the dataset and of foreign models, see `Coordinates`.
         taps: tap -> layer of a foreign student, where its size does not identify the right one.
-        image_size: side of the pictures in pixels, for a student without a fixed input size.
-        image_range: values of black and white in the dataset's pictures. Networks of this package,
-            functions and files of other runtimes receive 0…255; other Keras models receive the pictures unchanged.
+        image_size: side of the images in pixels, for a student without a fixed input size.
+        image_range: values of black and white in the dataset's images. Networks of this package,
+            functions and files of other runtimes receive 0…255; other Keras models receive the images unchanged.
         scheme: scheme of the landmarks; without one, NME is normalised by the box of the face's landmarks.
         partial: whether faces may have points that are not annotated (NaN).
         unlabelled_weight, mix_weight: weights of the distilling terms on faces of kind 1 and of the error on kind 2.
@@ -176,7 +176,7 @@ class Distiller(keras.Model):
         A tuple of arrays may be passed whole: `fit((images, landmarks))`, as `kd_loss.with_answers` returns it.
 
         Raises:
-            UserError: the pictures, landmarks or weights of the first batch do not fit, the dataset is endless
+            UserError: the images, landmarks or weights of the first batch do not fit, the dataset is endless
                 and no `steps_per_epoch` is given, or a later batch has another shape.
         """
         if isinstance(x, tuple) and y is None and len(x) in (2, 3):

@@ -24,7 +24,7 @@ MOST = 8
 
 
 class _Few(keras.utils.PyDataset):
-    """The first pictures of an epoch, without mixtures, which no network sees at inference."""
+    """The first images of an epoch, without mixtures, which no network sees at inference."""
 
     def __init__(self, loader: FaceLoader | MixedLoader, count: int):
         super().__init__(workers=1)

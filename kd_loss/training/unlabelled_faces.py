@@ -33,7 +33,7 @@ CHUNK = 32
 
 
 def photographs(folder: Path) -> list[Path]:
-    """The picture files under a folder; raises a `UserError` if there are none."""
+    """The image files under a folder; raises a `UserError` if there are none."""
     if not folder.is_dir():
         raise UserError(f"--unlabelled {folder}: no such folder")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)

@@ -1,1 +1,1 @@
-"""Training of the embedded face finder on composed pictures."""
+"""Training of the embedded face finder on composed images."""

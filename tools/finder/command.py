@@ -157,7 +157,7 @@ def finish(path: Path, pictures: Pictures) -> dict[str, Any]:
 
 @dataclass
 class Pictures:
-    """What there is to learn from, and what is kept apart: lists of pictures with a face by name, the share of each
+    """What there is to learn from, and what is kept apart: lists of images with a face by name, the share of each
     list, and backgrounds."""
 
     faces: dict[str, list[FacePicture]] = field(default_factory=dict)
@@ -169,7 +169,7 @@ class Pictures:
     def add(
         self, name: str, share: float, pictures: Sequence[FacePicture], apart: Callable[[str], bool] | None = None
     ) -> None:
-        """A list of pictures with a face; those whose group `apart` says are kept apart."""
+        """A list of images with a face; those whose group `apart` says are kept apart."""
         self.faces[name] = [picture for picture in pictures if not (apart and apart(picture.group))]
         self.shares.append(share)
         if apart:
@@ -177,7 +177,7 @@ class Pictures:
 
 
 def read_pictures(options: FinderOptions) -> Pictures:
-    """All pictures that the options name."""
+    """All images that the options name."""
     detectors = [BlazeFaceDetector(Path(path), 0.3) for path in options.blazeface]
     pictures = Pictures()
     for number, source in enumerate(options.faces):

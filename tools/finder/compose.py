@@ -1,8 +1,8 @@
-"""Training pictures of the finder: faces of all sizes on photographs of anything.
+"""Training images of the finder: faces of all sizes on photographs of anything.
 
-Rectangles with and without a face are pasted alike, so that the edge of a rectangle says nothing; other pictures are
+Rectangles with and without a face are pasted alike, so that the edge of a rectangle says nothing; other images are
 one photograph as it is. What lies outside of a photograph is black, as in the finder's own input. Some faces are
-covered in part, some pictures are as dark or as bright as bad photographs are, some show a crowd; and some rectangles
+covered in part, some images are as dark or as bright as bad photographs are, some show a crowd; and some rectangles
 show a part of a head that is no face: an ear, a forehead, a neck.
 """
 
@@ -16,9 +16,9 @@ import numpy as np
 from kd_loss.imaging import geometry
 from tools.finder.faces import FacePicture
 
-#: sides of faces in pixels of the composed picture; a face of another size is neither taught nor counted as nothing
+#: sides of faces in pixels of the composed image; a face of another size is neither taught nor counted as nothing
 SIDES = (8.0, 1.05)
-#: shares of pictures: one photograph with a face, a photograph of anything, a crowd, the others have pasted rectangles
+#: shares of images: one photograph with a face, a photograph of anything, a crowd, the others have pasted rectangles
 WHOLE, PLAIN, CROWD = 0.32, 0.18, 0.10
 #: of pasted rectangles: without a face, with a part of a head; and of faces: covered in part
 EMPTY, PART, COVERED = 0.22, 0.12, 0.22
@@ -27,13 +27,13 @@ Window = tuple[float, float, float, float]
 
 
 class Composer:
-    """Draws one composed picture after another.
+    """Draws one composed image after another.
 
     Args:
-        faces: lists of pictures with a face, each list as likely as its share.
+        faces: lists of images with a face, each list as likely as its share.
         shares: one number for each list.
         backgrounds: photographs of anything, which are shown turned by quarters, too.
-        size: side of the square pictures in pixels.
+        size: side of the square images in pixels.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Composer:
         self.shares = np.asarray(shares, np.float64) / np.sum(shares)
 
     def __call__(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A picture (S, S, 3) uint8 RGB, its faces (N, 13) and what may be faces (M, 3); see `finder.faces`."""
+        """An image (S, S, 3) uint8 RGB, its faces (N, 13) and what may be faces (M, 3); see `finder.faces`."""
         canvas = _Canvas(self.size)
         kind = rng.uniform()
         if kind < WHOLE:
@@ -173,7 +173,7 @@ class Composer:
 
 
 def turned(picture: FacePicture, quarters: int) -> FacePicture:
-    """A picture turned by quarters of a circle against the clock; its faces may be seen, they need not."""
+    """An image turned by quarters of a circle against the clock; its faces may be seen, they need not."""
     rows = np.concatenate([picture.faces[:, :3], picture.unsure])
     width = picture.image.shape[1]
     for k in range(quarters):
@@ -184,7 +184,7 @@ def turned(picture: FacePicture, quarters: int) -> FacePicture:
 
 
 class _Canvas:
-    """A picture in the making and what is known to be in it."""
+    """An image in the making and what is known to be in it."""
 
     def __init__(self, size: int):
         self.size = size
@@ -211,7 +211,7 @@ class _Canvas:
         place: np.ndarray,
         window: Window | None,
     ) -> None:
-        """The part `window` of a picture, its point `centre` at `place`, scaled, turned and mirrored."""
+        """The part `window` of an image, its point `centre` at `place`, scaled, turned and mirrored."""
         turn = geometry.similarity(angle, scale, (0, 0), flip)[:, :2]
         affine = np.column_stack([turn, place - turn @ centre])
         x0, y0, x1, y1 = window or (-1e9, -1e9, 1e9, 1e9)
@@ -248,7 +248,7 @@ class _Canvas:
 
 
 def _angle(rng: np.random.Generator) -> float:
-    """Radians: most pictures stay upright."""
+    """Radians: most images stay upright."""
     return float(rng.normal(0, 0.3)) if rng.uniform() < 0.4 else 0.0
 
 
@@ -285,5 +285,5 @@ def _recolour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return image
 
 
-#: drawing as many normal numbers for every picture would take longer than all the rest
+#: drawing as many normal numbers for every image would take longer than all the rest
 _NOISE = np.random.default_rng(0).standard_normal(1 << 20).astype(np.float32)

@@ -1,7 +1,7 @@
-"""Pictures that a finder learns from: their faces, and what might be one.
+"""Images that a finder learns from: their faces, and what might be one.
 
 A face is a row `(x, y, side)` of its square landmark box, the centre and the longer side in pixels, followed by five
-points (eyes, nose tip, mouth corners; the left one of the picture first), NaN where they are not known.
+points (eyes, nose tip, mouth corners; the left one of the image first), NaN where they are not known.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kd_loss.system.errors import UserError
 
 #: numbers of a face
 WIDTH = 13
-#: longer side of a picture that is kept in memory
+#: longer side of an image that is kept in memory
 KEPT = 320
 #: scores from which what all detectors see is a face, and from which what one sees may be one
 SURE, UNSURE = 0.75, 0.65
@@ -30,7 +30,7 @@ SURE, UNSURE = 0.75, 0.65
 
 @dataclass
 class FacePicture:
-    """A picture in memory.
+    """An image in memory.
 
     Attributes:
         image: (H, W, 3) uint8 RGB, at most `KEPT` pixels on its longer side; half and quarter of it follow.
@@ -97,7 +97,7 @@ def _square(points: np.ndarray) -> np.ndarray:
 
 
 def rescale(rows: np.ndarray, scale: float) -> np.ndarray:
-    """Faces of a picture in the pixels of the picture resized by `scale`."""
+    """Faces of an image in the pixels of the image resized by `scale`."""
     moved = np.array(rows, np.float64)
     if moved.size:
         places = [0, 1, *range(3, moved.shape[1])]
@@ -114,11 +114,11 @@ def _from_box(face: Detection) -> np.ndarray:
 def label(
     image: np.ndarray, known: np.ndarray, detectors: Sequence[Detector], tiles: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Faces (N, 13) and what may be faces (M, 3) of a picture, of which `known` (K, 13) are annotated.
+    """Faces (N, 13) and what may be faces (M, 3) of an image, of which `known` (K, 13) are annotated.
 
     Args:
         detectors: each says what it finds; what one is sure of, and every other one sees too, is a face.
-        tiles: look at the quarters of the picture too, where small faces are large enough for them.
+        tiles: look at the quarters of the image too, where small faces are large enough for them.
     """
     answers = [_search(image, detector, tiles) for detector in detectors]
     faces: list[np.ndarray] = list(known)
@@ -153,7 +153,7 @@ def _same(first: np.ndarray, second: np.ndarray) -> bool:
 
 
 def of_sample(sample: Sample, detectors: Sequence[Detector]) -> FacePicture:
-    """An annotated face of 68 landmarks with its picture; other faces in it are those that detectors see."""
+    """An annotated face of 68 landmarks with its image; other faces in it are those that detectors see."""
     image = sample.load()
     known = (face_of_98 if len(sample.landmarks) == 98 else face_of_68)(sample.landmarks)[None]
     small, scale = shrink(image, KEPT)
@@ -162,7 +162,7 @@ def of_sample(sample: Sample, detectors: Sequence[Detector]) -> FacePicture:
 
 
 def read_cfp(source: Path) -> list[FacePicture]:
-    """Pictures of CFP (Celebrities in Frontal-Profile), by person: `landmarks.csv` with 30 points a row."""
+    """Images of CFP (Celebrities in Frontal-Profile), by person: `landmarks.csv` with 30 points a row."""
     table = source / "landmarks.csv"
     if not table.is_file():
         raise UserError(f"no {table}; give the folder of CFP with its table of landmarks")
@@ -181,7 +181,7 @@ def read_cfp(source: Path) -> list[FacePicture]:
 def read_unlabelled(folder: Path, detectors: Sequence[Detector]) -> list[FacePicture]:
     """Photographs of which nobody says where the face is; those in which the detectors agree on none have no `faces`.
 
-    A detector looks at the picture and at the picture with a black margin, because a face that fills it is too large
+    A detector looks at the image and at the image with a black margin, because a face that fills it is too large
     for some.
     """
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
@@ -198,7 +198,7 @@ def read_unlabelled(folder: Path, detectors: Sequence[Detector]) -> list[FacePic
 
 
 def _with_margin(detector: Detector) -> Detector:
-    """A detector that sees a picture with a black margin of a third of it on every side."""
+    """A detector that sees an image with a black margin of a third of it on every side."""
 
     def detect(image: np.ndarray) -> list[Detection]:
         edge = max(image.shape[:2]) // 3

@@ -16,7 +16,7 @@ def held_out(group: str) -> bool:
 
 
 def held_out_number(group: str) -> bool:
-    """Whether a picture of AFLW is kept apart: those whose number ends in 0, a tenth."""
+    """Whether an image of AFLW is kept apart: those whose number ends in 0, a tenth."""
     return _number(group) % HELD_OUT == 0
 
 

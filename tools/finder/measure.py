@@ -1,4 +1,4 @@
-"""How good a finder is on pictures that were kept apart, and the score from which its answers are faces."""
+"""How good a finder is on images that were kept apart, and the score from which its answers are faces."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def matches(face: Detection, row: np.ndarray) -> bool:
 
 
 def found_scores(detector: Detector, pictures: Sequence[FacePicture]) -> np.ndarray:
-    """For each picture the score (N,) with which its first face is found, 0 where it is not."""
+    """For each image the score (N,) with which its first face is found, 0 where it is not."""
     return np.array([_best(detector(picture.image), picture.faces[0]) for picture in pictures])
 
 
@@ -37,7 +37,7 @@ def _best(found: Sequence[Detection], row: np.ndarray) -> float:
 
 
 def false_scores(detector: Detector, pictures: Sequence[FacePicture]) -> np.ndarray:
-    """Scores of the boxes that are neither a face nor what may be one, over all pictures."""
+    """Scores of the boxes that are neither a face nor what may be one, over all images."""
     scores = []
     for picture in pictures:
         known = [*picture.faces, *picture.unsure]
@@ -65,7 +65,7 @@ def choose_scores(path: Path, backgrounds: Sequence[FacePicture]) -> list[float]
 def judge(
     detector: Detector, faces: dict[str, Sequence[FacePicture]], backgrounds: Sequence[FacePicture]
 ) -> dict[str, Any]:
-    """What a detector finds in pictures with a face, by their names, and its false boxes on backgrounds."""
+    """What a detector finds in images with a face, by their names, and its false boxes on backgrounds."""
     rows: dict[str, Any] = {
         name: {"faces": len(part), "found": int((found_scores(detector, part) > 0).sum())}
         for name, part in faces.items()

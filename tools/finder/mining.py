@@ -20,7 +20,7 @@ EVERY = 5
 
 
 def false_boxes(model: keras.Model, pictures: list[FacePicture], size: int) -> np.ndarray:
-    """For each picture (N,) the number of boxes that are neither a face nor what may be one."""
+    """For each image (N,) the number of boxes that are neither a face nor what may be one."""
     counts = []
     for start in range(0, len(pictures), 16):
         batch = np.zeros((len(pictures[start : start + 16]), size, size, 3), np.float32)

@@ -14,7 +14,7 @@ L = keras.layers
 def build_finder(
     size: int, widths: tuple[int, ...] = (16, 24, 48, 96, 128), extra: tuple[int, int, int] = (1, 1, 1)
 ) -> keras.Model:
-    """Pictures (B, S, S, 3) RGB 0…255, S a multiple of 32 -> two maps (B, S/8, S/8, 14) and (B, S/16, S/16, 14).
+    """Images (B, S, S, 3) RGB 0…255, S a multiple of 32 -> two maps (B, S/8, S/8, 14) and (B, S/16, S/16, 14).
 
     What the numbers of a cell mean: `detection.finder_format`. About 0.17 million parameters with the default widths,
     those of the maps of stride 2 … 32.

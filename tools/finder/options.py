@@ -11,7 +11,7 @@ from kd_loss.system.configuration import Options, option
 
 @dataclass(frozen=True)
 class FinderOptions(Options):
-    """Train the face finder on pictures composed of annotated faces and of photographs of anything."""
+    """Train the face finder on images composed of annotated faces and of photographs of anything."""
 
     faces: list[str] = option([], "folders of faces with the 68 landmarks of 300W: its archive, or pictures with a CSV")
     cfp: str = option("", "folder of CFP: faces with 30 landmarks, 500 persons, profiles")

@@ -1,4 +1,4 @@
-"""Pictures that detectors are compared on: who is in them, by yaw, by size, in the dark."""
+"""Images that detectors are compared on: who is in them, by yaw, by size, in the dark."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kd_loss.imaging.pictures import read_image
 from tools.finder.faces import FacePicture, face_of_68
 from tools.finder.measure import matches
 
-#: sides of faces in pixels, of a picture of `CANVAS` pixels
+#: sides of faces in pixels, of an image of `CANVAS` pixels
 SIZES = (16, 24, 32, 48, 64, 96, 160)
 CANVAS = 640
 #: degrees of yaw at which a row ends
@@ -25,24 +25,24 @@ YAWS = (30, 60, 180)
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture (H, W, 3) uint8 RGB on demand, and its faces (N, 3 or more): centre and side in pixels."""
+    """An image (H, W, 3) uint8 RGB on demand, and its faces (N, 3 or more): centre and side in pixels."""
 
     load: Callable[[], np.ndarray]
     faces: np.ndarray
 
 
 def of_samples(samples: Sequence[Sample]) -> list[Shot]:
-    """Annotated faces with 68 points, one a picture."""
+    """Annotated faces with 68 points, one an image."""
     return [Shot(sample.load, face_of_68(sample.landmarks)[None, :3]) for sample in samples]
 
 
 def of_pictures(pictures: Sequence[FacePicture]) -> list[Shot]:
-    """Pictures in memory, of which the first face counts."""
+    """Images in memory, of which the first face counts."""
     return [Shot(lambda image=picture.image: image, picture.faces[:1, :3]) for picture in pictures]  # type: ignore[misc]
 
 
 def by_yaw(pictures: Sequence[FacePicture]) -> Iterator[tuple[str, list[Shot]]]:
-    """Pictures by how far the face is turned to either side."""
+    """Images by how far the face is turned to either side."""
     low = 0
     for high in YAWS:
         part = [picture for picture in pictures if low <= picture.yaw < high]
@@ -51,7 +51,7 @@ def by_yaw(pictures: Sequence[FacePicture]) -> Iterator[tuple[str, list[Shot]]]:
 
 
 def by_size(shots: Sequence[Shot]) -> Iterator[tuple[str, list[Shot]]]:
-    """Each picture with its face made as small as `SIZES`, in the middle of a grey square of `CANVAS` pixels."""
+    """Each image with its face made as small as `SIZES`, in the middle of a grey square of `CANVAS` pixels."""
     for side in SIZES:
         yield f"{side} px", [_shrunk(shot, side) for shot in shots]
 
@@ -76,7 +76,7 @@ def _shrunk(shot: Shot, side: int) -> Shot:
 
 
 def copies(shots: Sequence[Shot]) -> Iterator[tuple[str, list[Shot]]]:
-    """The pictures as an under- or over-exposed photograph has them."""
+    """The images as an under- or over-exposed photograph has them."""
     for name, gain, power in (("dark, × 0.3", 0.3, 1.0), ("dark, γ 3", 1.0, 3.0), ("over-exposed, × 2.5", 2.5, 1.0)):
         table = np.clip(255 * gain * (np.arange(256) / 255) ** power, 0, 255).astype(np.uint8)
         changed = [

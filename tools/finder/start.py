@@ -1,7 +1,7 @@
 """The weights of a finder's file as the start of another training.
 
 A file for use has its batch normalisations folded into its convolutions. They are restored with the statistics of
-training pictures, so that the network answers as its file does and learns as a network in training.
+training images, so that the network answers as its file does and learns as a network in training.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def start_from(model: keras.Model, path: Path, pictures: np.ndarray) -> None:
     Args:
         model: may have more blocks than the file (`build_finder(extra=…)`).
         path: `.onnx` of a finder without such blocks.
-        pictures: (N, S, S, 3), training pictures whose statistics the normalisations get.
+        images: (N, S, S, 3), training images whose statistics the normalisations get.
 
     Raises:
         UserError: a file that is not such a finder.

@@ -18,7 +18,7 @@ NEAR, ASIDE = 0.13, 0.30
 
 
 def make_targets(faces: np.ndarray, unsure: np.ndarray, level: Level, size: int) -> np.ndarray:
-    """Targets (H, W, 30) of one map of a picture with the faces (N, 13) and what may be faces (M, 3).
+    """Targets (H, W, 30) of one map of an image with the faces (N, 13) and what may be faces (M, 3).
 
     The nearest cell and those within `NEAR` of a face's centre answer for it; cells within `ASIDE`, cells near the
     centre of what may be a face, and those of faces just out of the map's sizes are ignored.
@@ -102,9 +102,9 @@ class FinderLoss(keras.losses.Loss):
 
 
 class ComposedPictures(keras.utils.PyDataset):
-    """Batches of composed pictures with their targets, new ones in every epoch.
+    """Batches of composed images with their targets, new ones in every epoch.
 
-    Picture `i` of epoch `e` follows from (seed, e, i) alone.
+    Image `i` of epoch `e` follows from (seed, e, i) alone.
     """
 
     def __init__(self, composer: Composer, batches: int, batch_size: int, seed: int, workers: int = 1):
@@ -115,7 +115,7 @@ class ComposedPictures(keras.utils.PyDataset):
         return self.batches
 
     def on_epoch_end(self) -> None:
-        """The next epoch has other pictures."""
+        """The next epoch has other images."""
         self.epoch += 1
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:

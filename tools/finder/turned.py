@@ -1,4 +1,4 @@
-"""Faces of AFLW, turned by up to 90 degrees and more, as pictures that a finder learns from.
+"""Faces of AFLW, turned by up to 90 degrees and more, as images that a finder learns from.
 
 AFLW's 21 points leave out what cannot be seen, so that their box is that of a face only where ears, brows and chin are
 annotated. The others' points follow from the mean shape of faces turned alike.
@@ -28,7 +28,7 @@ FIVE = [7, 10, 14, 17, 19]
 
 
 def read_turned(source: Path) -> list[FacePicture]:
-    """Pictures of a folder of AFLW (`landmarks.csv`, `yaw.csv`), grouped by file; faces without a box are left out."""
+    """Images of a folder of AFLW (`landmarks.csv`, `yaw.csv`), grouped by file; faces without a box are left out."""
     table = source / "landmarks.csv"
     if not table.is_file():
         raise UserError(f"no {table}; give the folder of AFLW with its table of 21 points")

@@ -16,7 +16,7 @@ from tools.finder.network import build_finder
 
 
 def write_finder(model: keras.Model, size: int, path: Path, training: dict[str, Any]) -> None:
-    """Write `path.h5`, `path.tflite` and `path.onnx`, for pictures of `size` pixels, and the card `path.json`.
+    """Write `path.h5`, `path.tflite` and `path.onnx`, for images of `size` pixels, and the card `path.json`.
 
     Args:
         model: of `build_finder`, for any size; it is the same network at every one.

@@ -34,7 +34,7 @@ BARE, BARE_FUSED = "bare fit of Keras", "bare fit, fused batch normalisation"
 ALONE, RECORDED, RECORDED_KERAS = "student alone", "recorded teachers", "recorded teachers, Keras's batch normalisation"
 LIVE, REFERENCE = "live teachers", "reference way"
 
-#: (student, teachers, pictures (N, S, S, 3) uint8, landmarks (N, K, 2), faces in a batch, a folder) -> an epoch
+#: (student, teachers, images (N, S, S, 3) uint8, landmarks (N, K, 2), faces in a batch, a folder) -> an epoch
 Reference = Callable[[keras.Model, list[keras.Model], np.ndarray, np.ndarray, int, Path], Callable[[], None]]
 
 
@@ -80,7 +80,7 @@ def random_network(arch: str, size: int) -> LandmarkNet:
 
 
 def bare(split: PreparedSplit, size: int, batch: int, fused: bool) -> Callable[[], None]:
-    """Keras alone: `fit` of the student on pictures and landmarks in memory, with neither loader nor teachers."""
+    """Keras alone: `fit` of the student on images and landmarks in memory, with neither loader nor teachers."""
     model = random_network("mobileNetV2", size).model
     model.compile(optimizer="adam", loss="mae", jit_compile=False)
     count = len(split) // batch * batch
@@ -123,7 +123,7 @@ def load_reference(file: Path) -> Reference:
 def all_ways(
     split: PreparedSplit, size: int, batch: int, reference: Reference | None, folder: Path, clock: Clock
 ) -> dict[str, Callable[[], None]]:
-    """Name -> epoch. Every epoch sees the same number of pictures; `clock` watches the recorded teachers."""
+    """Name -> epoch. Every epoch sees the same number of images; `clock` watches the recorded teachers."""
     answers = {role: Answers({"landmarks": np.array(split.landmarks)[None] + 0.01}) for role in ROLES}
     order, view = FaceSampler(split, shuffled=True), CropTransform(size, Augmentation())
     plain = FaceLoader(order, view, batch_size=batch)

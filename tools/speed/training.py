@@ -61,7 +61,7 @@ def take_turns(ways: Mapping[str, Callable[[], None]], rounds: int) -> dict[str,
 
 
 def loader_rate(folder: Path, faces: int = 256, rounds: int = 5) -> float:
-    """Augmented pictures per second of one core: the loader's work in one thread, 112 px from crops of 160 px.
+    """Augmented images per second of one core: the loader's work in one thread, 112 px from crops of 160 px.
 
     The clock is the thread's own processor time, so that what else runs on the machine counts little.
     """
@@ -87,7 +87,7 @@ def measure_training(*, size: int, batch_size: int, faces: int, rounds: int, ref
     """Measure all ways of training and the loader.
 
     Args:
-        size: side of the pictures in pixels; batch_size: faces in a step; faces: in an epoch of each way.
+        size: side of the images in pixels; batch_size: faces in a step; faces: in an epoch of each way.
         rounds: epochs of each way that count.
         reference: the file of the reference way; None leaves it out.
     """

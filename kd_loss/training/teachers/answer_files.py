@@ -1,6 +1,6 @@
 """A teacher's predictions on disk: a folder with a `.npy` per tap and a manifest, one per key, memory-mapped.
 
-The key covers everything that determines the predictions, so other weights or other pictures never reuse them; a
+The key covers everything that determines the predictions, so other weights or other images never reuse them; a
 file with a wrong checksum is made again. Feature maps and heatmaps are stored in half precision.
 """
 

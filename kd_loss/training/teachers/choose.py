@@ -32,7 +32,7 @@ LIVE, RECORDED = "live", "recorded"
 def choose_mode(options: StudentOptions, sources: Sequence[TeacherSource], taps: Sequence[str], scheme: Scheme) -> str:
     """Returns `RECORDED` or `LIVE`; raises a `UserError` if the requested mode is impossible.
 
-    `auto` records unless a method needs taps that do not travel with the picture (docs/experiments/live-cached.md).
+    `auto` records unless a method needs taps that do not travel with the image (docs/experiments/live-cached.md).
     """
     mode = options.teacher_mode
     more = [tap for tap in taps if tap != "landmarks"]
@@ -85,7 +85,7 @@ class Recorder:
     def call(
         self, source: TeacherSource, split: PreparedSplit, data: str, views: Views, taps: Sequence[str]
     ) -> Answers:
-        """A teacher's own predictions on a split, from disk if present; `data` is the pictures' checksum."""
+        """A teacher's own predictions on a split, from disk if present; `data` is the images' checksum."""
         folder = self.options.runs / self.dataset.folder.name / "teacher-answers"
         size = source.size or split.size
         key = answers_key(source.checksum, data, list(taps), size, views)
@@ -201,7 +201,7 @@ def _cost_of_map(found: np.ndarray, split: PreparedSplit, chosen: np.ndarray) ->
 
 
 def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit) -> dict[str, Teacher]:
-    """The teachers with their mean squared error on each training face, on the stored pictures or the first view."""
+    """The teachers with their mean squared error on each training face, on the stored images or the first view."""
     measured = {}
     for role, teacher in teachers.items():
         if isinstance(teacher, RecordedTeacher) and not teacher.answers.views:

@@ -113,7 +113,7 @@ class TeacherSource:
 
     @property
     def context(self) -> float:
-        """The width of the picture that it expects, in units of the crop's."""
+        """The width of the image that it expects, in units of the crop's."""
         return self.other.context if self.other else 1.0
 
     @property
@@ -122,7 +122,7 @@ class TeacherSource:
         return self.network.card.scheme() if self.network else None
 
     def predictor(self, taps: Sequence[str]) -> TapFunction:
-        """A function from pictures to the named taps, in NumPy."""
+        """A function from images to the named taps, in NumPy."""
         if self.other:
             return self.other
         assert self.network is not None

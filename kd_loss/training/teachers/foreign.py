@@ -91,7 +91,7 @@ class RuntimeTeacher:
         self.function, self.size, self.source, self.context, self.width = function, size, source, context, width
 
     def __call__(self, images: np.ndarray) -> Taps:
-        """Returns taps for pictures (B, S, S, 3) uint8 RGB, with landmarks (B, M, 2) normalised to these, all float32.
+        """Returns taps for images (B, S, S, 3) uint8 RGB, with landmarks (B, M, 2) normalised to these, all float32.
 
         For a target other than landmarks their shape is (B, M, `width`).
 
@@ -174,7 +174,7 @@ def _function(path: Path, name: str) -> Callable[[np.ndarray], Any]:
 
 
 def encode(images: np.ndarray, card: RuntimeCard) -> np.ndarray:
-    """Pictures (B, S, S, 3) uint8 as the network's input, float32."""
+    """Images (B, S, S, 3) uint8 as the network's input, float32."""
     batch = np.empty((len(images), card.size, card.size, 3), np.float32)
     for row, image in enumerate(images):
         smaller = image.shape[0] > card.size

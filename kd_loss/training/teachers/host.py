@@ -14,12 +14,12 @@ from keras import ops
 def call_on_host(
     function: Callable[[np.ndarray], Mapping[str, np.ndarray]], images: Any, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Any]:
-    """Call a function of NumPy arrays on a batch of pictures, even if the step is compiled.
+    """Call a function of NumPy arrays on a batch of images, even if the step is compiled.
 
     TensorFlow calls back through `tf.numpy_function`, which XLA does not compile; JAX through `jax.pure_callback`.
 
     Args:
-        function: pictures (B, S, S, 3) -> tap name -> (B, …).
+        function: images (B, S, S, 3) -> tap name -> (B, …).
         images: a tensor of the backend.
         shapes: tap name -> its shape without the batch.
 

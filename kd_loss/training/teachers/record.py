@@ -22,7 +22,7 @@ from kd_loss.training.teachers.teacher import LiveTeacher, RecordedTeacher, Teac
 
 #: increase it to invalidate old records
 FORMAT = 1
-#: the file of the pictures' checksums beside those of the taps
+#: the file of the images' checksums beside those of the taps
 _PICTURES = "picture-checksums"
 
 
@@ -38,25 +38,25 @@ def record(
     batch_size: int = 32,
     limit_gb: float = 4.0,
 ) -> Answers:
-    """The predictions of a teacher on all pictures of a dataset, in order: from disk, or computed once and stored.
+    """The predictions of a teacher on all images of a dataset, in order: from disk, or computed once and stored.
 
     Each record has its own folder within `folder`: a `.npy` per tap, which is memory-mapped, and a
-    `manifest.json`. Its key is made of the checksums of teacher and pictures, so one `folder` may serve
-    any number of teachers and datasets, and other weights or pictures make a new record. The dataset is read
+    `manifest.json`. Its key is made of the checksums of teacher and images, so one `folder` may serve
+    any number of teachers and datasets, and other weights or images make a new record. The dataset is read
     once for the checksum, and once more for the predictions. An interrupted record leaves no files.
 
     Args:
         teacher: a Keras model, a `LandmarkNet`, a file or a function, see `Distiller`. A function's checksum covers
             its source code and the arrays, models and numbers that it is bound to, but not what it reads from
             files or global variables.
-        dataset: arrays (the pictures alone, or a tuple that starts with them), a `tf.data.Dataset`, batched or
-            not, a `PyDataset`, or a list of batches; pictures (B, S, S, 3). It must yield the same pictures in
+        dataset: arrays (the images alone, or a tuple that starts with them), a `tf.data.Dataset`, batched or
+            not, a `PyDataset`, or a list of batches; images (B, S, S, 3). It must yield the same images in
             the same order each time: shuffle and augment afterwards.
         folder: folder of the records.
         taps: taps to record; feature maps (B, h, w, C) are stored in half precision.
         coordinates: unit of the landmarks of a foreign teacher; recorded ones are normalised.
-        image_size: side of the teacher's input pictures, if it does not state one; default: that of the dataset.
-        image_range: values of black and white in the dataset's pictures, see `Distiller`.
+        image_size: side of the teacher's input images, if it does not state one; default: that of the dataset.
+        image_range: values of black and white in the dataset's images, see `Distiller`.
         batch_size: batch size for arrays and unbatched datasets.
         limit_gb: largest size of the record on disk, in GB.
 
@@ -64,7 +64,7 @@ def record(
         `Answers`, for `kd_loss.with_answers` and as a teacher of the `Distiller`.
 
     Raises:
-        UserError: the dataset is a generator, endless, or its pictures change; a tap does not exist; or the record
+        UserError: the dataset is a generator, endless, or its images change; a tap does not exist; or the record
             exceeds `limit_gb`.
 
     Example:
@@ -117,7 +117,7 @@ def record(
 
 
 def _look(dataset: Any, batch_size: int) -> tuple[np.ndarray, str, int]:
-    """The checksum of each picture (N,), the checksum of all of them, and the side of the first."""
+    """The checksum of each image (N,), the checksum of all of them, and the side of the first."""
     digest, each, size = hashlib.sha256(), [], 0
     for images in picture_batches(dataset, batch_size):
         size = size or images.shape[1]
@@ -130,7 +130,7 @@ def _look(dataset: Any, batch_size: int) -> tuple[np.ndarray, str, int]:
 
 
 def _tap_function(teacher: Teacher, image_range: tuple[float, float]) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """A function from the dataset's pictures to taps in NumPy; compiled for Keras networks."""
+    """A function from the dataset's images to taps in NumPy; compiled for Keras networks."""
 
     def taps_of(images: Any) -> Any:
         return teacher(scaled_pictures(images, teacher.reads_bytes, image_range), {})

@@ -1,7 +1,7 @@
 """Records a teacher's predictions on all faces of a split, on disk and memory-mapped.
 
 They are stored in `runs/<dataset>/teacher-answers/<key>/`, see `answer_files`. The key covers the checksums of
-weights and pictures, and the augmentation.
+weights and images, and the augmentation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kd_loss.datasets.transform import Answers, CropTransform
 from kd_loss.imaging import geometry
 from kd_loss.training.teachers.answer_files import AnswerArrays, kept_answers
 
-#: pictures (B, S, S, 3) uint8 -> tap name -> (B, …)
+#: images (B, S, S, 3) uint8 -> tap name -> (B, …)
 TapFunction = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 #: increase it to invalidate old records
 FORMAT = 2
@@ -44,7 +44,7 @@ class Views:
     mirror: bool = False
 
     def describe(self) -> dict[str, Any]:
-        """The part of the key that determines the pictures."""
+        """The part of the key that determines the images."""
         if not self.count:
             return {"count": 0, "context": self.context, "mirror": self.mirror}
         return {"count": self.count, "seed": self.seed, "augmentation": dataclasses.asdict(self.augmentation)}  # type: ignore[arg-type]
@@ -75,11 +75,11 @@ def recorded_answers(
     """The predictions from disk, or computed and written there; and the seconds that this took, 0 from disk.
 
     Args:
-        taps_of: pictures (B, S, S, 3) -> tap name -> NumPy array.
+        taps_of: images (B, S, S, 3) -> tap name -> NumPy array.
         split: the faces.
         folder: folder of a dataset's cached predictions.
         key: what determines the predictions, see `answers_key`.
-        size: side of the teacher's input pictures in pixels.
+        size: side of the teacher's input images in pixels.
         views: the crops or augmentations that the teacher sees.
         limit: largest size of one teacher's predictions on disk, in GB; a larger record raises a `UserError`.
     """

@@ -30,7 +30,7 @@ def open_teachers(
         teachers: role -> anything that `as_teacher` takes.
         uses: the methods.
         scheme: of the student's landmarks.
-        size: side of the student's pictures in pixels.
+        size: side of the student's images in pixels.
         coordinates: unit of the landmarks of Keras models and functions.
 
     Returns:

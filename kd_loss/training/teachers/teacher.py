@@ -42,7 +42,7 @@ class Teacher:
         shape: shape of its target, (N, C): (K, 2) for K landmarks.
         weight: weight of its terms, where a method averages over teachers.
         training_errors: (N,) mean squared error on each training face, for methods that need it.
-        reads_bytes: whether it takes RGB of 0…255; otherwise it takes pictures unchanged.
+        reads_bytes: whether it takes RGB of 0…255; otherwise it takes images unchanged.
     """
 
     reads_bytes = True
@@ -85,10 +85,10 @@ class Teacher:
 
 
 class LiveTeacher(Teacher):
-    """A Keras network, called in every step on exactly the picture that the student sees; it is not trained.
+    """A Keras network, called in every step on exactly the image that the student sees; it is not trained.
 
     Args:
-        network: a `LandmarkNet`, or any Keras model from pictures to landmarks.
+        network: a `LandmarkNet`, or any Keras model from images to landmarks.
         taps: taps that the methods read; the `Distiller` adds missing ones.
         weight: see `Teacher`.
         coordinates, names, image_size: settings of a Keras model, see `TappedModel` (`taps`, `size` there).
@@ -154,14 +154,14 @@ class FunctionTeacher(Teacher):
     """A function of NumPy arrays, or a network of another runtime, called in every step.
 
     Args:
-        function: pictures (B, S, S, 3) uint8 RGB -> landmarks (B, M, 2), or a dictionary with landmarks and other taps.
-        size: side of its input pictures in pixels.
+        function: images (B, S, S, 3) uint8 RGB -> landmarks (B, M, 2), or a dictionary with landmarks and other taps.
+        size: side of its input images in pixels.
         weight: see `Teacher`.
         coordinates: unit of its landmarks.
         point_map: see `LiveTeacher`.
 
     Raises:
-        UserError: its output for two black pictures has another form.
+        UserError: its output for two black images has another form.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class FunctionTeacher(Teacher):
         return taps
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
-        """Shape of the output for two pictures."""
+        """Shape of the output for two images."""
         if tap not in self._shapes:
             raise UserError(f"a teacher that is a function returns {', '.join(self._shapes)}, not '{tap}'")
         return self.shape if tap == "landmarks" else self._shapes[tap]
@@ -257,7 +257,7 @@ def as_teacher(
         value: a `Teacher`; a `LandmarkNet`; a Keras model; the path of a network (`.h5` and `.keras`, with or without a
             card, `.onnx`, `.tflite`, `.pt`, `.pt2`, `file.py:function`); a function, see `FunctionTeacher`; recorded
             `Answers`.
-        size: side of the student's pictures in pixels, for functions and models that take any size.
+        size: side of the student's images in pixels, for functions and models that take any size.
         coordinates: unit of the landmarks of Keras models and functions, `pixels` of their own input; a card states
             its own, and `file.py:function` returns normalised landmarks.
 
@@ -289,12 +289,12 @@ def class_to_make(teacher: Teacher) -> str:
 
 
 def scaled_pictures(images: Tensor, as_bytes: bool, image_range: tuple[float, float]) -> Tensor:
-    """Pictures (B, S, S, 3) as a network takes them, float32: of 0…255, or unchanged.
+    """Images (B, S, S, 3) as a network takes them, float32: of 0…255, or unchanged.
 
     Args:
-        images: pictures (B, S, S, 3) of any numeric type.
+        images: images (B, S, S, 3) of any numeric type.
         as_bytes: whether the network takes 0…255.
-        image_range: values of black and white in the dataset's pictures.
+        image_range: values of black and white in the dataset's images.
     """
     images, (low, high) = ops.cast(images, "float32"), image_range
     return images if not as_bytes or (low, high) == (0.0, 255.0) else (images - low) * (255 / (high - low))
