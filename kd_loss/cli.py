@@ -91,7 +91,7 @@ COMMANDS = {
     "animate-keypoints": Command(
         "kd_loss.keypoints.animate:AnimationOptions",
         "kd_loss.keypoints.animate:run_animate_keypoints",
-        "one picture moved by the keypoints of a clip, as a .gif",
+        "one image moved by the keypoints of a clip, as a .gif",
     ),
     "test-keypoints": Command(
         "kd_loss.keypoints.options:KeypointTestOptions",
@@ -101,7 +101,7 @@ COMMANDS = {
     "prepare-persons": Command(
         "kd_loss.recognition.prepare:PersonsOptions",
         "kd_loss.recognition.prepare:run_prepare_persons",
-        "pictures of persons and pairs -> crops, to train and verify recognition",
+        "images of persons and pairs -> crops, to train and verify recognition",
     ),
     "train-recogniser": Command(
         "kd_loss.recognition.options:RecogniserOptions",
@@ -111,12 +111,12 @@ COMMANDS = {
     "verify": Command(
         "kd_loss.recognition.options:VerifyOptions",
         "kd_loss.recognition.verify:run_verify",
-        "do two pictures show one person? accuracy over folds, ROC, TAR at FAR, a report",
+        "do two images show one person? accuracy over folds, ROC, TAR at FAR, a report",
     ),
     "embed": Command(
         "kd_loss.recognition.options:EmbedOptions",
         "kd_loss.recognition.embed:run_embed",
-        "pictures -> embeddings, as .npy or CSV",
+        "images -> embeddings, as .npy or CSV",
     ),
     "export-recogniser": Command(
         "kd_loss.recognition.options:RecogniserExportOptions",
@@ -126,12 +126,12 @@ COMMANDS = {
     "test": Command(
         "kd_loss.evaluation.test_command:EvaluationOptions",
         "kd_loss.evaluation.test_command:run_test",
-        "NME, FR and AUC per subset, plots, pictures and a report",
+        "NME, FR and AUC per subset, plots, images and a report",
     ),
     "predict": Command(
         "kd_loss.inference.predict_command:PredictOptions",
         "kd_loss.inference.predict_command:run_predict",
-        "landmarks on pictures of faces",
+        "landmarks on images of faces",
     ),
     "import": Command(
         "kd_loss.importing.import_command:ImportOptions",

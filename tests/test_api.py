@@ -80,7 +80,7 @@ def test_every_command_is_a_function_with_its_options():
         (lambda: api.train_student(epochs="3"), "train_student: epochs = '3' is not a whole number"),
         (lambda: api.train_student(epochs=2.5), "train_student: epochs = 2.5 is not a whole number"),
         (lambda: api.predict("a.jpg", "b.jpg"), "predict takes several sources as one list"),
-        (lambda: api.predict("nowhere.jpg"), "no such picture or video: nowhere.jpg"),
+        (lambda: api.predict("nowhere.jpg"), "no such image or video: nowhere.jpg"),
         (lambda: api.export_network("a.h5", weights="b.h5"), "takes its options by name"),
         (lambda: api.show("w300"), "show takes its options by name, e.g. show(dataset=…), or one ShowOptions"),
         (lambda: api.show(kd_loss.StudentOptions()), "show takes ShowOptions, not StudentOptions"),

@@ -179,8 +179,8 @@ def main() -> None:
     parser.add_argument("--unlabelled", type=Path, nargs="*", default=[], help="folders of photographs of one face")
     parser.add_argument("--pattern", default="**/*.jpg", help="of the names in these folders")
     parser.add_argument("--copies", type=int, default=0, help="test photographs to make small, dark and bright")
-    parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="folders of pictures of anything")
-    parser.add_argument("--output", type=Path, help="folder for the pictures with their boxes")
+    parser.add_argument("--photographs", type=Path, nargs="*", default=[], help="folders of images of anything")
+    parser.add_argument("--output", type=Path, help="folder for the images with their boxes")
     options = parser.parse_args()
     rows = []
     for name in options.detectors:

@@ -41,7 +41,7 @@ def read_yaws(path: Path) -> dict[str, float]:
     except BadSample as error:
         raise UserError(f"{path} {error}") from None
     except (csv.Error, ValueError, IndexError):
-        raise UserError(f"{path} is not a table of pictures and degrees") from None
+        raise UserError(f"{path} is not a table of images and degrees") from None
     lost = next((name for name, yaw in yaws.items() if not math.isfinite(yaw)), None)
     if lost is not None:
         raise UserError(f"{path}: the yaw of {lost} is not a finite number")
@@ -63,7 +63,7 @@ def read_aflw(source: Path, test_fraction: float = 0.1) -> Archive:
     root = existing_folder(source)
     if not (root / "landmarks.csv").is_file():
         raise UserError(
-            f"no landmarks.csv in {root}: expected one row per face, the picture's path and x, y of the 21 points"
+            f"no landmarks.csv in {root}: expected one row per face, the image's path and x, y of the 21 points"
         )
     archive = read_folder(root / "landmarks.csv", AFLW21, test_fraction)
     archive.samples = [
@@ -105,7 +105,7 @@ def read_aflw_poses(source: Path, scheme: PoseScheme, test_fraction: float) -> A
     archive = Archive(scheme, [], [], [*faces.problems])
     for sample in faces.samples:
         if "yaw" not in sample.attributes:
-            raise UserError(f"no yaw.csv in {source}: a row a picture, its path and degrees")
+            raise UserError(f"no yaw.csv in {source}: a row an image, its path and degrees")
         yaw = -float(sample.attributes["yaw"])
         if abs(yaw) > _FURTHEST:
             continue

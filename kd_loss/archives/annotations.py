@@ -51,7 +51,7 @@ class Face:
 
     Attributes:
         where: the file and entry, for problem messages.
-        image: the candidate names of the image, the likeliest first.
+        picture: the candidate names of the image, the likeliest first.
         marks: point name -> point, or the points in order; None for a point that is not annotated.
         split: `train`, `val` or `test`, if the file gives it.
         size: width and height in pixels of the annotated image, if the file gives them.
@@ -199,12 +199,12 @@ class PictureFinder:
                 if not _is_file(picture):
                     continue
                 if self.inside and not picture.is_relative_to(self.root):
-                    raise BadSample(f"the picture {picture} is outside {self.root}")
+                    raise BadSample(f"the image {picture} is outside {self.root}")
                 return picture
         for name in dict.fromkeys(PurePosixPath(name.replace("\\", "/")).name for name in names):
             found = self._below.get(name, [])
             if len(found) > 1:
-                raise BadSample(f"{len(found)} pictures are named {name}, the first {found[0]}")
+                raise BadSample(f"{len(found)} images are named {name}, the first {found[0]}")
             if found:
                 return found[0]
         raise BadSample(f"no image {names[0] if names else '(it has no name)'} under {self.root}")

@@ -38,7 +38,7 @@ def _load(path: Path, variable: str, index: int) -> np.ndarray:
     except (OSError, KeyError, RuntimeError, ValueError, TypeError, AttributeError, IndexError) as error:
         raise BadSample(f"cannot be read from the .mat file ({error})") from None
     if data.dtype != np.uint8 or data.ndim not in (2, 3) or (data.ndim == 3 and data.shape[0] != 3):
-        raise BadSample(f"is not an 8-bit grey or colour picture ({data.dtype}, {data.shape})")
+        raise BadSample(f"is not an 8-bit grey or colour image ({data.dtype}, {data.shape})")
     image = data.T if data.ndim == 2 else data.transpose(2, 1, 0)
     return np.ascontiguousarray(np.stack([image] * 3, axis=-1) if image.ndim == 2 else image)
 

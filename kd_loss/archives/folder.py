@@ -88,7 +88,7 @@ def _find(root: Path | None, folder: Path, name: str) -> Path:
             return image
         if there and root is not None:
             if not image.is_relative_to(os.path.abspath(root)):
-                raise BadSample(f"the picture {image} is outside {root}")
+                raise BadSample(f"the image {image} is outside {root}")
             return root / image.relative_to(os.path.abspath(root))
     raise BadSample(f"no image {folder / name}")
 

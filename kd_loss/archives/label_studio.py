@@ -144,15 +144,13 @@ def _task(task: Any, where: str, split: str | None) -> Iterator[Face]:
     regions, address = _regions(task)
     groups = _groups(regions)
     if groups and not isinstance(address, str):
-        raise BadSample("no picture is named")
+        raise BadSample("no image is named")
     for count, points in enumerate(groups.values(), 1):
         marks: dict[str, Mark] = {}
         for point in points:
-            width, height = (
-                number(point.get(f"original_{side}"), "the picture's size") for side in ("width", "height")
-            )
+            width, height = (number(point.get(f"original_{side}"), "the image's size") for side in ("width", "height"))
             if point.get("image_rotation"):
-                raise BadSample("the picture was rotated in the tool; rotate the file instead and annotate it again")
+                raise BadSample("the image was rotated in the tool; rotate the file instead and annotate it again")
             label = _label(point)
             if label in marks:
                 raise BadSample(

@@ -70,11 +70,11 @@ def _embedded(path: Path) -> np.ndarray:
     values = load_json(path)
     data = values.get("imageData") if isinstance(values, dict) else None
     if not isinstance(data, str):
-        raise BadSample("its imageData is not a picture")
+        raise BadSample("its imageData is not an image")
     try:
         return decode_image(np.frombuffer(base64.b64decode(data, validate=True), np.uint8), upright=True)
     except (ValueError, binascii.Error):
-        raise BadSample("its imageData is not a picture") from None
+        raise BadSample("its imageData is not an image") from None
 
 
 def _place(values: Any, occluded: bool) -> Mark:

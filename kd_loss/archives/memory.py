@@ -80,7 +80,7 @@ def _pairs(source: Any) -> Iterator[tuple[Any, Any]]:
         raise UserError(f"a source is (images, landmarks) or an iterable of such pairs, not a {type(source).__name__}")
     for index, pair in enumerate(source):
         if not isinstance(pair, tuple | list) or len(pair) != 2:
-            raise UserError(f"entry {index} of the source is not a pair (picture, points)")
+            raise UserError(f"entry {index} of the source is not a pair (image, points)")
         if _rank(pair[0]) == 4:
             yield from _together(*pair)
         else:
@@ -89,7 +89,7 @@ def _pairs(source: Any) -> Iterator[tuple[Any, Any]]:
 
 def _together(images: Any, landmarks: Any) -> Iterator[tuple[Any, Any]]:
     if len(images) != len(landmarks):
-        raise UserError(f"the source has {len(images)} pictures but the points of {len(landmarks)} faces")
+        raise UserError(f"the source has {len(images)} images but the points of {len(landmarks)} faces")
     yield from zip(images, landmarks, strict=True)
 
 
@@ -101,17 +101,17 @@ def _picture(value: Any, index: int) -> np.ndarray:
     """Return the image (H, W, 3) unchanged; raise `UserError` for anything but values 0…255."""
     image = np.asarray(value)
     if image.ndim != 3 or image.shape[2] != 3 or not image.size:
-        raise UserError(f"picture {index} of the source is {image.shape}, not (H, W, 3)")
+        raise UserError(f"image {index} of the source is {image.shape}, not (H, W, 3)")
     if image.dtype == np.uint8:
         return image
     if image.dtype.kind not in "fiu":
-        raise UserError(f"picture {index} of the source is {image.dtype}; expected numbers in 0…255")
+        raise UserError(f"image {index} of the source is {image.dtype}; expected numbers in 0…255")
     low, high = float(image.min()), float(image.max())
     if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > 255:
-        raise UserError(f"picture {index} of the source has values in {low:g}…{high:g}, not in 0…255")
+        raise UserError(f"image {index} of the source has values in {low:g}…{high:g}, not in 0…255")
     if image.dtype.kind == "f" and low < high <= 1:
         raise UserError(
-            f"picture {index} of the source has values in 0…1; convert to 0…255: (images * 255).round().astype('uint8')"
+            f"image {index} of the source has values in 0…1; convert to 0…255: (images * 255).round().astype('uint8')"
         )
     return image
 

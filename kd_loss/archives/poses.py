@@ -165,7 +165,7 @@ def read_300wlp(source: Path, scheme: PoseScheme, test_fraction: float) -> Archi
             archive.samples.append(
                 Sample(name, points, "train", "train", group, partial(read_image, image), place=place)
             )
-    archive.require_samples(root, "pictures with .mat files of Pose_Para and 68 points (300W-LP, AFLW2000)")
+    archive.require_samples(root, "images with .mat files of Pose_Para and 68 points (300W-LP, AFLW2000)")
     return _split(archive, test_fraction)
 
 
@@ -200,5 +200,5 @@ def read_pointing04(source: Path, scheme: PoseScheme, test_fraction: float) -> A
                 partial(read_image, image), place=place,
             )
         )  # fmt: skip
-    archive.require_samples(root, "pictures personne…±tilt±pan.jpg with .txt files beside them (Pointing'04)")
+    archive.require_samples(root, "images personne…±tilt±pan.jpg with .txt files beside them (Pointing'04)")
     return _split(archive, test_fraction)

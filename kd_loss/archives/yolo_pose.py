@@ -74,7 +74,7 @@ def read_yolo_pose(
             if label.is_file():
                 _add(found, picture, label, split, points, numbers)
     if not pictures:
-        raise UserError(f"{path}: no picture under its train, val and test")
+        raise UserError(f"{path}: no image under its train, val and test")
     return to_archive(found, scheme, name, test_fraction)
 
 
@@ -183,6 +183,6 @@ def _line(line: str, size: tuple[int, int], points: int, numbers: int) -> list[M
         x, y = values[start : start + 2]
         flag = values[start + 2] if numbers == 3 else float((x, y) != (0, 0) and x >= 0 and y >= 0) * 2
         if flag > 0 and max(abs(x), abs(y)) > 2:
-            raise BadSample(f"{x:g}, {y:g} is not a fraction of the picture's width and height")
+            raise BadSample(f"{x:g}, {y:g} is not a fraction of the image's width and height")
         marks.append(Mark(x * size[0] - 0.5, y * size[1] - 0.5, flag == 1) if flag > 0 else None)
     return marks

@@ -64,4 +64,4 @@ class CurvesOptions(Options):
 
     tough: float = option(0.02, "error of the tough teacher, in normalised units", within=(0, math.inf))
     tolerant: float = option(0.04, "error of the tolerant teacher", within=(0, math.inf))
-    output: Path = option(Path("kd_loss.png"), "the picture to write")
+    output: Path = option(Path("kd_loss.png"), "the image to write")

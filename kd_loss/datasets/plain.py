@@ -62,7 +62,7 @@ def picture_batches(dataset: Any, batch_size: int = 32) -> Iterator[np.ndarray]:
         images = to_numpy(batch[0] if isinstance(batch, tuple | list) and len(batch) else batch)
         if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
             what = images.shape or f"a {type(batch).__name__}"
-            raise UserError(f"the pictures of a batch are {what}, not (B, S, S, 3)")
+            raise UserError(f"the images of a batch are {what}, not (B, S, S, 3)")
         yield images
 
 
@@ -148,7 +148,7 @@ class _Rows:
         for role, one in self.answers.items():
             if one.pictures is not None and (picture_checksums(images) != one.pictures[start:stop]).any():
                 raise UserError(
-                    f"the pictures from face {start} on differ from those that the {role} teacher was recorded on: "
+                    f"the images from face {start} on differ from those that the {role} teacher was recorded on: "
                     "attach the answers before shuffling and augmenting"
                 )
 

@@ -86,7 +86,7 @@ class _Split:
         height, width = image.shape[:2]
         low, high = np.nanmin(sample.landmarks, axis=0), np.nanmax(sample.landmarks, axis=0)
         if (high < -0.5).any() or (low > (width - 0.5, height - 0.5)).any():
-            return f"{sample.name}: no landmark lies in the picture ({width} × {height})"
+            return f"{sample.name}: no landmark lies in the image ({width} × {height})"
         self.outside[index] = (low < -0.5).any() or (high > (width - 0.5, height - 0.5)).any()
         whole = sample.landmarks if self.completion is None else self.completion(sample.landmarks)
         whole = whole if sample.outline is None else sample.outline
@@ -228,7 +228,7 @@ def prepare(
             targets["train"] = outlines  # no whole face: the shape model is that of the rough ones
         _check_enough(targets)
         if outside:
-            log.warning(f"{counted(outside, 'face')} with landmarks outside of the picture; kept")
+            log.warning(f"{counted(outside, 'face')} with landmarks outside of the image; kept")
         model = ShapeModel.fit(targets["train"], variance)
         model.save(folder / "shape_model.npz")
         for split in splits.values():

@@ -257,7 +257,7 @@ def calibration_line(calibration: dict[str, Any]) -> str:
     if not calibration:
         return (
             "the detectors find too few of these faces to learn how their boxes relate to the landmarks: predict takes "
-            "--detector none (cropped pictures) or --box"
+            "--detector none (cropped images) or --box"
         )
     return (
         f"landmark box: {calibration['side']:.2f} of the {calibration['detector']}'s box, moved by "

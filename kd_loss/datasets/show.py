@@ -19,7 +19,7 @@ class ShowOptions(DatasetOptions):
     count: int = option(24, "faces on the sheet, spread evenly over the split", within=(1, 400))
     augment_strength: float = option(1.0, "strength of the augmentation shown", within=(0, 3), also="--augment")
     seed: int = option(0, "seed of the augmentation", within=(0, 2**32 - 1))
-    output: str = option("", "folder for the two pictures; by default that of the dataset")
+    output: str = option("", "folder for the two images; by default that of the dataset")
 
 
 def run_show(options: ShowOptions) -> list[Path]:

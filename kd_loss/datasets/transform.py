@@ -119,7 +119,7 @@ class Answers:
         views: 0: the teacher saw the faces as stored, and its landmarks are transformed with the image
             in every augmentation, like the truth. Otherwise it saw `views` fixed augmentations of
             each face, and the student sees the same ones in turn.
-        images: (N,) uint32, a checksum of each image, in order (`datasets.plain`); None if unknown.
+        pictures: (N,) uint32, a checksum of each image, in order (`datasets.plain`); None if unknown.
     """
 
     taps: Mapping[str, np.ndarray]

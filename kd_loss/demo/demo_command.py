@@ -126,7 +126,7 @@ class DemoOptions(Options):
     """Prepare, teachers, students, test and predict on drawn faces; writes runs/demo/report.html."""
 
     faces: int = option(1200, "number of training faces to draw, plus a quarter for testing", within=(4, math.inf))
-    size: int = option(64, "side of the pictures in pixels", within=(32, 1024))
+    size: int = option(64, "side of the images in pixels", within=(32, 1024))
     epochs: int = option(30, "epochs of each teacher", within=(1, math.inf))
     student_epochs: int = option(20, "epochs of each student", within=(1, math.inf))
     arch: str = option("mobileNetV2", "architecture of teachers and students")

@@ -132,7 +132,7 @@ class FinderDetector(Reopened):
                 for x in _starts(level.shape[1], self.size):
                     tiles += 1
                     if tiles > MOST_TILES:
-                        raise UserError(f"faces of {smallest:g} pixels in this picture take too many tiles")
+                        raise UserError(f"faces of {smallest:g} pixels in this image take too many tiles")
                     yield np.array([x, y]) / both, level[y : y + self.size, x : x + self.size], both, False
 
     def _look(self, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,7 @@ class FixedBox:
         x, y, width, height = self._box
         if x + width < 0 or y + height < 0 or x > image.shape[1] or y > image.shape[0]:
             where = ",".join(f"{value:g}" for value in self._box)
-            raise UserError(f"the box {where} is outside the picture ({image.shape[1]} × {image.shape[0]})")
+            raise UserError(f"the box {where} is outside the image ({image.shape[1]} × {image.shape[0]})")
         return [Detection(self._box, 1.0, exact=True)]
 
 

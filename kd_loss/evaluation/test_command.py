@@ -176,7 +176,7 @@ def write_results(
 class EvaluationOptions(DatasetOptions):
     """Test networks on a prepared dataset: NME, FR, AUC per subset, CED, images, report.html."""
 
-    weights: list[str] = option([], "weights (.h5 with a card) to test; pictures are drawn for the first")
+    weights: list[str] = option([], "weights (.h5 with a card) to test; images are drawn for the first")
     split: str = option("test", "test or train", choices=("test", "train"))
     compare_with_runs: bool = option(
         False, "also test the dataset's newest teachers, plain students and distilled students", also="--beside"

@@ -65,6 +65,6 @@ def decode_image(data: np.ndarray, upright: bool = False) -> np.ndarray:
 def check_picture(image: np.ndarray) -> None:
     """Raises a `UserError` for anything but an image, an array (H, W, 3) uint8."""
     if not isinstance(image, np.ndarray):
-        raise UserError(f"a picture is an array (H, W, 3) uint8 RGB, not {type(image).__name__}")
+        raise UserError(f"an image is an array (H, W, 3) uint8 RGB, not {type(image).__name__}")
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or min(image.shape[:2]) < 2:
-        raise UserError(f"a picture of {image.shape} {image.dtype} is not (H, W, 3) uint8")
+        raise UserError(f"an image of {image.shape} {image.dtype} is not (H, W, 3) uint8")

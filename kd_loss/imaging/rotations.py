@@ -19,9 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 #: from axes with y up and z to the viewer to those with y down and z away, and back
 _TURNED = np.diag([1.0, -1.0, -1.0])
-CONVENTION = "yaw right of the picture, pitch up, roll clockwise; R = R_y(-yaw) R_x(-pitch) R_z(roll)"
+CONVENTION = "yaw right of the image, pitch up, roll clockwise; R = R_y(-yaw) R_x(-pitch) R_z(roll)"
 CONVENTION_300WLP = (
-    "300W-LP, HopeNet, 6DRepNet, WHENet: yaw left of the picture; R = R_x(pitch)' R_y(yaw)' R_z(roll)', y up"
+    "300W-LP, HopeNet, 6DRepNet, WHENet: yaw left of the image; R = R_x(pitch)' R_y(yaw)' R_z(roll)', y up"
 )
 
 

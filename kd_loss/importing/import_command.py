@@ -81,9 +81,9 @@ def run_import(options: ImportOptions) -> Path:
         target.unlink(missing_ok=True)  # no network without its card
         raise
     log.info(
-        f"predictions agree: largest difference {difference:.1e} of the crop on {len(predicted)} pictures "
+        f"predictions agree: largest difference {difference:.1e} of the crop on {len(predicted)} images "
         f"(accepted: {TOLERANCE:g}); they span {predicted.min():.2g}…{predicted.max():.2g} and vary by "
-        f"{spread:.1g} from picture to picture"
+        f"{spread:.1g} from image to image"
     )
     print(
         f"{target}: {card.role} {parts.arch} for {card.dataset}, margin {card.margin:g}; its card is {target.stem}.json"
@@ -102,7 +102,7 @@ def _card(options: ImportOptions, path: Path, file: OldFile, parts: Recognised, 
         )
     stated = input_size(file)
     if stated and options.size and stated != options.size:
-        raise UserError(f"{path} takes pictures of {stated} pixels; remove --size {options.size}")
+        raise UserError(f"{path} takes images of {stated} pixels; remove --size {options.size}")
     size = stated or options.size or 224
     margin = options.margin if options.margin is not None else 0.05 if convention.coordinates == "kd-loss" else 0.15
     check_crop(size, margin)
@@ -141,7 +141,7 @@ def _check_agreement(path: Path, parts: Recognised, difference: float, predicted
     spread = float(predicted.std(axis=0).max())
     if not spread >= SPREAD:
         raise UserError(
-            f"{path} returns the same landmarks for every picture (they vary by {spread:.1g} of the crop), so "
+            f"{path} returns the same landmarks for every image (they vary by {spread:.1g} of the crop), so "
             "agreement of the networks proves nothing; check --range, and that the file is trained. Nothing was written"
         )
     if not difference <= TOLERANCE:
@@ -182,7 +182,7 @@ class ImportOptions(Options):
     )
     range: str = option(
         "",
-        "range of the pictures: bytes (0…255), unit (0…1), signed (−1…1) or imagenet; default: unit for kd-loss, "
+        "range of the images: bytes (0…255), unit (0…1), signed (−1…1) or imagenet; default: unit for kd-loss, "
         "otherwise bytes",
         choices=("bytes", "unit", "signed", "imagenet"),
     )

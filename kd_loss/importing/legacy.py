@@ -101,7 +101,7 @@ def recognise(file: OldFile) -> Recognised:
     what = f"{file}, {len(convolutions)} of them convolutions ({len(depthwise)} depthwise)"
     stems = [shape[3] for shape in convolutions if shape[2] == 3 and shape[3] > 1]
     if len(stems) != 1:
-        raise UserError(f"{what}; {len(stems)} of them take RGB pictures; a supported backbone has one")
+        raise UserError(f"{what}; {len(stems)} of them take RGB images; a supported backbone has one")
     if len(dense) != 1:
         names = ", ".join(layer.name for layer in dense[:5])
         found = f"{len(dense)} dense layers ({names})" if dense else "no dense layer"
@@ -149,7 +149,7 @@ def own_scaling(file: OldFile, parts: Recognised, old: OldNetwork | None) -> tup
         if not np.allclose(layer.arrays["mean"], 0) or not np.allclose(layer.arrays["variance"], 1):
             raise UserError(
                 f"{file.path} has only the weights of Keras's {parts.arch} started from ImageNet, and versions of "
-                "Keras scale its pictures differently; save the whole model instead (model.save)"
+                "Keras scale its images differently; save the whole model instead (model.save)"
             )
         return RANGES["unit"]  # Keras's own rescales by 1/255 before it
     return RANGES["bytes"]
@@ -175,7 +175,7 @@ def convert(
     _assign(file.path, parts, own)
     (scale, offset), (own_scale, own_offset) = RANGES[convention.range], scaling
     if not (own_scale * scale > 0).all():
-        raise UserError(f"{file.path} scales its pictures by {own_scale}, which is not positive")
+        raise UserError(f"{file.path} scales its images by {own_scale}, which is not positive")
     set_input_scaling(network.model, own_scale * scale, own_scale * offset + own_offset)
     kernel, bias = _head(parts)
     m, c = convention.affine(card.size)

@@ -75,7 +75,7 @@ def input_size(file: OldFile) -> int | None:
     if shape is None or shape[1:3] == [None, None]:
         return None
     if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3 or type(shape[1]) is not int:
-        raise UserError(f"{file.path} takes an input of {shape[1:]}, not square RGB pictures")
+        raise UserError(f"{file.path} takes an input of {shape[1:]}, not square RGB images")
     return shape[1]
 
 
@@ -122,7 +122,7 @@ class _Builder:
         inputs = keras.Input((size, size, 3))
         outputs = self._model(self.config, _Value(inputs, (np.ones(3), np.zeros(3))))
         if self.scaling is None:
-            raise UserError("its first convolution takes not scaled pictures but something computed from them")
+            raise UserError("its first convolution takes not scaled images but something computed from them")
         return OldNetwork(keras.Model(inputs, keras.layers.Flatten()(outputs.tensor)), self.scaling)
 
     def _model(self, node: Mapping[str, Any], value: _Value) -> _Value:

@@ -55,11 +55,11 @@ def squares_of(
 ) -> list[np.ndarray]:
     """The crop of each image: around its box `(x, y, width, height)` with the margin, or the whole without a box."""
     squares = []
-    images = list_of(images, "images", "a list of pictures")
-    listed = [] if boxes is None else list_of(boxes, "boxes", "a list of boxes, one for each picture")
+    images = list_of(images, "images", "a list of images")
+    listed = [] if boxes is None else list_of(boxes, "boxes", "a list of boxes, one for each image")
     given: Sequence[ArrayLike | None] = listed or [None] * len(images)
     if len(given) != len(images):
-        raise UserError(f"{len(images)} pictures and {len(given)} boxes: give one box, or None, for each picture")
+        raise UserError(f"{len(images)} images and {len(given)} boxes: give one box, or None, for each image")
     for image, box in zip(images, given, strict=True):
         check_picture(image)
         if box is None:
@@ -98,7 +98,7 @@ class Predictor(Generic[F]):
         check_refine(refine)
         if not isinstance(detector, str) and not callable(detector):
             told = shown(detector)
-            raise UserError(f"detector = {told} is neither the name of a detector nor a function of a picture")
+            raise UserError(f"detector = {told} is neither the name of a detector nor a function of an image")
         if not isinstance(network, CropNetwork):
             raise UserError(f"network is {shown(network)}; LandmarkPredictor.load(path) opens one")
         self.network, self.card = network, network.card
@@ -212,8 +212,8 @@ class Predictor(Generic[F]):
     def detect_many(self, images: Sequence[np.ndarray], detector: Detector, refine: int = 1) -> list[list[F]]:
         """`detect` for several photographs, whose faces form one batch."""
         check_refine(refine)
-        function_of(detector, "detector", "a function of pictures, e.g. kd_loss.open_detector('finder')")
-        images = list_of(images, "images", "a list of pictures")
+        function_of(detector, "detector", "a function of images, e.g. kd_loss.open_detector('finder')")
+        images = list_of(images, "images", "a list of images")
         for image in images:
             check_picture(image)
         found = [_detections(detector(image)) for image in images]
@@ -288,6 +288,6 @@ def _picture(source: Source) -> np.ndarray:
     if hasattr(source, "convert") and hasattr(source, "getbands"):  # an image of PIL
         return np.asarray(source.convert("RGB"))
     if not isinstance(source, np.ndarray):
-        kinds = "a file, a picture (H, W, 3) uint8 RGB, or a list of either"
+        kinds = "a file, an image (H, W, 3) uint8 RGB, or a list of either"
         raise UserError(f"a photograph is {kinds}, not {type(source).__name__}")
     return source

@@ -33,7 +33,7 @@ class FacePose(Face):
         rotation: (3, 3), head axes to camera axes, relative to the ray through the head's centre (`schemes.rotations`).
         middle: (x, y) of that centre in pixels of the image; width: of a head there, in pixels.
         crop_box: `(x, y, width, height)` of the square that the network saw, in the same pixels.
-        scheme: scheme of the network; score, number: as in `FaceLandmarks`; image: its height and width.
+        scheme: scheme of the network; score, number: as in `FaceLandmarks`; picture: its height and width.
         margin: of the training crops.
     """
 

@@ -148,7 +148,7 @@ def _predict(
     if of == 1 and problems:
         raise problems[0]
     if problems:
-        kind = "picture" if all(isinstance(source, Picture) for source, _ in requested) else "source"
+        kind = "image" if all(isinstance(source, Picture) for source, _ in requested) else "source"
         verb = "was" if len(problems) == 1 else "were"
         raise UserError(f"{len(problems)} of {counted(of, kind)} {verb} skipped: {problems[0]}")
     return faces
@@ -210,7 +210,7 @@ def _predict_pictures(
                 many = counted(len(here), "face") if here else "no face"
                 print(f"{picture.path}: {many} -> {name.with_name(name.name + '.png')}")
     if empty:
-        of = counted(len(pictures), "picture")
+        of = counted(len(pictures), "image")
         log.info(
             f"no face in {empty} of {of}; try --smallest 10 or --detector haar; for cropped faces: --detector none; "
             "for what is no face: --box"
@@ -285,7 +285,7 @@ class PredictOptions(Options):
     """Find faces and their landmarks in pictures and videos."""
 
     sources: list[str] = option(
-        [], "pictures, videos, folders of these, the index of a camera, or - for a picture on standard input",
+        [], "images, videos, folders of these, the index of a camera, or - for an image on standard input",
         positional=True,
     )  # fmt: skip
     weights: str = option("", ".h5, .keras, .onnx or .tflite; default: the shipped student of --points")
@@ -293,7 +293,7 @@ class PredictOptions(Options):
     plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")
     detector: str = option(
         "finder",
-        "finder (shipped), haar (comes with OpenCV), yunet, blazeface, or none: a picture is one cropped face",
+        "finder (shipped), haar (comes with OpenCV), yunet, blazeface, or none: an image is one cropped face",
         choices=DETECTORS,
         group="faces",
     )
@@ -304,7 +304,7 @@ class PredictOptions(Options):
     smallest: float = option(
         0.0,
         "finder: side in pixels of the smallest faces to find, in tiles where that is needed; 0: a 22nd of the "
-        "picture, a 40th where a face is small",
+        "image, a 40th where a face is small",
         within=(0, math.inf),
     )
     unconfirmed: bool = option(

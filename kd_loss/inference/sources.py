@@ -125,19 +125,19 @@ def read_picture(path: Path) -> np.ndarray:
 
 def _large_enough(image: np.ndarray, where: str) -> np.ndarray:
     if min(image.shape[:2]) < 2:
-        raise UserError(f"{where} is a picture of {image.shape[1]} × {image.shape[0]} pixels, too small for a face")
+        raise UserError(f"{where} is an image of {image.shape[1]} × {image.shape[0]} pixels, too small for a face")
     return image
 
 
 def _read_stdin(stream: BinaryIO | None = None) -> np.ndarray:
     if stream is None and sys.stdin is None:
-        raise UserError("standard input is closed; no picture can be read from it")
+        raise UserError("standard input is closed; no image can be read from it")
     try:
         data = (stream or sys.stdin.buffer).read(STDIN_LIMIT + 1)
     except (OSError, ValueError):
         raise UserError("standard input cannot be read") from None
     if len(data) > STDIN_LIMIT:
-        raise UserError("standard input has more than 256 MiB; it is not a picture")
+        raise UserError("standard input has more than 256 MiB; it is not an image")
     try:
         return _large_enough(decode_image(np.frombuffer(data, np.uint8), upright=True), "standard input")
     except BadSample as error:
@@ -160,16 +160,16 @@ def find_sources(sources: list[str], leave_out: Path | None = None) -> list[Pict
         elif path.is_dir():
             files = _files_in(path, leave_out)
             if not files:
-                raise UserError(f"no picture or video in the folder {source}")
+                raise UserError(f"no image or video in the folder {source}")
             found += [_file(file) for file in files]
         elif path.is_file():
             found.append(_file(path))
         elif source.isdigit():
             found.append(Video(source))
         else:
-            raise UserError(f"no such picture or video: {source}")
+            raise UserError(f"no such image or video: {source}")
     if not found:
-        raise UserError("give a picture, e.g. kd-loss predict photograph.jpg")
+        raise UserError("give an image, e.g. kd-loss predict photograph.jpg")
     return found
 
 

@@ -34,7 +34,7 @@ class AnimationOptions(Options):
     weights: str = option(
         "", "detector (.h5) of train-keypoints, with its animator.weights.h5 beside it", positional=True
     )
-    source: str = option("synthetic", "picture to animate; synthetic: a drawn face")
+    source: str = option("synthetic", "image to animate; synthetic: a drawn face")
     driving: str = option("synthetic", "folder with the frames of one clip; synthetic: another drawn face")
     output: str = option("animation.gif", "the .gif: source, clip with keypoints, moved, moved without Jacobians")
 

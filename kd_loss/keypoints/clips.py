@@ -75,7 +75,7 @@ def _grouped(folder: Path) -> dict[str, list[Path]]:
         clips.setdefault(name, []).append(path)
     if not clips:
         raise UserError(
-            f"{folder} has no pictures; clips are folders of frames, or frames named person_<clip><frame>.jpg"
+            f"{folder} has no images; clips are folders of frames, or frames named person_<clip><frame>.jpg"
         )
     return clips
 

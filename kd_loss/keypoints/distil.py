@@ -131,6 +131,6 @@ def run_distil_keypoints(options: KeypointDistillationOptions) -> Path:
             **start_record(options.init),
         },
         monitor="val_akd",
-        about=f"teacher {card.arch} with {teacher.model.count_params():,}, {len(loader.rows)} pictures, {steps} steps",
+        about=f"teacher {card.arch} with {teacher.model.count_params():,}, {len(loader.rows)} images, {steps} steps",
         shown=(pictures, held if len(held) else train),
     )

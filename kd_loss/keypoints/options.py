@@ -20,7 +20,7 @@ class DetectorTrainingOptions(Options):
 
     clips: str = option(
         "", "clips: a folder of frames each, or frames named person_<clip><frame>.jpg; for students any folder of "
-        "pictures; synthetic: drawn",
+        "images; synthetic: drawn",
         also="--data",
     )  # fmt: skip
     arch: str = option("hourglass", "hourglass, squeezeUNet, mobileNetV2 or any other architecture")
@@ -28,10 +28,8 @@ class DetectorTrainingOptions(Options):
     stride: int = option(
         1, "stride of the heads' convolutions: 1 as published, 2 for a quarter of their cost", within=(1, 2)
     )
-    epochs: int = option(
-        30, "passes over the clips, a pair of frames of each, or over the pictures", above=0, below=1e6
-    )
-    batch_size: int = option(16, "pairs or pictures per step", above=0, below=1e6)
+    epochs: int = option(30, "passes over the clips, a pair of frames of each, or over the images", above=0, below=1e6)
+    batch_size: int = option(16, "pairs or images per step", above=0, below=1e6)
     learning_rate: float = option(
         1e-3, "largest learning rate of Adam: linear warm-up, then cosine decay", above=0, below=1e6
     )
@@ -63,10 +61,10 @@ class KeypointOptions(DetectorTrainingOptions):
     """Train a keypoint detector without annotation, on clips of any object (First-Order Motion Model)."""
 
     points: int = option(10, "number of keypoints", within=(2, 100))
-    size: int = option(64, "side of the pictures in pixels, a multiple of 64", within=(64, 512))
+    size: int = option(64, "side of the images in pixels, a multiple of 64", within=(64, 512))
     crop: float = option(1.0, "central share of a frame's shorter side that is used", within=(0.1, 1))
     warp: float = option(1.0, "size of the random warps, in units of the published one", within=(0, 10), above=0)
-    features: str = option("", "student (.h5) whose feature maps compare pictures, in addition to their pixels")
+    features: str = option("", "student (.h5) whose feature maps compare images, in addition to their pixels")
     separation: float = option(
         0.0, "weight of a term that keeps keypoints apart; the published training has none", within=(0, math.inf),
         below=1e6,
@@ -103,7 +101,7 @@ class KeypointDistillationOptions(DetectorTrainingOptions):
 
     teacher: str = option("", "detector (.h5) to distil")
     arch: str = option("mobileNetV2", "mobileNetV2, squeezeUNet, hourglass or any other architecture")
-    batch_size: int = option(32, "pictures per step", above=0, below=1e6)
+    batch_size: int = option(32, "images per step", above=0, below=1e6)
     loss: str = option(
         "L1", "L1: keypoints and Jacobians; L2: heatmaps as well; L3: the encoders' attention as well", choices=LOSSES
     )

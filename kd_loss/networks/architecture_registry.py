@@ -157,7 +157,7 @@ def check_architecture(arch: str, size: int, alpha: float = 1.0) -> str:
     model = keras.Model(inputs, outputs)
     answer = keras.ops.convert_to_numpy(model(picture, training=False))
     if not np.isfinite(answer).all():
-        raise UserError(f"--arch {name}: its output is not finite for a noise picture")
+        raise UserError(f"--arch {name}: its output is not finite for a noise image")
     _check_file(name, model, picture, answer)
     _check_gradient(name, model, picture)
     words = ", ".join(f"{level} {op.output.shape[1]}² x {op.output.shape[3]}" for level, op in maps.items())

@@ -26,7 +26,7 @@ def check_head(name: str, model: keras.Model, embedding: str) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (1, *model.input_shape[1:])).astype(np.float32)
     answer = keras.ops.convert_to_numpy(model(picture, training=False))
     if not np.isfinite(answer).all():
-        raise UserError(f"the head {name} returns numbers that are not finite for one picture")
+        raise UserError(f"the head {name} returns numbers that are not finite for one image")
     trunk = {id(v) for v in keras.Model(model.input, model.get_layer(embedding).output).trainable_variables}
     changed, finite = _trained(model, picture, answer + 1)
     if not finite:

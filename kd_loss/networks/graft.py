@@ -38,10 +38,10 @@ def graft(model: keras.Model, inputs: _Tensor, what: str) -> keras.Model:
     """
     entries = keras.tree.flatten(getattr(model, "inputs", None) or [])
     if len(entries) != 1 or not getattr(model, "operations", ()):
-        raise UserError(f"{what} is not a functional model with one picture as input; its feature maps cannot be found")
+        raise UserError(f"{what} is not a functional model with one image as input; its feature maps cannot be found")
     [entry] = entries
     if len(entry.shape) != 4 or any(a not in (None, b) for a, b in zip(entry.shape, inputs.shape, strict=True)):
-        raise UserError(f"{what} takes pictures {tuple(entry.shape)[1:]}, but is given {tuple(inputs.shape)[1:]}")
+        raise UserError(f"{what} takes images {tuple(entry.shape)[1:]}, but is given {tuple(inputs.shape)[1:]}")
     copy = _Copy(entry, inputs)
     try:
         # given tensors that are not inputs, Keras builds a model on its own inputs: only the calls count

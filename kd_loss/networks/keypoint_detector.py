@@ -51,7 +51,7 @@ class KeypointCard(WeightsCard):
     stride: int = 1
     kind: str = "keypoints"
     inputs: str = "RGB, 0…255, (B, size, size, 3)"
-    outputs: str = "keypoints (B, K, 2) as (x, y), −1…1 across the picture, and Jacobians (B, K, 2, 2)"
+    outputs: str = "keypoints (B, K, 2) as (x, y), −1…1 across the image, and Jacobians (B, K, 2, 2)"
     training: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
 

@@ -62,7 +62,7 @@ def check_maps(path: Path, model: keras.Model) -> None:
             size = 4 * math.prod(side for side in getattr(output, "shape", ()) if isinstance(side, int))
             if size > MOST_BYTES:
                 raise UserError(
-                    f"{path}: the layer {layer.name} makes {size >> 20} MiB from one picture, more than in any "
+                    f"{path}: the layer {layer.name} makes {size >> 20} MiB from one image, more than in any "
                     "supported network"
                 )
 

@@ -58,13 +58,13 @@ class TappedModel:
         self._graph = _graph_of(model)
         shape = tuple(self._graph.inputs[0].shape) if self._graph else ()
         if self._graph and len(self._graph.inputs) != 1:
-            raise UserError(f"{model.name} has {len(self._graph.inputs)} inputs; a landmark network has one, pictures")
+            raise UserError(f"{model.name} has {len(self._graph.inputs)} inputs; a landmark network has one, images")
         fixed = shape[1] if len(shape) == 4 else None
         if option == _STUDENTS and fixed and size and fixed != size:
-            raise UserError(f"{model.name} takes pictures of {fixed} px, image_size is {size}")
+            raise UserError(f"{model.name} takes images of {fixed} px, image_size is {size}")
         self.size: int | None = fixed or size
         if self._graph is None and self.size is None:
-            raise UserError(f"{model.name} is a subclassed model: give the size of its pictures, e.g. image_size=112")
+            raise UserError(f"{model.name} is a subclassed model: give the size of its images, e.g. image_size=112")
         self.coordinates = Coordinates.of(coordinates, self.size)
         self._places = dict(_places(self._graph)) if self._graph else {}
         self.named = {} if taps is None else dict(table_of(taps, "taps", "a dictionary, tap -> name of a layer"))

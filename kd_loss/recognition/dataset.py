@@ -88,7 +88,7 @@ class PersonsDataset:
         """The training or the test images; raises a `UserError` if there are none."""
         folder = self.folder / name
         if not (folder / "images.npy").is_file():
-            raise UserError(f"{self.folder} has no {name} pictures; prepare it with --{name} FOLDER")
+            raise UserError(f"{self.folder} has no {name} images; prepare it with --{name} FOLDER")
         arrays = {
             key: open_array(folder / f"{key}.npy", mapped=False) for key in ("landmarks", "person", "name", "found")
         }

@@ -49,7 +49,7 @@ def run_embed(options: EmbedOptions) -> np.ndarray:
         names.append(str(path))
         crops.append(cropped.image)
     if not crops:
-        raise UserError("no picture shows one face")
+        raise UserError("no image shows one face")
     found = embedder.embed(np.stack(crops), options.mirror)
     _write(output, names, found, claims)
     more = f"; {counted(left_out, 'picture')} left out" if left_out else ""
@@ -64,12 +64,12 @@ def _pictures(given: list[str]) -> list[Path]:
         if path.is_dir():
             inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
             if not inside:
-                raise UserError(f"{path} holds no pictures")
+                raise UserError(f"{path} holds no images")
             paths += inside
         elif path.is_file():
             paths.append(path)
         else:
-            raise UserError(f"no such picture: {path}")
+            raise UserError(f"no such image: {path}")
     return paths
 
 

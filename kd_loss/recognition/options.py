@@ -33,7 +33,7 @@ class RecogniserOptions(PersonsDatasetOptions):
     embedding: int = option(128, "numbers of an embedding, an even number; 512 as published", within=(2, 4096))
     dropout: float = option(0.4, "dropout before the last layer of ir", within=(0, 1), below=1)
     heatmaps: str = option(
-        "none", "h2: a landmark network's heatmaps stacked on the picture; h2+: also before every stage",
+        "none", "h2: a landmark network's heatmaps stacked on the image; h2+: also before every stage",
         choices=HEATMAPS, group="landmarks",
     )  # fmt: skip
     features: str = option(
@@ -41,7 +41,7 @@ class RecogniserOptions(PersonsDatasetOptions):
         choices=FEATURES,
     )  # fmt: skip
     landmarks: str = option("", "the landmark network (.h5, with heatmaps); default: the shipped student")
-    other_maps: bool = option(False, "give each picture the maps of another one: a control")
+    other_maps: bool = option(False, "give each image the maps of another one: a control")
     dynamic: str = option(
         "none", "convolutions of the last three stages: dynamic, group (with two groups)", choices=DYNAMIC,
         group="dynamic convolutions",
@@ -58,8 +58,8 @@ class RecogniserOptions(PersonsDatasetOptions):
     method: list[str] = option(
         ["pkt"], "with --teacher: rkd, pkt, srrl, imitation, each name or name:weight (of the registry)"
     )
-    epochs: int = option(30, "passes over the pictures", above=0, below=1e6, group="training")
-    batch_size: int = option(64, "pictures per step", above=1, below=1e6)
+    epochs: int = option(30, "passes over the images", above=0, below=1e6, group="training")
+    batch_size: int = option(64, "images per step", above=1, below=1e6)
     learning_rate: float = option(
         2e-3, "largest learning rate of Adam: linear warm-up, then cosine decay", above=0, below=1e6
     )
@@ -124,7 +124,7 @@ class VerifyOptions(PersonsDatasetOptions):
 class EmbedOptions(Options):
     """Embeddings of the largest face of each image, as .npy or CSV; compare two by their product, their cosine."""
 
-    pictures: list[str] = option([], "pictures, and folders of them", positional=True)
+    pictures: list[str] = option([], "images, and folders of them", positional=True)
     weights: str = option("", "a recogniser's run folder or weights, an export, another's .onnx, or file.py:function")
     output: str = option("embeddings.npy", "file to write: .npy (N, D), with the names in a .txt beside it, or .csv")
     landmarks: str = option("", "network of the 68 landmarks that aligns the crops; default: the shipped student")
@@ -133,12 +133,12 @@ class EmbedOptions(Options):
     )
     size: int = option(112, "side of the crops of a function, which takes any", within=(16, 1024))
     mirror: bool = option(True, "add the mirror image's embedding")
-    skip_bad: bool = option(False, "leave out pictures without a face, or with two of like size, instead of stopping")
+    skip_bad: bool = option(False, "leave out images without a face, or with two of like size, instead of stopping")
 
     def check(self) -> None:
         """Raise a `UserError` for missing images or weights, or another suffix."""
         if not self.pictures:
-            raise UserError("give pictures or folders: kd-loss embed album --weights runs/persons/recogniser")
+            raise UserError("give images or folders: kd-loss embed album --weights runs/persons/recogniser")
         if not self.weights:
             raise UserError("give --weights, e.g. --weights runs/persons/recogniser")
         if Path(self.output).suffix not in (".npy", ".csv"):

@@ -74,7 +74,7 @@ def read_persons(folder: Path) -> list[Picture]:
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES
     )
     if not names:
-        raise UserError(f"{folder} holds no pictures: one folder for each person, or files named person_07.jpg")
+        raise UserError(f"{folder} holds no images: one folder for each person, or files named person_07.jpg")
     return [Picture(name, _person(PurePosixPath(name)), _reader(folder / name), _subset(name)) for name in names]
 
 
@@ -149,7 +149,7 @@ def read_pairs(path: Path, names: Sequence[str]) -> list[Pair]:
     for pair in pairs:
         for name in (pair.first, pair.second):
             if name not in known:
-                raise UserError(f"{path}: a pair names {name}, which is no picture of the folder")
+                raise UserError(f"{path}: a pair names {name}, which is no image of the folder")
     check_folds(pairs, str(path))
     return pairs
 

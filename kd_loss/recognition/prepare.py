@@ -29,7 +29,7 @@ class PersonsOptions(Options):
     test: str = option("", "folder of the test persons, likewise; those of CFP and of LFW have their pairs in them")
     pairs: str = option(
         "",
-        "pairs of test pictures: a CSV with fold, same, first, second, or LFW's pairs.txt; default: the folder's own",
+        "pairs of test images: a CSV with fold, same, first, second, or LFW's pairs.txt; default: the folder's own",
     )
     align: bool = option(
         True, "align crops by five points (similarity); otherwise a square about the landmarks", group="crops"
@@ -37,11 +37,11 @@ class PersonsOptions(Options):
     size: int = option(112, "side of a crop in pixels; 64 for CPUs", within=(32, 512))
     landmarks: str = option("", "network of the 68 landmarks; default: the shipped student")
     doubtful: str = option(
-        "refuse", "pictures with no face, or with two of like size: refuse; keep the middle or the largest face; skip",
+        "refuse", "images with no face, or with two of like size: refuse; keep the middle or the largest face; skip",
         choices=("refuse", "keep", "skip"),
     )  # fmt: skip
     persons: int = option(60, "drawn persons for training; a third more for testing", within=(6, 10**6), group="drawn")
-    pictures: int = option(10, "pictures of each drawn person", within=(2, 1000))
+    pictures: int = option(10, "images of each drawn person", within=(2, 1000))
     folds: int = option(5, "folds of the drawn pairs", within=(2, 100))
     seed: int = option(0, "seed of the drawn persons", within=(0, 2**32 - 1))
     data: Path = option(Path("data"), "folder of the prepared datasets", group="results")
@@ -53,7 +53,7 @@ class PersonsOptions(Options):
             if not Path(folder).is_dir():
                 raise UserError(f"no such folder of persons: {folder}")
         if self.pairs and not self.test:
-            raise UserError("--pairs names pictures of --test FOLDER, which is not given")
+            raise UserError("--pairs names images of --test FOLDER, which is not given")
         if not (self.train or self.test) and self.persons // 3 < 2 * self.folds:
             raise UserError(f"--folds {self.folds} of two test persons or more: give --persons {6 * self.folds}")
 
@@ -90,7 +90,7 @@ def run_prepare_persons(options: PersonsOptions) -> dict[str, Any]:
     check_apart(sorted(names.get("train", ())), sorted(names.get("test", ())))
     for person, count in Counter(picture.person for picture in splits.get("train", ())).items():
         if count < 2:
-            raise UserError(f"the training person {person} has one picture; two or more are wanted, or leave it out")
+            raise UserError(f"the training person {person} has one image; two or more are wanted, or leave it out")
     manifest = {
         "kind": KIND,
         "size": options.size,
@@ -135,7 +135,7 @@ def _write(
             skipped = set(doubtful) if options.doubtful == "skip" else set()
             kept = [i for i in range(len(pictures)) if i not in skipped]
             if not kept:
-                raise UserError(f"no picture of {split} is left")
+                raise UserError(f"no image of {split} is left")
             place = folder / split
             place.mkdir()
             np.save(place / "images.npy", images[kept] if skipped else images)
@@ -183,7 +183,7 @@ def _crops(pictures: Sequence[Any], cropper: Any) -> tuple[Any, list[Any], list[
             rows.append(replace(cropped, image=images[:0]))
         start += len(chunk)
         if start // 2000 > (start - len(chunk)) // 2000:
-            log.info(f"{start} of {len(pictures)} pictures")
+            log.info(f"{start} of {len(pictures)} images")
     return images, rows, [i for i, row in enumerate(rows) if row.faces != 1]
 
 
@@ -213,7 +213,7 @@ def _write_pairs(place: Path, pairs: Sequence[Any], names: Sequence[str], check:
             for protocol, _, same in cells
         }
         left = [pair for key, own in cells.items() for pair in own[: least[key[0], key[2]]]]
-        check(left, "the pairs without skipped pictures")
+        check(left, "the pairs without skipped images")
     rows = [[number[pair.first], number[pair.second], int(pair.same), pair.fold] for pair in left]
     np.save(place / "pairs.npy", np.array(rows, np.int32))
     np.save(place / "protocol.npy", np.array([pair.protocol for pair in left], str))

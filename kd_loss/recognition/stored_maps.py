@@ -31,7 +31,7 @@ def stored_maps(recogniser: Recogniser, images: np.ndarray, pictures: str, folde
     Args:
         recogniser: has the landmark network.
         images: the crops.
-        images: their checksum.
+        pictures: their checksum.
         folder: where the maps lie; they are computed if they are not there.
     """
     if recogniser.maps is None:
@@ -48,7 +48,7 @@ def _write(recogniser: Recogniser, images: np.ndarray, target: Path) -> None:
     assert recogniser.maps is not None
     shapes: Mapping[str, tuple[int, ...]] = recogniser.card.maps
     size = sum(2 * 2 * len(images) * int(np.prod(shape)) for shape in shapes.values())
-    log.info(f"{target}: maps of {len(images):,} pictures and their mirror images, {size / 1e9:.1f} GB")
+    log.info(f"{target}: maps of {len(images):,} images and their mirror images, {size / 1e9:.1f} GB")
     with atomic_folder(target) as folder:
         files = {}
         for name, shape in shapes.items():

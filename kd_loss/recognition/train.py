@@ -137,7 +137,7 @@ def _fit(
             note=note,
             opening=[
                 f"{folder}: {recogniser.card.title}, {recogniser.network.count_params():,} parameters, "
-                f"{persons} persons, {len(loader.chosen):,} pictures of {recogniser.card.size} px, {steps} steps",
+                f"{persons} persons, {len(loader.chosen):,} images of {recogniser.card.size} px, {steps} steps",
                 f"objective: {trainer.objective}",
             ],
             monitor="val_loss",

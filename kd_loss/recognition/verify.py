@@ -72,7 +72,7 @@ def embeddings_of(embedder: Embedder, persons: Persons) -> tuple[np.ndarray, np.
         UserError: a person of the split was trained on, or there are no pairs.
     """
     if not persons.pairs:
-        raise UserError("the test pictures have no pairs; prepare them with --pairs FILE")
+        raise UserError("the test images have no pairs; prepare them with --pairs FILE")
     check_apart(embedder.persons, persons.persons)
     plain = embedder.embed(persons.images)
     return plain, unit(plain + embedder.embed(np.asarray(persons.images)[:, :, ::-1]))
@@ -130,8 +130,8 @@ def write_report(
     print_table(f"{embedder.title} on {options.dataset}, accuracy in %", header, rows)
     missing = int((~persons.found).sum())
     lines = [
-        f"{len(persons.persons)} persons, {len(persons)} pictures, none of the training; {missing} without a found "
-        "face, whose crop is the middle of the picture.",
+        f"{len(persons.persons)} persons, {len(persons)} images, none of the training; {missing} without a found "
+        "face, whose crop is the middle of the image.",
         f"Crops: {dataset.manifest['alignment']}, {dataset.size} px. Threshold of each fold chosen on the others.",
         _words(identified),
     ]
@@ -222,8 +222,8 @@ def _words(found: dict[str, Any]) -> str:
     rank1 = "not measurable" if found["rank1"] is None else f"{100 * found['rank1']:.1f} %"
     rates = ", ".join(f"TPIR@FPIR {rate} {_share(value)}" for rate, value in found["tpir_at_fpir"].items())
     return (
-        f"Gallery of {found['gallery']} persons with one picture each: rank 1 {rank1} of {found['mated']} probes; "
-        f"over {found['non_mates']} pictures of strangers {rates}."
+        f"Gallery of {found['gallery']} persons with one image each: rank 1 {rank1} of {found['mated']} probes; "
+        f"over {found['non_mates']} images of strangers {rates}."
     )
 
 

@@ -47,10 +47,10 @@ START = "start_sha256"
 OTHERS = {
     START: "the weights of --init are other ones",
     "data_sha256": "the dataset has been prepared anew since",
-    "pictures_sha256": "the pictures of the dataset are other ones (another --size?)",
+    "pictures_sha256": "the images of the dataset are other ones (another --size?)",
     "soft_sha256": "the soft landmarks of the dataset are other ones",
     "photographs_sha256": "the photographs of --unlabelled are other ones",
-    "clips_sha256": "the pictures of --clips are other ones",
+    "clips_sha256": "the images of --clips are other ones",
     "teacher_sha256": "the teacher is another one",
     "features_sha256": "the network of --features is another one",
 }

@@ -41,7 +41,7 @@ class Coordinates:
             name = choose(what, (*RANGES, "pixels"), "scale of coordinates")
             if name == "pixels":
                 if not size:
-                    raise UserError("coordinates in pixels need the size of the pictures: image_size=…")
+                    raise UserError("coordinates in pixels need the size of the images: image_size=…")
                 return cls(-0.5, float(size))
             what = RANGES[name]
         try:

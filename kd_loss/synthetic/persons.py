@@ -29,7 +29,7 @@ def draw_person(canvas: int, seed: int, person: int, picture: int) -> DrawnPictu
         canvas: side of the image in pixels; the face takes about half of it.
         seed: of all persons.
         person: its number, from 0.
-        image: its number, from 0.
+        picture: its number, from 0.
     """
 
     def part(name: str) -> np.random.Generator:

@@ -123,7 +123,7 @@ def stop() -> NoReturn:
 def counted(number: int, noun: str) -> str:
     """A number with its noun.
 
-    >>> counted(1, "face"), counted(0, "face"), counted(2000, "picture")
+    >>> counted(1, "face"), counted(0, "face"), counted(2000, "image")
     ('1 face', '0 faces', '2,000 images')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -110,7 +110,7 @@ def checked_data(expected: Expected, x: Any, y: Any, options: Mapping[str, Any])
             raise UserError(message[1]) from error
         if first is not None and (reason := _about_shapes(error)):
             raise UserError(
-                f"a batch does not fit: its pictures or landmarks differ in shape from those of the first, "
+                f"a batch does not fit: its images or landmarks differ in shape from those of the first, "
                 f"{np.shape(first[0])}: {reason}"
             ) from error
         raise
@@ -133,7 +133,7 @@ def _first_batch(x: Any, y: Any, options: Mapping[str, Any]) -> tuple[Any, Any]:
         for name, value in (("landmarks", y), ("sample weights", options.get("sample_weight"))):
             counts = {len(part) for part in keras.tree.flatten(value) if np.ndim(part)}
             if counts - {len(x)}:
-                raise UserError(f"there are {len(x)} pictures and {', '.join(map(str, sorted(counts)))} {name}")
+                raise UserError(f"there are {len(x)} images and {', '.join(map(str, sorted(counts)))} {name}")
         return (np.asarray(x[:2]), None if y is None else keras.tree.map_structure(lambda v: np.asarray(v[:2]), y)), x
     if hasattr(x, "__next__"):
         first = next(x, None)
@@ -148,7 +148,7 @@ def _same_shape(first: Any, rest: Iterator[Any]) -> Iterator[Any]:
     size = np.shape(first[0])[1:]
     for number, batch in enumerate(itertools.chain([first], rest)):
         if np.shape(batch[0])[1:] != size:
-            raise UserError(f"batch {number} has pictures of {np.shape(batch[0])[1:]}, those before it of {size}")
+            raise UserError(f"batch {number} has images of {np.shape(batch[0])[1:]}, those before it of {size}")
         yield batch
 
 
@@ -173,10 +173,10 @@ def _check(expected: Expected, batch: Any) -> None:
     if not len(images):
         raise UserError("the first batch has no image")
     if images.ndim != 4 or images.shape[1] != images.shape[2] or images.shape[3] != 3:
-        raise UserError(f"the pictures of a batch are {images.shape}, not (B, S, S, 3)")
+        raise UserError(f"the images of a batch are {images.shape}, not (B, S, S, 3)")
     size = expected.size
     if size and images.shape[1] != size:
-        raise UserError(f"the pictures of a batch are {images.shape[1]} px, the student takes {size} px")
+        raise UserError(f"the images of a batch are {images.shape[1]} px, the student takes {size} px")
     _check_range(expected, images)
     targets = batch[1]
     if isinstance(targets, Mapping):
@@ -194,14 +194,14 @@ def _check_range(expected: Expected, images: np.ndarray) -> None:
     """Networks that scale 0…255 themselves would read images of 0…1 as black."""
     low, high = expected.image_range
     if (low, high) != (0.0, 255.0) and images.max() > 2 * high - low:
-        raise UserError(f"the pictures have values up to {images.max():.4g}, image_range is ({low:g}, {high:g})")
+        raise UserError(f"the images have values up to {images.max():.4g}, image_range is ({low:g}, {high:g})")
     if not expected.reads_bytes or images.dtype.kind != "f":
         return
     least, most = float(images.min()), float(images.max())
     if (low, high) == (0.0, 255.0) and most <= 1.0 and least < most:
         ends = "0…1" if least >= 0 else "−1…1"
         raise UserError(
-            f"the pictures have values in {ends}, student or teachers take 0…255: give "
+            f"the images have values in {ends}, student or teachers take 0…255: give "
             f"image_range=({0 if least >= 0 else -1}, 1)"
         )
 
@@ -216,7 +216,7 @@ def _check_teachers(expected: Expected, batch: Any) -> None:
         points = keras.ops.convert_to_numpy(_called(teacher, given)["landmarks"])
         if np.abs(points).max() > FAR:
             log.warning(
-                "the %s teacher's landmarks lie up to %.3g picture sides from the middle: is their unit right? "
+                "the %s teacher's landmarks lie up to %.3g image sides from the middle: is their unit right? "
                 "%s(…, coordinates='pixels')",
                 *(role, float(np.abs(points).max()), class_to_make(teacher)),
             )
@@ -244,12 +244,12 @@ def _check_landmarks(expected: Expected, landmarks: np.ndarray, count: int) -> N
     scale = expected.coordinates
     if width == 2 and known.size and float(np.abs(scale.normalised(known)).max()) > FAR:
         raise UserError(
-            f"the landmarks lie between {known.min():.4g} and {known.max():.4g}, far outside the pictures, which span "
+            f"the landmarks lie between {known.min():.4g} and {known.max():.4g}, far outside the images, which span "
             f"{scale.low:g}…{scale.low + scale.span:g}: give coordinates='pixels', 'unit' or (left edge, right edge)"
         )
     if width == 2 and known.any() and scale.span >= 16 and abs(scale.low) <= 1 and np.abs(known).max() <= 1.5:
         log.warning(
-            "the landmarks lie between %.4g and %.4g, all in one pixel of pictures that span %g…%g: is their unit "
+            "the landmarks lie between %.4g and %.4g, all in one pixel of images that span %g…%g: is their unit "
             "right? coordinates='unit' or 'normalised'",
             *(known.min(), known.max(), scale.low, scale.low + scale.span),
         )

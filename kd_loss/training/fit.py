@@ -114,7 +114,7 @@ def fit_run(
         opening: lines to say before the training; epochs done before are added to the last one.
         monitor: the value of `validation` to minimise.
         order: order of the terms and metrics in history and progress.
-        images: data for the batch statistics; default: the loader.
+        pictures: data for the batch statistics; default: the loader.
         state_from: folder of the state to resume from; default: `folder`.
         callbacks: Keras callbacks; they run before those that save.
         quiet: show no progress and draw no curves during training, as in all processes but the first.

@@ -38,7 +38,7 @@ def photographs(folder: Path) -> list[Path]:
         raise UserError(f"--unlabelled {folder}: no such folder")
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not found:
-        raise UserError(f"--unlabelled {folder}: no picture in it ({', '.join(IMAGE_SUFFIXES)})")
+        raise UserError(f"--unlabelled {folder}: no image in it ({', '.join(IMAGE_SUFFIXES)})")
     return found
 
 
@@ -124,9 +124,9 @@ def _crops(
                 crops.append(crop_face(image, geometry.widen(square, stored / dataset.size), stored))
                 names.append(path.relative_to(folder).as_posix())
     if not readable:
-        raise UserError(f"--unlabelled {folder}: none of its {len(files)} pictures can be read")
+        raise UserError(f"--unlabelled {folder}: none of its {len(files)} images can be read")
     if not crops:
-        raise UserError(f"--unlabelled {folder}: no face was found in its {readable} readable pictures")
+        raise UserError(f"--unlabelled {folder}: no face was found in its {readable} readable images")
     return np.stack(crops), names
 
 

@@ -148,7 +148,7 @@ def test_paths_of_a_csv_may_lie_anywhere_under_the_source(tmp_path):
     assert [sample.group for sample in archive.samples] == ["a.png", "more/b.png", "c.png"]
     assert archive.samples[2].load().shape == (50, 50, 3)
     assert [problem.partition(": ")[0].rpartition(" ")[2] for problem in archive.problems] == ["4", "5", "6"]
-    assert f"the picture {outside} is outside {root}" in archive.problems[1]
+    assert f"the image {outside} is outside {root}" in archive.problems[1]
 
 
 def test_a_csv_that_is_named_itself_has_its_pictures_anywhere(tmp_path):

@@ -194,7 +194,7 @@ def test_pictures_are_found_by_their_name_alone_where_it_is_the_only_one(tmp_pat
     other = tmp_path / "notes" / "else" / "a.png"
     other.parent.mkdir()
     other.write_bytes(b"")
-    assert "2 pictures are named a.png" in READERS["coco"](source).problems[0]
+    assert "2 images are named a.png" in READERS["coco"](source).problems[0]
 
 
 def test_a_source_that_is_a_folder_keeps_its_pictures_inside(tmp_path):

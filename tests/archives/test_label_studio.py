@@ -84,8 +84,8 @@ def test_numbered_labels_come_by_their_numbers(tmp_path):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        (lambda region: region.update(image_rotation=90), "the picture was rotated in the tool"),
-        (lambda region: region.pop("original_width"), "the picture's size is not a number"),
+        (lambda region: region.update(image_rotation=90), "the image was rotated in the tool"),
+        (lambda region: region.pop("original_width"), "the image's size is not a number"),
         (lambda region: region["value"].update(x=float("nan")), "a coordinate is not a finite number"),
         (lambda region: region["value"].update(y=None), "a coordinate is not a number"),
         (lambda region: region["value"].update(keypointlabels=["a", "b"]), "a point must have exactly one label"),

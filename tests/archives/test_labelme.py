@@ -31,7 +31,7 @@ def test_a_picture_inside_of_the_file_is_taken_where_there_is_no_other(tmp_path)
     assert sample.load().shape == (HEIGHT, WIDTH, 3)
     for bad in ("!", "aGFsbG8=", ["a"]):
         change(tmp_path / "a.json", imageData=bad)
-        with pytest.raises(BadSample, match="is not a picture|does not decode"):
+        with pytest.raises(BadSample, match="is not an image|does not decode"):
             sample.load()
 
 

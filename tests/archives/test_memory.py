@@ -82,11 +82,11 @@ def test_points_without_annotation_and_bad_faces():
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ((IMAGES / 255.0, LANDMARKS), r"picture 0 of the source has values in 0…1; convert to 0…255"),
+        ((IMAGES / 255.0, LANDMARKS), r"image 0 of the source has values in 0…1; convert to 0…255"),
         ((IMAGES[..., 0], LANDMARKS), r"entry 0 of the source is not a pair"),
-        ((IMAGES[..., :1], LANDMARKS), r"picture 0 of the source is \(40, 60, 1\), not \(H, W, 3\)"),
+        ((IMAGES[..., :1], LANDMARKS), r"image 0 of the source is \(40, 60, 1\), not \(H, W, 3\)"),
         ((IMAGES, LANDMARKS[..., :1]), r"the points of face 0 of the source are \(5, 1\), not \(K, 2\)"),
-        ((IMAGES, LANDMARKS[:3]), "12 pictures but the points of 3 faces"),
+        ((IMAGES, LANDMARKS[:3]), "12 images but the points of 3 faces"),
         ((IMAGES - 300.0, LANDMARKS), "not in 0…255"),
         ((IMAGES, [["a"] * 10] * FACES), "are not numbers"),
         ((IMAGES, LANDMARKS[:, :4]), "4 points a face, the scheme 'five' 5"),

@@ -71,7 +71,7 @@ def test_a_list_of_pictures(tmp_path):
         ("kpt_shape: [4, 3]", "flip_idx: [0, 1]\nkpt_shape: [4, 3]", "flip_idx is not a permutation of 0…3"),
         ("left_eye", "nose", "kpt_names has 4 names; expected 4 different ones"),
         ("images/train", "images/nowhere", "train names images/nowhere, which does not exist"),
-        ("train: images/train", "", "no picture under its train, val and test"),
+        ("train: images/train", "", "no image under its train, val and test"),
         ("[4, 3]", "[4, 3", "an unclosed bracket"),
         ("path: .", "path: *anchor", "anchors, tags and long texts are not read"),
         ("path: .", "\tpath: .", "indented with a tab"),

@@ -129,8 +129,8 @@ def test_other_options_are_not_answered_with_old_figures(options, tmp_path):
     shutil.copytree(options.data / "synthetic", data / "synthetic")
     manifest = json.loads((data / "synthetic" / "manifest.json").read_text())
     for array, message in (
-        ("images", "the pictures of the dataset are other ones"),
-        ("landmarks", "the dataset has been prepared anew since; the pictures .*; give another --name"),
+        ("images", "the images of the dataset are other ones"),
+        ("landmarks", "the dataset has been prepared anew since; the images .*; give another --name"),
     ):
         manifest["sha256"][f"train/{array}.npy"] = "0" * 64
         (data / "synthetic" / "manifest.json").write_text(json.dumps(manifest))

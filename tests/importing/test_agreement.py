@@ -23,6 +23,6 @@ def test_a_network_that_does_not_look_is_not_imported(tmp_path, level):
     options = ImportOptions(
         old=str(tmp_path / "old.h5"), dataset="w300", convention="native", range="signed", output=tmp_path / "new.h5"
     )
-    with pytest.raises(UserError, match="returns the same landmarks for every picture"):
+    with pytest.raises(UserError, match="returns the same landmarks for every image"):
         run_import(options)
     assert [p.name for p in tmp_path.iterdir()] == ["old.h5"]

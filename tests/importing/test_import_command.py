@@ -38,7 +38,7 @@ def test_predictions_are_those_of_keras_2(old, pictures, tmp_path, capsys, name,
     assert network.card.training["imported"]["largest_difference"] < 1e-5
     messages = capsys.readouterr().err
     assert "predictions agree: largest difference" in messages
-    assert re.search(r"and vary by [0-9.e-]+ from picture to picture", messages)
+    assert re.search(r"and vary by [0-9.e-]+ from image to image", messages)
     said = (network.card.arch, network.card.alpha, network.card.dataset, network.card.role, network.card.margin)
     assert (
         said
@@ -107,7 +107,7 @@ def test_other_networks_are_refused(old, tmp_path, name, message):
         ({"convention": "unit"}, ["--first-pixel", "0.5"], "applies to kd-loss and pixels only"),
         ({}, ["--range", "ubyte"], "unknown range"),
         ({}, ["--role", "pupil"], "unknown role"),
-        ({}, ["--size", "96"], "takes pictures of 64 pixels"),
+        ({}, ["--size", "96"], "takes images of 64 pixels"),
         ({}, ["--margin", "-1"], "--margin -1"),
         ({}, ["--output", "new.pt"], "does not end in .h5"),
     ],

@@ -35,7 +35,7 @@ def test_a_picture_that_cannot_be_read_is_skipped(weights, tmp_path):
     options = PredictOptions(
         sources=[str(tmp_path)], weights=str(weights), output=tmp_path / "out", detector="none", batch_size=2
     )
-    with pytest.raises(UserError, match=r"1 of 3 pictures was skipped: .*b.png"):
+    with pytest.raises(UserError, match=r"1 of 3 images was skipped: .*b.png"):
         run_predict(options)
     with (tmp_path / "out" / "faces.csv").open() as file:
         assert [row["source"].rpartition("/")[2] for row in csv.DictReader(file)] == ["a.png", "c.png"]
@@ -264,7 +264,7 @@ def test_one_bad_source_does_not_stop_the_others(weights, tmp_path, capsys, capl
     (tmp_path / "c.mp4").write_text("no video")
     out = tmp_path / "out"
     options = PredictOptions(sources=[str(tmp_path)], weights=str(weights), output=out, detector="none")
-    with pytest.raises(UserError, match=r"2 of 4 sources were skipped: .*b.png is a picture of 1 × 1 pixels"):
+    with pytest.raises(UserError, match=r"2 of 4 sources were skipped: .*b.png is an image of 1 × 1 pixels"):
         run_predict(options)
     assert sources_of(out / "faces.csv") == ["a.png", "d.png"]
     assert "skipped: cannot open" in caplog.text
@@ -294,7 +294,7 @@ def test_a_box_outside_of_the_picture_is_no_face(weights, tmp_path):
     options = PredictOptions(
         sources=[str(picture(tmp_path / "a.png"))], weights=str(weights), output=tmp_path / "out", box="5000,10,30,30"
     )
-    with pytest.raises(UserError, match=r"a.png: the box 5000,10,30,30 is outside the picture \(48 × 48\)"):
+    with pytest.raises(UserError, match=r"a.png: the box 5000,10,30,30 is outside the image \(48 × 48\)"):
         run_predict(options)
 
 

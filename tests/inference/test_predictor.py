@@ -44,7 +44,7 @@ def test_an_invalid_picture_is_refused(predictor, image):
 
 
 def test_an_invalid_photograph_is_refused(predictor):
-    with pytest.raises(UserError, match=r"a picture \(H, W, 3\) uint8 RGB, or a list of either, not NoneType"):
+    with pytest.raises(UserError, match=r"an image \(H, W, 3\) uint8 RGB, or a list of either, not NoneType"):
         predictor(None)
 
 
@@ -196,14 +196,14 @@ def test_a_number_that_is_none_is_null_in_json(predictor):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda p: p(b"jpeg"), "a photograph is a file, a picture .* not bytes"),
-        (lambda p: p([None]), "a photograph is a file, a picture .* not NoneType"),
-        (lambda p: p(3), "a photograph is a file, a picture .* not int"),
-        (lambda p: p(np.zeros((4, 4))), r"a picture of \(4, 4\) float64 is not"),
-        (lambda p: p.predict_crop("a.jpg"), r"a picture is an array \(H, W, 3\) uint8 RGB, not str"),
+        (lambda p: p(b"jpeg"), "a photograph is a file, an image .* not bytes"),
+        (lambda p: p([None]), "a photograph is a file, an image .* not NoneType"),
+        (lambda p: p(3), "a photograph is a file, an image .* not int"),
+        (lambda p: p(np.zeros((4, 4))), r"an image of \(4, 4\) float64 is not"),
+        (lambda p: p.predict_crop("a.jpg"), r"an image is an array \(H, W, 3\) uint8 RGB, not str"),
         (lambda p: p.predict_crop(np.zeros((9, 9, 3), np.uint8), "1,2,3,4"), "a box of '1,2,3,4' is not"),
         (lambda p: p.predict_crop(np.zeros((9, 9, 3), np.uint8), ["a", 2, 3, 4]), r"a box of \['a', 2, 3, 4\] is not"),
-        (lambda p: p.predict_many([np.zeros((9, 9, 3), np.uint8)], [None] * 2), "1 pictures and 2 boxes"),
+        (lambda p: p.predict_many([np.zeros((9, 9, 3), np.uint8)], [None] * 2), "1 images and 2 boxes"),
         (lambda p: p.detect(np.zeros((9, 9, 3), np.uint8), HaarDetector(), refine="1"), "refine = '1' is not"),
         (lambda p: LandmarkPredictor(p.network, detector=None), "detector = None is neither the name of a detector"),
         (lambda p: LandmarkPredictor(p.network, refine=1.5), "refine = 1.5 is not a whole number"),

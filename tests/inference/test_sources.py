@@ -43,8 +43,8 @@ def test_finding_sources(tmp_path):
     assert find_sources(["-"])[0].path.name == "stdin"
     (tmp_path / "v.mp4").write_text("no video")
     for given, message in (
-        (["nowhere.jpg"], "no such picture or video: nowhere.jpg"),
-        ([], "give a picture"),
+        (["nowhere.jpg"], "no such image or video: nowhere.jpg"),
+        ([], "give an image"),
     ):
         with pytest.raises(UserError, match=message):
             find_sources(given)
@@ -53,7 +53,7 @@ def test_finding_sources(tmp_path):
         with pytest.raises(UserError, match=f"cannot open {message}"):
             video.open()
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no picture or video in the folder"):
+    with pytest.raises(UserError, match="no image or video in the folder"):
         find_sources([str(tmp_path / "empty")])
 
 
@@ -162,7 +162,7 @@ def test_a_pipe_and_a_pixel_are_named(tmp_path):
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(UserError, match="pipe.png is not a regular file"):
         find_sources([str(tmp_path)])[0].read()
-    with pytest.raises(UserError, match="dot.png is a picture of 36 × 1 pixels, too small"):
+    with pytest.raises(UserError, match="dot.png is an image of 36 × 1 pixels, too small"):
         read_picture(write(tmp_path / "dot.png", gradient(1)))
 
 

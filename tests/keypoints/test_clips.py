@@ -165,7 +165,7 @@ def test_the_middle_is_taken(tmp_path):
 def test_bad_input_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no such folder of clips"):
         read_clips(tmp_path / "none", 16)
-    with pytest.raises(UserError, match="has no pictures"):
+    with pytest.raises(UserError, match="has no images"):
         read_clips(tmp_path, 16)
     write(tmp_path / "a_00.png")
     write(tmp_path / "b_00.png")

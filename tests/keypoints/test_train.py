@@ -136,13 +136,13 @@ def test_other_clips_or_another_teacher_are_not_gone_on_with(run, clips, tmp_pat
     )
     folder = run_distil_keypoints(options)
     assert run_distil_keypoints(dataclasses.replace(options, resume=True)) == folder
-    with pytest.raises(UserError, match="cannot resume .*: the pictures of --clips are other ones"):
+    with pytest.raises(UserError, match="cannot resume .*: the images of --clips are other ones"):
         run_distil_keypoints(dataclasses.replace(options, resume=True, clips="synthetic"))
     teacher = tmp_path / "teacher.h5"
     save_detector(build_detector(KeypointCard("tiny", 1.0, 3, 64), seed=9), teacher)
     with pytest.raises(UserError, match="cannot resume .*teacher was .*the teacher is another one"):
         run_distil_keypoints(dataclasses.replace(options, resume=True, teacher=str(teacher)))
-    with pytest.raises(UserError, match="cannot resume .*: the pictures of --clips are other ones"):
+    with pytest.raises(UserError, match="cannot resume .*: the images of --clips are other ones"):
         run_train_keypoints(teacher_options("synthetic", run.parents[1], name="whole", resume=True))
 
 

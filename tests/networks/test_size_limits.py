@@ -102,7 +102,7 @@ def test_a_layer_that_makes_gigabytes_of_a_picture(tmp_path):
     )  # fmt: skip
     with h5py.File(path, "r+") as file:
         file.attrs["model_config"] = file.attrs["model_config"].replace('"size": [9, 9]', '"size": [900, 900]')
-    refused(path, "makes 9492 MiB from one picture")
+    refused(path, "makes 9492 MiB from one image")
 
 
 def onnx_file(path, nodes, **constants):

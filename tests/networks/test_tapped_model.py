@@ -130,7 +130,7 @@ def odd():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: TappedModel(Subclassed()), "subclassed is a subclassed model: give the size of its pictures"),
+        (lambda: TappedModel(Subclassed()), "subclassed is a subclassed model: give the size of its images"),
         (lambda: TappedModel(keras.Sequential([keras.layers.Flatten()], name="s")), "s is not built"),
         (lambda: TappedModel(odd()), r"odd gives \(None, 7\); landmarks are \(B, K, 2\) or \(B, 2K\)"),
         (lambda: TappedModel(two_outputs()), "two gives several outputs"),

@@ -93,7 +93,7 @@ def write(folder, persons, pictures=2):
     ("train", "test", "pictures", "message"),
     [
         (["ann", "bob"], ["bob", "cid"], 2, "bob in training and in test"),
-        (["ann", "bob"], ["cid", "dan"], 1, "the training person ann has one picture"),
+        (["ann", "bob"], ["cid", "dan"], 1, "the training person ann has one image"),
     ],
 )
 def test_bad_folders_are_one_line_and_nothing_is_written(tmp_path, train, test, pictures, message):
@@ -113,7 +113,7 @@ def test_a_picture_without_a_face_is_refused_kept_or_skipped(tmp_path):
     folder = write(tmp_path / "a", ["ann", "bob"])
     cv2.imwrite(str(tmp_path / "a" / "ann" / "2.png"), np.full((60, 60, 3), 90, np.uint8))
     given = {"train": folder, "data": tmp_path / "data", "size": 32}
-    with pytest.raises(UserError, match=r"1 doubtful picture of 5 in train \(ann/2.png shows no faces\)"):
+    with pytest.raises(UserError, match=r"1 doubtful image of 5 in train \(ann/2.png shows no faces\)"):
         run_prepare_persons(PersonsOptions(**given))
     assert not (tmp_path / "data" / "persons").exists()
     for doubtful, count in (("keep", 5), ("skip", 4)):

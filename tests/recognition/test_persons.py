@@ -49,7 +49,7 @@ def test_cfp_says_which_faces_are_profiles(tmp_path):
 
 
 def test_an_empty_folder_is_refused(tmp_path):
-    with pytest.raises(UserError, match="holds no pictures"):
+    with pytest.raises(UserError, match="holds no images"):
         read_persons(tmp_path)
 
 
@@ -77,7 +77,7 @@ def test_pairs_of_lfw(tmp_path):
     [
         ("2 1\nAnn 1 2\nAnn 1 Bob 2\nCid 1 2\n", "has 3 pairs; its first line says 2 × 2 × 1"),
         ("2 1\nAnn 1 2\nAnn 1 Bob 2\nCid 1 Dan 1\nCid 1 Dan 2\n", "line 4: not name n1 n2"),
-        ("2 1\nAnn 1 3\nAnn 1 Bob 2\nCid 1 2\nCid 1 Dan 2\n", "a pair names Ann/Ann_0003.jpg, which is no picture"),
+        ("2 1\nAnn 1 3\nAnn 1 Bob 2\nCid 1 2\nCid 1 Dan 2\n", "a pair names Ann/Ann_0003.jpg, which is no image"),
         ("who knows\n", "is no pairs file"),
         ("", "is no pairs file"),
         (f"fold,same,first,second\n1,2,{NAMES[0]},{NAMES[1]}\n", "line 2: fold is a number from 1 and same is 0 or 1"),

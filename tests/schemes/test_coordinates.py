@@ -35,7 +35,7 @@ def test_edges_and_middle_of_a_picture(what, left, middle, right):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("pixels", "need the size of the pictures: image_size"),
+        ("pixels", "need the size of the images: image_size"),
         ("unti", "unit"),
         ((1, 0), "the right edge must be greater than the left one"),
         ((0, 0), "greater"),

@@ -175,12 +175,12 @@ def test_a_validation_is_the_mean_absolute_error():
         ),
         ({"teachers": lambda: {}}, "the method kd needs"),
         ({"taps": {"P4": "block_12_add"}}, "'P4': 'block_12_add'}: nested has no layer 'block_12_add'"),
-        ({"student": Subclassed}, "give the size of its pictures"),
+        ({"student": Subclassed}, "give the size of its images"),
         (
             {"student": Subclassed, "image_size": SIZE, "methods": ["attention"]},
             "subclassed model, whose only tap is landmarks",
         ),
-        ({"teachers": lambda: {"tough": lambda images: np.zeros(3)}}, r"returns \(3,\) for 2 pictures"),
+        ({"teachers": lambda: {"tough": lambda images: np.zeros(3)}}, r"returns \(3,\) for 2 images"),
         ({"teachers": lambda: {"tough": 7}}, "a teacher is a Keras model, a file, a function"),
         ({"teachers": lambda: {"tough": "nowhere.keras"}}, "nowhere.keras"),
         ({"coordinates": "unti"}, "unit"),
@@ -220,15 +220,15 @@ def distiller():
             lambda: (IMAGES, LANDMARKS[:, :2]),
             r"are \(2, 2, 2\); the student gives 3 points",
         ),
-        (lambda: (IMAGES[:, :16, :16], LANDMARKS), "the pictures of a batch are 16 px, the student takes 32 px"),
+        (lambda: (IMAGES[:, :16, :16], LANDMARKS), "the images of a batch are 16 px, the student takes 32 px"),
         (lambda: (IMAGES[:, :16], LANDMARKS), r"not \(B, S, S, 3\)"),
-        (lambda: (IMAGES, LANDMARKS * SIZE + 200), "far outside the pictures, which span"),
+        (lambda: (IMAGES, LANDMARKS * SIZE + 200), "far outside the images, which span"),
         (lambda: (IMAGES, np.full_like(LANDMARKS, np.nan)), "give partial=True"),
         (lambda: (IMAGES, None), r"a batch is \(images, landmarks\)"),
         (lambda: (of_tf(IMAGES, LANDMARKS).batch(4).repeat(),), "is infinite: give steps_per_epoch"),
         (lambda: (of_tf(IMAGES, {"points": LANDMARKS}).batch(4),), "landmarks are missing"),
         (lambda: (of_tf(IMAGES, LANDMARKS, LANDMARKS[:, :, 0]).batch(4),), "the weights of a batch"),
-        (lambda: (unequal(),), r"batch 1 has pictures of \(16, 16, 3\)"),
+        (lambda: (unequal(),), r"batch 1 has images of \(16, 16, 3\)"),
         (lambda: (unequal_tf(),), "differ in shape from those of the first"),
     ],
 )
@@ -247,7 +247,7 @@ def test_pictures_of_0_to_1_for_a_network_of_0_to_255():
     scheme = kd_loss.LandmarkScheme("three", POINTS)
     network = build_network(Card("tiny", 1.0, "three", scheme.to_dict(), SIZE, "student", 0.15))
     data = of_tf(IMAGES / 255, LANDMARKS).batch(FACES)
-    with pytest.raises(UserError, match=r"the pictures have values in 0…1, .* give image_range=\(0, 1\)"):
+    with pytest.raises(UserError, match=r"the images have values in 0…1, .* give image_range=\(0, 1\)"):
         distiller_of(network).fit(data, verbose=0)
     first = losses(distiller_of(network, optimizer=keras.optimizers.SGD(0.0)), IMAGES, LANDMARKS)["main"]
     scaled = distiller_of(network, optimizer=keras.optimizers.SGD(0.0), image_range=(0, 1)).fit(data, verbose=0)

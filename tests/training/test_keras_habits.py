@@ -87,7 +87,7 @@ def test_a_teacher_in_another_unit_or_without_use_is_told(caplog):
         distiller_of(network(), {"teacher": lambda images: np.full((len(images), POINTS, 2), 30.0)}).fit(
             IMAGES, LANDMARKS, batch_size=8, verbose=0
         )
-    assert "the teacher teacher's landmarks lie up to 30 picture sides from the middle" in caplog.text
+    assert "the teacher teacher's landmarks lie up to 30 image sides from the middle" in caplog.text
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         kd_loss.Distiller(
@@ -104,9 +104,9 @@ def test_a_teacher_in_another_unit_or_without_use_is_told(caplog):
         (
             {"image_range": (0, 1)},
             (IMAGES, LANDMARKS),
-            r"the pictures have values up to 25\d.*, image_range is \(0, 1\)",
+            r"the images have values up to 25\d.*, image_range is \(0, 1\)",
         ),
-        ({}, (IMAGES, LANDMARKS[:5]), "^there are 8 pictures and 5 landmarks$"),
+        ({}, (IMAGES, LANDMARKS[:5]), "^there are 8 images and 5 landmarks$"),
         ({}, (iter(()),), "^the dataset has no batch$"),
         ({}, ([],), "^the dataset has no batch$"),
         ({"image_range": (0, 1)}, (IMAGES[:0], LANDMARKS[:0]), "^the first batch has no image$"),
@@ -121,7 +121,7 @@ def test_landmarks_in_another_unit_are_told(caplog):
     with caplog.at_level(logging.WARNING):
         distiller_of(network(), coordinates="pixels").fit(IMAGES, LANDMARKS + 0.5, verbose=0)
     [message] = caplog.messages
-    assert "all in one pixel of pictures that span -0.5…31.5: is their unit right?" in message
+    assert "all in one pixel of images that span -0.5…31.5: is their unit right?" in message
     caplog.clear()
     distiller_of(network(), coordinates=(-16, 16)).fit(IMAGES, LANDMARKS, verbose=0)  # near the middle
     distiller_of(network(), coordinates="pixels").fit(IMAGES, 0 * LANDMARKS, verbose=0)  # absent
@@ -145,7 +145,7 @@ def test_a_student_of_this_package_is_saved_with_its_card(tmp_path, suffix):
 
 
 def test_a_students_own_size_is_not_overruled():
-    with pytest.raises(UserError, match="takes pictures of 32 px, image_size is 64"):
+    with pytest.raises(UserError, match="takes images of 32 px, image_size is 64"):
         distiller_of(network(), image_size=64)
 
 

@@ -133,9 +133,9 @@ def test_bad_folders(options, tmp_path, photographs, monkeypatch):
     monkeypatch.setattr("kd_loss.training.unlabelled_faces.open_detector", Anywhere)
     for changes, message in (
         ({"unlabelled": str(tmp_path / "none")}, "no such folder"),
-        ({"unlabelled": str(empty)}, "no picture in it"),
-        ({"unlabelled": str(broken)}, "none of its 1 pictures can be read"),
-        ({"unlabelled": str(photographs)}, "no face was found in its 9 readable pictures"),
+        ({"unlabelled": str(empty)}, "no image in it"),
+        ({"unlabelled": str(broken)}, "none of its 1 images can be read"),
+        ({"unlabelled": str(photographs)}, "no face was found in its 9 readable images"),
         ({"unlabelled": str(photographs), "method": ["none"]}, "not --method none"),
         ({"unlabelled": str(photographs), "mix_weight": -1.0}, "--mix-weight -1 is out of range"),
     ):

@@ -186,7 +186,7 @@ def read_unlabelled(folder: Path, detectors: Sequence[Detector]) -> list[FacePic
     """
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
-        raise UserError(f"no picture in {folder}")
+        raise UserError(f"no image in {folder}")
     pictures = []
     for path in paths:
         small, _ = shrink(read_image(path), KEPT)
@@ -217,7 +217,7 @@ def read_backgrounds(
     """Photographs of anything; the faces in them are those that the detectors see."""
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
-        raise UserError(f"no picture in {folder}")
+        raise UserError(f"no image in {folder}")
     pictures = []
     for path in progress(paths, len(paths)):
         try:

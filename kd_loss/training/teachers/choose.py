@@ -57,7 +57,7 @@ def choose_mode(options: StudentOptions, sources: Sequence[TeacherSource], taps:
         )
     if cached and more and not options.teacher_views:
         raise UserError(
-            f"the taps {', '.join(more)} do not travel with a picture through augmentation as landmarks do: "
+            f"the taps {', '.join(more)} do not travel with an image through augmentation as landmarks do: "
             "give --teacher-views a number" + ("" if once else ", or --teacher-mode live")
         )
     return RECORDED if cached else LIVE

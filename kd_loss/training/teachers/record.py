@@ -101,13 +101,13 @@ def record(
             stop = start + len(images)
             if stop > len(pictures) or (picture_checksums(images) != pictures[start:stop]).any():
                 raise UserError(
-                    "the dataset gave other pictures, or another order, when read again: record it "
+                    "the dataset gave other images, or another order, when read again: record it "
                     "before shuffling and augmenting"
                 )
             arrays.write(0, start, {tap: values for tap, values in taps_of(images).items() if tap in names})
             start = stop
         if start != len(pictures):
-            raise UserError(f"the dataset gave {len(pictures)} pictures, and {start} when read again")
+            raise UserError(f"the dataset gave {len(pictures)} images, and {start} when read again")
         arrays.flush()
         np.save(place / f"{_PICTURES}.npy", pictures)
 
@@ -125,7 +125,7 @@ def _look(dataset: Any, batch_size: int) -> tuple[np.ndarray, str, int]:
             digest.update(f"{image.shape}".encode() + np.ascontiguousarray(image, np.float32).tobytes())
         each.append(picture_checksums(images))
     if not each or not sum(map(len, each)):
-        raise UserError("the dataset has no pictures")
+        raise UserError("the dataset has no images")
     return np.concatenate(each), digest.hexdigest(), size
 
 

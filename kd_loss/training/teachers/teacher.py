@@ -190,7 +190,7 @@ class FunctionTeacher(Teacher):
         if points.ndim != 3 or points.shape[2] not in (2, 3) or len(points) != len(images):
             name = getattr(self.function, "__name__", type(self.function).__name__)
             raise UserError(
-                f"the teacher {name} returns {points.shape} for {len(images)} pictures; expected landmarks (B, K, 2)"
+                f"the teacher {name} returns {points.shape} for {len(images)} images; expected landmarks (B, K, 2)"
             )
         return {**taps, "landmarks": np.asarray(self.coordinates.normalised(points), np.float32)}
 
@@ -276,7 +276,7 @@ def as_teacher(
         return _from_file(str(path_of(value, "a teacher")), size, coordinates)
     if callable(value):
         if not size:
-            raise UserError("a teacher that is a function needs the size of the pictures: image_size=…")
+            raise UserError("a teacher that is a function needs the size of the images: image_size=…")
         return FunctionTeacher(value, size, coordinates=coordinates)
     raise UserError(f"a teacher is a Keras model, a file, a function or recorded answers, not {type(value).__name__}")
 
@@ -313,7 +313,7 @@ def _from_file(text: str, size: int | None, coordinates: Coordinates | str | tup
                 "train-student --teacher-mode cached"
             )
         if not (opened.size or size):
-            raise UserError(f"{text} needs the size of the pictures: image_size=…")
+            raise UserError(f"{text} needs the size of the images: image_size=…")
         return FunctionTeacher(opened, opened.size or size or 0)
     path = Path(text)
     if path.with_suffix(".json").is_file() or not path.is_file():

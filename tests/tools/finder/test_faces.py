@@ -136,5 +136,5 @@ def test_backgrounds(tmp_path):
     with pytest.raises(UserError, match=r"c\.png does not decode"):
         read_backgrounds(tmp_path, [], lambda paths, _: paths)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="no picture in"):
+    with pytest.raises(UserError, match="no image in"):
         read_backgrounds(tmp_path / "empty", [], lambda paths, _: paths)

@@ -67,7 +67,7 @@ def test_training_with_cached_teachers(options):
 def test_impossible_teacher_modes(options):
     for changes, message in (
         ({"teacher_mode": "lazy"}, "unknown teacher mode 'lazy'"),
-        ({"teacher_mode": "cached", "method": ["srrl"]}, "embedding do not travel with a picture"),
+        ({"teacher_mode": "cached", "method": ["srrl"]}, "embedding do not travel with an image"),
         ({"teacher_views": -1}, "--teacher-views -1"),
         ({"cache_limit": 0.0}, "--cache-limit 0"),
     ):

@@ -173,10 +173,10 @@ class Shuffling:
     [
         (lambda: iter([(IMAGES, LANDMARKS)]), {}, "a generator can be iterated only once"),
         (lambda: of_tf().batch(4).repeat(), {}, "the dataset is infinite"),
-        (lambda: IMAGES[:, :8], {}, r"the pictures of a batch are \(10, 8, 16, 3\), not \(B, S, S, 3\)"),
-        (lambda: [], {}, "the dataset has no pictures"),
+        (lambda: IMAGES[:, :8], {}, r"the images of a batch are \(10, 8, 16, 3\), not \(B, S, S, 3\)"),
+        (lambda: [], {}, "the dataset has no images"),
         (lambda: 7, {}, "a dataset is arrays, tf.data, a PyDataset or batches, not int"),
-        (Shuffling, {}, "other pictures, or another order"),
+        (Shuffling, {}, "other images, or another order"),
         (lambda: IMAGES, {"taps": ["P4"]}, "returns landmarks, embedding, not 'P4'"),
         (lambda: IMAGES, {"limit_gb": 1e-9}, "limit_gb is 1e-09; raise it"),
     ],
@@ -294,7 +294,7 @@ def test_a_dataset_that_shuffles_later_is_refused_in_training(answers):
     dataset = kd_loss.with_answers(tf.data.Dataset.from_generator(batches, output_signature=scheme), {"tough": answers})
     distiller = kd_loss.Distiller(student=net(), teachers={"tough": answers}, methods=[kd_loss.methods.PlainKD()])
     distiller.compile("sgd")
-    with pytest.raises(UserError, match="the pictures from face 3 on differ from those") as caught:
+    with pytest.raises(UserError, match="the images from face 3 on differ from those") as caught:
         distiller.fit(dataset, verbose=0)
     assert "\n" not in str(caught.value)
 
