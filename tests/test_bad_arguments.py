@@ -23,9 +23,9 @@ POINTS = np.zeros((2, 3, 2), np.float32)
 STUDENT = Path(__file__).parents[1] / "models" / "students" / "student_w300_tiny.tflite"
 #: argument -> other words for it in messages
 WORDS = {
-    "images": ("picture", "pictures"),
-    "image": ("picture",),
-    "source": ("photograph", "picture", "cannot be read"),
+    "images": ("image", "images"),
+    "image": ("image",),
+    "source": ("photograph", "image", "cannot be read"),
     "boxes": ("box",),
     "name": ("detector", "method", "register", "architecture", "dataset", "network"),
     "model": ("detector model", "finder", "card"),
@@ -36,13 +36,14 @@ WORDS = {
     "cls": ("register",),
     "methods": ("method",),
     "answers": ("teacher's answers",),
-    "dataset": ("dataset", "pictures", "batch"),
+    "dataset": ("dataset", "images", "batch"),
     "image_range": ("black",),
     "image_size": ("pixels", "px"),
     "path": ("weights", "card", "network"),
     "student": ("network",),
     "teacher": ("teacher", "no such weights"),
-    "size": ("pictures",),
+    "size": ("images",),
+    "taps": ("tap",),
     "names": ("taps", "names", "a name"),
     **dict.fromkeys(("half", "edges", "pairs", "parts", "normalisers", "official"), ("scheme 'cat'",)),
 }

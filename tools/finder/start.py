@@ -22,7 +22,7 @@ def start_from(model: keras.Model, path: Path, pictures: np.ndarray) -> None:
     Args:
         model: may have more blocks than the file (`build_finder(extra=…)`).
         path: `.onnx` of a finder without such blocks.
-        images: (N, S, S, 3), training images whose statistics the normalisations get.
+        pictures: (N, S, S, 3), training images whose statistics the normalisations get.
 
     Raises:
         UserError: a file that is not such a finder.
