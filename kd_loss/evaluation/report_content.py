@@ -78,7 +78,7 @@ def lines_of(results: Sequence[Result | PoseResult]) -> list[str]:
     """Return the introductory lines of the report."""
     split = results[0].split
     lines = [
-        f"{counted(len(split), 'face')}, errors measured in the source pictures, intervals by bootstrap over faces."
+        f"{counted(len(split), 'face')}, errors measured in the source images, intervals by bootstrap over faces."
     ]
     for result in results:
         network = result.network

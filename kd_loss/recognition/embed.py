@@ -52,7 +52,7 @@ def run_embed(options: EmbedOptions) -> np.ndarray:
         raise UserError("no image shows one face")
     found = embedder.embed(np.stack(crops), options.mirror)
     _write(output, names, found, claims)
-    more = f"; {counted(left_out, 'picture')} left out" if left_out else ""
+    more = f"; {counted(left_out, 'image')} left out" if left_out else ""
     print(f"{output}: {len(found)} embeddings of {found.shape[1]} numbers{more}")
     return found
 

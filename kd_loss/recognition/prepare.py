@@ -129,7 +129,7 @@ def _write(
             ]
             if problems and options.doubtful == "refuse":
                 raise UserError(
-                    f"{counted(len(problems), 'doubtful picture')} of {len(pictures)} in {split} ({problems[0]}): mend "
+                    f"{counted(len(problems), 'doubtful image')} of {len(pictures)} in {split} ({problems[0]}): mend "
                     "them, or give --doubtful keep or skip"
                 )
             skipped = set(doubtful) if options.doubtful == "skip" else set()

@@ -64,6 +64,7 @@ def test_every_format_agrees(rows, options):
     assert {file["name"] for file in written["files"]} >= {"best-int8.tflite", "best-fp32.onnx", "best-fp32"}
 
 
+@pytest.mark.slow
 def test_the_students_backbone_agrees_too(data_folder, synthetic, tmp_path):
     """Depthwise convolutions and linear bottlenecks, which the tiny network has not."""
     options = make("mobileNetV2", 0.35, data_folder, synthetic, tmp_path)

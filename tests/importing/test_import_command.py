@@ -21,8 +21,11 @@ def predict(path, pictures):
         ("renamed", {}, ["--size", "64", "--first-pixel", "0"], lambda out: -out + 0.5 / SIZE),
         ("nested", {"dataset": "cofw", "convention": "pixels"}, [], lambda out: (out + 0.5) / SIZE - 0.5),
         ("teacher", {"dataset": "wflw"}, ["--role", "tough", "--margin", "0.1"], lambda out: -out),
-        ("teacher_weights", {"dataset": "wflw"}, ["--role", "tolerant", "--size", "64"], lambda out: -out),
-        ("own_efficientnet", {"convention": "unit"}, [], lambda out: out - 0.5),
+        pytest.param(
+            *("teacher_weights", {"dataset": "wflw"}, ["--role", "tolerant", "--size", "64"], lambda out: -out),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("own_efficientnet", {"convention": "unit"}, [], lambda out: out - 0.5, marks=pytest.mark.slow),
     ],
 )
 def test_predictions_are_those_of_keras_2(old, pictures, tmp_path, capsys, name, options, more, expected):
@@ -53,6 +56,7 @@ def test_predictions_are_those_of_keras_2(old, pictures, tmp_path, capsys, name,
     )
 
 
+@pytest.mark.slow
 def test_a_teacher_that_the_efficientnet_package_wrote_with_keras_3(tmp_path, pictures):
     import efficientnet.tfkeras as package
 

@@ -154,6 +154,7 @@ def test_weights_that_cannot_be_downloaded_are_one_line(monkeypatch):
         build_network(card, pretrained="imagenet")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the efficientnet package needs TensorFlow")
 def test_the_efficientnet_packages_network_is_kerass_but_for_the_input(tmp_path):
     import efficientnet.tfkeras as package
@@ -173,6 +174,7 @@ def test_the_efficientnet_packages_network_is_kerass_but_for_the_input(tmp_path)
     np.testing.assert_allclose(again.predict(images, verbose=0), expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the efficientnet package needs TensorFlow")
 def test_a_teacher_written_through_the_efficientnet_package_loads_in_a_fresh_process(tmp_path):
     path = tmp_path / "teacher.h5"

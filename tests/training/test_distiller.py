@@ -268,6 +268,7 @@ def test_a_teacher_without_the_taps_of_a_method_is_named(caplog):
     assert record.getMessage() == "the method attention does not use the tolerant teacher, which lacks P3, P4"
 
 
+@pytest.mark.slow
 def test_visibility_is_learnt_beside_the_landmarks():
     network = build_network(
         Card("mobileNetV2", 0.1, "own", {"name": "own", "points": POINTS}, SIZE, "student", 0.15, visibility=True)

@@ -125,6 +125,7 @@ def test_two_stages_with_attention(options):
     assert folder.name == "staged"
 
 
+@pytest.mark.slow
 def test_landmarks_and_pnp_as_a_teacher(options, data, caplog):
     """A landmark student's answers are read as poses; so are the raw numbers of a Python function."""
     # with heatmaps, whose spread says nothing of a pose

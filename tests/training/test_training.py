@@ -206,7 +206,7 @@ def test_a_distiller_without_its_teacher_or_with_one_of_another_scheme_is_refuse
     with pytest.raises(UserError, match="the method kd_loss needs a tough teacher"):
         Distiller(student=student, methods={get_method("kd_loss"): 1.0}, scheme=synthetic.scheme)
     other = build_network(dataclasses.replace(card, spec=COFW.to_dict()))
-    with pytest.raises(UserError, match="the tough teacher predicts 29 points, the dataset has 68"):
+    with pytest.raises(UserError, match="the tough teacher predicts 29 points, the student 68 landmarks"):
         Distiller(
             student=student,
             methods={get_method("kd_loss"): 1.0},
