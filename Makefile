@@ -21,7 +21,7 @@ tests: $(STAMP)
 
 nightly: lint
 	$(PYTEST)
-	$(MAKE) backends BACKEND_TESTS="tests/distillation tests/training/teachers/test_record.py"
+	$(MAKE) backends BACKEND_TESTS="tests/distillation tests/training/teachers/test_record.py tests/training/test_keras_habits.py"
 
 # what changes most often and needs no training, marked `quick`: for the everyday, under a minute
 quick: $(STAMP)
