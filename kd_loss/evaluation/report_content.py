@@ -77,9 +77,7 @@ def error_curves(results: Sequence[Result | PoseResult], mean: str, **axis: Any)
 def lines_of(results: Sequence[Result | PoseResult]) -> list[str]:
     """Return the introductory lines of the report."""
     split = results[0].split
-    lines = [
-        f"{counted(len(split), 'face')}, errors measured in the source images, intervals by bootstrap over faces."
-    ]
+    lines = [f"{counted(len(split), 'face')}, errors measured in the source images, intervals by bootstrap over faces."]
     for result in results:
         network = result.network
         size = f"{network['parameters']:,} parameters" if network["parameters"] else network["runtime"]

@@ -36,6 +36,8 @@ SHORTEST, LONGEST = 0.01, 1e6
 #: a face cropped again is none if the box of its prediction moves or changes its size by more of its side, or if it is
 #: less than this part of the detector's box: on what is no face, predictions wander and shrink
 WANDERS, SHRINKS = 0.15, 0.4
+#: nor is it one if the mean visibility of its landmarks is less; of a profile it is about a half
+SEEN = 0.3
 #: from so many landmarks on, their box has a face's shape
 LEAST_POINTS = 5
 #: only one thread may open a detector, while the output of native libraries is hidden
@@ -242,8 +244,8 @@ class Predictor(Generic[F]):
 def confirmed(face: Any, box: Sequence[float], before: Sequence[float] | None) -> bool:
     """Whether a network confirms what a detector took for a face.
 
-    A network predicts a face for any input. On a real one its prediction fills the crop as a face does and stays
-    where it is when the face is cropped again.
+    A network predicts a face for any input. On a real one its prediction fills the crop as a face does, stays where
+    it is when the face is cropped again, and most of its landmarks are visible, if the network predicts that.
 
     Args:
         face: the last prediction.
@@ -254,6 +256,9 @@ def confirmed(face: Any, box: Sequence[float], before: Sequence[float] | None) -
     side = max(width, height)
     landmarks = getattr(face, "landmarks", ())
     if (len(landmarks) >= LEAST_POINTS and not face.plausible()) or side < SHRINKS * max(box[2:]):
+        return False
+    visibility = getattr(face, "visibility", None)
+    if visibility is not None and np.mean(visibility) < SEEN:
         return False
     if before is None:
         return True

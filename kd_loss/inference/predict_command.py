@@ -308,7 +308,7 @@ class PredictOptions(Options):
         within=(0, math.inf),
     )
     unconfirmed: bool = option(
-        False, "keep what the network does not confirm as a face: its prediction wanders or shrinks"
+        False, "keep what the network does not confirm as a face: its prediction wanders, shrinks or is hidden"
     )
     box: str = option("", "x,y,width,height of one face's landmarks, instead of a detector")
     refine: int = option(

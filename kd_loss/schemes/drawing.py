@@ -16,6 +16,8 @@ from kd_loss.schemes.landmarks import LandmarkScheme
 AXES = (((1, 0, 0), (240, 60, 240)), ((0, -1, 0), (60, 200, 60)), ((0, 0, -1), (60, 120, 255)))
 #: extent in pixels of the points below which lines would bury the face, if the points are many
 _SMALL = 48
+#: one whose points would cover it
+_TINY = 24
 TRUTH, PREDICTED, OTHER = (60, 220, 60), (255, 70, 50), (60, 140, 255)
 #: the colour of a landmark with confidence 0
 UNSURE = (255, 230, 0)
@@ -38,7 +40,8 @@ def draw_landmarks(
     """Draw points (K, 2), in pixels, and the scheme's edges on a copy of an image (H, W, 3).
 
     NaN points are skipped. `radius` is in pixels; by default a hundredth of the extent of the points. On a small face
-    the points are single pixels, half transparent, without edges, so that the face remains visible.
+    the points are single pixels without edges, so that the face remains visible, in a frame; on a tiny one half
+    transparent.
     `confidence` (K,) 0…1 blends the points from `UNSURE` (0) to `colour` (1). Points whose `visibility` (K,) is below
     one half are hollow, and edges between two of them are omitted.
     """
@@ -63,11 +66,15 @@ def draw_landmarks(
         if small:
             column, row = round(x / (1 << _SHIFT)), round(y / (1 << _SHIFT))
             if 0 <= row < picture.shape[0] and 0 <= column < picture.shape[1]:
-                under = 1 if filled else 3
+                under = (1 if filled else 3) if extent < _TINY else (0 if filled else 1)
                 picture[row, column] = (under * picture[row, column].astype(int) + blend) // (under + 1)
             continue
         reach, line = (size, -1) if filled else (1.3 * max(size, 1.2), max(1, round(size / 2)))
         cv2.circle(picture, (int(x), int(y)), int(reach * (1 << _SHIFT)), blend, line, cv2.LINE_AA, _SHIFT)
+    if small and scheme is not None:
+        (x0, y0), (x1, y1) = points[seen].min(axis=0) - 2, points[seen].max(axis=0) + 2
+        corners = np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])
+        cv2.polylines(picture, [_fixed(corners)], True, colour, 1, cv2.LINE_AA, _SHIFT)
     return picture
 
 

@@ -42,3 +42,9 @@ def test_a_track_that_shrinks_below_half_is_given_up(predictor):
     first = max(tracker(frame((100, 100)))[0].landmark_box()[2:])
     sizes = [max(face.landmark_box()[2:]) for _ in range(40) for face in tracker(frame((100, 100)))]
     assert min(sizes) >= 0.5 * first
+
+
+def test_a_face_that_its_network_takes_for_hidden_is_none():
+    share = np.full(len(FACE.landmarks), 0.31)
+    assert confirmed(replace(FACE, visibility=share), BOX, BOX)
+    assert not confirmed(replace(FACE, visibility=share - 0.02), BOX, BOX)

@@ -97,10 +97,10 @@ export class LandmarkPredictor {
 
   /**
    * `predict` of a square that a finder proposed; undefined where the network does not confirm it: on what is no face
-   * predictions do not fill their square, shrink or wander when the face is cropped again.
+   * predictions do not fill their square, shrink or wander when the face is cropped again, or say that it is hidden.
    */
   async confirmed(picture, square, refine) {
-    const { margin, wanders, shrinks, least_points } = this.card;
+    const { margin, wanders, shrinks, least_points, seen } = this.card;
     let last = square, points = await this.predict(picture, square);
     for (let i = 0; i < refine; i++) {
       last = squareAround(points, margin);
@@ -109,6 +109,8 @@ export class LandmarkPredictor {
     const now = squareAround(points, margin);
     if (points.length >= least_points && !this.plausible(points, last)) return undefined;
     if (now[2] < shrinks * square[2]) return undefined;
+    const visible = points.visibility?.reduce((sum, value) => sum + value / points.length, 0);
+    if (visible < seen) return undefined; // false if the network has no such output
     const wide = 1 + 2 * margin, moved = [0, 1].map((i) => wide * Math.abs(now[i] + now[2] / 2 - last[i] - last[2] / 2));
     const off = Math.max(...moved, Math.abs(now[2] - last[2]));
     return refine === 0 || off <= wanders * Math.max(now[2], last[2]) ? points : undefined;
