@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from kd_loss.evaluation.plots import size_plot
+from kd_loss.evaluation.plots import new_axes, size_plot, to_png
 from kd_loss.evaluation.published import published_points
 from kd_loss.networks import load_network
 from kd_loss.system.files import read_json
@@ -31,10 +33,23 @@ def shipped(folder: Path) -> list[tuple[str, float, float]]:
     return found
 
 
+def backbone_plot(rows: Sequence[Mapping[str, Any]]) -> bytes:
+    """Error on common against milliseconds in LiteRT; the area of a point grows with the parameters."""
+    figure, axes = new_axes(8, 4.5)
+    for row in rows:
+        axes.scatter(row["ms"], row["common"], s=60 * row["parameters"] / 1e6, color="tab:red", alpha=0.6, zorder=3)
+        axes.annotate(row["arch"], (row["ms"], row["common"]), (8, 4), textcoords="offset points", fontsize=7.5)
+    axes.margins(0.14)
+    axes.set(xlabel="ms per face in LiteRT, two threads", ylabel="NME in % on 300W common (outer eye corners)")
+    return to_png(figure)
+
+
 def main() -> None:
     own = shipped(ROOT / "models" / "students")
     picture = size_plot(own, published_points("w300", "common"), "NME in % on 300W common (outer eye corners)")
     (ROOT / "docs" / "pictures" / "common.png").write_bytes(picture)
+    folder = ROOT / "docs" / "experiments"
+    (folder / "backbones.png").write_bytes(backbone_plot(read_json(folder / "backbones.json", "the figures")["rows"]))
     print(", ".join(f"{name} {millions:.2f} M {nme:g}" for name, millions, nme in own))
 
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from tools.common_plot import shipped
+from kd_loss.system.files import read_json
+from tools.common_plot import backbone_plot, shipped
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,3 +16,11 @@ def test_the_cards_and_the_readme_agree():
         [row] = [line for line in rows if f"`{name}`" in line]
         assert f"{millions:.2f} M" in row
         assert f"{error:.2f}" in row
+
+
+def test_the_record_of_backbones_shows_its_figures():
+    rows = read_json(ROOT / "docs" / "experiments" / "backbones.json", "the figures")["rows"]
+    page = (ROOT / "docs" / "experiments" / "backbones.md").read_text(encoding="utf-8")
+    for row in rows:
+        assert f"| `{row['arch']}` | {row['parameters'] / 1e6:.2f} M | {row['ms']:.2f} |" in page
+    assert backbone_plot(rows).startswith(b"\x89PNG")
