@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import json
-import subprocess
 import sys
 import types
 
@@ -23,6 +22,7 @@ from kd_loss.recognition.train import run_train_recogniser
 from kd_loss.recognition.verify import run_verify, verify_persons
 from kd_loss.synthetic.persons import draw_person
 from kd_loss.system.errors import UserError
+from tests.lazy import run_without_keras
 
 
 def rows_of(run):
@@ -258,17 +258,11 @@ def test_what_trains_nothing_imports_no_keras(data, tmp_path):
     """Prepared, verified and embedded with a function; the shipped landmark network runs as its export."""
     (tmp_path / "pixels.py").write_text("def pixels(crops):\n    return crops.reshape(len(crops), -1)[:, ::97]\n")
     cv2.imwrite(str(tmp_path / "a.png"), draw_person(128, 0, 3, 0).image[..., ::-1])
-    code = (
-        "import sys; from kd_loss.cli import execute\n"
-        "for argv in (\n"
-        "    ['prepare-persons', '--persons', '12', '--pictures', '2', '--folds', '2', '--size', '32'],\n"
-        f"    ['verify', 'pixels.py:pixels', '--dataset', 'drawn', '--data', {str(data)!r}, '--clusters', '2'],\n"
-        "    ['embed', 'a.png', '--weights', 'pixels.py:pixels', '--size', '32', '--skip-bad'],\n"
-        "):\n"
-        "    execute(argv, 'kd-loss')\n"
-        "assert not {'tensorflow', 'keras', 'jax'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    commands = [
+        ["prepare-persons", "--persons", "12", "--pictures", "2", "--folds", "2", "--size", "32"],
+        ["verify", "pixels.py:pixels", "--dataset", "drawn", "--data", str(data), "--clusters", "2"],
+        ["embed", "a.png", "--weights", "pixels.py:pixels", "--size", "32", "--skip-bad"],
+    ]
+    run_without_keras(commands, tmp_path)
     assert (tmp_path / "verify-drawn" / "verify.json").is_file()
     assert len(np.load(tmp_path / "embeddings.npy")) == 1
