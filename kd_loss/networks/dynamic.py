@@ -40,7 +40,7 @@ class DynamicConv2D(keras.Layer):
     """
 
     def __init__(
-        self, filters: int, size: int = 3, strides: int = 1, experts: int = 4, groups: int = 1, **options: Any
+        self, filters: int, size: int = 3, strides: int = 1, experts: int = EXPERTS, groups: int = 1, **options: Any
     ):
         super().__init__(**options)
         self.filters, self.size, self.strides, self.experts, self.groups = filters, size, strides, experts, groups

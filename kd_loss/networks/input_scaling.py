@@ -1,8 +1,8 @@
 """Reads and sets the scaling of the pixels at the input of a network, whichever layers apply it.
 
 MobileNetV2 has one `Rescaling` here; Keras's EfficientNet has a `Rescaling` and a `Normalization`, and
-another `Rescaling` if it started from ImageNet's weights; older files of
-ConvNeXt have a `Normalization` with fixed numbers.
+another `Rescaling` if it started from ImageNet's weights; older files of ConvNeXt have a `Normalization` with
+fixed numbers.
 """
 
 from __future__ import annotations

@@ -18,8 +18,6 @@ from kd_loss.schemes.coordinates import Coordinates
 from kd_loss.system.arguments import table_of, whole_of
 from kd_loss.system.errors import UserError
 
-#: what a student's taps are called in messages
-_STUDENTS = "taps={…}"
 #: tap -> the power of two by which its maps are smaller than the input
 LEVELS = {"P2": 2, "P3": 3, "P4": 4, "P5": 5}
 
@@ -47,7 +45,7 @@ class TappedModel:
         coordinates: Coordinates | str | tuple[float, float] = "normalised",
         taps: Mapping[str, str] | None = None,
         size: int | None = None,
-        option: str = _STUDENTS,
+        option: str = "taps={…}",
     ):
         if not isinstance(model, keras.Model):
             raise UserError(
@@ -59,10 +57,7 @@ class TappedModel:
         shape = tuple(self._graph.inputs[0].shape) if self._graph else ()
         if self._graph and len(self._graph.inputs) != 1:
             raise UserError(f"{model.name} has {len(self._graph.inputs)} inputs; a landmark network has one, images")
-        fixed = shape[1] if len(shape) == 4 else None
-        if option == _STUDENTS and fixed and size and fixed != size:
-            raise UserError(f"{model.name} takes images of {fixed} px, image_size is {size}")
-        self.size: int | None = fixed or size
+        self.size: int | None = (shape[1] if len(shape) == 4 else None) or size
         if self._graph is None and self.size is None:
             raise UserError(f"{model.name} is a subclassed model: give the size of its images, e.g. image_size=112")
         self.coordinates = Coordinates.of(coordinates, self.size)

@@ -37,9 +37,13 @@ RENAMED = {
     "teachers": "teacher_mode",
 }
 #: option that older runs do not record -> how they were trained
-ADDED = {
-    **{"patience": 0, "warp": 1.0, "turn_head": 0.0, "mirror": True},
-    **{"visibility": False, "visibility_weight": 0.02},
+ADDED: dict[str, Any] = {
+    "patience": 0,
+    "warp": 1.0,
+    "turn_head": 0.0,
+    "mirror": True,
+    "visibility": False,
+    "visibility_weight": 0.02,
 }
 #: key of a run's record: the checksum of its starting weights, wherever they lie
 START = "start_sha256"

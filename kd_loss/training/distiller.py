@@ -63,8 +63,8 @@ class Distiller(keras.Model):
         coordinates: unit of the landmarks of the dataset and of foreign models, see `Coordinates`.
         taps: tap -> layer of a foreign student, where its size does not identify the right one.
         image_size: side of the images in pixels, for a student without a fixed input size.
-        image_range: values of black and white in the dataset's images. Networks of this package,
-            functions and files of other runtimes receive 0…255; other Keras models receive the images unchanged.
+        image_range: values of black and white in the dataset's images. Networks of this package, functions
+            and files of other runtimes receive 0…255; other Keras models receive the images unchanged.
         scheme: scheme of the landmarks; without one, NME is normalised by the box of the face's landmarks.
         partial: whether faces may have points that are not annotated (NaN).
         unlabelled_weight, mix_weight: weights of the distilling terms on faces of kind 1 and of the error on kind 2.
@@ -103,6 +103,8 @@ class Distiller(keras.Model):
         self._image_range = check_settings(image_range, scheme, teachers, partial, kinds, **weights)
         if not isinstance(student, LandmarkNet | TappedModel):
             student = TappedModel(student, coordinates=coordinates, taps=taps, size=image_size)
+        if image_size and student.size != image_size:
+            raise UserError(f"the student takes images of {student.size} px, image_size is {image_size}")
         check_visibility(student, visibility_weight)
         network = _Untracked(student)
         size = student.size or image_size
@@ -188,8 +190,8 @@ class Distiller(keras.Model):
     def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:
         """Save the student alone, as `keras.callbacks.ModelCheckpoint` does: `.keras`, `.h5`.
 
-        A student of this package is saved with its card. `save_weights` stores the
-        whole state of the training, with connectors and optimizer: `keras.callbacks.BackupAndRestore` resumes it.
+        A student of this package is saved with its card. `save_weights` stores the whole state of the training, with
+        connectors and optimizer: `keras.callbacks.BackupAndRestore` resumes it.
         """
         network = self._network.value
         if isinstance(network, LandmarkNet):

@@ -145,7 +145,7 @@ def test_a_student_of_this_package_is_saved_with_its_card(tmp_path, suffix):
 
 
 def test_a_students_own_size_is_not_overruled():
-    with pytest.raises(UserError, match="takes images of 32 px, image_size is 64"):
+    with pytest.raises(UserError, match="^the student takes images of 32 px, image_size is 64$"):
         distiller_of(network(), image_size=64)
 
 
