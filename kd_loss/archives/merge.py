@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from kd_loss.archives.seen_points import LABELS, seen_half, shared_labels
 from kd_loss.schemes.benchmarks import AFLW21, CFP30, W300
 from kd_loss.schemes.full_head import aflw_as_68
 from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.same_points import same_points
 from kd_loss.system.errors import UserError
 
@@ -57,10 +59,16 @@ def in_scheme(sample: Sample, source: LandmarkScheme, target: LandmarkScheme) ->
 def add_faces(archive: Archive, other: Archive) -> Archive:
     """Add the training faces of another archive whose scheme maps its points to those of the first.
 
-    They are `extra`: never held out, never tested on. Raises `UserError` if the schemes share no points.
+    They are `extra`: never held out, never tested on. To poses other poses are added, those with a rough pitch and
+    roll by their yaw alone.
+
+    Raises:
+        UserError: the schemes share no points, are landmarks and poses, or the other's poses follow from landmarks.
     """
     scheme, more = archive.scheme, other.scheme
-    assert isinstance(scheme, LandmarkScheme)  # ensured by the command
+    if isinstance(scheme, PoseScheme) or isinstance(more, PoseScheme):
+        return _add_poses(archive, other)
+    assert isinstance(scheme, LandmarkScheme)
     assert isinstance(more, LandmarkScheme)
     # half a face defines by its own table alone on which side its points lie
     indices = more.same.get(scheme.name, ())
@@ -74,21 +82,43 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
     # one point alone does not define a crop
     moved = [in_scheme(sample, more, scheme) for sample in other.samples if sample.split == "train"]
     moved = [sample for sample in moved if (~np.isnan(sample.landmarks[:, 0])).sum() >= 2]
-    samples: list[Sample] = [
+    return _merged(archive, other, moved)
+
+
+def _add_poses(archive: Archive, other: Archive) -> Archive:
+    scheme, more = archive.scheme, other.scheme
+    if type(scheme) is not type(more):
+        raise UserError(f"--extra-data {more.name}: {more.noun}, the dataset '{scheme.name}' has {scheme.noun}")
+    moved = []
+    for sample in other.samples:
+        if sample.place is None:
+            raise UserError(
+                f"--extra-data {more.name}: its poses are computed from landmarks; give an archive of poses, "
+                "e.g. pose_aflw=AFLW/"
+            )
+        if sample.split == "train":
+            moved.append(replace(sample, place=replace(sample.place, yaw_alone=sample.place.rough)))
+    return _merged(archive, other, moved)
+
+
+def _merged(archive: Archive, other: Archive, moved: Sequence[Sample]) -> Archive:
+    """Add faces of another archive, named after it, as `extra` ones."""
+    origin = other.scheme.name
+    samples = [
         replace(
             sample,
-            name=f"{more.name}/{sample.name}",
+            name=f"{origin}/{sample.name}",
             split="train",
-            subset=more.name,
-            group=f"{more.name}/{sample.group}",
+            subset=origin,
+            group=f"{origin}/{sample.group}",
             attributes={},
             extra=True,
         )
         for sample in moved
     ]
     return Archive(
-        scheme,
+        archive.scheme,
         [*archive.samples, *samples],
-        [*archive.warnings, *(f"{more.name}: {warning}" for warning in other.warnings)],
+        [*archive.warnings, *(f"{origin}: {warning}" for warning in other.warnings)],
         [*archive.problems, *other.problems],
     )

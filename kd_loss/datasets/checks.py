@@ -126,7 +126,7 @@ def check_split(
                 raise UserError(f"{where} has {array.dtype} {array.shape}; expected {kind} {shape}; {AGAIN}")
     for start in range(0, count, _CHUNK):
         for key in (target, "soft"):
-            _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start, scheme.furthest)
+            _check_points(folder / f"{key}.npy", files[key][start : start + _CHUNK], start, scheme)
         _check_affine(folder / "affine.npy", files["affine"][start : start + _CHUNK], start)
     if "visibility" in files:
         known = files["visibility"]
@@ -144,14 +144,14 @@ def _check_text(where: Path, array: np.ndarray, count: int) -> None:
         raise UserError(f"{where} contains something other than text; {AGAIN}")
 
 
-def _check_points(where: Path, points: np.ndarray, start: int, furthest: float) -> None:
+def _check_points(where: Path, points: np.ndarray, start: int, scheme: Scheme) -> None:
     """Check points: both coordinates NaN means not annotated; all others must lie near the crop."""
     missing = np.isnan(points)
     with np.errstate(invalid="ignore"):
-        far = np.abs(points) > furthest
+        far = np.abs(points) > scheme.furthest
     for problem, bad in (
-        ("a coordinate that is not a number next to one that is", missing.any(axis=2) != missing.all(axis=2)),
-        (f"a coordinate further than {furthest:g} crops away", far.any(axis=2)),
+        ("a coordinate that is not a number next to one that is", scheme.malformed(missing)),
+        (f"a coordinate further than {scheme.furthest:g} crops away", far.any(axis=2)),
         ("no annotated point", missing.all(axis=2)),
     ):
         faces = bad.all(axis=1) if problem == "no annotated point" else bad.any(axis=1)

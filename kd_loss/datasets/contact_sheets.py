@@ -28,6 +28,7 @@ from kd_loss.schemes.drawing import (
     label,
     sheet,
 )
+from kd_loss.schemes.known_yaw import level
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.pose import PoseScheme
 from kd_loss.system.files import atomic_file
@@ -79,7 +80,8 @@ def paired(image: np.ndarray, points: np.ndarray, scheme: LandmarkScheme) -> np.
 
 def _head(crop: np.ndarray, target: np.ndarray, scheme: PoseScheme) -> np.ndarray:
     picture, _ = enlarge(crop, np.zeros((1, 2)), SMALL)
-    return draw_head(picture, scheme.raw(target[None])[0])
+    raw = scheme.raw(target[None])[0]
+    return draw_head(picture, np.stack([level(raw[0]), raw[1]]))
 
 
 def _points(crop: np.ndarray, target: np.ndarray, scheme: LandmarkScheme) -> np.ndarray:

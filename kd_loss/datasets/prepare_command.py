@@ -60,7 +60,8 @@ class PrepareOptions(Options):
     )  # fmt: skip
     extra_data: list[str] = option(
         [],
-        "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or scheme.json=FOLDER",
+        "more training faces, partly annotated, of other schemes: cfp30=FOLDER, wflw=FOLDER or scheme.json=FOLDER; to "
+        "head poses: pose_aflw=FOLDER",
         group="faces",
         also="--also",
     )
@@ -90,10 +91,8 @@ def _with_others(archive: Archive, options: PrepareOptions) -> Archive:
     """Add the training faces of the archives given by `--extra-data`."""
     from kd_loss.archives.merge import add_faces
     from kd_loss.archives.registry import merged_request, read_archive, request_of
-    from kd_loss.schemes.registry import chosen_scheme, landmark_scheme
+    from kd_loss.schemes.registry import chosen_scheme
 
-    if options.extra_data:
-        landmark_scheme(archive.scheme, f"--extra-data adds landmarks: not to a dataset of a {archive.scheme.noun}")
     for text in options.extra_data:
         name, equals, folder = text.partition("=")
         if not equals or not name or not folder:

@@ -5,6 +5,7 @@ Losses, cached predictions, resume and export handle arrays (B, N, C).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
@@ -12,7 +13,8 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from kd_loss.imaging import geometry
-from kd_loss.imaging.rotations import to_vectors
+from kd_loss.imaging.rotations import to_angles, to_vectors
+from kd_loss.schemes.known_yaw import encoded
 from kd_loss.system.files import Json
 
 #: a tensor of the current Keras backend; the backends share no type
@@ -26,16 +28,22 @@ class HeadPlacement:
     Attributes:
         rotation: (3, 3), head axes to camera axes (x right, y down, z away), against the ray through its middle.
         middle: (x, y) of its middle in the image's pixels; width: of a head there, in pixels.
+        rough: whether its pitch and roll are rough.
+        yaw_alone: whether the target keeps no more of the rotation than its yaw (`schemes.known_yaw`).
     """
 
     rotation: np.ndarray
     middle: tuple[float, float]
     width: float
+    rough: bool = False
+    yaw_alone: bool = False
 
     def through(self, affine: np.ndarray) -> np.ndarray:
         """Rotation vector, and x, y and log depth (2, 3), seen through a rotation-free map from pixels to a crop."""
         x, y = geometry.apply(affine, self.middle)
-        return np.array([to_vectors(self.rotation), [x, y, -np.log(self.width * affine[0, 0])]])
+        yaw = math.radians(to_angles(self.rotation)[0])
+        turned = encoded(yaw) if self.yaw_alone else to_vectors(self.rotation)
+        return np.array([turned, [x, y, -np.log(self.width * affine[0, 0])]])
 
 
 class Scheme(Protocol):
@@ -87,6 +95,12 @@ class Scheme(Protocol):
 
     def training_error(self, truth: Tensor, predicted: Tensor) -> Tensor:
         """The error of each face, (B, N, C) each -> (B,), in `keras.ops`; not finite where it is unknown."""
+
+    def completed(self, truth: Tensor, predicted: Tensor) -> Tensor:
+        """The truth (B, N, C) with the prediction in place of what is not annotated (NaN), in `keras.ops`."""
+
+    def malformed(self, missing: np.ndarray) -> np.ndarray:
+        """Rows (B, N) of targets of which a number is missing (B, N, C) that may not be, beside others."""
 
     def agrees(self, other: Scheme | None) -> bool:
         """Whether another scheme's numbers have the same meaning without conversion."""

@@ -217,6 +217,16 @@ class LandmarkScheme:
             distance = nme.distance_between(truth, self.normalisers[self.default_normaliser], ops)
         return nme.face_means(nme.point_errors(predicted, truth, distance, ops), ops)
 
+    def completed(self, truth: Tensor, predicted: Tensor) -> Tensor:
+        """The predicted coordinates where they are not annotated."""
+        from keras import ops
+
+        return ops.where(ops.isnan(truth), predicted, truth)
+
+    def malformed(self, missing: np.ndarray) -> np.ndarray:
+        """(B, K): one coordinate of a point is missing, the other is not."""
+        return np.asarray(missing.any(axis=2) != missing.all(axis=2))
+
     def agrees(self, other: Scheme | None) -> bool:
         """Whether the other is a landmark scheme with the same number of points."""
         return other is not None and other.shape == self.shape

@@ -18,6 +18,7 @@ import numpy as np
 
 from kd_loss.imaging import geometry
 from kd_loss.imaging.rotations import CONVENTION, geodesic, to_angles, to_matrices, to_vectors
+from kd_loss.schemes import known_yaw
 from kd_loss.schemes.base import HeadPlacement, Scheme
 from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
 from kd_loss.schemes.generic_head import FOCAL, knows_head, pose_in_crop
@@ -83,8 +84,9 @@ class PoseScheme:
         return (np.asarray(targets, np.float64) - np.reshape(self.mean, (2, 3))) / np.reshape(self.deviation, (2, 3))
 
     def fitted(self, targets: np.ndarray) -> PoseScheme:
-        """The scheme with the mean and deviation of raw targets (B, 2, 3)."""
+        """The scheme with the mean and deviation of raw targets (B, 2, 3), of those that are known whole."""
         flat = np.asarray(targets, np.float64).reshape(len(targets), 6)
+        flat = flat[~np.isnan(flat).any(axis=1)]
         deviation = np.maximum(flat.std(axis=0), LEAST_DEVIATION)
         return replace(self, mean=tuple(flat.mean(axis=0).tolist()), deviation=tuple(deviation.tolist()))
 
@@ -100,8 +102,10 @@ class PoseScheme:
         scale = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
         if mirrored:
             raw = raw * _MIRROR
-        turn = to_matrices([0.0, 0.0, math.atan2(-matrix[0, 1], matrix[1, 1])])
-        vectors = to_vectors(turn @ to_matrices(raw[..., 0, :]))
+        angle = math.atan2(-matrix[0, 1], matrix[1, 1])
+        only = known_yaw.is_encoded(raw[..., 0, :])
+        vectors = to_vectors(to_matrices([0.0, 0.0, angle]) @ to_matrices(known_yaw.level(raw[..., 0, :])))
+        vectors[only] = known_yaw.moved(self.raw(targets)[..., 0, :][only], angle, mirrored)
         place = np.concatenate([middle, raw[..., 1, 2:] - math.log(scale)], axis=-1)
         return self.stored(np.stack([vectors, place], axis=-2))
 
@@ -111,16 +115,32 @@ class PoseScheme:
 
         mean, deviation = (ops.convert_to_tensor(values[:3], "float32") for values in (self.mean, self.deviation))
 
-        def quaternion(targets: Any) -> Any:
-            vector = targets[:, 0] * deviation + mean
-            angle = ops.sqrt(ops.sum(ops.square(vector), axis=-1, keepdims=True) + 1e-12)
-            return ops.concatenate([ops.cos(angle / 2), ops.sin(angle / 2) * vector / angle], axis=-1)
-
-        a, b = quaternion(truth), quaternion(predicted)
+        a, b = (known_yaw.to_quaternions(targets[:, 0] * deviation + mean) for targets in (truth, predicted))
         apart, together = ops.norm(a - b, axis=-1), ops.norm(a + b, axis=-1)
         # a quaternion and its negative are the same rotation; the arc tangent is exact where the cosine is flat
         small, large = ops.minimum(apart, together), ops.maximum(apart, together)
         return ops.arctan2(small, large) * (4 * 180 / np.pi)
+
+    def completed(self, truth: Any, predicted: Any) -> Any:
+        """The predicted position where it is unknown; of a face whose yaw alone is known the predicted pitch and roll.
+
+        See `schemes.known_yaw`.
+        """
+        from keras import ops
+
+        mean, deviation = (ops.convert_to_tensor(values[:3], "float32") for values in (self.mean, self.deviation))
+        missing = ops.isnan(truth)
+        only = ops.logical_and(missing[:, :1, 2:], ops.logical_not(missing[:, :1, :1]))
+        known = ops.where(only[:, 0], truth[:, 0], 0.0) * deviation + mean
+        turned = (known_yaw.completed(known, predicted[:, 0] * deviation + mean) - mean) / deviation
+        rotation = ops.where(only, turned[:, None], ops.where(missing, predicted, truth)[:, :1])
+        return ops.concatenate([rotation, ops.where(missing, predicted, truth)[:, 1:]], axis=1)
+
+    def malformed(self, missing: np.ndarray) -> np.ndarray:
+        """(B, 2) from (B, 2, 3): a number is missing beside others, but for the third of a face of known yaw."""
+        some = missing.any(axis=2) & ~missing.all(axis=2)
+        some[:, 0] &= ~(missing[:, 0] == [False, False, True]).all(axis=1)
+        return np.asarray(some)
 
     def agrees(self, other: Scheme | None) -> bool:
         """Whether the other is a pose scheme with the same standardisation."""
@@ -149,7 +169,7 @@ class PoseScheme:
         )
         if raw is None:
             raise UserError("no head pose fits its eye, nose and mouth points")
-        yaw = float(to_angles(to_matrices(raw[0]))[0])
+        yaw = float(to_angles(to_matrices(known_yaw.level(raw[0])))[0])
         if not abs(yaw) <= MOST_YAW:
             raise UserError(f"a yaw of {yaw:.0f}° is outside −{MOST_YAW:g}…{MOST_YAW:g}")
         return raw
@@ -167,7 +187,7 @@ class PoseScheme:
 
     def rows(self, targets: np.ndarray) -> dict[str, np.ndarray]:
         """Faces per range of |yaw|, without empty ranges."""
-        yaw = np.abs(to_angles(to_matrices(self.raw(targets)[:, 0]))[:, 0])
+        yaw = np.abs(to_angles(to_matrices(known_yaw.level(self.raw(targets)[:, 0])))[:, 0])
         # the last range includes its end
         rows = {f"yaw {a}–{b}": np.flatnonzero((yaw >= a) & ((yaw < b) | (b == 99))) for a, b in YAW_RANGES}
         return {name: indices for name, indices in rows.items() if len(indices)}

@@ -312,7 +312,8 @@ class Distiller(keras.Model):
         if sample_weight is not None:
             annotated = annotated * ops.cast(ops.reshape(sample_weight, (-1,)), "float32")
         missing, predicted = ops.isnan(truth), ops.stop_gradient(student["landmarks"])
-        written, truth = truth, ops.where(missing, predicted, truth) if self.partial or not training else truth
+        complete = self._scheme.value.completed
+        written, truth = truth, complete(truth, predicted) if self.partial or not training else truth
         if not training:
             return ops.sum(ops.mean(ops.abs(student["landmarks"] - truth), axis=(1, 2)) * annotated) / count
         teachers = self._answers(x, more)
@@ -326,7 +327,7 @@ class Distiller(keras.Model):
                 # in distilling terms the method's own teachers' predictions replace what is not annotated
                 whole = sum(self._shares[role] for role in used)
                 answer = sum(self._shares[role] * taps["landmarks"] for role, taps in used.items()) / whole
-                again = self._terms(method, ops.where(missing, answer, written), student, teachers, kind)
+                again = self._terms(method, complete(written, answer), student, teachers, kind)
                 values_by_name |= {name: again[name] for name in method.distilling_terms}
             for name, values in values_by_name.items():
                 mean = ops.sum(values * (shared if name in method.distilling_terms else annotated)) / count
