@@ -1,5 +1,7 @@
 """AFLW and CFP as tables: rows by yaw, persons in one split."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -84,6 +86,16 @@ def test_the_poses_have_the_yaw_of_the_table_with_the_other_sign(tmp_path):
     np.testing.assert_allclose(angles, [[-60, 0, 0], [30, 0, 0], [0, 0, 0], [-85, 0, 0]], atol=0.05)
     assert all(sample.place.width == pytest.approx(36, abs=2.5) for sample in archive.samples)  # 720 units
     assert "1 faces are turned away" in archive.warnings[0]
+    # as further faces of another dataset of poses they have a yaw alone; a pose by PnP cannot be added
+    base = read_archive(POSES["pose_synthetic"], ArchiveRequest(count=6))
+    joined = add_faces(base, archive).samples[len(base.samples) :]
+    assert [sample.name for sample in joined] == [f"pose_aflw/{sample.name}" for sample in archive.samples]
+    assert all(sample.extra and sample.place.yaw_alone for sample in joined)
+    assert not any(sample.place.yaw_alone for sample in (*base.samples, *archive.samples))
+    with pytest.raises(UserError, match="its poses are computed from landmarks"):
+        add_faces(base, Archive(POSES["pose_w300"], [replace(archive.samples[0], place=None)]))
+    with pytest.raises(UserError, match="--extra-data w300: 68 landmarks, the dataset 'pose_synthetic' has head pose"):
+        add_faces(base, Archive(W300))
 
 
 def test_the_command_knows_both(aflw):

@@ -7,14 +7,18 @@ import logging
 import shutil
 
 import cv2
+import keras
 import numpy as np
 import pytest
 
+from kd_loss.archives.merge import add_faces
 from kd_loss.archives.synthetic import draw_poses
 from kd_loss.comparison.compare import CompareOptions, run_compare
+from kd_loss.datasets.contact_sheets import write_sheets
 from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.detection import Detection
+from kd_loss.distillation.none import NoDistillation
 from kd_loss.evaluation.test_command import EvaluationOptions, run_test
 from kd_loss.export.export_command import ExportOptions, run_export
 from kd_loss.imaging.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
@@ -23,8 +27,10 @@ from kd_loss.networks import Card, load_network
 from kd_loss.runs.folder import data_record
 from kd_loss.runs.history import read_history
 from kd_loss.runtimes.crop_network import open_network
+from kd_loss.schemes.known_yaw import encoded
 from kd_loss.schemes.pose import POSES, PoseScheme
 from kd_loss.system.errors import UserError
+from kd_loss.training.distiller import Distiller
 from kd_loss.training.options import StudentOptions, TeacherOptions, with_head
 from kd_loss.training.train_student import train_student
 from kd_loss.training.train_teachers import train_teachers
@@ -55,6 +61,44 @@ def options(data, tmp_path_factory):
 def student(options):
     """The run folder of a student by KD-Loss."""
     return train_student(dataclasses.replace(options, epochs=2))
+
+
+def test_of_a_face_of_known_yaw_only_the_yaw_has_a_loss(data, student):
+    scheme = open_dataset("pose_synthetic", data).scheme
+    network = load_network(student / "best.h5")
+    images = open_dataset("pose_synthetic", data).split("train").images[:8, 12:60, 12:60]
+    images = np.stack([cv2.resize(np.asarray(image), (32, 32)) for image in images])
+    distiller = Distiller(student=network, methods=[NoDistillation()], scheme=scheme, partial=True)
+    predicted = np.asarray(network.model.predict(images, verbose=0)).reshape(-1, 2, 3)
+    raw = scheme.raw(predicted)
+    yaw = to_angles(to_matrices(raw[:, 0]))[:, 0]
+
+    def loss(apart):
+        known = np.stack([encoded(np.radians(one + apart)) for one in yaw])
+        target = scheme.stored(np.stack([known, raw[:, 1]], axis=1)).astype(np.float32)
+        outputs = {"landmarks": keras.ops.convert_to_tensor(predicted)}
+        return float(distiller.compute_loss(None, target, outputs))
+
+    assert loss(0) == pytest.approx(0, abs=1e-4)
+    # a pure turn of 2 degrees, over the deviation of the rotation vector's second number and six numbers
+    turn = np.radians(2) / scheme.deviation[1] / 6
+    assert loss(2) == pytest.approx(turn, rel=0.2)
+
+
+def test_a_training_with_faces_of_known_yaw(data, options, tmp_path):
+    archive = draw_poses(POSES["pose_synthetic"], 40, 48, 0.15, 0)
+    other = draw_poses(POSES["pose_synthetic"], 16, 48, 0.15, 7)
+    rough = [dataclasses.replace(s, place=dataclasses.replace(s.place, rough=True)) for s in other.samples]
+    joined = add_faces(archive, dataclasses.replace(other, samples=rough))
+    prepare(joined, tmp_path / "pose_synthetic", size=48)
+    split = open_dataset("pose_synthetic", tmp_path).split("train")
+    assert split.partial
+    assert np.isnan(split.target[:, 0, 2]).sum() == np.asarray(split.extra).sum() == 16
+    run = train_student(dataclasses.replace(options, data=tmp_path, runs=tmp_path / "runs", method=["none"]))
+    rows = read_history(run / "history.csv")
+    assert np.isfinite([rows[-1]["loss"], rows[-1]["val_degrees"]]).all()
+    write_sheets(split, tmp_path)
+    assert (tmp_path / "crops.png").is_file()
 
 
 def test_a_prepared_pose_is_the_drawn_one(data):
