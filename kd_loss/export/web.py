@@ -26,7 +26,7 @@ from kd_loss.detection.finder import (
 )
 from kd_loss.detection.finder_format import CHANNELS
 from kd_loss.export.convert import Exportable, to_onnx
-from kd_loss.inference.base import LEAST_POINTS, SEEN, SHRINKS, WANDERS
+from kd_loss.inference.base import LEAST_POINTS, SEEN, SETTLED, SHRINKS, WANDERS
 from kd_loss.networks.keypoint_detector import KeypointCard
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_folder, read_json, write_json
@@ -76,7 +76,7 @@ def write_page(
             scheme = card.landmark_scheme()
             page_card = {"size": card.size, "margin": card.margin, "points": scheme.points, "edges": scheme.edges}
             page_card |= {"calibration": dict(card.calibration), "visibility": card.visibility}
-            page_card |= {"wanders": WANDERS, "shrinks": SHRINKS, "least_points": LEAST_POINTS, "seen": SEEN}
+            page_card |= {"settled": SETTLED, "wanders": WANDERS, "shrinks": SHRINKS, "least_points": LEAST_POINTS, "seen": SEEN}
         write_json(target / "card.json", page_card)
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)

@@ -33,6 +33,9 @@ Source = str | os.PathLike[str] | np.ndarray
 TOGETHER = 16
 #: pixels: the shortest and the longest box of a face, and its largest distance from the image's origin
 SHORTEST, LONGEST = 0.01, 1e6
+#: a face is cropped again if the box of its prediction differs from that of its crop by more of its side: the networks
+#: are trained on crops that differ by about as much, so that a second look gains nothing below
+SETTLED = 0.08
 #: a face cropped again is none if the box of its prediction moves or changes its size by more of its side, or if it is
 #: less than this part of the detector's box: on what is no face, predictions wander and shrink
 WANDERS, SHRINKS = 0.15, 0.4
@@ -90,7 +93,8 @@ class Predictor(Generic[F]):
         network, card: the network that predicts from a crop, and its card.
         calibration: from a detector's boxes to landmark boxes.
         detector: finds the faces; opened at the first photograph.
-        refine: how often a face is cropped again around its prediction.
+        refine: how often, at most, a face is cropped again around its prediction: a prediction that lies where its
+            crop supposed it (within `SETTLED`) stands.
         confirm: whether a face that the network does not confirm is left out (`confirmed`).
     """
 
@@ -124,9 +128,10 @@ class Predictor(Generic[F]):
 
         Args:
             path: see `open_network`; None: the shipped student.
-            threads: number of threads of the runtime; None: the runtime's default.
+            threads: number of threads of the runtime; None: two in LiteRT, the runtime's default in others.
             detector: a name of `detection.DETECTORS` that needs no file, or the result of `open_detector`.
-            refine: how often a face is cropped again around its prediction, 0…10.
+            refine: how often, at most, a face is cropped again around its prediction, 0…10; one whose first crop was
+                right is not.
             flip_test: average the predictions on a face and its mirror image, which also gives a confidence
                 (`runtimes.crop_network.mirrored`).
             points: without a path, the shipped student of 68 or 98 landmarks.
@@ -206,8 +211,8 @@ class Predictor(Generic[F]):
     def detect(self, image: np.ndarray, detector: Detector, refine: int = 1) -> list[F]:
         """Predicts every face that the detector finds in a photograph (H, W, 3) uint8 RGB, the largest first.
 
-        A detector's box is rough: each face is cropped again `refine` times around its prediction, as the
-        training crops were. What the network does not confirm as a face is left out (`confirmed`).
+        A detector's box is rough: a face whose prediction lies elsewhere than its crop supposed is cropped again
+        around it, as the training crops were, up to `refine` times. What the network does not confirm as a face is left out (`confirmed`).
         """
         return self.detect_many([image], detector, refine)[0]
 
@@ -226,10 +231,14 @@ class Predictor(Generic[F]):
         boxes = [face.box if face.exact else self.calibration(face.box) for face in answers]
         pictures = [images[number] for number in owners]
         faces = self.predict_many(pictures, boxes)
-        last = boxes
+        last = list(boxes)
         for _ in range(refine):
-            last = [face.landmark_box() for face in faces]
-            faces = self.predict_many(pictures, last)
+            again = [i for i, face in enumerate(faces) if drift(face.landmark_box(), last[i]) > SETTLED]
+            for i in again:
+                last[i] = faces[i].landmark_box()
+            anew = self.predict_many([pictures[i] for i in again], [last[i] for i in again])
+            for i, face in zip(again, anew, strict=True):
+                faces[i] = face
         seen: list[list[F]] = [[] for _ in images]
         for face, answer, box, before, owner in zip(faces, answers, boxes, last, owners, strict=True):
             if answer.exact or not self.confirm or confirmed(face, box, before if refine else None):
@@ -250,21 +259,28 @@ def confirmed(face: Any, box: Sequence[float], before: Sequence[float] | None) -
     Args:
         face: the last prediction.
         box: the landmark box `(x, y, width, height)` from the detector.
-        before: that of the prediction before the last, if there were two.
+        before: the landmark box of the crop in which it was made; None if the prediction was not to be looked at again.
     """
-    x, y, width, height = face.landmark_box()
-    side = max(width, height)
+    now = face.landmark_box()
     landmarks = getattr(face, "landmarks", ())
-    if (len(landmarks) >= LEAST_POINTS and not face.plausible()) or side < SHRINKS * max(box[2:]):
+    if (len(landmarks) >= LEAST_POINTS and not face.plausible()) or max(now[2:]) < SHRINKS * max(box[2:]):
         return False
     visibility = getattr(face, "visibility", None)
     if visibility is not None and np.mean(visibility) < SEEN:
         return False
-    if before is None:
-        return True
-    old = max(before[2:])
-    moved = max(abs(x + width / 2 - before[0] - before[2] / 2), abs(y + height / 2 - before[1] - before[3] / 2))
-    return bool(max(moved, abs(side - old)) <= WANDERS * max(side, old))
+    return before is None or drift(now, before) <= WANDERS
+
+
+def drift(box: Sequence[float], before: Sequence[float]) -> float:
+    """How far a box `(x, y, width, height)` is from another, or how much larger or smaller, over the larger side.
+
+    >>> drift((10, 10, 100, 80), (0, 10, 100, 80)), drift((0, 0, 50, 50), (0, 0, 100, 100))
+    (0.1, 0.5)
+    """
+    (x, y, width, height), side, old = box, max(box[2:]), max(before[2:])
+    across = abs(x + width / 2 - before[0] - before[2] / 2)
+    down = abs(y + height / 2 - before[1] - before[3] / 2)
+    return max(across, down, abs(side - old)) / max(side, old)
 
 
 def _detections(found: Any) -> list[Detection]:

@@ -43,7 +43,7 @@ class FaceTracker(Generic[F]):
     A track ends when its landmarks leave their crop, or when the detector has missed it `patience` times.
 
     Args:
-        refine: how often a newly found face is cropped again around its landmarks.
+        refine: how often, at most, a newly found face is cropped again around its landmarks.
         cutoff: cutoff of the one-euro filter in Hz, 0 for none; rate: frames per second.
     """
 

@@ -63,13 +63,14 @@ class CropNetwork:
     def of(cls, network: LandmarkNet) -> CropNetwork:
         """Wrap a Keras network in memory."""
         model, several = network.export_model(), network.has_spread or network.card.visibility
+        points = seen_points(network.card)
         alone = threading.Lock()  # Keras builds its function at the first call
 
         def see(crops: np.ndarray) -> Seen:
             with alone:
                 answer = model.predict_on_batch(crops)
             first, *more = answer if several else (answer,)
-            return np.asarray(first), *_parted(network.card, *map(np.asarray, more))
+            return np.asarray(first), *_parted(points, *map(np.asarray, more))
 
         number = network.model.count_params()
         return cls(network.card, "keras", see, number, half_of(network.card), (_of, (network,)))
@@ -87,11 +88,15 @@ def _of(network: LandmarkNet) -> CropNetwork:
     return CropNetwork.of(network)
 
 
-def _parted(card: Card, second: np.ndarray | None = None) -> tuple[np.ndarray | None, np.ndarray | None]:
+def seen_points(card: Card) -> int:
+    """For how many points a network predicts whether they are visible; 0 if it does not."""
+    return card.scheme().shape[0] if card.visibility else 0
+
+
+def _parted(points: int, second: np.ndarray | None = None) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Spread and visibility (N, K) from the second output of an export, see `LandmarkNet.export_model`."""
-    if second is None or not card.visibility:
+    if second is None or not points:
         return second, None
-    points = card.scheme().shape[0]
     return (second[:, :points] if second.shape[1] == 2 * points else None), second[:, -points:]
 
 
@@ -141,7 +146,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
 
     Args:
         path: the weights file, with its card next to it or inside.
-        threads: number per call in ONNX Runtime and LiteRT; None uses their defaults.
+        threads: number per call in ONNX Runtime and LiteRT; None: two in LiteRT, the default of ONNX Runtime.
 
     Raises:
         UserError: the file is missing, has no card, does not load or does not match its card.
@@ -154,7 +159,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
 
         return replace(CropNetwork.of(load_network(path)), again=(open_network, (path.absolute(), threads)))
     card = read_card(path)
-    session, shape = open_runtime(path, threads), card.scheme().shape
+    session, shape, points = open_runtime(path, threads), card.scheme().shape, seen_points(card)
 
     def see(crops: np.ndarray) -> Seen:
         try:
@@ -167,7 +172,7 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
         fits = second is None or (second.ndim == 2 and len(second) == len(crops) and second.shape[1] in widths)
         if landmarks.shape != (len(crops), *shape) or not fits or (card.visibility and second is None):
             raise UserError(f"{path} gives {landmarks.shape} for {len(crops)} faces, its card says {shape[0]} points")
-        return landmarks, *_parted(card, second)
+        return landmarks, *_parted(points, second)
 
     runtime = "onnxruntime" if path.suffix == ".onnx" else "litert"
     network = CropNetwork(card, runtime, see, half=half_of(card), again=(open_network, (path.absolute(), threads)))

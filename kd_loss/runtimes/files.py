@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import os
 import sys
 import threading
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def open_runtime(path: Path, threads: int | None = None) -> Run:
 
     Args:
         path: the file.
-        threads: number per call; None means ONNX Runtime's default and one for LiteRT. PyTorch ignores it.
+        threads: number per call; None means ONNX Runtime's default and two for LiteRT. PyTorch ignores it.
 
     Raises:
         UserError: the runtime is not installed, or cannot open the file.
@@ -91,7 +92,7 @@ def _interpreter(path: Path, threads: int | None) -> Any:
             raise ImportError(name="ai-edge-litert") from None
         Interpreter = tensorflow.lite.Interpreter
     with quiet_stderr():  # XNNPACK prints a start-up message
-        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads or 1)
+        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads or min(2, os.cpu_count() or 1))
         interpreter.allocate_tensors()
     return interpreter
 

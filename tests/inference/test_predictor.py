@@ -10,6 +10,7 @@ from PIL import Image
 
 from kd_loss.detection import Detection, FinderDetector, HaarDetector
 from kd_loss.imaging import geometry
+from kd_loss.inference.base import SETTLED, drift
 from kd_loss.inference.predict_command import PredictOptions, make_detector
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.runtimes.crop_network import CropNetwork, mirrored
@@ -80,10 +81,48 @@ def test_faces_of_a_photograph(predictor, synthetic):
         np.testing.assert_allclose(one.landmarks, other.landmarks)
     assert [face.score for face in rough] == [9.0, 8.0]
     refined = predictor.detect(photograph, lambda image: found, refine=1)
-    for before, after in zip(rough, refined, strict=True):
+    for before, after, box in zip(rough, refined, found, strict=True):
+        assert drift(before.landmark_box(), box.box) > SETTLED
         x, y, side = geometry.square_crop(geometry.landmark_box(before.landmarks), predictor.card.margin)
         np.testing.assert_allclose(after.crop_box, (x, y, side, side))
     assert predictor.detect(photograph, lambda image: []) == []
+
+
+def test_only_a_face_that_is_not_where_its_crop_supposed_is_cropped_again(predictor):
+    """A network that always answers with the same points: in the second box they lie where it supposed, nearly."""
+    looked = []
+
+    def answer(crops):
+        looked.append(len(crops))
+        return np.stack([POINTS * scale for _ in crops]), None, None
+
+    scale = 1 / 1.3 / np.ptp(POINTS, axis=0).max()  # the points fill their box, the crop is 1.3 times as wide
+    still = LandmarkPredictor(dataclasses.replace(predictor.network, predict_all=answer), confirm=False)
+    middle = (POINTS.min(axis=0) + POINTS.max(axis=0)) / 2 * scale
+    assert np.abs(middle).max() < SETTLED / 1.3
+    image = np.zeros((200, 200, 3), np.uint8)
+    found = [Detection((50, 50, 60, 60), 1.0)]
+    assert still.detect(image, lambda _: found, refine=3)[0].crop_box == pytest.approx((41, 41, 78, 78))
+    assert looked == [1]
+    scale *= 0.8
+    looked.clear()
+    again = still.detect(image, lambda _: found, refine=3)[0]
+    assert looked == [1, 1, 1, 1]
+    assert again.crop_box[2] == pytest.approx(78 * 0.8**3)
+    # two faces, one of them settled: the second batch has the other alone
+    looked.clear()
+    scale /= 0.8
+    given = [Detection((50, 50, 60, 60), 1.0), Detection((50, 50, 60, 60), 1.0)]
+    calls = iter([np.stack([POINTS * scale, POINTS * scale * 0.5]), np.stack([POINTS * scale])])
+
+    def answers(crops):
+        looked.append(len(crops))
+        return next(calls), None, None
+
+    mixed = LandmarkPredictor(dataclasses.replace(predictor.network, predict_all=answers), confirm=False)
+    faces = mixed.detect(image, lambda _: given, refine=2)
+    assert looked == [2, 1]
+    assert [face.crop_box[2] for face in faces] == pytest.approx([78, 39])
 
 
 def test_a_face_is_cropped_again_by_its_landmark_box_not_by_its_crop(predictor, synthetic):

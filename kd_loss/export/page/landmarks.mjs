@@ -77,9 +77,12 @@ export class LandmarkPredictor {
     return Object.assign(new LandmarkPredictor(), await loadNetwork(folder));
   }
 
-  /** Landmarks [[x, y], …] in pixels of an ImageData, of the face in a square [x0, y0, side]. */
+  /**
+   * Landmarks [[x, y], …] in pixels of an ImageData, of the face in a square [x0, y0, side]; cropped again around them
+   * up to `refine` times where they lie elsewhere than the square supposed.
+   */
   async predict(picture, square, refine = 0) {
-    const { size, margin } = this.card;
+    const { size, margin, settled } = this.card;
     const crop = new ort.Tensor("float32", cropFace(picture, square, size), [1, size, size, 3]);
     const outputs = await this.session.run({ [this.session.inputNames[0]]: crop });
     // landmarks first; then spread, visibility, or both one after the other
@@ -89,7 +92,9 @@ export class LandmarkPredictor {
     for (let i = 0; i < values.length; i += 2) {
       points.push([square[0] + (values[i] + 0.5) * square[2], square[1] + (values[i + 1] + 0.5) * square[2]]);
     }
-    if (refine > 0) return this.predict(picture, squareAround(points, margin), refine - 1);
+    const again = squareAround(points, margin);
+    if (refine > 0 && this.drift(again, square) > settled) return this.predict(picture, again, refine - 1);
+    points.square = square;
     // how likely each point is visible, 0…1; an export without it has none
     if (this.card.visibility) points.visibility = Array.from(second.data.slice(-points.length));
     return points;
@@ -101,19 +106,20 @@ export class LandmarkPredictor {
    */
   async confirmed(picture, square, refine) {
     const { margin, wanders, shrinks, least_points, seen } = this.card;
-    let last = square, points = await this.predict(picture, square);
-    for (let i = 0; i < refine; i++) {
-      last = squareAround(points, margin);
-      points = await this.predict(picture, last);
-    }
+    const points = await this.predict(picture, square, refine);
     const now = squareAround(points, margin);
-    if (points.length >= least_points && !this.plausible(points, last)) return undefined;
+    if (points.length >= least_points && !this.plausible(points, points.square)) return undefined;
     if (now[2] < shrinks * square[2]) return undefined;
     const visible = points.visibility?.reduce((sum, value) => sum + value / points.length, 0);
     if (visible < seen) return undefined; // false if the network has no such output
-    const wide = 1 + 2 * margin, moved = [0, 1].map((i) => wide * Math.abs(now[i] + now[2] / 2 - last[i] - last[2] / 2));
-    const off = Math.max(...moved, Math.abs(now[2] - last[2]));
-    return refine === 0 || off <= wanders * Math.max(now[2], last[2]) ? points : undefined;
+    return refine === 0 || this.drift(now, points.square) <= wanders ? points : undefined;
+  }
+
+  /** How far a square is from another, or how much larger or smaller, over the side of the larger one's face. */
+  drift(square, before) {
+    const wide = 1 + 2 * this.card.margin;
+    const moved = [0, 1].map((i) => wide * Math.abs(square[i] + square[2] / 2 - before[i] - before[2] / 2));
+    return Math.max(...moved, Math.abs(square[2] - before[2])) / Math.max(square[2], before[2]);
   }
 
   /** Whether landmarks fill the square that they were found in as a face does. */
