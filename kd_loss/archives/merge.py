@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample
-from kd_loss.archives.seen_points import LABELS, seen_half, shared_labels
+from kd_loss.archives.seen_points import LABELS, labels_of_68, seen_half, shared_labels
 from kd_loss.schemes.benchmarks import AFLW21, CFP30, W300
 from kd_loss.schemes.full_head import aflw_as_68
 from kd_loss.schemes.landmarks import LandmarkScheme
@@ -38,22 +38,41 @@ def translate(landmarks: np.ndarray, source: LandmarkScheme, target: LandmarkSch
     return result
 
 
+def matched(source: LandmarkScheme, target: LandmarkScheme) -> bool:
+    """Whether a table says which points of two schemes are the same."""
+    # half a face defines by its own table alone on which side its points lie
+    own = any(index is not None for index in source.same.get(target.name, ()))
+    return own or bool((same_points(source, target) >= 0).any())
+
+
 def in_scheme(sample: Sample, source: LandmarkScheme, target: LandmarkScheme) -> Sample:
     """Return a face with the points of another scheme that its own has, and which of them are visible.
 
+    AFLW and CFP are tied to the 68 points alone; their points of other schemes are those that these share with the 68.
+
     Raises `KeyError` if the source's scheme does not say which of its points are the target's.
     """
-    outline: np.ndarray | None = None
-    visibility: np.ndarray | None = None
+    if source in (AFLW21, CFP30) and target != W300 and not matched(source, target):
+        return in_scheme(in_scheme(sample, source, W300), W300, target)
+    outline, visibility = sample.outline, None
     if source == AFLW21 and target == W300:
         points, outline = aflw_as_68(sample.landmarks)
     else:
         points = translate(sample.landmarks, source, target)
+        outline = None if outline is None else rough_outline(outline, source, target)
     if target == W300 and source == CFP30:
         visibility = seen_half(points, sample.subset == "profile")
     elif sample.visibility is not None and target == W300 and source.name in LABELS:
         visibility = shared_labels(sample.visibility, LABELS[source.name])
+    elif sample.visibility is not None and source == W300:
+        visibility = labels_of_68(sample.visibility, target)
     return replace(sample, landmarks=points, outline=outline, visibility=visibility)
+
+
+def rough_outline(outline: np.ndarray, source: LandmarkScheme, target: LandmarkScheme) -> np.ndarray:
+    """Translate an outline; points that the source lacks lie in the middle, so that the box stays."""
+    points = translate(outline, source, target)
+    return np.where(np.isfinite(points), points, np.nanmean(points, axis=0))
 
 
 def add_faces(archive: Archive, other: Archive) -> Archive:
@@ -70,10 +89,9 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
         return _add_poses(archive, other)
     assert isinstance(scheme, LandmarkScheme)
     assert isinstance(more, LandmarkScheme)
-    # half a face defines by its own table alone on which side its points lie
     indices = more.same.get(scheme.name, ())
-    matched = any(i is not None for i in indices) or (same_points(more, scheme) >= 0).any()
-    if not matched or any(i is not None and i >= scheme.points for i in indices):
+    by_68 = more in (AFLW21, CFP30) and matched(W300, scheme)
+    if not (matched(more, scheme) or by_68) or any(i is not None and i >= scheme.points for i in indices):
         known = ", ".join(more.same) or "none"
         raise UserError(
             f"--extra-data {more.name}: that scheme does not define which points of '{scheme.name}' it contains "

@@ -1,4 +1,4 @@
-"""Which of the 68 points are visible on the faces of other archives, from what those annotate.
+"""Which points are visible on the faces of other archives, from what those annotate: of the 68, and by them of others.
 
 AFLW omits what cannot be seen, COFW flags it, CFP annotates the half that is turned to the camera. More points have a
 label than have a place: AFLW's wing of the nose lies elsewhere than the 68's, but is hidden with it.
@@ -11,6 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from kd_loss.schemes.benchmarks import COFW, W300
+from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.schemes.same_points import same_points
 
 #: point of AFLW -> those of the 68 that are visible and hidden with it
 OF_AFLW: Mapping[int, tuple[int, ...]] = {
@@ -24,6 +26,9 @@ OF_COFW: Mapping[int, tuple[int, ...]] = {
     **{4: (18, 19), 6: (24, 25), 12: (37, 38), 13: (40, 41), 14: (43, 44), 15: (46, 47)},
 }
 
+#: point of COFW that the 68 lack -> those that are visible and hidden with it: edges of the brows, pupils
+BESIDE: Mapping[int, tuple[int, ...]] = {5: (19,), 7: (24,), 16: (37, 38, 40, 41), 17: (43, 44, 46, 47)}
+
 #: scheme -> its table
 LABELS = {"aflw": OF_AFLW, "cofw": OF_COFW}
 
@@ -33,6 +38,24 @@ def shared_labels(labels: np.ndarray, table: Mapping[int, tuple[int, ...]]) -> n
     result = np.full(W300.points, np.nan)
     for own, others in table.items():
         result[list(others)] = labels[own]
+    return result
+
+
+def labels_of_68(labels: np.ndarray, target: LandmarkScheme) -> np.ndarray:
+    """Labels (K,) of another scheme's points from those of the 68: of the same points, of COFW also of those beside.
+
+    A point beside several is unknown where their labels differ or none is known.
+
+    >>> labels = np.ones(68)
+    >>> labels[36:42] = 0                                                          # the right eye is hidden
+    >>> np.flatnonzero(labels_of_68(labels, COFW) == 0).tolist()
+    [8, 10, 12, 13, 16]
+    """
+    table = same_points(W300, target)
+    result = np.where(table >= 0, np.asarray(labels, np.float64)[table], np.nan)
+    for own, others in {**OF_COFW, **BESIDE}.items() if target == COFW else ():
+        known = {float(label) for label in labels[list(others)] if np.isfinite(label)}
+        result[own] = known.pop() if len(known) == 1 else np.nan
     return result
 
 

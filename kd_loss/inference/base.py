@@ -134,7 +134,7 @@ class Predictor(Generic[F]):
                 right is not.
             flip_test: average the predictions on a face and its mirror image, which also gives a confidence
                 (`runtimes.crop_network.mirrored`).
-            points: without a path, the shipped student of 68 or 98 landmarks.
+            points: without a path, the shipped student of 68, 98 or 29 landmarks.
             confirm: leave out what the network does not confirm as a face (`confirmed`).
 
         Raises:

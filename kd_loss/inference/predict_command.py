@@ -289,7 +289,7 @@ class PredictOptions(Options):
         positional=True,
     )  # fmt: skip
     weights: str = option("", ".h5, .keras, .onnx or .tflite; default: the shipped student of --points")
-    points: int = option(68, "shipped student to use: 68 points of 300W or 98 of WFLW")
+    points: int = option(68, "shipped student to use: 68 points of 300W, 98 of WFLW or 29 of COFW")
     plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")
     detector: str = option(
         "finder",

@@ -17,11 +17,12 @@ EXPORTED_FROM = "exported_from_sha256"
 STUDENTS = {
     68: Path("models", "students", "student_w300.h5"),
     98: Path("models", "students", "student_wflw.h5"),
+    29: Path("models", "students", "student_cofw.h5"),
 }
 
 
 def default_weights(points: int = 68) -> str:
-    """The shipped student of 68 or 98 points, from the working folder, this package's checkout, or the package."""
+    """The shipped student of 68, 98 or 29 points, from the working folder, this package's checkout, or the package."""
     if not isinstance(points, int) or points not in STUDENTS:
         raise UserError(f"no shipped student has {shown(points)} points; there are {', '.join(map(str, STUDENTS))}")
     found = shipped(STUDENTS[points])

@@ -78,5 +78,6 @@ def test_the_shipped_student_never_waits_for_keras(tmp_path):
 def test_the_shipped_student_of_a_number_of_points():
     assert Path(default_weights(68)).name == "student_w300.h5"
     assert Path(default_weights(98)).name == "student_wflw.h5"
-    with pytest.raises(UserError, match="no shipped student has 5 points; there are 68, 98"):
+    assert Path(default_weights(29)).name == "student_cofw.h5"
+    with pytest.raises(UserError, match="no shipped student has 5 points; there are 68, 98, 29"):
         default_weights(5)
