@@ -13,7 +13,7 @@ from kd_loss.evaluation.metrics import bootstrap_interval, part_errors
 from kd_loss.evaluation.official import complete_rows
 from kd_loss.evaluation.plots import confidence_plot, point_plot, size_plot
 from kd_loss.evaluation.pose_result import PoseResult
-from kd_loss.evaluation.published import published_points
+from kd_loss.evaluation.published import published_failures, published_points
 from kd_loss.evaluation.report import describe, published_tables, subset_table
 from kd_loss.evaluation.report_content import Picture, face_pictures, training_pictures
 from kd_loss.evaluation.result import Result
@@ -107,8 +107,11 @@ def pictures_of(first: Result, worst_count: int, history: list[dict[str, float]]
 
 
 def error_curves(results: Sequence[Result]) -> Picture:
-    """Plot the cumulative distributions of the NME."""
-    return report_content.error_curves(results, "mean NME")
+    """Plot the cumulative distributions of the NME, with published failures if all faces are one official subset."""
+    split, scheme = results[0].split, results[0].scheme
+    whole = [row for row in complete_rows(split) if len(split.rows()[row]) == len(split)]
+    failures = published_failures(scheme.name, whole[0], scheme.default_normaliser) if whole else {}
+    return report_content.error_curves(results, "mean NME", published=failures)
 
 
 def published_picture(results: Sequence[Result | PoseResult]) -> list[Picture]:

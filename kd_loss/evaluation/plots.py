@@ -42,10 +42,16 @@ def ced_limit(errors: Mapping[str, np.ndarray], limit: float) -> float:
     return max([limit, *(round(1.1 * float(np.quantile(values, 0.9)), 3) for values in errors.values() if len(values))])
 
 
-def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0, words: str = "NME in %") -> bytes:
+def ced_plot(
+    errors: Mapping[str, np.ndarray],
+    limit: float = 15.0,
+    words: str = "NME in %",
+    published: Mapping[str, float] | None = None,
+) -> bytes:
     """Plot cumulative error distributions; network's name -> NME (N,) in %, or the error described by `words`.
 
-    The plot ends at `limit`, or where nine tenths of every network's faces have been seen.
+    The plot ends at `limit`, or where nine tenths of every network's faces have been seen. `published` networks, with
+    the share of their faces above 10 % in %, are points of the curves that were not published.
     """
     figure, axes = new_axes(6.5, 4)
     known = {name: values[~np.isnan(values)] for name, values in errors.items()}
@@ -55,8 +61,11 @@ def ced_plot(errors: Mapping[str, np.ndarray], limit: float = 15.0, words: str =
         axes.plot(grid, 100 * ced(values, grid), label=f"{name} ({np.mean(values):.2f}{' %' if '%' in words else '°'})")
     for threshold in (8, 10):
         axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
+    for (name, failures), marker in zip((published or {}).items(), "ovs^Dx*P", strict=False):
+        label = f"{name}, published: {failures:.2f} % above 10 %"
+        axes.scatter([10], [100 - failures], marker=marker, s=25, color="grey", zorder=3, label=label)
     axes.set(xlabel=words, ylabel="share of faces in %", xlim=(0, limit), ylim=(0, 100.5))
-    axes.legend(loc="best", framealpha=0.8)
+    axes.legend(loc="best", framealpha=0.8, fontsize="x-small" if published else None)
     return to_png(figure)
 
 

@@ -67,7 +67,7 @@ def error_curves(results: Sequence[Result | PoseResult], mean: str, **axis: Any)
     Args:
         results: one per network.
         mean: what the number in brackets is, e.g. `mean NME`.
-        axis: upper limit and label of the error, as for `plots.ced_plot`.
+        axis: upper limit and label of the error, and published failures, as for `plots.ced_plot`.
     """
     plot = ced_plot({result.name: result.values for result in results}, **axis)
     text = f"share of faces up to an error; {mean} in brackets"

@@ -5,9 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kd_loss.evaluation import landmark_content
+from kd_loss.evaluation import landmark_content, report_content
 from kd_loss.evaluation.landmark_content import tables_of
 from kd_loss.evaluation.official import complete_rows, labels_of, official_rows
+from kd_loss.evaluation.plots import ced_plot
 from kd_loss.evaluation.published import PUBLISHED, beside_published
 from kd_loss.evaluation.report import PUBLISHED_TITLE
 from kd_loss.evaluation.report_content import lines_of, metrics_of
@@ -83,6 +84,17 @@ def test_size_and_error_are_plotted_among_published_networks(synthetic, monkeypa
     assert ("KD-Loss: student", 2.4, 3.56) in others
     assert "PFLD 1X" not in {name for name, *_ in others}  # its size is not published
     assert "common" in words
+
+
+def test_published_failures_are_plotted_where_all_faces_are_one_official_subset(synthetic, monkeypatch):
+    given = []
+    monkeypatch.setattr(report_content, "ced_plot", lambda errors, published, **_: given.append(published) or b"png")
+    for last in (["ibug"] * 3, ["ibug"] * 2 + ["x"]):
+        split = split_of(synthetic, ["helen/testset"] * 4 + ["lfpw/testset"] * 3 + last)
+        landmark_content.error_curves([result_of(split)])
+    assert given[0]["KD-Loss: student"] == 0.87
+    assert given[1] == {}
+    assert ced_plot({"own": np.array([3.0, 12.0])}, published=given[0]).startswith(b"\x89PNG")
 
 
 def test_other_faces_have_none(synthetic):
