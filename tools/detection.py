@@ -125,6 +125,7 @@ def on_300w(detector: Detector, samples: list[Sample], weights: str) -> dict[str
         image = sample.load()
         x0, y0, x1, y1 = geometry.landmark_box(sample.landmarks)
         ways["landmark box"].append(predictor.predict_crop(image, (x0, y0, x1 - x0, y1 - y0)).landmarks)
+        predictor.settled = 0.0  # every face is cropped again
         for refine, way in enumerate(["box", "refined once"]):
             ways[way].append(predictor.detect(image, lambda _, face=face: [face], refine)[0].landmarks)
     return row | {

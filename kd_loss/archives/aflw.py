@@ -116,7 +116,7 @@ def read_aflw_poses(source: Path, scheme: PoseScheme, test_fraction: float) -> A
         if place is None:
             archive.problems.append(f"{sample.name}: no head of this yaw fits its points")
             continue
-        place = replace(place, rough=True)
+        place = replace(place, known_yaw=(yaw, view.roll))
         box = np.stack([view.points.min(axis=0), view.points.max(axis=0)])
         archive.samples.append(
             replace(sample, landmarks=box, place=place, subset=sample.split, attributes={}, visibility=None)

@@ -9,6 +9,7 @@ import numpy as np
 
 from kd_loss.archives.sample import Archive, Sample
 from kd_loss.archives.seen_points import LABELS, labels_of_68, seen_half, shared_labels
+from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.benchmarks import AFLW21, CFP30, W300
 from kd_loss.schemes.full_head import aflw_as_68
 from kd_loss.schemes.landmarks import LandmarkScheme
@@ -78,8 +79,8 @@ def rough_outline(outline: np.ndarray, source: LandmarkScheme, target: LandmarkS
 def add_faces(archive: Archive, other: Archive) -> Archive:
     """Add the training faces of another archive whose scheme maps its points to those of the first.
 
-    They are `extra`: never held out, never tested on. To poses other poses are added, those with a rough pitch and
-    roll by their yaw alone.
+    They are `extra`: never held out, never tested on. To poses other poses are added, those of AFLW by
+    their yaw alone.
 
     Raises:
         UserError: the schemes share no points, are landmarks and poses, or the other's poses follow from landmarks.
@@ -103,10 +104,15 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
     return _merged(archive, other, moved)
 
 
+def check_kind(scheme: Scheme, more: Scheme) -> None:
+    """Raise `UserError` if one is of landmarks and the other of poses."""
+    if type(scheme) is not type(more):
+        raise UserError(f"--extra-data {more.name} has {more.noun}, but the dataset '{scheme.name}' has {scheme.noun}")
+
+
 def _add_poses(archive: Archive, other: Archive) -> Archive:
     scheme, more = archive.scheme, other.scheme
-    if type(scheme) is not type(more):
-        raise UserError(f"--extra-data {more.name}: {more.noun}, the dataset '{scheme.name}' has {scheme.noun}")
+    check_kind(scheme, more)
     moved = []
     for sample in other.samples:
         if sample.place is None:
@@ -115,7 +121,7 @@ def _add_poses(archive: Archive, other: Archive) -> Archive:
                 "e.g. pose_aflw=AFLW/"
             )
         if sample.split == "train":
-            moved.append(replace(sample, place=replace(sample.place, yaw_alone=sample.place.rough)))
+            moved.append(replace(sample, place=replace(sample.place, yaw_alone=sample.place.known_yaw is not None)))
     return _merged(archive, other, moved)
 
 

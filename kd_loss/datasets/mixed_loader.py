@@ -7,6 +7,7 @@ import numpy as np
 
 from kd_loss.datasets.loader import FaceLoader
 from kd_loss.datasets.sampler import cycled
+from kd_loss.schemes.known_yaw import whole_rows
 
 
 class MixedLoader(keras.utils.PyDataset):
@@ -51,7 +52,9 @@ class MixedLoader(keras.utils.PyDataset):
             pictures.append(np.rint(_blend(images, more, share)).astype(np.uint8))
             kinds.append(2)
             for name, (annotated, unlabelled) in points.items():
-                points[name] = [annotated, unlabelled, _blend(annotated, unlabelled, share)]
+                mixture = _blend(annotated, unlabelled, share)
+                # a yaw alone has no mixture with a rotation; other values have one number or whole points
+                points[name] = [annotated, unlabelled, whole_rows(mixture) if mixture.ndim == 3 else mixture]
         kind = np.repeat(np.array(kinds, np.float32), len(images))
         return np.concatenate(pictures), {**{n: np.concatenate(v) for n, v in points.items()}, "kind": kind}
 

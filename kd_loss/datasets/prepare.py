@@ -31,6 +31,7 @@ from kd_loss.imaging import geometry
 from kd_loss.imaging.crop import crop_face
 from kd_loss.imaging.pictures import BadSample
 from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.known_yaw import whole_rows
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_folder, reserve, sha256, write_json
 from kd_loss.system.terminal import counted
@@ -232,7 +233,10 @@ def prepare(
         model = ShapeModel.fit(targets["train"], variance)
         model.save(folder / "shape_model.npz")
         for split in splits.values():
-            np.save(split.folder / "soft.npy", model.soften(split.target))
+            # the shape model knows whole rotations alone, so a known yaw stays as it is
+            odd = np.isnan(split.target) != np.isnan(split.target).any(axis=2, keepdims=True)
+            soft = model.soften(whole_rows(split.target))
+            np.save(split.folder / "soft.npy", np.where(odd.any(axis=2, keepdims=True), split.target, soft))
         manifest = {
             "format": FORMAT,
             "spec": scheme.to_dict(),

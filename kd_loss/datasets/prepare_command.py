@@ -89,7 +89,7 @@ class PrepareOptions(Options):
 
 def _with_others(archive: Archive, options: PrepareOptions) -> Archive:
     """Add the training faces of the archives given by `--extra-data`."""
-    from kd_loss.archives.merge import add_faces
+    from kd_loss.archives.merge import add_faces, check_kind
     from kd_loss.archives.registry import merged_request, read_archive, request_of
     from kd_loss.schemes.registry import chosen_scheme
 
@@ -98,6 +98,7 @@ def _with_others(archive: Archive, options: PrepareOptions) -> Archive:
         if not equals or not name or not folder:
             raise UserError(f"--extra-data {text} is not of the form scheme=folder, e.g. cfp30=/path/CFP")
         scheme = chosen_scheme("", name) if name.endswith(".json") else chosen_scheme(name, "")
+        check_kind(archive.scheme, scheme)
         archive = add_faces(archive, read_archive(scheme, merged_request(request_of(options), folder)))
     return archive
 
@@ -234,7 +235,7 @@ def measure_calibration(samples: Sequence[Sample]) -> dict[str, Any]:
     except UserError:
         name, detector = "haar", open_detector("haar")
     try:
-        whole = [sample for sample in samples if not np.isnan(sample.landmarks).any()]
+        whole = [sample for sample in samples if not sample.extra and not np.isnan(sample.landmarks).any()]
         calibration, looked = measure(((sample.load, sample.landmarks) for sample in _spread(whole)), detector)
     except BadSample:  # the file changed since it was read
         return {}

@@ -25,7 +25,8 @@ _CHUNK = 128
 def face_prints(split: PreparedSplit) -> np.ndarray:
     """Compute float32 prints (N, P) that identify faces, from landmarks normalised to their own box or a rotation.
 
-    Mean, standard deviation and two mixed moments of the annotated points; NaN where fewer than three are.
+    Mean, standard deviation and two mixed moments of the annotated points; NaN where fewer than three are, and of
+    poses of which the yaw alone is known.
     """
     targets = np.asarray(split.landmarks, np.float64)
     if isinstance(split.scheme, PoseScheme):

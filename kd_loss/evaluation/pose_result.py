@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from kd_loss.datasets.prepared import PreparedSplit
-from kd_loss.evaluation.metrics import Score
+from kd_loss.evaluation.metrics import Score, mean_of_known
 from kd_loss.imaging.rotations import CONVENTION, CONVENTION_300WLP, geodesic, to_300wlp, to_angles, to_matrices
+from kd_loss.schemes.known_yaw import whole_rows
 from kd_loss.schemes.pose import PoseScheme
 
 ANGLES = ("yaw", "pitch", "roll")
@@ -33,9 +34,17 @@ def angle_errors(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.abs((np.asarray(predicted, np.float64) - truth + 180) % 360 - 180)
 
 
+def _means(angles: np.ndarray) -> dict[str, float]:
+    """Mean errors of yaw, pitch and roll, (N, 3), of the faces whose rotation is known."""
+    return {angle: mean_of_known(column) for angle, column in zip(ANGLES, angles.T, strict=True)}
+
+
 @dataclass(frozen=True)
 class PoseResult:
-    """Predictions and truth (N, 2, 3), not standardised, of one network on a split, and their errors."""
+    """Predictions and truth (N, 2, 3), not standardised, of one network on a split, and their errors.
+
+    Errors of rotations are NaN for a face of which the yaw alone is known, and do not count.
+    """
 
     name: str
     weights: str
@@ -53,7 +62,7 @@ class PoseResult:
         """
         scheme = split.scheme
         assert isinstance(scheme, PoseScheme)
-        predicted, truth = scheme.raw(targets), scheme.raw(split.target)
+        predicted, truth = scheme.raw(targets), whole_rows(scheme.raw(split.target))
         return cls(split=split, scheme=scheme, predicted=predicted, truth=truth, **about)
 
     @cached_property
@@ -101,7 +110,7 @@ class PoseResult:
 
     def more(self) -> dict[str, float]:
         """Further columns of a comparison: mean absolute errors over all faces."""
-        return {**dict(zip(ANGLES, self.angles.mean(axis=0).tolist(), strict=True)), "position": self._position()[0]}
+        return {**_means(self.angles), "position": self._position()[0]}
 
     def _position(self, indices: np.ndarray | slice = slice(None)) -> list[float]:
         return self.position[indices].mean(axis=0).tolist()
@@ -115,10 +124,8 @@ class PoseResult:
             rows[row] = {
                 **{"faces": score.faces, "degrees": score.mean, "low": score.low, "high": score.high},
                 **{"over_8": score.fr_08, "over_10": score.fr_10, "auc_10": score.auc_10},
-                **dict(zip(ANGLES, self.angles[indices].mean(axis=0).tolist(), strict=True)),
-                "in_their_convention": dict(
-                    zip(ANGLES, self.angles_300wlp[indices].mean(axis=0).tolist(), strict=True)
-                ),
+                **_means(self.angles[indices]),
+                "in_their_convention": _means(self.angles_300wlp[indices]),
                 **{"position_in_head_widths": place[0], "across_in_head_widths": place[1]},
             }
         words = {"convention": CONVENTION, "their_convention": CONVENTION_300WLP}

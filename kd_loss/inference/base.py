@@ -33,8 +33,8 @@ Source = str | os.PathLike[str] | np.ndarray
 TOGETHER = 16
 #: pixels: the shortest and the longest box of a face, and its largest distance from the image's origin
 SHORTEST, LONGEST = 0.01, 1e6
-#: a face is cropped again if the box of its prediction differs from that of its crop by more of its side: the networks
-#: are trained on crops that differ by about as much, so that a second look gains nothing below
+#: a face is cropped again if the box of its prediction differs from that of its crop by more of its side. Augmentation
+#: shows networks crops that differ by about as much; what a second look gains below was measured (docs/detection.md)
 SETTLED = 0.08
 #: a face cropped again is none if the box of its prediction moves or changes its size by more of its side, or if it is
 #: less than this part of the detector's box: on what is no face, predictions wander and shrink
@@ -93,10 +93,13 @@ class Predictor(Generic[F]):
         network, card: the network that predicts from a crop, and its card.
         calibration: from a detector's boxes to landmark boxes.
         detector: finds the faces; opened at the first photograph.
-        refine: how often, at most, a face is cropped again around its prediction: a prediction that lies where its
-            crop supposed it (within `SETTLED`) stands.
+        refine: how often, at most, a face is cropped again around its prediction.
+        settled: a face whose prediction lies where its crop supposed, within this share of its side, is not cropped
+            again; 0: every face is, `refine` times.
         confirm: whether a face that the network does not confirm is left out (`confirmed`).
     """
+
+    settled: float = SETTLED
 
     def __init__(
         self, network: CropNetwork, detector: str | Detector = "finder", refine: int = 1, confirm: bool = True
@@ -128,10 +131,11 @@ class Predictor(Generic[F]):
 
         Args:
             path: see `open_network`; None: the shipped student.
-            threads: number of threads of the runtime; None: two in LiteRT, the runtime's default in others.
+            threads: number of threads of the runtime; None: two in LiteRT, one on a single core; others have defaults
+                of their own.
             detector: a name of `detection.DETECTORS` that needs no file, or the result of `open_detector`.
-            refine: how often, at most, a face is cropped again around its prediction, 0…10; one whose first crop was
-                right is not.
+            refine: how often, at most, a face is cropped again around its prediction, 0…10; faces that their crop
+                already fits are left alone (`settled`).
             flip_test: average the predictions on a face and its mirror image, which also gives a confidence
                 (`runtimes.crop_network.mirrored`).
             points: without a path, the shipped student of 68, 98 or 29 landmarks.
@@ -212,7 +216,8 @@ class Predictor(Generic[F]):
         """Predicts every face that the detector finds in a photograph (H, W, 3) uint8 RGB, the largest first.
 
         A detector's box is rough: a face whose prediction lies elsewhere than its crop supposed is cropped again
-        around it, as the training crops were, up to `refine` times. What the network does not confirm as a face is left out (`confirmed`).
+        around it, as the training crops were, up to `refine` times. What the network does not confirm as a face is
+        left out (`confirmed`).
         """
         return self.detect_many([image], detector, refine)[0]
 
@@ -233,7 +238,7 @@ class Predictor(Generic[F]):
         faces = self.predict_many(pictures, boxes)
         last = list(boxes)
         for _ in range(refine):
-            again = [i for i, face in enumerate(faces) if drift(face.landmark_box(), last[i]) > SETTLED]
+            again = [i for i, face in enumerate(faces) if drift(face.landmark_box(), last[i]) > self.settled]
             for i in again:
                 last[i] = faces[i].landmark_box()
             anew = self.predict_many([pictures[i] for i in again], [last[i] for i in again])
@@ -253,13 +258,14 @@ class Predictor(Generic[F]):
 def confirmed(face: Any, box: Sequence[float], before: Sequence[float] | None) -> bool:
     """Whether a network confirms what a detector took for a face.
 
-    A network predicts a face for any input. On a real one its prediction fills the crop as a face does, stays where
-    it is when the face is cropped again, and most of its landmarks are visible, if the network predicts that.
+    A network predicts a face for any input. On a real one its prediction fills the crop as a face does, lies where
+    that crop supposed it, be it the detector's or the next, and its landmarks are visible, if the network predicts
+    that.
 
     Args:
         face: the last prediction.
         box: the landmark box `(x, y, width, height)` from the detector.
-        before: the landmark box of the crop in which it was made; None if the prediction was not to be looked at again.
+        before: the landmark box of the crop in which it was made; None with `refine` 0.
     """
     now = face.landmark_box()
     landmarks = getattr(face, "landmarks", ())

@@ -313,8 +313,8 @@ class PredictOptions(Options):
     box: str = option("", "x,y,width,height of one face's landmarks, instead of a detector")
     refine: int = option(
         1,
-        "number of times, at most, that a detected face is cropped again around its predicted landmarks; one whose first "
-        "crop was right is not",
+        "number of times, at most, that a detected face is cropped again around its predicted landmarks; faces that "
+        "the first crop already fits are left alone",
         within=(0, 10),
     )
     flip_test: bool = option(

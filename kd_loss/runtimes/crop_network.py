@@ -146,7 +146,8 @@ def open_network(path: Path, threads: int | None = None) -> CropNetwork:
 
     Args:
         path: the weights file, with its card next to it or inside.
-        threads: number per call in ONNX Runtime and LiteRT; None: two in LiteRT, the default of ONNX Runtime.
+        threads: number per call in ONNX Runtime and LiteRT; None: two in LiteRT, one on a single core, and ONNX
+            Runtime's default.
 
     Raises:
         UserError: the file is missing, has no card, does not load or does not match its card.

@@ -39,7 +39,8 @@ def open_runtime(path: Path, threads: int | None = None) -> Run:
 
     Args:
         path: the file.
-        threads: number per call; None means ONNX Runtime's default and two for LiteRT. PyTorch ignores it.
+        threads: number per call; None means ONNX Runtime's default and, for LiteRT, two, or one on a single core.
+            PyTorch ignores it.
 
     Raises:
         UserError: the runtime is not installed, or cannot open the file.
@@ -82,6 +83,11 @@ def _onnx(path: Path, threads: int | None) -> tuple[Run, list[Any]]:
     return run, list(entry.shape)
 
 
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _interpreter(path: Path, threads: int | None) -> Any:
     try:
         from ai_edge_litert.interpreter import Interpreter
@@ -92,7 +98,7 @@ def _interpreter(path: Path, threads: int | None) -> Any:
             raise ImportError(name="ai-edge-litert") from None
         Interpreter = tensorflow.lite.Interpreter
     with quiet_stderr():  # XNNPACK prints a start-up message
-        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads or min(2, os.cpu_count() or 1))
+        interpreter = Interpreter(model_content=path.read_bytes(), num_threads=threads or min(2, _cores()))
         interpreter.allocate_tensors()
     return interpreter
 

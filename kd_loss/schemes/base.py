@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from kd_loss.imaging import geometry
-from kd_loss.imaging.rotations import to_angles, to_vectors
+from kd_loss.imaging.rotations import to_vectors
 from kd_loss.schemes.known_yaw import encoded
 from kd_loss.system.files import Json
 
@@ -28,21 +28,23 @@ class HeadPlacement:
     Attributes:
         rotation: (3, 3), head axes to camera axes (x right, y down, z away), against the ray through its middle.
         middle: (x, y) of its middle in the image's pixels; width: of a head there, in pixels.
-        rough: whether its pitch and roll are rough.
-        yaw_alone: whether the target keeps no more of the rotation than its yaw (`schemes.known_yaw`).
+        known_yaw: the archive's yaw in degrees and the head's lean in the image, clockwise, if these are known better
+            than the rotation, see `schemes.known_yaw`.
+        yaw_alone: whether the target keeps no more of the rotation than these.
     """
 
     rotation: np.ndarray
     middle: tuple[float, float]
     width: float
-    rough: bool = False
+    known_yaw: tuple[float, float] | None = None
     yaw_alone: bool = False
 
     def through(self, affine: np.ndarray) -> np.ndarray:
         """Rotation vector, and x, y and log depth (2, 3), seen through a rotation-free map from pixels to a crop."""
         x, y = geometry.apply(affine, self.middle)
-        yaw = math.radians(to_angles(self.rotation)[0])
-        turned = encoded(yaw) if self.yaw_alone else to_vectors(self.rotation)
+        turned = to_vectors(self.rotation)
+        if self.yaw_alone and self.known_yaw is not None:
+            turned = encoded(*map(math.radians, self.known_yaw))
         return np.array([turned, [x, y, -np.log(self.width * affine[0, 0])]])
 
 

@@ -1,9 +1,10 @@
 """Head poses of which only the yaw is known: how they are stored, move with their crop, and are completed in training.
 
-AFLW's yaw is measured, its pitch and roll are not. Such a target stores, in place of the rotation vector, the yaw in
-radians, the angle by which the crop was rotated since (clockwise, in radians, 0 at first), and NaN, by which it is
-recognised. In training the student's own pitch and roll complete it: the target is the predicted rotation with its
-yaw replaced by the true one, so that only the yaw has a gradient.
+AFLW's tables have a yaw and no pitch or roll. Such a target stores, in place of the rotation vector, the yaw in
+radians, the angle by which the head leans in the image (clockwise, in radians: at first as its points say, then with
+every rotation of the crop), and NaN, by which it is recognised. In training the student's own prediction completes it:
+the target is the predicted rotation with the yaw, seen upright, replaced by the true one, so that only the yaw has a
+gradient.
 """
 
 from __future__ import annotations
@@ -12,24 +13,35 @@ from typing import Any
 
 import numpy as np
 
-from kd_loss.imaging.rotations import Array, to_matrices, to_vectors
+from kd_loss.imaging.rotations import Array, to_angles, to_matrices, to_vectors
 
 #: a tensor of the current Keras backend
 Tensor = Any
 
 
-def encoded(yaw: float) -> Array:
-    """The rotation part (3,) of a target of which only the yaw, in radians, is known.
+def encoded(yaw: float, lean: float = 0.0) -> Array:
+    """The rotation part (3,) of a target of which only the yaw is known, and how the head leans; both in radians.
 
     >>> encoded(0.5).tolist()
     [0.5, 0.0, nan]
     """
-    return np.array([yaw, 0.0, np.nan])
+    return np.array([yaw, lean, np.nan])
 
 
 def is_encoded(rotations: np.ndarray) -> np.ndarray:
     """Which of the rotations (…, 3) are known by their yaw alone, (…,)."""
     return np.isnan(np.asarray(rotations)[..., 2])
+
+
+def whole_rows(targets: np.ndarray) -> np.ndarray:
+    """Targets (…, N, C) without the rows of which a number is missing: all of theirs become NaN.
+
+    For whatever computes with numbers of which an encoded rotation has none.
+
+    >>> whole_rows(np.array([[0.5, 0.0, np.nan], [0.1, 0.2, 0.3]])).tolist()
+    [[nan, nan, nan], [0.1, 0.2, 0.3]]
+    """
+    return np.where(np.isnan(targets).any(axis=-1, keepdims=True), np.nan, targets)
 
 
 def moved(rotations: Array, turn: float, mirrored: bool) -> Array:
@@ -40,6 +52,16 @@ def moved(rotations: Array, turn: float, mirrored: bool) -> Array:
     """
     sign = -1.0 if mirrored else 1.0
     return np.stack([sign * rotations[..., 0], sign * rotations[..., 1] + turn, rotations[..., 2]], axis=-1)
+
+
+def yaws(rotations: Array) -> Array:
+    """The yaws in degrees, (…,), of rotation vectors (…, 3), known whole or by their yaw alone.
+
+    >>> yaws(np.stack([encoded(0.5, 0.3), [0.0, -0.5, 0.0]])).round(2).tolist()
+    [28.65, 28.65]
+    """
+    whole = to_angles(to_matrices(level(rotations)))[..., 0]
+    return np.where(is_encoded(rotations), np.degrees(rotations[..., 0]), whole)
 
 
 def level(rotations: Array) -> Array:
@@ -90,7 +112,7 @@ def product(first: Tensor, second: Tensor) -> Tensor:
 def completed(encoded_rotations: Tensor, predicted: Tensor) -> Tensor:
     """Replace the yaw of predicted rotations by the true one, both (B, 3), in `keras.ops`.
 
-    With Q = R_z(turn)ᵀ R̂, the prediction before the crop was rotated, the result is R_z(turn) R_y(yaw(Q) − yaw) Q: its
+    With Q = R_z(turn)ᵀ R̂, the prediction seen upright, the result is R_z(turn) R_y(yaw(Q) − yaw) Q: its
     pitch and roll are the prediction's. Where the first argument is no encoded rotation the result has no meaning.
     """
     from keras import ops

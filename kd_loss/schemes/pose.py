@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from kd_loss.imaging import geometry
-from kd_loss.imaging.rotations import CONVENTION, geodesic, to_angles, to_matrices, to_vectors
+from kd_loss.imaging.rotations import CONVENTION, geodesic, to_matrices, to_vectors
 from kd_loss.schemes import known_yaw
 from kd_loss.schemes.base import HeadPlacement, Scheme
 from kd_loss.schemes.benchmarks import LANDMARK_SCHEMES
@@ -169,7 +169,7 @@ class PoseScheme:
         )
         if raw is None:
             raise UserError("no head pose fits its eye, nose and mouth points")
-        yaw = float(to_angles(to_matrices(known_yaw.level(raw[0])))[0])
+        yaw = float(known_yaw.yaws(raw[0]))
         if not abs(yaw) <= MOST_YAW:
             raise UserError(f"a yaw of {yaw:.0f}° is outside −{MOST_YAW:g}…{MOST_YAW:g}")
         return raw
@@ -187,7 +187,7 @@ class PoseScheme:
 
     def rows(self, targets: np.ndarray) -> dict[str, np.ndarray]:
         """Faces per range of |yaw|, without empty ranges."""
-        yaw = np.abs(to_angles(to_matrices(known_yaw.level(self.raw(targets)[:, 0])))[:, 0])
+        yaw = np.abs(known_yaw.yaws(self.raw(targets)[:, 0]))
         # the last range includes its end
         rows = {f"yaw {a}–{b}": np.flatnonzero((yaw >= a) & ((yaw < b) | (b == 99))) for a, b in YAW_RANGES}
         return {name: indices for name, indices in rows.items() if len(indices)}

@@ -15,6 +15,7 @@ from kd_loss.datasets.prepared import PreparedSplit, holdout
 from kd_loss.datasets.sampler import FaceSampler
 from kd_loss.datasets.transform import Answers, CropTransform
 from kd_loss.schemes.benchmarks import W300
+from kd_loss.schemes.known_yaw import whole_rows
 from kd_loss.system.errors import UserError
 from kd_loss.training.options import TrainingOptions
 from kd_loss.training.processes import Processes
@@ -96,4 +97,4 @@ class TrainingFaces:
                     f"none of the {len(self.held)} faces held out has the points that its error is normalised by: give "
                     "another --seed or --validation, or --validation 0"
                 )
-        self.mean_shape = np.nanmean(view.targets_of(split)[self.chosen], axis=0)
+        self.mean_shape = np.nanmean(whole_rows(view.targets_of(split)[self.chosen]), axis=0)

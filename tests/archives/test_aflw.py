@@ -91,11 +91,28 @@ def test_the_poses_have_the_yaw_of_the_table_with_the_other_sign(tmp_path):
     joined = add_faces(base, archive).samples[len(base.samples) :]
     assert [sample.name for sample in joined] == [f"pose_aflw/{sample.name}" for sample in archive.samples]
     assert all(sample.extra and sample.place.yaw_alone for sample in joined)
+    assert [sample.place.known_yaw[0] for sample in joined] == [-60, 30, 0, -85]
     assert not any(sample.place.yaw_alone for sample in (*base.samples, *archive.samples))
     with pytest.raises(UserError, match="its poses are computed from landmarks"):
         add_faces(base, Archive(POSES["pose_w300"], [replace(archive.samples[0], place=None)]))
-    with pytest.raises(UserError, match="--extra-data w300: 68 landmarks, the dataset 'pose_synthetic' has head pose"):
+    with pytest.raises(
+        UserError, match="--extra-data w300 has 68 landmarks, but the dataset 'pose_synthetic' has head pose"
+    ):
         add_faces(base, Archive(W300))
+
+
+def test_the_known_yaw_is_that_of_the_table_however_the_head_leans_and_nods(tmp_path):
+    from_front = to_matrices([np.radians(-12), 0, 0]) @ to_matrices([0, np.radians(40), 0])
+    turn = to_matrices([0, 0, np.radians(25)]) @ from_front
+    points = ((AFLW @ turn.T)[:, :2] * 0.05 + 25).reshape(-1)
+    picture(tmp_path / "images/image1.jpg")
+    cells = ["images/image1.jpg", *(f"{v:.3f}" for v in points)]
+    (tmp_path / "landmarks.csv").write_text(",".join(cells))
+    (tmp_path / "yaw.csv").write_text("images/image1.jpg,40")
+    [sample] = read_archive(POSES["pose_aflw"], ArchiveRequest(source=str(tmp_path))).samples
+    assert sample.place.known_yaw == pytest.approx((-40, 25), abs=1.5)
+    # along the image's axes the yaw of such a head is another one
+    assert abs(to_angles(sample.place.rotation)[0] + 40) > 2
 
 
 def test_the_command_knows_both(aflw):

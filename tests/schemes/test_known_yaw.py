@@ -71,10 +71,15 @@ def test_statistics_are_of_whole_poses_and_a_missing_number_elsewhere_is_malform
 
 
 def test_a_placement_keeps_the_yaw_alone_if_told_so():
-    place = HeadPlacement(from_angles(70, 20, 5), (30.0, 40.0), 50.0, rough=True, yaw_alone=True)
-    target = place.through(geometry.normalised_affine(np.array([0.0, 0.0, 100.0])))
-    assert np.degrees(target[0, 0]) == pytest.approx(70)
-    assert target[0, 1] == 0
+    place = HeadPlacement(from_angles(70, 20, 5), (30.0, 40.0), 50.0, known_yaw=(97.0, 60.0), yaw_alone=True)
+    affine = geometry.normalised_affine(np.array([0.0, 0.0, 100.0]))
+    target = place.through(affine)
+    assert np.degrees(target[0, :2]) == pytest.approx([97, 60])
+    # 97 degrees is the yaw of a head that leans: it is not refused as one beyond 99, seen along the image's axes
+    assert SCHEME.target(np.zeros((2, 2)), place, affine).shape == (
+        2,
+        3,
+    )
     assert np.isnan(target[0, 2])
     assert np.isfinite(target[1]).all()
     assert list(SCHEME.rows(SCHEME.stored(target)[None])) == ["yaw 60–99"]

@@ -19,6 +19,7 @@ from kd_loss.datasets.prepare import prepare
 from kd_loss.datasets.prepared import open_dataset
 from kd_loss.detection import Detection
 from kd_loss.distillation.none import NoDistillation
+from kd_loss.evaluation.pose_result import PoseResult
 from kd_loss.evaluation.test_command import EvaluationOptions, run_test
 from kd_loss.export.export_command import ExportOptions, run_export
 from kd_loss.imaging.rotations import from_angles, geodesic, to_angles, to_matrices, to_vectors
@@ -85,10 +86,10 @@ def test_of_a_face_of_known_yaw_only_the_yaw_has_a_loss(data, student):
     assert loss(2) == pytest.approx(turn, rel=0.2)
 
 
-def test_a_training_with_faces_of_known_yaw(data, options, tmp_path):
+def test_a_training_with_faces_of_known_yaw(options, tmp_path):
     archive = draw_poses(POSES["pose_synthetic"], 40, 48, 0.15, 0)
     other = draw_poses(POSES["pose_synthetic"], 16, 48, 0.15, 7)
-    rough = [dataclasses.replace(s, place=dataclasses.replace(s.place, rough=True)) for s in other.samples]
+    rough = [dataclasses.replace(s, place=dataclasses.replace(s.place, known_yaw=(20.0, 5.0))) for s in other.samples]
     joined = add_faces(archive, dataclasses.replace(other, samples=rough))
     prepare(joined, tmp_path / "pose_synthetic", size=48)
     split = open_dataset("pose_synthetic", tmp_path).split("train")
@@ -97,6 +98,14 @@ def test_a_training_with_faces_of_known_yaw(data, options, tmp_path):
     run = train_student(dataclasses.replace(options, data=tmp_path, runs=tmp_path / "runs", method=["none"]))
     rows = read_history(run / "history.csv")
     assert np.isfinite([rows[-1]["loss"], rows[-1]["val_degrees"]]).all()
+    # the soft target of a known yaw is that yaw, and statistics are of whole rotations
+    only = np.isnan(split.target[:, 0, 2])
+    np.testing.assert_array_equal(split.soft[only][:, 0], split.target[only][:, 0])
+    assert not np.allclose(split.soft[~only], split.target[~only], atol=1e-3)
+    np.testing.assert_allclose(np.degrees(split.scheme.raw(split.target)[only, 0]), [[20, 5, np.nan]] * 16, atol=1e-3)
+    result = PoseResult.of(split, np.nan_to_num(split.target), None, name="n", weights="w", network={})
+    assert result.more()["yaw"] == pytest.approx(0, abs=1e-3)  # of the others
+    assert result.scores()["full"].faces == 40
     write_sheets(split, tmp_path)
     assert (tmp_path / "crops.png").is_file()
 

@@ -23,6 +23,7 @@ def main(names: str, output: str) -> None:
     weights = os.environ.get("KD_LOSS_STUDENT") or without_keras(Path(default_weights()))
     predictor, detector = LandmarkPredictor.load(weights, threads=2), FinderDetector()
     refine = int(os.environ.get("KD_LOSS_REFINE", "1"))
+    predictor.settled = float(os.environ.get("KD_LOSS_SETTLED", predictor.settled))
     landmarks, times = [], []
     for name in Path(names).read_text(encoding="utf-8").splitlines():
         image = read_image(Path(name))

@@ -17,6 +17,7 @@ from kd_loss.imaging import geometry
 from kd_loss.networks import LandmarkNet
 from kd_loss.runtimes.crop_network import CropNetwork
 from kd_loss.schemes.base import Scheme
+from kd_loss.schemes.known_yaw import whole_rows
 from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.schemes.point_map import fit_point_map, held_out_error
 from kd_loss.system.errors import UserError
@@ -215,7 +216,7 @@ def with_errors(teachers: Mapping[str, Teacher], split: PreparedSplit) -> dict[s
             raise UserError(
                 f"the errors of {role}, which has another runtime, can only be measured without --teacher-views"
             )
-        errors = np.nanmean(np.square(predicted - split.landmarks), axis=(1, 2))
+        errors = np.nanmean(np.square(predicted - whole_rows(split.target)), axis=(1, 2))
         measured[role] = teacher.with_errors(errors)
         log.info(f"{role} teacher: squared errors of {errors.min():.2e} to {errors.max():.2e} on the training faces")
     return measured
