@@ -138,9 +138,9 @@ class PoseScheme:
 
     def malformed(self, missing: np.ndarray) -> np.ndarray:
         """(B, 2) from (B, 2, 3): a number is missing beside others, but for the third of a face of known yaw."""
-        some = missing.any(axis=2) & ~missing.all(axis=2)
+        some = np.asarray(missing.any(axis=2) & ~missing.all(axis=2))
         some[:, 0] &= ~(missing[:, 0] == [False, False, True]).all(axis=1)
-        return np.asarray(some)
+        return some
 
     def agrees(self, other: Scheme | None) -> bool:
         """Whether the other is a pose scheme with the same standardisation."""
