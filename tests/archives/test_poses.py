@@ -235,7 +235,7 @@ def test_what_poses_cannot_be_made_of_is_one_line(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             run_prepare(PrepareOptions(**changes, data=tmp_path))
-    with pytest.raises(UserError, match="not to a dataset of a head pose"):
+    with pytest.raises(UserError, match="landmarks, but the dataset '.*' has head pose"):
         run_prepare(PrepareOptions(dataset="pose_synthetic", count=4, extra_data=["wflw=x"], size=32, data=tmp_path))
     assert set(POSES) >= {"pose_synthetic", "pose_w300", "pose_biwi", "pose_300wlp", "pose_aflw2000", "pose_pointing04"}
 
