@@ -118,6 +118,7 @@ def on_300w(detector: Detector, samples: list[Sample], weights: str) -> dict[str
     from kd_loss.inference.predictor import LandmarkPredictor
 
     predictor = LandmarkPredictor.load(weights, confirm=False)
+    predictor.settled = 0.0  # every face is cropped again
     truth = np.array([sample.landmarks for sample, _ in found])
     distance = normalising_distance(truth, predictor.scheme, predictor.scheme.default_normaliser)
     ways: dict[str, list[np.ndarray]] = {"landmark box": [], "box": [], "refined once": []}
@@ -125,7 +126,6 @@ def on_300w(detector: Detector, samples: list[Sample], weights: str) -> dict[str
         image = sample.load()
         x0, y0, x1, y1 = geometry.landmark_box(sample.landmarks)
         ways["landmark box"].append(predictor.predict_crop(image, (x0, y0, x1 - x0, y1 - y0)).landmarks)
-        predictor.settled = 0.0  # every face is cropped again
         for refine, way in enumerate(["box", "refined once"]):
             ways[way].append(predictor.detect(image, lambda _, face=face: [face], refine)[0].landmarks)
     return row | {

@@ -17,6 +17,9 @@ from kd_loss.schemes.pose import PoseScheme
 from kd_loss.schemes.same_points import same_points
 from kd_loss.system.errors import UserError
 
+#: schemes tied to the 68 points alone, by which they have points of others
+BY_68 = (AFLW21, CFP30)
+
 
 def translate(landmarks: np.ndarray, source: LandmarkScheme, target: LandmarkScheme) -> np.ndarray:
     """Translate points (M, 2) of one scheme to (K, 2) of another, NaN where the first lacks the point.
@@ -53,7 +56,7 @@ def in_scheme(sample: Sample, source: LandmarkScheme, target: LandmarkScheme) ->
 
     Raises `KeyError` if the source's scheme does not say which of its points are the target's.
     """
-    if source in (AFLW21, CFP30) and target != W300 and not matched(source, target):
+    if source in BY_68 and target != W300 and not matched(source, target):
         return in_scheme(in_scheme(sample, source, W300), W300, target)
     outline, visibility = sample.outline, None
     if source == AFLW21 and target == W300:
@@ -91,7 +94,7 @@ def add_faces(archive: Archive, other: Archive) -> Archive:
     assert isinstance(scheme, LandmarkScheme)
     assert isinstance(more, LandmarkScheme)
     indices = more.same.get(scheme.name, ())
-    by_68 = more in (AFLW21, CFP30) and matched(W300, scheme)
+    by_68 = more in BY_68 and matched(W300, scheme)
     if not (matched(more, scheme) or by_68) or any(i is not None and i >= scheme.points for i in indices):
         known = ", ".join(more.same) or "none"
         raise UserError(

@@ -233,10 +233,9 @@ def prepare(
         model = ShapeModel.fit(targets["train"], variance)
         model.save(folder / "shape_model.npz")
         for split in splits.values():
-            # the shape model knows whole rotations alone, so a known yaw stays as it is
-            odd = np.isnan(split.target) != np.isnan(split.target).any(axis=2, keepdims=True)
             soft = model.soften(whole_rows(split.target))
-            np.save(split.folder / "soft.npy", np.where(odd.any(axis=2, keepdims=True), split.target, soft))
+            # the shape model knows whole rotations alone: a known yaw stays as it is, what is missing stays missing
+            np.save(split.folder / "soft.npy", np.where(np.isnan(soft), split.target, soft))
         manifest = {
             "format": FORMAT,
             "spec": scheme.to_dict(),

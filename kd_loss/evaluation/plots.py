@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib
@@ -61,7 +62,7 @@ def ced_plot(
         axes.plot(grid, 100 * ced(values, grid), label=f"{name} ({np.mean(values):.2f}{' %' if '%' in words else '°'})")
     for threshold in (8, 10):
         axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
-    for (name, failures), marker in zip((published or {}).items(), "ovs^Dx*P", strict=False):
+    for (name, failures), marker in zip((published or {}).items(), cycle("ovs^Dx*P"), strict=False):
         label = f"{name}, published: {failures:.2f} % above 10 %"
         axes.scatter([10], [100 - failures], marker=marker, s=25, color="grey", zorder=3, label=label)
     axes.set(xlabel=words, ylabel="share of faces in %", xlim=(0, limit), ylim=(0, 100.5))

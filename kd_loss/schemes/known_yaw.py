@@ -65,7 +65,7 @@ def yaws(rotations: Array) -> Array:
 
 
 def level(rotations: Array) -> Array:
-    """Rotation vectors (…, 3), those known by their yaw alone as if the head did not nod or lean, for drawing."""
+    """Rotation vectors (…, 3), those known by their yaw alone as of a head that does not nod."""
     vectors = np.array(rotations, np.float64)
     only = is_encoded(vectors)
     yaw, turn = vectors[only, 0], vectors[only, 1]
