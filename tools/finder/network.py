@@ -45,19 +45,6 @@ def build_finder(
     return keras.Model(entry, outputs, name="finder")
 
 
-#: the blocks in the order in which they are made
-_BLOCKS = ("s4_0", "s4_1", *(f"s{s}_{n}" for s in (8, 16, 32) for n in range(3)), "j16", "j8", "h8", "h16")
-
-
-def separable_names(model: keras.Model) -> dict[str, list[str]]:
-    """Names of the depthwise and of the other convolutions but for the last two, in the order of their making."""
-    there = {layer.name for layer in model.layers}
-    pointwise = ["stem_pointwise"]
-    for block in _BLOCKS:
-        pointwise += [name for part in ("up", "side", "pointwise") if (name := f"{block}_{part}") in there]
-    return {"depthwise": [f"{block}_depthwise" for block in _BLOCKS], "pointwise": pointwise}
-
-
 def _separable(x: Any, width: int, stride: int, kernel: int, name: str, neutral: bool = False) -> Any:
     """Depthwise, then pointwise convolution; added to what came in where the shapes agree."""
     y = L.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise")(x)

@@ -11,9 +11,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import onnx
+from onnx import numpy_helper
 
 from kd_loss.system.errors import UserError
-from tools.finder.network import build_finder, separable_names
+from tools.finder.network import build_finder
 
 
 def start_from(model: keras.Model, path: Path, pictures: np.ndarray) -> None:
@@ -21,17 +23,21 @@ def start_from(model: keras.Model, path: Path, pictures: np.ndarray) -> None:
 
     Args:
         model: may have more blocks than the file (`build_finder(extra=…)`).
-        path: `.onnx` of a finder without such blocks.
+        path: `.onnx` of a finder without such blocks, or with those of the default.
         pictures: (N, S, S, 3), training images whose statistics the normalisations get.
 
     Raises:
         UserError: a file that is not such a finder.
     """
-    base = build_finder(pictures.shape[1], extra=(0, 0, 0))
-    try:
-        _restore(base, path)
-    except (KeyError, ValueError, StopIteration, IndexError):
-        raise UserError(f"{path} is not a finder's .onnx without additional blocks") from None
+    for extra in ((0, 0, 0), (1, 1, 1)):
+        base = build_finder(pictures.shape[1], extra=extra)
+        try:
+            _restore(base, path)
+            break
+        except (KeyError, ValueError, StopIteration, IndexError):
+            continue
+    else:
+        raise UserError(f"{path} is not a finder's .onnx")
     _statistics(base, pictures)
     known = {layer.name: layer for layer in base.layers}
     for layer in model.layers:
@@ -40,17 +46,18 @@ def start_from(model: keras.Model, path: Path, pictures: np.ndarray) -> None:
 
 
 def _restore(model: keras.Model, path: Path) -> None:
-    import onnx
-    from onnx import numpy_helper
-
+    """Set the convolutions of a model from a file's; raises KeyError or ValueError where the two differ."""
     graph = onnx.load(str(path)).graph
     values = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
     users: dict[str, list[Any]] = {}
     for node in graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
-    pointwise: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-    depthwise: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    convolutions = {
+        layer.name: layer
+        for layer in model.layers
+        if isinstance(layer, (keras.layers.Conv2D, keras.layers.DepthwiseConv2D))
+    }
     for node in graph.node:
         if node.op_type != "Conv":
             continue
@@ -68,30 +75,20 @@ def _restore(model: keras.Model, path: Path) -> None:
             scale, shift = (scale * value, shift * value) if after.op_type == "Mul" else (scale, shift + value)
             last = after
         kernel = kernel * scale[:, None, None, None]
-        name = f"{node.name} {node.input[1]}"
-        if "stride_" in name:
-            layer = model.get_layer("stride_" + name.split("stride_")[1].split("_")[0])
-            layer.set_weights([kernel.transpose(2, 3, 1, 0), shift])
-        else:
-            # Keras numbers its layers in the order in which they are made
-            part = next(part for part in name.replace(" ", "/").split("/") if "conv2d" in part)
-            number = int(next(word for word in part.split("_") if word.isdigit()))
-            if part.startswith("depthwise"):
-                depthwise[number] = kernel.transpose(2, 3, 0, 1), shift
-            else:
-                pointwise[number] = kernel.transpose(2, 3, 1, 0), shift
-    names = separable_names(model)
-    for kind, found in (("depthwise", depthwise), ("pointwise", pointwise)):
-        for name, place in zip(names[kind], sorted(found), strict=True):
-            kernel, shift = found[place]
-            layer = model.get_layer(name)
-            if layer.use_bias:
-                layer.set_weights([kernel, shift])
-                continue
-            layer.set_weights([kernel])
-            norm = model.get_layer(f"{name}_norm")
-            ones, zeros = np.ones_like(shift), np.zeros_like(shift)
-            norm.set_weights([ones, shift, zeros, ones - norm.epsilon])
+        # the exporter writes a layer's name between slashes, with "_1" behind it
+        parts = f"{node.name}/{node.input[1]}".replace(" ", "/").split("/")
+        layer = convolutions.pop(next((part[:-2] for part in parts if part[:-2] in convolutions), node.name))
+        depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+        kernel = kernel.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
+        if layer.use_bias:
+            layer.set_weights([kernel, shift])
+            continue
+        layer.set_weights([kernel])
+        norm = model.get_layer(f"{layer.name}_norm")
+        ones, zeros = np.ones_like(shift), np.zeros_like(shift)
+        norm.set_weights([ones, shift, zeros, ones - norm.epsilon])
+    if convolutions:
+        raise KeyError(f"no {next(iter(convolutions))}")
 
 
 def _statistics(model: keras.Model, pictures: np.ndarray) -> None:

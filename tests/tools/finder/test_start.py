@@ -1,7 +1,10 @@
 """A written finder as the start of another training."""
 
+from pathlib import Path
+
 import keras
 import numpy as np
+import onnxruntime
 import pytest
 
 from kd_loss.system.errors import UserError
@@ -25,3 +28,17 @@ def test_additional_blocks_change_nothing_at_first():
     pictures = np.random.default_rng(0).uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
     for one, other in zip(small(pictures), large(pictures), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+def test_the_shipped_finder_as_the_start_of_another():
+    path = Path("models/detectors/finder.onnx")
+    pictures = np.random.default_rng(0).uniform(0, 255, (4, 64, 64, 3)).astype(np.float32)
+    model = build_finder(64)
+    start_from(model, path, pictures)
+    session = onnxruntime.InferenceSession(str(path))
+    assert session.get_inputs()[0].shape[1:] == [224, 224, 3]
+    large = build_finder(224)
+    large.set_weights(model.get_weights())
+    picture = np.random.default_rng(1).uniform(0, 255, (1, 224, 224, 3)).astype(np.float32)
+    for mine, shipped in zip(large.predict_on_batch(picture), session.run(None, {"image": picture}), strict=True):
+        np.testing.assert_allclose(mine.ravel(), shipped.ravel(), atol=1e-4)
