@@ -36,6 +36,8 @@ def teacher(given):
     ("methods", "terms"),
     [
         (["rkd", "pkt:2", "imitation"], {"rkd.distance", "rkd.angle", "pkt.transfer", "imitation.imitation"}),
+        (["imitation"], {"imitation"}),
+        (["rkd"], {"distance", "angle"}),
         (["srrl"], {"features", "regression"}),
     ],
 )
