@@ -54,26 +54,37 @@ def ced_plot(
     The plot ends at `limit`, or where nine tenths of every network's faces have been seen. `published` networks, with
     the share of their faces above 10 % in %, are points of the curves that were not published.
     """
-    figure, axes = new_axes(6.5, 4)
+    figure, axes = new_axes(6.5, 5 if published else 4)
     known = {name: values[~np.isnan(values)] for name, values in errors.items()}
     limit = ced_limit(known, limit)
     grid = np.linspace(0, limit, 601)
-    for name, values in known.items():
-        axes.plot(grid, 100 * ced(values, grid), label=f"{name} ({np.mean(values):.2f}{' %' if '%' in words else '°'})")
-    for threshold in (8, 10):
-        axes.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
-    for (name, failures), marker in zip((published or {}).items(), cycle("ovs^Dx*P"), strict=False):
-        label = f"{name}, published: {failures:.2f} % above 10 %"
-        axes.scatter([10], [100 - failures], marker=marker, s=25, color="grey", zorder=3, label=label)
+    views = [axes]
+    if published:  # they lie close together, near the top: a second view shows them apart
+        views.append(axes.inset_axes((0.5, 0.12, 0.47, 0.62)))
+        views[1].set(xlim=(5, min(12, limit)), ylim=(99 - 1.1 * max(published.values()), 100.2))
+        views[1].grid(alpha=0.3)
+        views[1].tick_params(labelsize="x-small")
+    for view in views:
+        for name, values in known.items():
+            mean = f"{np.mean(values):.2f}{' %' if '%' in words else '°'}"
+            view.plot(grid, 100 * ced(values, grid), label=f"{name} ({mean})")
+        for threshold in (8, 10):
+            view.axvline(threshold, color="grey", linewidth=0.8, linestyle=":")
+        for (name, failures), marker in zip((published or {}).items(), cycle("ovs^Dx*P"), strict=False):
+            label = f"{name}, published: {failures:.2f} % above 10 %"
+            view.scatter([10], [100 - failures], marker=marker, s=25, color="grey", zorder=3, label=label)
     axes.set(xlabel=words, ylabel="share of faces in %", xlim=(0, limit), ylim=(0, 100.5))
-    axes.legend(loc="best", framealpha=0.8, fontsize="x-small" if published else None)
+    if published:
+        axes.legend(loc="upper left", bbox_to_anchor=(0, -0.14), frameon=False, fontsize="x-small", ncols=2)
+    else:
+        axes.legend(loc="best", framealpha=0.8)
     return to_png(figure)
 
 
 #: offsets of a label from its point in points, and the side that it is aligned on, in the order they are tried
 LABEL_PLACES = tuple(
     (x, y, side)
-    for y in (0, 9, -9, 18, -18)
+    for y in (0, 9, -9, 18, -18, 27, -27, 36, -36)
     for x, side in ((7, "left"), (-7, "right"), (0, "center"))
     if y or side != "center"
 )

@@ -9,7 +9,7 @@ import numpy as np
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit
 from kd_loss.datasets.seen_faces import read_prints, seen_before
 from kd_loss.networks.card import Card
-from kd_loss.runs.folder import OTHERS, data_record
+from kd_loss.runs.folder import data_record
 from kd_loss.system.errors import UserError
 from kd_loss.system.terminal import counted
 
@@ -24,7 +24,9 @@ def check_provenance(card: Card, weights: Path, dataset: PreparedDataset, split:
     changed = [key for key, value in now.items() if card.training.get(key) != value]
     if own and not changed:
         return []
-    notes = [f"{weights}: {OTHERS[key]}" for key in changed if own and key in card.training]
+    notes = []
+    if own and any(key in card.training for key in changed):
+        notes.append(f"{weights} was trained on another preparation of {card.dataset}: other faces, options or version")
     trained_on = read_prints(weights) if split.folder.name == "test" else None
     seen = np.arange(0) if trained_on is None else seen_before(trained_on, split)
     if len(seen):

@@ -35,6 +35,11 @@ class Published:
     ablation: bool = False
     checked: bool = True
 
+    @property
+    def label(self) -> str:
+        """The network, and that its figures are not verified."""
+        return self.who if self.checked else f"{self.who} (not verified)"
+
 
 def _w300(common: float | None, challenging: float | None, full: float) -> dict[str, float]:
     rows = {"common": common, "challenging": challenging, "full": full}
@@ -118,7 +123,7 @@ def published_points(dataset: str, row: str, normaliser: str = "inter_ocular") -
     ['ASMNet', 'PFLD, 112 px, more faces', 'MobileFaceNet, 112 px, more faces']
     """
     return [
-        (p.who, p.parameters, p.nme[row])
+        (p.label, p.parameters, p.nme[row])
         for p in PUBLISHED.get(dataset, ())
         if p.parameters is not None and row in p.nme and p.normaliser == normaliser and not p.ablation
     ]
@@ -152,7 +157,7 @@ def beside_published(
     if not others:
         return None
     lines = [(name, parameters and parameters / 1e6, figures, "measured here") for name, parameters, figures in own] + [
-        (p.who, p.parameters, p.nme, p.source + ("" if p.checked else " (from memory, not checked)")) for p in others
+        (p.label, p.parameters, p.nme, p.source) for p in others
     ]
     cells = [
         [

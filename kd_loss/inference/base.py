@@ -43,6 +43,9 @@ WANDERS, SHRINKS = 0.15, 0.4
 SEEN = 0.3
 #: from so many landmarks on, their box has a face's shape
 LEAST_POINTS = 5
+#: whether everything is to be under a free licence -> the default detector. The finder learned from photographs for
+#: research only, Haar's cascade comes with OpenCV
+DETECTOR = {False: "finder", True: "haar"}
 #: only one thread may open a detector, while the output of native libraries is hidden
 _OPENING = threading.Lock()
 
@@ -121,10 +124,11 @@ class Predictor(Generic[F]):
         path: str | os.PathLike[str] | None = None,
         threads: int | None = None,
         *,
-        detector: str | Detector = "finder",
+        detector: str | Detector | None = None,
         refine: int = 1,
         flip_test: bool = False,
         points: int = 68,
+        free: bool = False,
         confirm: bool = True,
     ) -> Self:
         """Load weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; default: the shipped student.
@@ -133,12 +137,14 @@ class Predictor(Generic[F]):
             path: see `open_network`; None: the shipped student.
             threads: number of threads of the runtime; None: two in LiteRT, one on a single core; others have defaults
                 of their own.
-            detector: a name of `detection.DETECTORS` that needs no file, or the result of `open_detector`.
+            detector: a name of `detection.DETECTORS` that needs no file, or the result of `open_detector`; None: the
+                finder, or with `free` Haar's cascade, because the finder learned from photographs for research only.
             refine: how often, at most, a face is cropped again around its prediction, 0…10; faces that their crop
                 already fits are left alone (`settled`).
             flip_test: average the predictions on a face and its mirror image, which also gives a confidence
                 (`runtimes.crop_network.mirrored`).
             points: without a path, the shipped student of 68, 98 or 29 landmarks.
+            free: without a path, the shipped student under the MIT licence, less accurate, 68 landmarks.
             confirm: leave out what the network does not confirm as a face (`confirmed`).
 
         Raises:
@@ -147,7 +153,13 @@ class Predictor(Generic[F]):
         flag_of(flip_test, "flip_test")
         if threads is not None:
             threads = whole_of(threads, "threads", 1, 1024)
-        weights = without_keras(Path(default_weights(points))) if path is None else path_of(path, "path")
+        if path is None:
+            weights = without_keras(Path(default_weights(points, free)))
+        elif flag_of(free, "free"):
+            raise UserError("free chooses a shipped student; give it without a path")
+        else:
+            weights = path_of(path, "path")
+        detector = DETECTOR[free] if detector is None else detector
         network = open_network(weights, threads)
         return cls(mirrored(network) if flip_test else network, detector, refine, confirm)
 

@@ -21,7 +21,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from kd_loss.detection import FixedBox, WholePicture, open_detector
 from kd_loss.detection.factory import DETECTORS
-from kd_loss.inference.base import Detector
+from kd_loss.inference.base import DETECTOR, Detector
 from kd_loss.inference.output import CsvTable, Face, VideoWriter, csv_header, csv_row, origin_of, write_picture
 from kd_loss.inference.pose import FacePose, PosePredictor, load_predictor
 from kd_loss.inference.predictor import LandmarkPredictor
@@ -83,7 +83,7 @@ def make_detector(options: PredictOptions, margin: float) -> Detector:
             raise UserError(f"--box {options.box} has no valid size")
         return FixedBox((x, y, width, height))
     return open_detector(
-        options.detector,
+        options.detector or DETECTOR[options.free],
         options.detector_model,
         min_score=options.min_score,
         smallest=options.smallest,
@@ -109,7 +109,9 @@ def run_predict(options: PredictOptions) -> list[Face]:
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
         check_display()
-    options = replace(options, weights=options.weights or default_weights(options.points))
+    if options.free and options.weights:
+        raise UserError("--free chooses a shipped student; remove --weights, or --free")
+    options = replace(options, weights=options.weights or default_weights(options.points, options.free))
     weights = Path(options.weights)
     fast = without_keras(weights)
     if fast == weights and weights.suffix in (".h5", ".keras") and weights.is_file():
@@ -211,8 +213,10 @@ def _predict_pictures(
                 print(f"{picture.path}: {many} -> {name.with_name(name.name + '.png')}")
     if empty:
         of = counted(len(pictures), "image")
+        haar = (options.detector or DETECTOR[options.free]) == "haar"
         log.info(
-            f"no face in {empty} of {of}; try --smallest 10 or --detector haar; for cropped faces: --detector none; "
+            f"no face in {empty} of {of}; try {'' if haar else '--smallest 10 or '}--detector "
+            f"{'finder' if haar else 'haar'}; for cropped faces: --detector none; "
             "for what is no face: --box"
         )
     return faces
@@ -290,10 +294,16 @@ class PredictOptions(Options):
     )  # fmt: skip
     weights: str = option("", ".h5, .keras, .onnx or .tflite; default: the shipped student of --points")
     points: int = option(68, "shipped student to use: 68 points of 300W, 98 of WFLW or 29 of COFW")
+    free: bool = option(
+        False,
+        "the shipped student under the MIT licence, less accurate, with the detector haar: neither learned from "
+        "photographs for research only",
+    )
     plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")
     detector: str = option(
-        "finder",
-        "finder (shipped), haar (comes with OpenCV), yunet, blazeface, or none: an image is one cropped face",
+        "",
+        "finder (shipped, the default), haar (comes with OpenCV, the default with --free), yunet, blazeface, or none: "
+        "an image is one cropped face",
         choices=DETECTORS,
         group="faces",
     )

@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from kd_loss.runtimes.files import embedded_card
-from kd_loss.system.arguments import shown
+from kd_loss.system.arguments import flag_of, shown
 from kd_loss.system.bundled import shipped
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
@@ -19,16 +19,24 @@ STUDENTS = {
     98: Path("models", "students", "student_wflw.h5"),
     29: Path("models", "students", "student_cofw.h5"),
 }
+#: those under the MIT licence, which saw no photograph that excludes commercial use
+FREE_STUDENTS = {68: Path("models", "students", "student_free.h5")}
 
 
-def default_weights(points: int = 68) -> str:
-    """The shipped student of 68, 98 or 29 points, from the working folder, this package's checkout, or the package."""
-    if not isinstance(points, int) or points not in STUDENTS:
-        raise UserError(f"no shipped student has {shown(points)} points; there are {', '.join(map(str, STUDENTS))}")
-    found = shipped(STUDENTS[points])
+def default_weights(points: int = 68, free: bool = False) -> str:
+    """The shipped student of 68, 98 or 29 points, from the working folder, this package's checkout, or the package.
+
+    `free`: that under the MIT licence, which has 68 points. Raises a `UserError` if there is none.
+    """
+    students = FREE_STUDENTS if flag_of(free, "free") else STUDENTS
+    if not isinstance(points, int) or points not in students:
+        kind = "student under the MIT licence" if free else "shipped student"
+        there = f"there is one of {min(students)}" if free else f"there are {', '.join(map(str, students))}"
+        raise UserError(f"no {kind} has {shown(points)} points; {there}")
+    found = shipped(students[points])
     if found is None:
         raise UserError(
-            f"{STUDENTS[points]} is missing; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5"
+            f"{students[points]} is missing; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5"
         )
     return str(found)
 

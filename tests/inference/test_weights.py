@@ -1,5 +1,6 @@
 """The export beside a Keras file: taken where it is of exactly that file, and opened without Keras."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from kd_loss.export.export_command import ExportOptions, run_export
-from kd_loss.inference.predict_command import default_weights
+from kd_loss.inference.predict_command import PredictOptions, default_weights, run_predict
+from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.weights import without_keras
 from kd_loss.networks import Card, build_network, save_network
 from kd_loss.schemes.benchmarks import W300
@@ -81,3 +83,24 @@ def test_the_shipped_student_of_a_number_of_points():
     assert Path(default_weights(29)).name == "student_cofw.h5"
     with pytest.raises(UserError, match="no shipped student has 5 points; there are 68, 98, 29"):
         default_weights(5)
+
+
+def test_the_shipped_student_under_the_mit_licence(tmp_path):
+    assert Path(default_weights(free=True)).name == "student_free.h5"
+    predictor = LandmarkPredictor.load(free=True)
+    assert predictor.card.license == "MIT"
+    assert type(predictor.detector).__name__ == "HaarDetector"  # the finder learned from photographs for research only
+    assert type(LandmarkPredictor.load(free=True, detector="finder").detector).__name__ == "FinderDetector"
+    with pytest.raises(UserError, match="no student under the MIT licence has 98 points; there is one of 68"):
+        default_weights(98, free=True)
+    with pytest.raises(UserError, match="free chooses a shipped student; give it without a path"):
+        LandmarkPredictor.load(default_weights(), free=True)
+
+
+def test_predict_free(tmp_path):
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((64, 64, 3), 180, np.uint8))
+    sources, output = [str(tmp_path / "wall.png")], tmp_path / "out"
+    assert run_predict(PredictOptions(sources=sources, free=True, output=output)) == []
+    assert Path(json.loads((output / "wall.json").read_text())["weights"]).name == "student_free.h5"
+    with pytest.raises(UserError, match="--free chooses a shipped student; remove --weights, or --free"):
+        run_predict(PredictOptions(sources=sources, free=True, weights=default_weights(), output=output))
