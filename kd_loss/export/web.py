@@ -26,7 +26,7 @@ from kd_loss.detection.finder import (
 )
 from kd_loss.detection.finder_format import CHANNELS
 from kd_loss.export.convert import Exportable, to_onnx
-from kd_loss.inference.base import LEAST_POINTS, SEEN, SETTLED, SHRINKS, WANDERS
+from kd_loss.inference.base import LEAST_POINTS, SEEN, SETTLED, SHRINKS, TWICE, WANDERS
 from kd_loss.networks.keypoint_detector import KeypointCard
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_folder, read_json, write_json
@@ -79,6 +79,7 @@ def write_page(
             page_card |= {
                 "settled": SETTLED,
                 "wanders": WANDERS,
+                "twice": TWICE,
                 "shrinks": SHRINKS,
                 "least_points": LEAST_POINTS,
                 "seen": SEEN,

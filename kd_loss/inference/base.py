@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kd_loss.detection import BoxCalibration, Detection, open_detector
+from kd_loss.detection.base import overlaps
 from kd_loss.imaging import geometry
 from kd_loss.imaging.crop import crop_face
 from kd_loss.imaging.pictures import check_picture
@@ -41,6 +42,8 @@ SETTLED = 0.08
 WANDERS, SHRINKS = 0.15, 0.4
 #: nor is it one if the mean visibility of its landmarks is less; of a profile it is about a half
 SEEN = 0.3
+#: two predictions are of one face if their squares overlap by more (intersection over union)
+TWICE = 0.5
 #: from so many landmarks on, their box has a face's shape
 LEAST_POINTS = 5
 #: whether everything is to be under a free licence -> the default detector. The finder learned from photographs for
@@ -229,7 +232,7 @@ class Predictor(Generic[F]):
 
         A detector's box is rough: a face whose prediction lies elsewhere than its crop supposed is cropped again
         around it, as the training crops were, up to `refine` times. What the network does not confirm as a face is
-        left out (`confirmed`).
+        left out (`confirmed`), and of two predictions of one face the second (`distinct`).
         """
         return self.detect_many([image], detector, refine)[0]
 
@@ -260,7 +263,7 @@ class Predictor(Generic[F]):
         for face, answer, box, before, owner in zip(faces, answers, boxes, last, owners, strict=True):
             if answer.exact or not self.confirm or confirmed(face, box, before if refine else None):
                 seen[owner].append(replace(face, score=answer.score))  # type: ignore[type-var]
-        return seen
+        return [distinct(here) for here in seen] if self.confirm else seen
 
     def crops(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> np.ndarray:
         """The squares of images as network input (N, S, S, 3) uint8."""
@@ -287,6 +290,24 @@ def confirmed(face: Any, box: Sequence[float], before: Sequence[float] | None) -
     if visibility is not None and np.mean(visibility) < SEEN:
         return False
     return before is None or drift(now, before) <= WANDERS
+
+
+def distinct(faces: list[F]) -> list[F]:
+    """Leave out predictions of a face that another one has: their squares overlap by more than `TWICE`.
+
+    A detector may propose a profile twice, in boxes too far apart to be merged; the predictions in both agree. The
+    first one stays.
+    """
+    if len(faces) < 2:
+        return faces
+    boxes = np.array([face.landmark_box() for face in faces])
+    sides = boxes[:, 2:].max(axis=1, keepdims=True)
+    squares = np.hstack([boxes[:, :2] + (boxes[:, 2:] - sides) / 2, sides, sides])
+    kept: list[int] = []
+    for i in range(len(faces)):
+        if not kept or overlaps(squares[i], squares[kept]).max() <= TWICE:
+            kept.append(i)
+    return [faces[i] for i in kept]
 
 
 def drift(box: Sequence[float], before: Sequence[float]) -> float:

@@ -74,7 +74,9 @@ class TrainingFaces:
         self.size = options.size or split.size
         views = {answer.views for answer in answers.values()} or {0}
         if options.turn_head and split.scheme.shape != W300.shape:
-            raise UserError(f"--turn-head moves the 68 points of 'w300', the dataset has {split.scheme.noun}")
+            raise UserError(
+                f"--turn-head moves the 68 points of 'w300'; this dataset has other targets: {split.scheme.noun}"
+            )
         visible = bool(getattr(options, "visibility", False))
         view = CropTransform(self.size, augmentation_of(options), soft, max(views), visibility=visible)
         shared: dict[str, Any] = {"batch_size": options.batch_size, "shard": (processes.index, processes.count)}

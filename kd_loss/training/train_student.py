@@ -19,6 +19,7 @@ from kd_loss.networks.architecture_registry import check_registered
 from kd_loss.networks.backbones import arch_name
 from kd_loss.networks.landmark_net import TAPS
 from kd_loss.runs.folder import has_run
+from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError, choose
 from kd_loss.system.files import atomic_file
 from kd_loss.training.faces import Unlabelled, augmentation_of
@@ -87,6 +88,8 @@ def plan_student(options: StudentOptions, dataset: PreparedDataset | None = None
             raise UserError(f"there is no tap '{tap}'; taps are: {', '.join(TAPS)}")
     dataset = dataset or open_dataset(options.dataset, options.data)
     options = dataclasses.replace(options, dataset=dataset.folder.name)
+    if options.visibility and not isinstance(dataset.scheme, LandmarkScheme):
+        raise UserError(f"--visibility is for landmarks, and the targets of {options.dataset} are head poses")
     texts = [text for texts, _ in teacher_files(options, methods, dataset.folder.name).values() for text in texts]
     for text in texts:
         if not Path(text).is_file() and not Path(text.partition(":")[0]).is_file():

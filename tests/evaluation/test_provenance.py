@@ -34,12 +34,12 @@ def anew(folder, count, seed=0, name="synthetic"):
 
 def test_the_same_data_are_nothing_to_tell(options, capsys):
     assert "notes" not in run_test(options)["networks"][0]
-    assert "anew" not in capsys.readouterr().out
+    assert "another preparation" not in capsys.readouterr().out
 
 
 def test_other_faces_are_reported(options, tmp_path, capsys):
     metrics = run_test(dataclasses.replace(options, data=anew(tmp_path / "new", 20, seed=7)))
-    line = "a.h5: the dataset has been prepared anew since"
+    line = "a.h5 was trained on another preparation of synthetic: other faces, options or version"
     assert line in metrics["networks"][0]["notes"][0]
     assert line in capsys.readouterr().out
     assert line in (tmp_path / "out" / "report.html").read_text()

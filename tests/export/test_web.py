@@ -38,10 +38,10 @@ def page(tmp_path_factory, synthetic):
     return folder, LandmarkPredictor.load(folder / "model.onnx", confirm=False)
 
 
-def confirming(folder, wanders):
-    """Let a page draw faces whose landmarks wander that far."""
+def confirming(folder, **limits):
+    """Let a page draw faces whose landmarks wander that far, or overlap by so much."""
     card = json.loads((folder / "card.json").read_text())
-    (folder / "card.json").write_text(json.dumps(card | {"wanders": wanders}))
+    (folder / "card.json").write_text(json.dumps(card | limits))
 
 
 def check(page, picture, query, squares, refine):
@@ -88,6 +88,12 @@ def test_the_page_looks_again_where_a_face_is_small_and_leaves_out_what_wanders(
         confirming(page[0], wanders=9.0)
     assert answer["result"]["faces"] == []
     assert answer["said"].startswith("No face was found here")
+    confirming(page[0], twice=-1.0)  # as if any two were predictions of one face
+    try:
+        answer = open_page(page[0], "picture=small.png", page[0].parent / "small.png")
+    finally:
+        confirming(page[0], twice=0.5)
+    assert len(answer["result"]["faces"]) == 1
 
 
 def test_the_page_refuses_other_objects(page):

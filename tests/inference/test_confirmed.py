@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from kd_loss.inference.base import confirmed
+from kd_loss.inference.base import confirmed, distinct
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.tracking import FaceTracker
 from kd_loss.schemes.benchmarks import W300
@@ -48,3 +48,18 @@ def test_a_face_that_its_network_takes_for_hidden_is_none():
     share = np.full(len(FACE.landmarks), 0.31)
     assert confirmed(replace(FACE, visibility=share), BOX, BOX)
     assert not confirmed(replace(FACE, visibility=share - 0.02), BOX, BOX)
+
+
+def test_one_face_in_two_boxes_is_one():
+    def moved(by: float) -> FaceLandmarks:
+        return replace(FACE, landmarks=SQUARE + [by, 0.0])
+
+    assert distinct([]) == []
+    # squares of 10 that are 3 apart share 7 of 13; 4 apart 6 of 14
+    assert distinct([FACE, moved(3)]) == [FACE]
+    assert len(distinct([FACE, moved(4)])) == 2
+    # the first stays, and what it leaves out leaves out nothing
+    assert [face.landmarks[0, 0] for face in distinct([FACE, moved(3), moved(6)])] == [0.0, 6.0]
+    # a profile's box is narrow: its square counts
+    narrow = replace(FACE, landmarks=SQUARE * [0.1, 1.0])
+    assert len(distinct([narrow, replace(narrow, landmarks=narrow.landmarks + [2.0, 0.0])])) == 1

@@ -85,7 +85,7 @@ def test_the_shipped_student_of_a_number_of_points():
         default_weights(5)
 
 
-def test_the_shipped_student_under_the_mit_licence(tmp_path):
+def test_the_shipped_student_under_the_mit_licence():
     assert Path(default_weights(free=True)).name == "student_free.h5"
     predictor = LandmarkPredictor.load(free=True)
     assert predictor.card.license == "MIT"

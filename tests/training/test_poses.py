@@ -254,6 +254,7 @@ def test_what_is_of_points_in_a_plane_is_refused(options):
         ({"head": "heatmap", "method": ["none"]}, "give --head pooled"),
         ({"method": ["auxiliary"]}, r"auxiliary_error: y_true is an array \(2, 2, 3\)"),
         ({"unlabelled": "nowhere", "method": ["none"]}, "whose predictions replace the poses"),
+        ({"visibility": True}, "--visibility is for landmarks, and the targets of pose_synthetic are head poses"),
     ):
         with pytest.raises(UserError, match=message):
             train_student(dataclasses.replace(options, **changes))

@@ -1,4 +1,5 @@
 // Landmarks in the browser: the crop is cut as in training, the network runs in onnxruntime-web.
+import { overlap } from "./finder.mjs";
 import { loadNetwork, ort } from "./network.mjs";
 
 /** The square [x0, y0, side] around landmarks [[x, y], …], widened by `margin` on each end. */
@@ -70,6 +71,16 @@ export function cropFace(picture, square, size) {
     }
   }
   return crop;
+}
+
+/** Without predictions of a face that an earlier one has: their squares overlap by more than `limit`. */
+export function distinct(faces, limit) {
+  const kept = [];
+  for (const points of faces) {
+    const square = squareAround(points, 0);
+    if (kept.every((other) => overlap(square, squareAround(other, 0)) <= limit)) kept.push(points);
+  }
+  return kept;
 }
 
 export class LandmarkPredictor {
