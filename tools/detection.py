@@ -1,4 +1,4 @@
-"""Detectors side by side: `python tools/detection.py --source 300W --detectors finder haar blazeface=FILE`.
+"""Detectors side by side: `python -m tools.detection --source 300W --detectors finder haar blazeface=FILE`.
 
 On the test photographs of 300W: how many annotated faces each finds, how many boxes it gives beside them, the
 milliseconds of a photograph resized to 640 pixels, the memory of its process, and the NME of `--weights` with crops

@@ -114,7 +114,7 @@ def _train_stage(plan: StudentPlan, default_name: str, callbacks: Sequence[keras
     taps = sorted({tap for use in methods for tap in use.method.teacher_taps} | {"landmarks"})
     sources = open_sources(options, methods, dataset)
     if not options.init and not options.resume and any(shares_trunk(source, options) for source in sources):
-        log.info("hint: a teacher has the student's backbone; --init teacher starts from its trunk, which helps most")
+        log.info("hint: a teacher has the student's backbone; --init teacher starts from its trunk")
     mode = choose_mode(options, sources, taps, dataset.scheme) if sources else RECORDED
     recorder = Recorder(options, dataset, taps, augmentation_of(options))
     with processes.first_before_the_others():
