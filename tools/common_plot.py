@@ -1,6 +1,7 @@
 """The README's image: error on 300W's common set against parameters, the shipped students among published networks.
 
-`python -m tools.common_plot` reads the cards in `models/students` and writes `docs/pictures/common.png`.
+`python -m tools.common_plot` reads the cards in `models/students` and writes `docs/pictures/common.png`, and drawn faces
+with the predictions of each student, `docs/pictures/students.png`.
 """
 
 from __future__ import annotations
@@ -9,9 +10,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+
 from kd_loss.evaluation.plots import new_axes, size_plot, to_png
 from kd_loss.evaluation.published import published_points
+from kd_loss.inference.output import draw_faces
+from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.networks import load_network
+from kd_loss.synthetic.faces import draw_face
 from kd_loss.system.files import read_json
 
 ROOT = Path(__file__).parents[1]
@@ -44,10 +51,25 @@ def backbone_plot(rows: Sequence[Mapping[str, Any]]) -> bytes:
     return to_png(figure)
 
 
+def student_sheet(folder: Path, faces: int = 5, side: int = 200) -> np.ndarray:
+    """Drawn faces with the landmarks that each student in a folder predicts, a row each, RGB."""
+    rows = []
+    for path in sorted(folder.glob("*.h5")):
+        predictor = LandmarkPredictor.load(path, detector="none")
+        crops = [draw_face(side, 7, index) for index in range(faces)]
+        row = [draw_faces(crop, [predictor.predict_crop(crop)], pose=False) for crop in crops]
+        label = np.full((26, side * faces, 3), 255, np.uint8)
+        cv2.putText(label, path.stem, (4, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        rows += [label, np.hstack(row)]
+    return np.vstack(rows)
+
+
 def main() -> None:
     own = shipped(ROOT / "models" / "students")
     picture = size_plot(own, published_points("w300", "common"), "NME in % on 300W common (outer eye corners)")
     (ROOT / "docs" / "pictures" / "common.png").write_bytes(picture)
+    sheet = student_sheet(ROOT / "models" / "students")
+    cv2.imwrite(str(ROOT / "docs" / "pictures" / "students.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     folder = ROOT / "docs" / "experiments"
     (folder / "backbones.png").write_bytes(backbone_plot(read_json(folder / "backbones.json", "the figures")["rows"]))
     print(", ".join(f"{name} {millions:.2f} M {nme:g}" for name, millions, nme in own))

@@ -71,7 +71,7 @@ class Card(WeightsCard):
         taps: tap name -> layer name.
         outputs: the meaning of the numbers of the target.
         metrics: NME in % and the like, by split.
-        training: command, epochs, seed, data, checksum of the data.
+        training: method, teachers, epochs, seed, data, checksum of the data.
         versions: versions of the packages that wrote the file.
         license: the terms of the weights, in words or as an SPDX name; empty if nobody has stated them.
     """
