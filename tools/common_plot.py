@@ -1,7 +1,7 @@
 """The README's image: error on 300W's common set against parameters, the shipped students among published networks.
 
-`python -m tools.common_plot` reads the cards in `models/students` and writes `docs/pictures/common.png`, and drawn faces
-with the predictions of each student, `docs/pictures/students.png`.
+`python -m tools.common_plot` reads the cards in `models/students` and writes `docs/pictures/common.png`, and
+`docs/pictures/students.png`, drawn faces with the predictions of each student.
 """
 
 from __future__ import annotations

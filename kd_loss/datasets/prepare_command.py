@@ -256,8 +256,8 @@ def calibration_line(calibration: dict[str, Any]) -> str:
     """Return the message of `prepare` about a calibration."""
     if not calibration:
         return (
-            "how a detector's box relates to the landmarks is not known: too few faces have every landmark and are found "
-            "by it; predict takes --detector none (cropped images) or --box"
+            "how a detector's box relates to the landmarks is not known: too few faces have every landmark and are "
+            "found by it; predict takes --detector none (cropped images) or --box"
         )
     return (
         f"landmark box: {calibration['side']:.2f} of the {calibration['detector']}'s box, moved by "
