@@ -1,7 +1,7 @@
 """The README's image: error on 300W's common set against parameters, the shipped students among published networks.
 
 `python -m tools.common_plot` reads the cards in `models/students` and writes `docs/pictures/common.png`, and
-`docs/pictures/students.png`, drawn faces with the predictions of each student.
+`docs/pictures/students.jpg`, drawn faces with the predictions of each student.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def main() -> None:
     picture = size_plot(own, published_points("w300", "common"), "NME in % on 300W common (outer eye corners)")
     (ROOT / "docs" / "pictures" / "common.png").write_bytes(picture)
     sheet = student_sheet(ROOT / "models" / "students")
-    cv2.imwrite(str(ROOT / "docs" / "pictures" / "students.png"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(ROOT / "docs" / "pictures" / "students.jpg"), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR))
     folder = ROOT / "docs" / "experiments"
     (folder / "backbones.png").write_bytes(backbone_plot(read_json(folder / "backbones.json", "the figures")["rows"]))
     print(", ".join(f"{name} {millions:.2f} M {nme:g}" for name, millions, nme in own))
