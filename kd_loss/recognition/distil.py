@@ -19,21 +19,16 @@ from keras import ops
 from kd_loss.distillation.base import DistillationMethod, MethodUse, Taps, get_method
 from kd_loss.recognition.embedders import Embedder, as_embedder
 from kd_loss.recognition.margins import MarginHead, contrast
-from kd_loss.recognition.options import RecogniserOptions
+from kd_loss.recognition.options import RecogniserOptions, check_width, method_and_weight
 from kd_loss.recognition.recogniser import CENTRES, Recogniser
 from kd_loss.schemes.landmarks import LandmarkScheme
-from kd_loss.system.errors import UserError, choose
+from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.teachers.host import call_on_host
 from kd_loss.training.teachers.teacher import Teacher
 
 Tensor = Any
-
-METHODS = ("rkd", "pkt", "srrl", "imitation")
-#: weights of the methods, whose published ones are relative to a term on landmarks: the margin loss is 10 to 100 times
-#: as large
-WEIGHTS = {"rkd": 100.0, "pkt": 10.0, "srrl": 10.0, "imitation": 1000.0}
 
 
 class EmbeddingTeacher(Teacher):
@@ -162,19 +157,12 @@ class RecogniserDistiller(Distiller):
 
 
 def parse_method(text: str) -> MethodUse:
-    """A method of `METHODS` with its weight: `pkt`, or `pkt:5`.
+    """A method of `options.WEIGHTS` with its weight: `pkt`, or `pkt:5`.
 
     Raises:
         UserError: there is no such method for embeddings, or the weight is no positive number.
     """
-    name, colon, weight = text.partition(":")
-    name = choose(name, METHODS, "method for embeddings")
-    try:
-        value = float(weight) if colon else WEIGHTS[name]
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
-        raise UserError(f"--method {text}: the weight is a positive number, as in {name}:{WEIGHTS[name]:g}")
+    name, value = method_and_weight(text)
     return MethodUse(_made(name), value)
 
 
@@ -188,25 +176,19 @@ def distilling_trainer(
     """The trainer of `train-recogniser --teacher`, and what the student's card says of it.
 
     Raises:
-        UserError: the teacher's embeddings have another width, or `srrl` goes with other methods or without centres.
+        UserError: the teacher's embeddings have another width, or `srrl` has no centres.
     """
     embedder = as_embedder(options.teacher)
     path = Path(options.teacher.partition(":")[0])
     uses = [parse_method(text) for text in options.method]
     centres = None
     if "srrl" in [use.name for use in uses]:
-        if len(uses) > 1:
-            raise UserError("srrl compares cosines to centres, the other methods embeddings: give --method srrl alone")
         file = path / CENTRES if path.is_dir() else path.parent / CENTRES
         if embedder.recogniser is None or not file.is_file():
             raise UserError(f"srrl reads {CENTRES} beside a teacher that kd-loss trained, which {path} does not have")
         centres = np.load(file, allow_pickle=False)
     teacher = EmbeddingTeacher(embedder, recogniser.card.size, centres)
-    if teacher.width != options.embedding:
-        raise UserError(
-            f"{options.teacher} gives {teacher.width} numbers, the student {options.embedding}: give --embedding "
-            f"{teacher.width}"
-        )
+    check_width(options, teacher.width)
     weights = path / "best.weights.h5" if path.is_dir() else path
     record = {
         "teacher": embedder.title,
