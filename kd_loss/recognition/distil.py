@@ -42,6 +42,7 @@ class EmbeddingTeacher(Teacher):
 
     def __init__(self, embedder: Embedder, size: int, centres: np.ndarray | None = None):
         self.embedder, self.centres = embedder, centres
+        self.failed: UserError | None = None
         self.model = embedder.recogniser.export_model() if embedder.recogniser and embedder.size == size else None
         self.width = embedder.embed(np.zeros((1, size, size, 3), np.uint8)).shape[1]
         if self.width % 2:
@@ -58,7 +59,12 @@ class EmbeddingTeacher(Teacher):
         return {"landmarks": ops.matmul(found, self.centres), "embedding": found}
 
     def _ask(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        return {"embedding": self.embedder.embed(np.clip(np.round(images), 0, 255).astype(np.uint8)).astype(np.float32)}
+        try:
+            found = self.embedder.embed(np.clip(np.round(images), 0, 255).astype(np.uint8))
+        except UserError as error:
+            self.failed = error  # inside a step a backend makes an error of its own of it
+            raise
+        return {"embedding": found.astype(np.float32)}
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
         """Shape of the embedding, or of the cosines to the centres."""
@@ -119,8 +125,14 @@ class RecogniserDistiller(Distiller):
         return " + ".join([f"{self.head.kind}(s {self.head.scale:g}, m {self.head.margin:g})", *terms])
 
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
-        """Keras's `fit` on a `PersonsLoader`."""
-        return keras.Model.fit(self, x, y, **options)
+        """Keras's `fit` on a `PersonsLoader`; a teacher's `UserError` stays one."""
+        try:
+            return keras.Model.fit(self, x, y, **options)
+        except Exception:
+            for teacher in self._teachers.value.values():
+                if isinstance(teacher, EmbeddingTeacher) and teacher.failed:
+                    raise teacher.failed from None
+            raise
 
     def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Taps:
         """The student's embedding as points, and as it is."""

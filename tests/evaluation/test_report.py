@@ -53,7 +53,7 @@ def test_plots_are_pictures():
 
 
 def test_a_history_of_zeros_is_drawn_without_a_warning():
-    rows = [{"epoch": 1.0, "loss": 0.0, "val_loss": 0.0, "seconds": 1.0}]
+    rows = [{"epoch": 1.0, "loss": 0.0, "margin": 0.0, "val_loss": 0.0, "seconds": 1.0}]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert history_plot(rows).startswith(PNG)
