@@ -244,10 +244,13 @@ def function(tmp_path):
     return f"{tmp_path / 'mine.py'}:mean"
 
 
-def test_a_function_that_raises_is_one_line(data, tmp_path):
+def test_a_function_that_raises_is_one_line(data, tmp_path, monkeypatch):
     (tmp_path / "b.py").write_text("def boom(crops):\n    raise ValueError('no weights')\n")
     with pytest.raises(UserError, match=r"b.py, line 2: fails on crops: ValueError: no weights"):
         run_verify(VerifyOptions(weights=f"{tmp_path / 'b.py'}:boom", dataset="drawn", data=data))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^b.py, line 2: fails"):
+        run_verify(VerifyOptions(weights="b.py:boom", dataset="drawn", data=data))
 
 
 def test_each_network_has_its_report_and_each_protocol_its_sheet(data, function, tmp_path, monkeypatch, capsys):

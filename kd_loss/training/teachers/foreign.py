@@ -120,7 +120,7 @@ def in_one_line(source: Path, what: str) -> Iterator[None]:
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        line = line_in(str(source), error)
+        line = line_in(str(source.absolute()), error)
         where = f"{source}" if line is None else f"{source}, line {line}"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise UserError(f"{where}: {what}: {type(error).__name__}: {reason}") from None
