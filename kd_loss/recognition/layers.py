@@ -89,7 +89,7 @@ def shrinking_weights(side: int, size: int) -> np.ndarray:
 
     A cell averages those around its centre with a triangle of twice its own width.
 
-    >>> shrinking_weights(4, 2).round(3).tolist()
+    >>> shrinking_weights(4, 2).astype(float).round(3).tolist()
     [[0.429, 0.429, 0.143, 0.0], [0.0, 0.143, 0.429, 0.429]]
     """
     scale = side / size
