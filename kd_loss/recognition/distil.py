@@ -19,21 +19,16 @@ from keras import ops
 from kd_loss.distillation.base import DistillationMethod, MethodUse, Taps, get_method
 from kd_loss.recognition.embedders import Embedder, as_embedder
 from kd_loss.recognition.margins import MarginHead, contrast
-from kd_loss.recognition.options import RecogniserOptions
+from kd_loss.recognition.options import RecogniserOptions, check_width, method_and_weight
 from kd_loss.recognition.recogniser import CENTRES, Recogniser
 from kd_loss.schemes.landmarks import LandmarkScheme
-from kd_loss.system.errors import UserError, choose
+from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.teachers.host import call_on_host
 from kd_loss.training.teachers.teacher import Teacher
 
 Tensor = Any
-
-METHODS = ("rkd", "pkt", "srrl", "imitation")
-#: weights of the methods, whose published ones are relative to a term on landmarks: the margin loss is 10 to 100 times
-#: as large
-WEIGHTS = {"rkd": 100.0, "pkt": 10.0, "srrl": 10.0, "imitation": 1000.0}
 
 
 class EmbeddingTeacher(Teacher):
@@ -47,6 +42,7 @@ class EmbeddingTeacher(Teacher):
 
     def __init__(self, embedder: Embedder, size: int, centres: np.ndarray | None = None):
         self.embedder, self.centres = embedder, centres
+        self.failed: UserError | None = None
         self.model = embedder.recogniser.export_model() if embedder.recogniser and embedder.size == size else None
         self.width = embedder.embed(np.zeros((1, size, size, 3), np.uint8)).shape[1]
         if self.width % 2:
@@ -63,7 +59,12 @@ class EmbeddingTeacher(Teacher):
         return {"landmarks": ops.matmul(found, self.centres), "embedding": found}
 
     def _ask(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        return {"embedding": self.embedder.embed(np.clip(np.round(images), 0, 255).astype(np.uint8)).astype(np.float32)}
+        try:
+            found = self.embedder.embed(np.clip(np.round(images), 0, 255).astype(np.uint8))
+        except UserError as error:
+            self.failed = error  # inside a step a backend makes an error of its own of it
+            raise
+        return {"embedding": found.astype(np.float32)}
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
         """Shape of the embedding, or of the cosines to the centres."""
@@ -124,8 +125,14 @@ class RecogniserDistiller(Distiller):
         return " + ".join([f"{self.head.kind}(s {self.head.scale:g}, m {self.head.margin:g})", *terms])
 
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
-        """Keras's `fit` on a `PersonsLoader`."""
-        return keras.Model.fit(self, x, y, **options)
+        """Keras's `fit` on a `PersonsLoader`; a teacher's `UserError` stays one."""
+        try:
+            return keras.Model.fit(self, x, y, **options)
+        except Exception:
+            for teacher in self._teachers.value.values():
+                if isinstance(teacher, EmbeddingTeacher) and teacher.failed:
+                    raise teacher.failed from None
+            raise
 
     def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Taps:
         """The student's embedding as points, and as it is."""
@@ -162,19 +169,12 @@ class RecogniserDistiller(Distiller):
 
 
 def parse_method(text: str) -> MethodUse:
-    """A method of `METHODS` with its weight: `pkt`, or `pkt:5`.
+    """A method of `options.WEIGHTS` with its weight: `pkt`, or `pkt:5`.
 
     Raises:
         UserError: there is no such method for embeddings, or the weight is no positive number.
     """
-    name, colon, weight = text.partition(":")
-    name = choose(name, METHODS, "method for embeddings")
-    try:
-        value = float(weight) if colon else WEIGHTS[name]
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
-        raise UserError(f"--method {text}: the weight is a positive number, as in {name}:{WEIGHTS[name]:g}")
+    name, value = method_and_weight(text)
     return MethodUse(_made(name), value)
 
 
@@ -188,25 +188,19 @@ def distilling_trainer(
     """The trainer of `train-recogniser --teacher`, and what the student's card says of it.
 
     Raises:
-        UserError: the teacher's embeddings have another width, or `srrl` goes with other methods or without centres.
+        UserError: the teacher's embeddings have another width, or `srrl` has no centres.
     """
     embedder = as_embedder(options.teacher)
     path = Path(options.teacher.partition(":")[0])
     uses = [parse_method(text) for text in options.method]
     centres = None
     if "srrl" in [use.name for use in uses]:
-        if len(uses) > 1:
-            raise UserError("srrl compares cosines to centres, the other methods embeddings: give --method srrl alone")
         file = path / CENTRES if path.is_dir() else path.parent / CENTRES
         if embedder.recogniser is None or not file.is_file():
             raise UserError(f"srrl reads {CENTRES} beside a teacher that kd-loss trained, which {path} does not have")
         centres = np.load(file, allow_pickle=False)
     teacher = EmbeddingTeacher(embedder, recogniser.card.size, centres)
-    if teacher.width != options.embedding:
-        raise UserError(
-            f"{options.teacher} gives {teacher.width} numbers, the student {options.embedding}: give --embedding "
-            f"{teacher.width}"
-        )
+    check_width(options, teacher.width)
     weights = path / "best.weights.h5" if path.is_dir() else path
     record = {
         "teacher": embedder.title,

@@ -39,7 +39,10 @@ def run_embed(options: EmbedOptions) -> np.ndarray:
         try:
             cropped = cropper([read_image(path, upright=True)])[0]
         except BadSample as error:
-            raise UserError(f"{path} {error}") from None
+            if not options.skip_bad:
+                raise UserError(f"{path} {error}; leave it out, or give --skip-bad") from None
+            left_out += 1
+            continue
         if cropped.faces != 1:
             if not options.skip_bad:
                 what = "no face is found" if not cropped.faces else f"{cropped.faces} faces of like size are found"

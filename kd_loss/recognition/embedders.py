@@ -15,7 +15,7 @@ from kd_loss.recognition.scores import unit
 from kd_loss.runtimes.files import SUFFIXES, embedded_card, open_runtime
 from kd_loss.system.errors import UserError, first_line
 from kd_loss.system.files import read_json
-from kd_loss.training.teachers.foreign import in_other_runtime, open_function
+from kd_loss.training.teachers.foreign import in_one_line, in_other_runtime, open_function
 
 if TYPE_CHECKING:
     from kd_loss.recognition.recogniser import Recogniser
@@ -32,14 +32,14 @@ class Embedder:
         ask: crops (B, S, S, 3) uint8 RGB -> embeddings (B, D).
         size: side of its crops in pixels; None: any.
         align: whether it was trained on aligned crops; None: unknown.
-        persons: whom it was trained on, as far as known.
+        persons: whom it was trained on; None: unknown.
         title: in words; recogniser: the network, if it is one of this package.
     """
 
     ask: Ask
     size: int | None
     align: bool | None = None
-    persons: tuple[str, ...] = ()
+    persons: tuple[str, ...] | None = None
     title: str = "function"
     recogniser: Recogniser | None = None
 
@@ -88,7 +88,7 @@ def as_embedder(value: Any) -> Embedder:
         return Embedder(value, None, title=getattr(value, "__name__", type(value).__name__))
     if isinstance(value, str | Path) and in_other_runtime(str(value)):
         text = str(value)
-        return Embedder(open_function(text), None, title=text) if _is_function(text) else _of_file(Path(text))
+        return _of_function(text) if _is_function(text) else _of_file(Path(text))
     from kd_loss.recognition.recogniser import Recogniser, load_recogniser  # Keras, which exports do without
 
     return _of_recogniser(value if isinstance(value, Recogniser) else load_recogniser(Path(str(value))))
@@ -98,9 +98,24 @@ def _is_function(text: str) -> bool:
     return text.partition(":")[0].endswith(".py")
 
 
+def _of_function(text: str) -> Embedder:
+    function, source = open_function(text), Path(text.partition(":")[0])
+
+    def ask(crops: np.ndarray) -> np.ndarray:
+        with in_one_line(source, "fails on crops"):
+            return np.asarray(function(crops), np.float32)
+
+    return Embedder(ask, None, title=text)
+
+
+def _known_persons(card: RecogniserCard) -> tuple[str, ...] | None:
+    persons = card.training.get("persons")
+    return None if persons is None else tuple(persons)
+
+
 def _of_recogniser(recogniser: Recogniser) -> Embedder:
     card = recogniser.card
-    persons, other = tuple(card.training.get("persons", ())), bool(card.training.get("other_maps"))
+    persons, other = _known_persons(card), bool(card.training.get("other_maps"))
     title = f"{card.title}, another face's maps" if other else card.title
     return Embedder(
         lambda crops: recogniser.embed(crops, other_maps=other), card.size, card.align, persons, title, recogniser
@@ -126,8 +141,8 @@ def _of_file(path: Path) -> Embedder:
             raise UserError(f"{path} does not run on crops of {card['size']} px: {first_line(error)}") from None
         return next(value for value in outputs.values() if value.ndim == 2)
 
-    known = own.training.get("persons", ()) if own else ()
-    return Embedder(ask, int(card["size"]), own.align if own else None, tuple(known), path.name)
+    known = _known_persons(own) if own else None
+    return Embedder(ask, int(card["size"]), own.align if own else None, known, path.name)
 
 
 def _foreign_card(path: Path) -> dict[str, Any]:

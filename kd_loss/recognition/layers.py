@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kd_loss.networks.dynamic import MOMENTUM
@@ -47,8 +48,54 @@ def prelu(name: str) -> keras.Layer:
 
 
 def resized(maps: Tensor, size: int) -> Tensor:
-    """Maps (B, h, w, C) interpolated to (B, size, size, C); averaged where they shrink."""
-    return maps if maps.shape[1] == size else ops.image.resize(maps, (size, size), antialias=True)
+    """Square maps (B, s, s, C) interpolated to (B, size, size, C); averaged where they shrink.
+
+    The same numbers as `ops.image.resize` with `antialias=True`, whose operation LiteRT and ONNX do not have:
+    enlarged, it is the interpolation without antialias; shrunk, it is a product with fixed weights along each axis.
+    """
+    side = maps.shape[1]
+    if side == size:
+        return maps
+    if side < size:
+        return ops.image.resize(maps, (size, size))
+    return Shrunk(size)(maps)
+
+
+class Shrunk(keras.Operation):
+    """Square maps (B, s, s, C) averaged to fewer cells (B, size, size, C).
+
+    One operation, as `ops.image.resize` is: a file of weights names layers by their place among the operations.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        self.size = size
+
+    def call(self, maps: Tensor) -> Tensor:
+        """A product with `shrinking_weights` along each axis."""
+        side, channels = maps.shape[1], maps.shape[3]
+        weights = shrinking_weights(side, self.size)
+        rows = ops.matmul(weights, ops.reshape(maps, (-1, side, side * channels)))
+        columns = ops.matmul(weights, ops.reshape(rows, (-1, side, channels)))
+        return ops.reshape(columns, (-1, self.size, self.size, channels))
+
+    def compute_output_spec(self, maps: Tensor) -> Tensor:
+        """Shape and type of the answer."""
+        return keras.KerasTensor((maps.shape[0], self.size, self.size, maps.shape[3]), maps.dtype)
+
+
+def shrinking_weights(side: int, size: int) -> np.ndarray:
+    """The weights (size, side) of the `side` cells of a row in each of `size` fewer cells; each cell's sum is 1.
+
+    A cell averages those around its centre with a triangle of twice its own width.
+
+    >>> shrinking_weights(4, 2).astype(float).round(3).tolist()
+    [[0.429, 0.429, 0.143, 0.0], [0.0, 0.143, 0.429, 0.429]]
+    """
+    scale = side / size
+    centres = (np.arange(size) + 0.5) * scale - 0.5
+    weights = np.maximum(0, 1 - np.abs(np.arange(side) - centres[:, None]) / scale)
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def adapted(maps: Tensor, channels: int, name: str) -> Tensor:

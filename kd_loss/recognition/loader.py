@@ -9,13 +9,25 @@ import keras
 import numpy as np
 
 from kd_loss.recognition.dataset import Persons
+from kd_loss.system.errors import UserError
+from kd_loss.system.terminal import counted
 
 
 def split_persons(persons: Persons, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the images to train on, and of those of about `share` of the persons, chosen by their names."""
+    """The numbers of the images to train on, and of those of about `share` of the persons, chosen by their names.
+
+    At least two persons are held out, if any: the loss of one alone, without another to tell it from, is always 0.
+
+    Raises:
+        UserError: there are too few persons to train on two and hold out two.
+    """
     drawn = {name: zlib.crc32(name.encode()) for name in persons.persons}
-    count = round(share * len(drawn))
-    held = set(sorted(drawn, key=lambda name: (drawn[name], name))[: min(max(count, bool(share)), len(drawn) - 2)])
+    if share and len(drawn) < 4:
+        raise UserError(
+            f"{counted(len(drawn), 'person')}: two to train on and two to hold out are the least; give --validation 0"
+        )
+    count = min(max(round(share * len(drawn)), 2), len(drawn) - 2) if share else 0
+    held = set(sorted(drawn, key=lambda name: (drawn[name], name))[:count])
     out = np.array([str(name) in held for name in persons.person])
     return np.flatnonzero(~out), np.flatnonzero(out)
 

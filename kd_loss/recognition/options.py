@@ -8,11 +8,31 @@ from pathlib import Path
 
 from kd_loss.recognition.card import ARCHITECTURES, DYNAMIC, FEATURES, HEATMAPS
 from kd_loss.system.configuration import Options, option
-from kd_loss.system.errors import UserError
+from kd_loss.system.errors import UserError, choose
 from kd_loss.system.trackers import TRACKERS, check_trackers
 
 LOSSES = ("arcface", "cosface")
 CLUSTERINGS = ("none", "kmeans", "sinkhorn")
+#: methods of embeddings -> weights, whose published ones are relative to a term on landmarks: the margin loss is 10 to
+#: 100 times as large
+WEIGHTS = {"rkd": 100.0, "pkt": 10.0, "srrl": 10.0, "imitation": 1000.0}
+
+
+def method_and_weight(text: str) -> tuple[str, float]:
+    """The name and the weight of a method of `WEIGHTS`: of `pkt`, or `pkt:5`.
+
+    Raises:
+        UserError: there is no such method for embeddings, or the weight is no positive number.
+    """
+    name, colon, weight = text.partition(":")
+    name = choose(name, WEIGHTS, "method for embeddings")
+    try:
+        value = float(weight) if colon else WEIGHTS[name]
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e9:
+        raise UserError(f"--method {text}: the weight is a positive number, as in {name}:{WEIGHTS[name]:g}")
+    return name, value
 
 
 @dataclass(frozen=True)
@@ -64,7 +84,7 @@ class RecogniserOptions(PersonsDatasetOptions):
         2e-3, "largest learning rate of Adam: linear warm-up, then cosine decay", above=0, below=1e6
     )
     validation: float = option(
-        0.1, "share of the persons held out to choose the best epoch; 0: keep the last", within=(0, 0.9)
+        0.1, "share of the persons, two at least, held out to choose the best epoch; 0: keep the last", within=(0, 0.9)
     )
     patience: int = option(
         0, "stop after this many epochs without improvement; 0: never", within=(0, math.inf), below=1e6
@@ -85,6 +105,9 @@ class RecogniserOptions(PersonsDatasetOptions):
             raise UserError(f"--units gives {len(self.units)} numbers; there are four stages, e.g. 2 2 2 2")
         if self.embedding % 2:
             raise UserError(f"--embedding {self.embedding} is odd")
+        methods = [method_and_weight(text)[0] for text in self.method]
+        if "srrl" in methods and len(methods) > 1:
+            raise UserError("srrl compares cosines to centres, the other methods embeddings: give --method srrl alone")
         integrated = (self.heatmaps, self.features) != ("none", "none")
         if self.arch == "mobile" and (integrated or self.dynamic != "none"):
             raise UserError("--arch mobile takes no --heatmaps, --features or --dynamic: give --arch ir")
@@ -96,6 +119,14 @@ class RecogniserOptions(PersonsDatasetOptions):
             raise UserError("a student of --teacher takes neither maps nor dynamic convolutions")
         if self.patience and not self.validation:
             raise UserError("--patience waits for a better epoch on persons held out: give a --validation above 0")
+
+
+def check_width(options: RecogniserOptions, width: int) -> None:
+    """Raise a `UserError` unless the teacher's embeddings of `width` numbers are as wide as the student's."""
+    if width != options.embedding:
+        raise UserError(
+            f"{options.teacher} gives {width} numbers, the student {options.embedding}: give --embedding {width}"
+        )
 
 
 @dataclass(frozen=True)
@@ -112,7 +143,10 @@ class VerifyOptions(PersonsDatasetOptions):
         "also cluster embeddings and routing into so many, beside pose and the like; 0: no",
         within=(0, 10**5),
     )
-    output: str = option("", "folder for the results; default: verify-<dataset> beside the weights")
+    output: str = option(
+        "",
+        "folder for the results; default: verify-<dataset> in the run, or with its own name beside a file or function",
+    )
 
     def check(self) -> None:
         """Raise a `UserError` if there is nothing to verify with."""
@@ -133,7 +167,9 @@ class EmbedOptions(Options):
     )
     size: int = option(112, "side of the crops of a function, which takes any", within=(16, 1024))
     mirror: bool = option(True, "add the mirror image's embedding")
-    skip_bad: bool = option(False, "leave out images without a face, or with two of like size, instead of stopping")
+    skip_bad: bool = option(
+        False, "leave out images that do not decode, or with no face, or two of like size, instead of stopping"
+    )
 
     def check(self) -> None:
         """Raise a `UserError` for missing images or weights, or another suffix."""

@@ -62,6 +62,17 @@ def _person(path: PurePosixPath) -> str:
     return found["person"] if found else path.stem
 
 
+def _says_person(path: PurePosixPath) -> bool:
+    """Whether a picture's path says whom it shows: by a folder, or by a number after the name."""
+    own = path.parts[:-1]
+    return (bool(own) and own[-1] != "images") or "images" in own[:-1] or _FLAT.fullmatch(path.stem) is not None
+
+
+def persons_of(pictures: Sequence[Picture]) -> dict[str, str]:
+    """Name of a picture -> its person, where the layout says so; a lone `ann.jpg` may show anybody."""
+    return {p.name: p.person for p in pictures if _says_person(PurePosixPath(p.name))}
+
+
 def read_persons(folder: Path) -> list[Picture]:
     """The pictures of a folder with a folder for each person, of CFP's layout, or named `person_07.jpg`; sorted.
 
@@ -127,16 +138,18 @@ def find_pairs(folder: Path) -> Path | None:
     return next((folder / name for name in (PAIRS_OF_CFP, PAIRS_OF_LFW) if (folder / name).is_file()), None)
 
 
-def read_pairs(path: Path, names: Sequence[str]) -> list[Pair]:
+def read_pairs(path: Path, names: Sequence[str], persons: Mapping[str, str] | None = None) -> list[Pair]:
     """Pairs from a file: a CSV with columns fold, same, first, second (and protocol), or LFW's `pairs.txt`.
 
     Args:
         path: of the file; in a CSV `same` is 1 or 0, and `first` and `second` are paths relative to the folder of the
             pictures.
         names: the names of the pictures that there are.
+        persons: name -> person of those whose person is known, see `persons_of`.
 
     Raises:
-        UserError: a line is malformed or names a missing picture, there are fewer pairs than folds, or unequal folds.
+        UserError: a line is malformed, names a missing picture or one twice, or contradicts the persons; there are
+            fewer pairs than folds, or unequal folds.
     """
     try:
         text = read_text(path, MOST_OF_NOTE)
@@ -144,14 +157,26 @@ def read_pairs(path: Path, names: Sequence[str]) -> list[Pair]:
         raise UserError(f"{path} {error}") from None
     lines = [line for line in text.splitlines() if line.strip()]
     header = lines[0].split(",") if lines else []
-    pairs = list(_csv_pairs(path, lines) if set(COLUMNS) <= {name.strip() for name in header} else _lfw(path, lines))
+    rows = list(_csv_pairs(path, lines) if set(COLUMNS) <= {name.strip() for name in header} else _lfw(path, lines))
     known = set(names)
-    for pair in pairs:
+    for line, pair in rows:
         for name in (pair.first, pair.second):
             if name not in known:
                 raise UserError(f"{path}: a pair names {name}, which is no image of the folder")
+        _check_pair(pair, persons or {}, f"{path}, line {line}")
+    pairs = [pair for _, pair in rows]
     check_folds(pairs, str(path))
     return pairs
+
+
+def _check_pair(pair: Pair, persons: Mapping[str, str], where: str) -> None:
+    if pair.first == pair.second:
+        raise UserError(f"{where}: {pair.first} is paired with itself")
+    first, second = persons.get(pair.first), persons.get(pair.second)
+    if first is None or second is None or (first == second) == pair.same:
+        return
+    told = f"{pair.first} shows {first} and {pair.second} {second}"
+    raise UserError(f"{where}: a pair of {'one person' if pair.same else 'two persons'}, but {told}")
 
 
 def check_folds(pairs: Sequence[Pair], where: str) -> None:
@@ -174,17 +199,17 @@ def check_folds(pairs: Sequence[Pair], where: str) -> None:
             raise UserError(f"{words}: all pairs are {'of one person' if same[1] else 'of different persons'}")
 
 
-def _csv_pairs(path: Path, lines: Sequence[str]) -> Iterator[Pair]:
+def _csv_pairs(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, Pair]]:
+    """The number of each line, and its pair."""
     for number, row in enumerate(csv.DictReader(lines, skipinitialspace=True), start=2):
         cells = {key: (value or "").strip() if isinstance(value, str) else "" for key, value in row.items() if key}
         if cells["same"] not in ("0", "1") or not cells["fold"].isdecimal() or not 0 < int(cells["fold"]) < 1e6:
             raise UserError(f"{path}, line {number}: fold is a number from 1 and same is 0 or 1")
-        yield Pair(
-            cells["first"], cells["second"], cells["same"] == "1", int(cells["fold"]), cells.get("protocol") or "pairs"
-        )
+        same, protocol = cells["same"] == "1", cells.get("protocol") or "pairs"
+        yield number, Pair(cells["first"], cells["second"], same, int(cells["fold"]), protocol)
 
 
-def _lfw(path: Path, lines: Sequence[str]) -> Iterator[Pair]:
+def _lfw(path: Path, lines: Sequence[str]) -> Iterator[tuple[int, Pair]]:
     """`pairs.txt`: folds and n in the first line, then n pairs of one person and n of two, fold by fold."""
     head = lines[0].split() if lines else []
     if len(head) not in (1, 2) or not all(word.isdecimal() for word in head):
@@ -199,4 +224,4 @@ def _lfw(path: Path, lines: Sequence[str]) -> Iterator[Pair]:
             raise UserError(f"{path}, line {index + 2}: not {'name n1 n2' if same else 'name1 n1 name2 n2'}")
         other = words[0] if same else words[2]
         first, second = (f"{name}/{name}_{int(n):04d}.jpg" for name, n in ((words[0], words[1]), (other, words[-1])))
-        yield Pair(first, second, same, index // (2 * count) + 1, "LFW")
+        yield index + 2, Pair(first, second, same, index // (2 * count) + 1, "LFW")

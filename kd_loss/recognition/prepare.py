@@ -37,7 +37,9 @@ class PersonsOptions(Options):
     size: int = option(112, "side of a crop in pixels; 64 for CPUs", within=(32, 512))
     landmarks: str = option("", "network of the 68 landmarks; default: the shipped student")
     doubtful: str = option(
-        "refuse", "images with no face, or with two of like size: refuse; keep the middle or the largest face; skip",
+        "refuse",
+        "images with no face, or with two of like size: refuse; keep the middle or the largest face; skip, with those "
+        "that do not decode",
         choices=("refuse", "keep", "skip"),
     )  # fmt: skip
     persons: int = option(60, "drawn persons for training; a third more for testing", within=(6, 10**6), group="drawn")
@@ -62,11 +64,11 @@ def run_prepare_persons(options: PersonsOptions) -> dict[str, Any]:
     """Write the dataset, print its counts, and return the manifest.
 
     Raises:
-        UserError: a person is in training and in test or has one image, a pair names a missing image, folds are
-            unequal, or an image has no face or two; nothing is written.
+        UserError: a person is in training and in test or has one image, a pair names a missing image or contradicts
+            the folders, folds are unequal, or an image has no face or two; nothing is written.
     """
     from kd_loss.recognition.dataset import KIND, check_apart
-    from kd_loss.recognition.persons import draw_persons, drawn_pairs, find_pairs, read_pairs, read_persons
+    from kd_loss.recognition.persons import draw_persons, drawn_pairs, find_pairs, persons_of, read_pairs, read_persons
 
     options.check()
     target = options.data / options.dataset
@@ -77,7 +79,8 @@ def run_prepare_persons(options: PersonsOptions) -> dict[str, Any]:
         file = Path(options.pairs) if options.pairs else find_pairs(Path(options.test)) if options.test else None
         if options.test and file is None:
             raise UserError(f"{options.test} has no pairs in CFP's or LFW's layout: give --pairs FILE")
-        pairs = read_pairs(file, [picture.name for picture in splits["test"]]) if file else []
+        if file:
+            pairs = read_pairs(file, [picture.name for picture in splits["test"]], persons_of(splits["test"]))
     else:
         options = replace(options, doubtful="keep")
         canvas = 2 * options.size
@@ -123,7 +126,10 @@ def _write(
     counts = {}
     with atomic_folder(target) as folder:
         for split, pictures in splits.items():
-            images, rows, doubtful = _crops(pictures, cropper)
+            images, rows, broken = _crops(
+                pictures, cropper, Path(manifest["source"].get(split, "")), options.doubtful == "skip"
+            )
+            doubtful = [i for i, row in enumerate(rows) if row.faces != 1 and i not in broken]
             problems = [
                 f"{pictures[i].name} shows {rows[i].faces or 'no'} face{'s' * (rows[i].faces != 1)}" for i in doubtful
             ]
@@ -132,13 +138,21 @@ def _write(
                     f"{counted(len(problems), 'doubtful image')} of {len(pictures)} in {split} ({problems[0]}): mend "
                     "them, or give --doubtful keep or skip"
                 )
-            skipped = set(doubtful) if options.doubtful == "skip" else set()
+            skipped = {*doubtful, *broken} if options.doubtful == "skip" else set()
             kept = [i for i in range(len(pictures)) if i not in skipped]
+            left = Counter(pictures[i].person for i in kept)
+            alone = {person for person, count in left.items() if count < 2} if split == "train" else set()
+            if alone:  # nothing is learned from one image: they go as a whole
+                kept = [i for i in kept if pictures[i].person not in alone]
+                log.warning(
+                    f"{split}: {counted(len(alone), 'person')} with one image left by --doubtful skip left out as well "
+                    f"({min(alone)})"
+                )
             if not kept:
                 raise UserError(f"no image of {split} is left")
             place = folder / split
             place.mkdir()
-            np.save(place / "images.npy", images[kept] if skipped else images)
+            np.save(place / "images.npy", images if len(kept) == len(pictures) else images[kept])
             np.save(place / "landmarks.npy", np.stack([rows[i].landmarks for i in kept]).astype(np.float32))
             np.save(place / "found.npy", np.array([rows[i].faces > 0 for i in kept]))
             np.save(place / "person.npy", np.array([pictures[i].person for i in kept], str))
@@ -148,9 +162,11 @@ def _write(
             counts[split] = {
                 "persons": len({pictures[i].person for i in kept}),
                 "pictures": len(kept),
-                "no_face": sum(rows[i].faces == 0 for i in range(len(pictures))),
-                "several_faces": sum(rows[i].faces > 1 for i in range(len(pictures))),
+                "no_face": sum(rows[i].faces == 0 for i in doubtful),
+                "several_faces": sum(rows[i].faces > 1 for i in doubtful),
+                "unreadable": len(broken),
                 "skipped": len(skipped),
+                "persons_left_out": len({picture.person for picture in pictures} - {pictures[i].person for i in kept}),
             }
             if split == "test" and pairs:
                 counts[split] |= _write_pairs(
@@ -170,31 +186,38 @@ def _write(
     return manifest
 
 
-def _crops(pictures: Sequence[Any], cropper: Any) -> tuple[Any, list[Any], list[int]]:
-    """The crops (N, S, S, 3), their records without the images, and the numbers of doubtful ones."""
+def _crops(pictures: Sequence[Any], cropper: Any, source: Path, skip: bool) -> tuple[Any, list[Any], set[int]]:
+    """The crops (N, S, S, 3), their records without the images, and the numbers of those that cannot be read.
+
+    An image that cannot be read is a `UserError` that names it in its folder `source`, or, to `skip`, black.
+    """
     import numpy as np
+
+    from kd_loss.imaging.pictures import BadSample
 
     images = np.empty((len(pictures), cropper.size, cropper.size, 3), np.uint8)
     rows: list[Any] = []
+    broken: set[int] = set()
     start = 0
     for chunk in (pictures[i : i + TOGETHER] for i in range(0, len(pictures), TOGETHER)):
-        for cropped in cropper([_read(picture) for picture in chunk]):
+        read = []
+        for number, picture in enumerate(chunk, start):
+            try:
+                read.append(picture.read())
+            except BadSample as error:
+                if not skip:
+                    raise UserError(
+                        f"{source / picture.name} {error}; mend it, leave it out, or give --doubtful skip"
+                    ) from None
+                broken.add(number)
+                read.append(np.zeros((cropper.size, cropper.size, 3), np.uint8))
+        for cropped in cropper(read):
             images[len(rows)] = cropped.image
             rows.append(replace(cropped, image=images[:0]))
         start += len(chunk)
         if start // 2000 > (start - len(chunk)) // 2000:
             log.info(f"{start} of {len(pictures)} images")
-    return images, rows, [i for i, row in enumerate(rows) if row.faces != 1]
-
-
-def _read(picture: Any) -> Any:
-    """The image's pixels; a `UserError` that names it if it cannot be read."""
-    from kd_loss.imaging.pictures import BadSample
-
-    try:
-        return picture.read()
-    except BadSample as error:
-        raise UserError(f"{picture.name} {error}") from None
+    return images, rows, broken
 
 
 def _write_pairs(place: Path, pairs: Sequence[Any], names: Sequence[str], check: Any, skipped: bool) -> dict[str, int]:

@@ -16,7 +16,7 @@ from kd_loss.recognition.card import RecogniserCard
 from kd_loss.recognition.dataset import Persons, open_persons
 from kd_loss.recognition.loader import PersonsLoader, split_persons
 from kd_loss.recognition.margins import MarginHead
-from kd_loss.recognition.options import RecogniserOptions
+from kd_loss.recognition.options import RecogniserOptions, check_width
 from kd_loss.recognition.recogniser import CENTRES, SUFFIX, Recogniser, load_recogniser, new_recogniser, save_recogniser
 from kd_loss.recognition.routing import PseudoLabels
 from kd_loss.recognition.stored_maps import stored_maps
@@ -38,6 +38,8 @@ HELD = 512
 def run_train_recogniser(options: RecogniserOptions) -> Path:
     """Train a recogniser; returns its run folder, with `best.weights.h5` and its card `best.json`."""
     options.check()
+    if options.teacher:
+        _check_width(options)
     dataset = open_persons(options.dataset, options.data)
     persons = dataset.split("train")
     train, held = split_persons(persons, options.validation)
@@ -153,6 +155,14 @@ def _validation(persons: Persons, held: np.ndarray, data: dict[str, Any]) -> Per
     """A loader of held-out persons, all in one batch; of many, images spread evenly over them."""
     some = held[np.unique(np.linspace(0, len(held) - 1, min(HELD, len(held))).astype(int))]
     return PersonsLoader(persons, some, persons.labels, **{**data, "batch_size": len(some)}, train=False)
+
+
+def _check_width(options: RecogniserOptions) -> None:
+    """Refuse a teacher's card of another embedding before anything is built; other teachers are asked later."""
+    path = Path(options.teacher) / f"best{SUFFIX}" if Path(options.teacher).is_dir() else Path(options.teacher)
+    if path.is_file() and path.name.endswith(SUFFIX):
+        width = RecogniserCard.read(path.with_name(path.name.removesuffix(SUFFIX) + ".h5")).embedding
+        check_width(options, width)
 
 
 def _landmark_network(given: str) -> tuple[LandmarkNet, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,9 @@ from kd_loss.system.overwrite_guard import Claims
 log = logging.getLogger(__name__)
 
 #: files that `verify` writes
-FILES = ("verify.json", "verify.html", "roc.png", "worst-pairs.png", "clusters.png")
+FILES = ("verify.json", "verify.html", "roc.png", "clusters.png")
+#: what a recogniser's file of weights ends in, as in `recogniser`, which imports Keras
+WEIGHTS_SUFFIX = ".weights.h5"
 #: side in pixels of a face on the sheet; pairs of each kind
 SIDE, SHOWN = 112, 12
 #: share of the persons that are in the gallery; the others are non-mates
@@ -73,7 +76,7 @@ def embeddings_of(embedder: Embedder, persons: Persons) -> tuple[np.ndarray, np.
     """
     if not persons.pairs:
         raise UserError("the test images have no pairs; prepare them with --pairs FILE")
-    check_apart(embedder.persons, persons.persons)
+    check_apart(embedder.persons or (), persons.persons)
     plain = embedder.embed(persons.images)
     return plain, unit(plain + embedder.embed(np.asarray(persons.images)[:, :, ::-1]))
 
@@ -110,7 +113,8 @@ def run_verify(options: VerifyOptions) -> dict[str, Any]:
     if embedder.align is not None and embedder.align != align:
         words = {True: "aligned", False: "not aligned"}
         raise UserError(
-            f"{options.weights} was trained on crops that are {words[not align]}, {dataset.folder} holds {words[align]}"
+            f"{options.weights} was trained on crops that are {words[not align]}, {dataset.folder} holds "
+            f"{words[align]} ones: prepare them again with --{'no-' if align else ''}align, as another --dataset"
         )
     plain, mirrored = embeddings_of(embedder, persons)
     protocols, identified = judge(plain, mirrored, persons)
@@ -122,16 +126,16 @@ def write_report(
     identified: dict[str, Any], plain: np.ndarray,
 ) -> dict[str, Any]:  # fmt: skip
     """Print the table and write the files; returns the content of `verify.json`. `plain`: the embeddings (N, D)."""
-    weights = Path(options.weights.partition(":")[0])
-    beside = weights if weights.is_dir() else weights.parent
-    folder = Path(options.output) if options.output else beside / f"verify-{options.dataset}"
-    claims = Claims(folder, FILES)
+    folder = Path(options.output) if options.output else report_folder(options.weights, options.dataset)
+    sheets = _sheets(protocols, persons)
+    claims = Claims(folder, [*FILES, *(str(one["name"]) for one in sheets)])
     header, rows = _table(protocols)
     print_table(f"{embedder.title} on {options.dataset}, accuracy in %", header, rows)
     missing = int((~persons.found).sum())
     lines = [
-        f"{len(persons.persons)} persons, {len(persons)} images, none of the training; {missing} without a found "
-        "face, whose crop is the middle of the image.",
+        f"{len(persons.persons)} persons, {len(persons)} images, "
+        f"{'training persons unknown' if embedder.persons is None else 'none of the training'}; {missing} without a "
+        "found face, whose crop is the middle of the image.",
         f"Crops: {dataset.manifest['alignment']}, {dataset.size} px. Threshold of each fold chosen on the others.",
         _words(identified),
     ]
@@ -139,12 +143,7 @@ def write_report(
         print(line)
     pictures = [
         {"title": "ROC", "text": "With the mirror image.", "png": roc_plot(protocols), "name": "roc.png"},
-        {
-            "title": "Worst pairs",
-            "text": "Above: one person, the lowest cosines; below: two persons, the highest ones.",
-            "png": encode_png(worst_pairs(protocols[-1], persons)),
-            "name": "worst-pairs.png",
-        },
+        *sheets,
     ]
     tables = [{"title": "Verification", "header": header, "rows": rows}]
     grouped: dict[str, Any] = {}
@@ -164,6 +163,7 @@ def write_report(
         "alignment": dataset.manifest["alignment"],
         "size": dataset.size,
         "no_face": missing,
+        "training_persons": "unknown" if embedder.persons is None else "none in the test",
         "protocols": {protocol.name: protocol.figures for protocol in protocols},
         "identification": identified,
         "clusters": grouped,
@@ -178,6 +178,37 @@ def write_report(
     return result
 
 
+def report_folder(weights: str, dataset: str) -> Path:
+    """The folder of a network's report: `verify-<dataset>` in a run, and with its name beside a file or a function.
+
+    >>> report_folder("mine.py:mean", "cfp").as_posix(), report_folder("export/best-fp32.onnx", "cfp").as_posix()
+    ('verify-cfp-mine-mean', 'export/verify-cfp-best-fp32.onnx')
+    """
+    name, _, function = weights.partition(":")
+    path = Path(name)
+    if path.is_dir() or path.name == f"best{WEIGHTS_SUFFIX}":  # which is what the run stands for
+        return (path if path.is_dir() else path.parent) / f"verify-{dataset}"
+    own = f"{path.stem}-{function}" if function else path.name.removesuffix(WEIGHTS_SUFFIX)
+    return path.parent / f"verify-{dataset}-{own}"
+
+
+def _sheets(protocols: Sequence[Protocol], persons: Persons) -> list[dict[str, Any]]:
+    """The sheet of worst pairs of each protocol; of several, its name is in the title and in the file's name."""
+    sheets: list[dict[str, Any]] = []
+    several = len(protocols) > 1
+    for number, protocol in enumerate(protocols, start=1):
+        file = f"{number}-" + re.sub(r"[^\w.+-]", "_", protocol.name)
+        sheets.append(
+            {
+                "title": f"Worst pairs of {protocol.name}" if several else "Worst pairs",
+                "text": "Above: one person, the lowest cosines; below: two persons, the highest ones.",
+                "png": encode_png(worst_pairs(protocol, persons)),
+                "name": f"worst-pairs-{file}.png" if several else "worst-pairs.png",
+            }
+        )
+    return sheets
+
+
 def _clusters(
     count: int, embedder: Embedder, plain: np.ndarray, persons: Persons, tables: list[dict[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -187,7 +218,7 @@ def _clusters(
         vectors["routing"] = embedder.recogniser.answers(persons.images, "routing")
     figures, clusters = cluster_figures(vectors, classes_of(persons), count)
     header, rows = cluster_table(figures)
-    title = f"{count} clusters beside attributes, in %"
+    title = f"{min(count, len(persons))} clusters beside attributes, in %"
     print_table(title, header, rows, turned=False)
     tables.append({"title": title, "header": header, "rows": rows})
     kind = list(clusters)[-1]

@@ -73,7 +73,7 @@ def history_plot(rows: Sequence[Mapping[str, float]]) -> bytes:
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)
     ends = [row.get(f"val_{metric}", row[metric]) for row in rows]
-    errors.set_ylim(0, max(10.0 if metric in ERRORS else 0.0, 3 * float(np.min(ends))))
+    errors.set_ylim(0, max(10.0 if metric in ERRORS else 0.0, 3 * float(np.min(ends))) or 1.0)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight")
     return buffer.getvalue()

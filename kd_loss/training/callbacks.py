@@ -94,8 +94,9 @@ class Checkpoint(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         values = {key: float(value) for key, value in (logs or {}).items()}
         if not all(value == value and abs(value) != float("inf") for value in values.values()):
+            told = ", ".join(f"{key} {value:.4g}" for key, value in values.items())
             raise UserError(
-                f"the training diverged in epoch {epoch + 1} ({values}); train again with a lower --learning-rate"
+                f"the training diverged in epoch {epoch + 1} ({told}); train again with a lower --learning-rate"
             )
         current = values[self.monitor] if self.monitor else None
         if current is None or self.best is None or current < self.best:

@@ -1,4 +1,5 @@
 import dataclasses
+import warnings
 from html.parser import HTMLParser
 
 import numpy as np
@@ -49,6 +50,13 @@ def test_plots_are_pictures():
     assert point_plot(errors, W300).startswith(PNG)
     rows = [{"epoch": 1.0, "loss": 1.0, "main": 1.0, "nme": 9.0, "val_nme": 8.0, "seconds": 1.0}] * 2
     assert history_plot(rows).startswith(PNG)
+
+
+def test_a_history_of_zeros_is_drawn_without_a_warning():
+    rows = [{"epoch": 1.0, "loss": 0.0, "margin": 0.0, "val_loss": 0.0, "seconds": 1.0}]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert history_plot(rows).startswith(PNG)
 
 
 def test_a_normaliser_of_points_that_no_face_has_is_omitted(synthetic):

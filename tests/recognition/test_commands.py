@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from kd_loss.recognition.dataset import open_persons
+from kd_loss.recognition.dataset import PersonsDataset, open_persons
 from kd_loss.recognition.embed import run_embed
 from kd_loss.recognition.embedders import as_embedder
 from kd_loss.recognition.loader import PersonsLoader, split_persons
@@ -122,6 +122,32 @@ def test_a_picture_without_a_face_is_refused_kept_or_skipped(tmp_path):
         assert manifest["counts"]["train"]["no_face"] == 1
 
 
+def test_a_person_with_one_image_left_is_left_out_and_broken_images_are_skipped(tmp_path, caplog):
+    folder = write(tmp_path / "a", ["ann", "bob", "cid"])
+    (tmp_path / "a" / "ann" / "1.png").write_bytes(b"no image")
+    given = {"train": folder, "data": tmp_path / "data", "size": 32}
+    with pytest.raises(UserError, match=r"a/ann/1.png does not decode as an image; .* --doubtful skip"):
+        run_prepare_persons(PersonsOptions(**given, doubtful="keep"))
+    counts = run_prepare_persons(PersonsOptions(**given, doubtful="skip"))["counts"]["train"]
+    assert counts == {
+        **{"persons": 2, "pictures": 4, "no_face": 0, "several_faces": 0},
+        **{"unreadable": 1, "skipped": 1, "persons_left_out": 1},
+    }
+    assert open_persons("persons", tmp_path / "data").split("train").persons == ["bob", "cid"]
+    assert "1 person with one image left" in caplog.text
+
+
+def test_two_persons_at_least_are_held_out(data):
+    persons = open_persons("drawn", data).split("train")
+    _, held = split_persons(persons, 0.01)
+    assert len(set(persons.person[held])) == 2
+    assert len(split_persons(persons, 0.0)[1]) == 0
+    few = np.isin(persons.person, persons.persons[:3])
+    few = dataclasses.replace(persons, images=persons.images[few], person=persons.person[few])
+    with pytest.raises(UserError, match="3 persons: two to train on and two to hold out are the least"):
+        split_persons(few, 0.1)
+
+
 def test_held_out_persons_are_whole_and_mirrored_pictures_get_mirrored_maps(data):
     persons = open_persons("drawn", data).split("train")
     train, held = split_persons(persons, 0.25)
@@ -218,6 +244,38 @@ def function(tmp_path):
     return f"{tmp_path / 'mine.py'}:mean"
 
 
+def test_a_function_that_raises_is_one_line(data, tmp_path, monkeypatch):
+    (tmp_path / "b.py").write_text("def boom(crops):\n    raise ValueError('no weights')\n")
+    with pytest.raises(UserError, match=r"b.py, line 2: fails on crops: ValueError: no weights"):
+        run_verify(VerifyOptions(weights=f"{tmp_path / 'b.py'}:boom", dataset="drawn", data=data))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^b.py, line 2: fails"):
+        run_verify(VerifyOptions(weights="b.py:boom", dataset="drawn", data=data))
+
+
+def test_each_network_has_its_report_and_each_protocol_its_sheet(data, function, tmp_path, monkeypatch, capsys):
+    persons = open_persons("drawn", data).split("test")
+    twice = dataclasses.replace(
+        persons, pairs=tuple(dataclasses.replace(persons.pairs[0], name=n) for n in ("F/F", "P"))
+    )
+    monkeypatch.setattr(PersonsDataset, "split", lambda self, name: twice)
+    (tmp_path / "mine.py").write_text(
+        (tmp_path / "mine.py").read_text() + "def other(crops):\n    return mean(crops)\n"
+    )
+    for name in ("mean", "other"):
+        weights = function.replace("mean", name)
+        found = run_verify(VerifyOptions(weights=weights, dataset="drawn", data=data, clusters=500))
+        folder = tmp_path / f"verify-drawn-mine-{name}"
+        assert json.loads((folder / "verify.json").read_text())["network"] == weights
+        assert {p.name for p in folder.glob("worst*")} == {"worst-pairs-1-F_F.png", "worst-pairs-2-P.png"}
+        assert "Worst pairs of F/F" in (folder / "verify.html").read_text()
+        assert found["training_persons"] == "unknown"
+        told = capsys.readouterr().out
+        assert "training persons unknown" in told
+        assert "none of the training" not in told
+        assert "16 clusters beside" in told
+
+
 def test_embed_writes_arrays_and_tables(function, tmp_path):
     folder = write(tmp_path / "album", ["ann", "bob"], 1)
     found = run_embed(EmbedOptions(pictures=[folder], weights=function, output=str(tmp_path / "e.npy")))
@@ -229,6 +287,16 @@ def test_embed_writes_arrays_and_tables(function, tmp_path):
     rows = (tmp_path / "e.csv").read_text().splitlines()
     assert (len(rows), rows[0]) == (3, "picture,e0,e1,e2")
     np.testing.assert_allclose([float(v) for v in rows[1].split(",")[1:]], found[0], atol=1e-5)
+
+
+def test_embed_skips_what_does_not_decode(function, tmp_path, capsys):
+    folder = write(tmp_path / "album", ["ann"], 1)
+    (tmp_path / "album" / "broken.png").write_bytes(b"no image")
+    given = {"pictures": [folder], "weights": function, "output": str(tmp_path / "e.npy")}
+    with pytest.raises(UserError, match=r"broken.png does not decode as an image; leave it out, or give --skip-bad"):
+        run_embed(EmbedOptions(**given))
+    assert len(run_embed(EmbedOptions(**given, skip_bad=True))) == 1
+    assert "1 image left out" in capsys.readouterr().out
 
 
 def test_embed_says_which_picture_has_no_face(function, tmp_path):
@@ -264,5 +332,5 @@ def test_what_trains_nothing_imports_no_keras(data, tmp_path):
         ["embed", "a.png", "--weights", "pixels.py:pixels", "--size", "32", "--skip-bad"],
     ]
     run_without_keras(commands, tmp_path)
-    assert (tmp_path / "verify-drawn" / "verify.json").is_file()
+    assert (tmp_path / "verify-drawn-pixels-pixels" / "verify.json").is_file()
     assert len(np.load(tmp_path / "embeddings.npy")) == 1

@@ -5,6 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from kd_loss.inference.weights import default_weights
+from kd_loss.networks import load_network
 from kd_loss.recognition.card import RecogniserCard
 from kd_loss.recognition.dataset import open_persons
 from kd_loss.recognition.distil import EmbeddingTeacher, RecogniserDistiller, parse_method
@@ -13,7 +15,7 @@ from kd_loss.recognition.export import run_export_recogniser
 from kd_loss.recognition.margins import MarginHead
 from kd_loss.recognition.options import RecogniserExportOptions, RecogniserOptions
 from kd_loss.recognition.prepare import PersonsOptions, run_prepare_persons
-from kd_loss.recognition.recogniser import load_recogniser, new_recogniser
+from kd_loss.recognition.recogniser import load_recogniser, new_recogniser, save_recogniser
 from kd_loss.recognition.train import run_train_recogniser
 from kd_loss.system.errors import UserError
 from tests.recognition.test_commands import rows_of
@@ -93,6 +95,46 @@ def test_exports_agree_with_keras_and_are_teachers(given, teacher):
     assert rows_of(student)[-1]["transfer"] >= -1e-6
 
 
+@pytest.mark.slow
+def test_exports_hold_the_landmark_network(tmp_path):
+    """32 px are enlarged to the landmark network's 128, its maps shrunk to the 16, 8 and 4 px of the stages."""
+    card = RecogniserCard("ir", 0.125, 32, 16, (1, 1, 1, 1), heatmaps="h2+", features="bl")
+    save_recogniser(new_recogniser(card, load_network(default_weights())), tmp_path / "best")
+    for precision in ("fp32", "fp16"):
+        given = RecogniserExportOptions(weights=str(tmp_path / "best.weights.h5"), precision=precision)
+        files = run_export_recogniser(given)
+        assert {path.suffix for path in files} == {".tflite", ".onnx"}
+        assert max(files.values()) < (1e-5 if precision == "fp32" else 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"method": ["foo"]}, "unknown method for embeddings 'foo'"),
+        ({"method": ["pkt", "srrl"]}, "give --method srrl alone"),
+    ],
+)
+def test_methods_are_refused_before_anything_is_read(tmp_path, more, message):
+    with pytest.raises(UserError, match=message):
+        run_train_recogniser(RecogniserOptions(dataset="none", data=tmp_path, teacher="no-such", **more))
+
+
+def test_another_embedding_is_refused_by_the_card_alone(tmp_path):
+    RecogniserCard("ir", 0.125, 32, 16, (1, 1, 1, 1)).write(tmp_path / "best.h5")
+    (tmp_path / "best.weights.h5").touch()
+    with pytest.raises(UserError, match="gives 16 numbers, the student 128: give --embedding 16"):
+        run_train_recogniser(RecogniserOptions(dataset="none", data=tmp_path, teacher=str(tmp_path)))
+
+
+@pytest.mark.parametrize("least", [1, pytest.param(2, marks=pytest.mark.slow)])  # at once, or in the first step
+def test_a_teacher_that_raises_is_one_line(given, tmp_path, least):
+    lines = ["def boom(crops):", f"    if len(crops) >= {least}: raise ValueError('no weights')"]
+    (tmp_path / "f.py").write_text("\n".join([*lines, "    return crops[:, :4, :4, 0].reshape(-1, 16) + 1.0"]))
+    teacher = f"{tmp_path / 'f.py'}:boom"
+    with pytest.raises(UserError, match=r"f.py, line 2: fails on crops: ValueError: no weights"):
+        run_train_recogniser(dataclasses.replace(given, teacher=teacher, name=f"boom{least}"))
+
+
 def test_a_function_is_a_teacher():
     teacher = EmbeddingTeacher(as_embedder(lambda crops: crops.reshape(len(crops), -1)[:, :6] + 1.0), 32)
     assert teacher.shape == (3, 2)
@@ -119,5 +161,3 @@ def test_methods_of_embeddings():
 def test_a_teacher_of_another_width_is_refused(given, teacher):
     with pytest.raises(UserError, match="gives 16 numbers, the student 8: give --embedding 16"):
         run_train_recogniser(dataclasses.replace(given, teacher=str(teacher), embedding=8))
-    with pytest.raises(UserError, match="give --method srrl alone"):
-        run_train_recogniser(dataclasses.replace(given, teacher=str(teacher), method=["srrl", "pkt"]))

@@ -10,7 +10,7 @@ from keras import ops
 from kd_loss.networks.flops import multiply_adds
 from kd_loss.recognition.card import RecogniserCard
 from kd_loss.recognition.clusters import cluster_figures, matched, purity, sinkhorn
-from kd_loss.recognition.layers import adain, integrate
+from kd_loss.recognition.layers import adain, integrate, resized
 from kd_loss.recognition.margins import MarginHead, arcface_cosine, contrast, margin_loss
 from kd_loss.recognition.network import build_recogniser
 from kd_loss.system.errors import UserError
@@ -47,6 +47,16 @@ def test_adain_takes_the_means_and_deviations_of_each_sample_and_channel():
     found = ops.convert_to_numpy(adain(x.astype("float32"), y.astype("float32")))
     np.testing.assert_allclose(found.mean(axis=(1, 2)), y.mean(axis=(1, 2)), atol=1e-4)
     np.testing.assert_allclose(found.std(axis=(1, 2)), y.std(axis=(1, 2)), rtol=1e-3)
+
+
+@pytest.mark.parametrize(("side", "size"), [(8, 16), (7, 12), (16, 8), (16, 4), (14, 9)])
+def test_maps_are_resized_as_with_antialias(side, size):
+    maps = RNG.uniform(0, 255, (2, side, side, 3)).astype("float32")
+    wanted = ops.convert_to_numpy(ops.image.resize(maps, (size, size), antialias=True))
+    model = keras.Model(inputs := keras.Input((side, side, 3)), resized(inputs, size))
+    assert model.output_shape == (None, size, size, 3)
+    np.testing.assert_allclose(ops.convert_to_numpy(model(maps)), wanted, atol=2e-3)
+    assert len(model.operations) == 2  # the place of an operation names the layers after it in a file of weights
 
 
 @pytest.mark.parametrize("kind", ["bl", "sl", "al"])

@@ -10,6 +10,7 @@ from kd_loss.recognition.persons import (
     draw_persons,
     drawn_pairs,
     find_pairs,
+    persons_of,
     read_pairs,
     read_persons,
 )
@@ -90,6 +91,40 @@ def test_bad_pairs_are_one_line(tmp_path, text, message):
     with pytest.raises(UserError, match=message) as raised:
         read_pairs(tmp_path / "pairs.txt", NAMES)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("1,1,Ann/1.jpg,Bob/1.jpg", r"line 2: a pair of one person, but Ann/1.jpg shows Ann and Bob/1.jpg Bob"),
+        ("1,0,Ann/1.jpg,Ann/2.jpg", r"line 2: a pair of two persons, but Ann/1.jpg shows Ann and Ann/2.jpg Ann"),
+        ("1,1,Ann/1.jpg,Ann/1.jpg", r"line 2: Ann/1.jpg is paired with itself"),
+    ],
+)
+def test_pairs_that_contradict_the_folders_are_refused(tmp_path, row, message):
+    pictures = read_persons(write(tmp_path / "a", ["Ann/1.jpg", "Ann/2.jpg", "Bob/1.jpg"]))
+    (tmp_path / "pairs.csv").write_text(f"fold,same,first,second\n{row}\n")
+    with pytest.raises(UserError, match=message):
+        read_pairs(tmp_path / "pairs.csv", [p.name for p in pictures], persons_of(pictures))
+
+
+def test_a_file_without_a_number_may_show_anybody(tmp_path):
+    names = [
+        "ann_1.jpg",
+        "cfp/images/001/frontal/01.jpg",
+        "images/Bob_01.jpg",
+        "images/x.jpg",
+        "old.jpg",
+        "Cid/new.jpg",
+    ]
+    found = persons_of(read_persons(write(tmp_path, names)))
+    assert sorted(set(names) - set(found)) == ["images/x.jpg", "old.jpg"]
+    assert found["ann_1.jpg"] == "ann"
+    (tmp_path / "pairs.csv").write_text(
+        "fold,same,first,second\n"
+        + "".join(f"{fold},1,old.jpg,images/x.jpg\n{fold},0,old.jpg,ann_1.jpg\n" for fold in (1, 2))
+    )
+    assert len(read_pairs(tmp_path / "pairs.csv", names, found)) == 4
 
 
 def test_unequal_folds_and_one_kind_are_refused():

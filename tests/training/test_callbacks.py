@@ -29,8 +29,8 @@ def test_the_best_value_survives_resuming(tmp_path):
 
 def test_a_diverged_training_stops_with_one_line(tmp_path):
     callback = Checkpoint(tmp_path, lambda logs: None, None)
-    with pytest.raises(UserError, match="diverged in epoch 3"):
-        callback.on_epoch_end(2, {"loss": float("nan")})
+    with pytest.raises(UserError, match=r"diverged in epoch 3 \(loss nan, margin 12.5\); train again"):
+        callback.on_epoch_end(2, {"loss": float("nan"), "margin": 12.5})
 
 
 class _Clock:

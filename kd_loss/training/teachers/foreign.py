@@ -98,7 +98,7 @@ class RuntimeTeacher:
         Raises:
             UserError: the output has another form.
         """
-        with _in_one_line(self.source, "fails on faces"):
+        with in_one_line(self.source, "fails on faces"):
             answer = self.function(images)
         taps = {name: np.asarray(v, np.float32) for name, v in answer.items()} if isinstance(answer, dict) else {}
         points = taps.setdefault("landmarks", np.asarray(answer if not taps else np.empty(0), np.float32))
@@ -113,14 +113,14 @@ class RuntimeTeacher:
 
 
 @contextlib.contextmanager
-def _in_one_line(source: Path, what: str) -> Iterator[None]:
+def in_one_line(source: Path, what: str) -> Iterator[None]:
     """One line for an error of a user's file or another runtime: it names the file and, for Python, the line."""
     try:
         yield
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        line = line_in(str(source), error)
+        line = line_in(str(source.absolute()), error)
         where = f"{source}" if line is None else f"{source}, line {line}"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise UserError(f"{where}: {what}: {type(error).__name__}: {reason}") from None
@@ -165,7 +165,7 @@ def _function(path: Path, name: str) -> Callable[[np.ndarray], Any]:
     if spec is None or spec.loader is None:
         raise UserError(f"{path} is not a Python module")
     module = importlib.util.module_from_spec(spec)
-    with _in_one_line(path, "does not import"):
+    with in_one_line(path, "does not import"):
         spec.loader.exec_module(module)
     found = getattr(module, name, None)
     if not callable(found):
