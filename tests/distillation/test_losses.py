@@ -56,12 +56,12 @@ def attentive():
         (methods.KeypointDistillation, lambda: losses.keypoint_l1(STUDENT, TOUGH)),
         (
             methods.HeatmapDistillation,
-            lambda: losses.mean_absolute_error(TRUTH, STUDENT) + 0.01 * losses.heatmap_kl(MAPS, THEIR_MAPS),
+            lambda: losses.mean_absolute_error(TRUTH, STUDENT) + 0.3 * losses.heatmap_kl(MAPS, THEIR_MAPS),
         ),
         (
             lambda: methods.HeatmapDistillation(sigma=0.1, temperature=2.0),
             lambda: (
-                losses.mean_absolute_error(TRUTH, STUDENT) + 0.04 * losses.gaussian_kl(MAPS, TOUGH, 0.1, temperature=2)
+                losses.mean_absolute_error(TRUTH, STUDENT) + 1.2 * losses.gaussian_kl(MAPS, TOUGH, 0.1, temperature=2)
             ),
         ),
         (
