@@ -18,6 +18,7 @@ from typing import Any
 import h5py
 
 from kd_loss.export.export_command import ExportOptions, run_export
+from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json, sha256, write_json
 
 MODELS = Path(__file__).parents[1] / "models"
@@ -50,31 +51,33 @@ def shipped_card(card: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str,
 def ship(
     weights: Path, name: str, facts: Mapping[str, Any], dataset: str, data: Path, models: Path = MODELS
 ) -> list[Path]:
-    """Write a student's files to `models/students`; returns them."""
-    place = models / "students"
-    target = place / f"{name}.h5"
+    """Write a student's files to `models/students`; returns them. Raises a `UserError` without a licence."""
     card = shipped_card(read_json(weights.with_suffix(".json"), "the card"), facts)
-    if weights.resolve() != target.resolve():
-        shutil.copyfile(weights, target)
-    write_json(target.with_suffix(".json"), card)
-    with h5py.File(target, "r+") as file:
-        file.attrs["license"] = card["license"]
-        file.attrs["provenance"] = json.dumps(card["training"], ensure_ascii=False)
-    files = [target, target.with_suffix(".json")]
-    sums = read_json(models / "sums.json", "the checksums")
+    if not card.get("license"):
+        raise UserError(f"{weights} has no licence; give one in --facts")
+    place = models / "students"
     with tempfile.TemporaryDirectory() as folder:
+        mine = Path(folder) / f"{name}.h5"
+        shutil.copyfile(weights, mine)
+        write_json(mine.with_suffix(".json"), card)
+        with h5py.File(mine, "r+") as file:
+            file.attrs["license"] = card["license"]
+            file.attrs["provenance"] = json.dumps(card["training"], ensure_ascii=False)
+        exports = Path(folder) / "exports"
         run_export(
             ExportOptions(
-                weights=str(target), format=["litert", "onnx"], precision=["fp32", "int8"], dataset=dataset, data=data,
-                output=folder,
+                weights=str(mine), format=["litert", "onnx"], precision=["fp32", "int8"], dataset=dataset, data=data,
+                output=str(exports),
             )
         )  # fmt: skip
-        for made, ending in ENDINGS.items():
-            files.append(place / f"{name}{ending}")
-            shutil.copyfile(Path(folder) / f"{name}{made}", files[-1])
-            sums[files[-1].relative_to(models).as_posix()] = sha256(files[-1])
+        made = {f"{name}.h5": mine, f"{name}.json": mine.with_suffix(".json")}
+        made |= {f"{name}{ending}": exports / f"{name}{suffix}" for suffix, ending in ENDINGS.items()}
+        for target, file in made.items():  # nothing is replaced before all exports agree with the network
+            shutil.copyfile(file, place / target)
+    sums = read_json(models / "sums.json", "the checksums")
+    sums |= {f"students/{name}{ending}": sha256(place / f"{name}{ending}") for ending in ENDINGS.values()}
     write_json(models / "sums.json", dict(sorted(sums.items())))
-    return files
+    return [place / target for target in made]
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ SEEN = 0.3
 TWICE = 0.5
 #: from so many landmarks on, their box has a face's shape
 LEAST_POINTS = 5
-#: whether everything is to be under a free licence -> the default detector. The finder learned from photographs for
+#: whether the student is that under a free licence -> the default detector. The finder learned from photographs for
 #: research only, Haar's cascade comes with OpenCV
 DETECTOR = {False: "finder", True: "haar"}
 #: only one thread may open a detector, while the output of native libraries is hidden
@@ -263,7 +263,9 @@ class Predictor(Generic[F]):
         for face, answer, box, before, owner in zip(faces, answers, boxes, last, owners, strict=True):
             if answer.exact or not self.confirm or confirmed(face, box, before if refine else None):
                 seen[owner].append(replace(face, score=answer.score))  # type: ignore[type-var]
-        return [distinct(here) for here in seen] if self.confirm else seen
+        # exact boxes are somebody's own, and none of them is dropped
+        own = [not self.confirm or any(answer.exact for answer in here) for here in found]
+        return [here if keep else distinct(here) for here, keep in zip(seen, own, strict=True)]
 
     def crops(self, images: Sequence[np.ndarray], squares: Sequence[np.ndarray]) -> np.ndarray:
         """The squares of images as network input (N, S, S, 3) uint8."""

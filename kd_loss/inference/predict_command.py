@@ -101,6 +101,8 @@ def run_predict(options: PredictOptions) -> list[Face]:
     A picture yields `<name>.png`, `.json` and a `.pts` for each face, and all pictures share `faces.csv`; a video
     yields `<name>.mp4`, `.json` and `.csv`.
     """
+    if options.free and options.weights:
+        raise UserError("--free chooses a shipped student; remove --weights, or --free")
     if options.plugin:  # Keras is imported only if needed
         from kd_loss.distillation.plugins import load_plugins
 
@@ -109,8 +111,6 @@ def run_predict(options: PredictOptions) -> list[Face]:
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
         check_display()
-    if options.free and options.weights:
-        raise UserError("--free chooses a shipped student; remove --weights, or --free")
     options = replace(options, weights=options.weights or default_weights(options.points, options.free))
     weights = Path(options.weights)
     fast = without_keras(weights)
@@ -215,8 +215,8 @@ def _predict_pictures(
         of = counted(len(pictures), "image")
         haar = (options.detector or DETECTOR[options.free]) == "haar"
         log.info(
-            f"no face in {empty} of {of}; try {'' if haar else '--smallest 10 or '}--detector "
-            f"{'finder' if haar else 'haar'}; for cropped faces: --detector none; "
+            f"no face in {empty} of {of}; try {'--detector finder' if haar else '--smallest 10 or --detector haar'}"
+            f"{' (for research only)' if options.free else ''}; for cropped faces: --detector none; "
             "for what is no face: --box"
         )
     return faces
@@ -296,8 +296,7 @@ class PredictOptions(Options):
     points: int = option(68, "shipped student to use: 68 points of 300W, 98 of WFLW or 29 of COFW")
     free: bool = option(
         False,
-        "the shipped student under the MIT licence, less accurate, with the detector haar: neither learned from "
-        "photographs for research only",
+        "the shipped student under the MIT licence, less accurate, with the detector haar, which comes with OpenCV",
     )
     plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")
     detector: str = option(

@@ -126,11 +126,14 @@ class RecogniserDistiller(Distiller):
 
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
         """Keras's `fit` on a `PersonsLoader`; a teacher's `UserError` stays one."""
+        teachers = [teacher for teacher in self._teachers.value.values() if isinstance(teacher, EmbeddingTeacher)]
+        for teacher in teachers:
+            teacher.failed = None
         try:
             return keras.Model.fit(self, x, y, **options)
         except Exception:
-            for teacher in self._teachers.value.values():
-                if isinstance(teacher, EmbeddingTeacher) and teacher.failed:
+            for teacher in teachers:
+                if teacher.failed:
                     raise teacher.failed from None
             raise
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from kd_loss.detection import Detection
 from kd_loss.inference.base import confirmed, distinct
 from kd_loss.inference.result import FaceLandmarks
 from kd_loss.inference.tracking import FaceTracker
@@ -63,3 +64,14 @@ def test_one_face_in_two_boxes_is_one():
     # a profile's box is narrow: its square counts
     narrow = replace(FACE, landmarks=SQUARE * [0.1, 1.0])
     assert len(distinct([narrow, replace(narrow, landmarks=narrow.landmarks + [2.0, 0.0])])) == 1
+
+
+def test_boxes_of_somebodys_own_stay_even_if_they_overlap(predictor):
+    image = frame((100, 100))
+    boxes = [(60.0, 60.0, 80.0, 80.0), (63.0, 60.0, 80.0, 80.0)]
+
+    def twice(exact):
+        return predictor.detect(image, lambda _: [Detection(box, 0.9, exact=exact) for box in boxes], 0)
+
+    assert len(twice(True)) == 2
+    assert len(twice(False)) < 2

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from kd_loss.export.export_command import ExportOptions, run_export
-from kd_loss.inference.predict_command import PredictOptions, default_weights, run_predict
+from kd_loss.inference.predict_command import PredictOptions, default_weights, make_detector, run_predict
 from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.weights import without_keras
 from kd_loss.networks import Card, build_network, save_network
@@ -102,5 +102,8 @@ def test_predict_free(tmp_path):
     sources, output = [str(tmp_path / "wall.png")], tmp_path / "out"
     assert run_predict(PredictOptions(sources=sources, free=True, output=output)) == []
     assert Path(json.loads((output / "wall.json").read_text())["weights"]).name == "student_free.h5"
+    assert type(make_detector(PredictOptions(sources=sources, free=True), 0.15)).__name__ == "HaarDetector"
+    asked = PredictOptions(sources=sources, free=True, detector="finder")
+    assert type(make_detector(asked, 0.15)).__name__ == "FinderDetector"
     with pytest.raises(UserError, match="--free chooses a shipped student; remove --weights, or --free"):
         run_predict(PredictOptions(sources=sources, free=True, weights=default_weights(), output=output))

@@ -8,6 +8,7 @@ import pytest
 from kd_loss.networks import Card, build_network, save_network
 from kd_loss.runtimes.files import embedded_card
 from kd_loss.schemes.benchmarks import W300
+from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json, sha256
 from tools.ship import ship, shipped_card, without_folders
 
@@ -28,6 +29,12 @@ def test_facts_are_added_to_a_card():
         "metrics": {"test": {"nme": 3.0}},
         "license": "MIT",
     }
+
+
+def test_no_weights_without_a_licence(tmp_path):
+    (tmp_path / "best.json").write_text(json.dumps({"training": {}, "metrics": {}, "license": ""}))
+    with pytest.raises(UserError, match="best.h5 has no licence; give one in --facts"):
+        ship(tmp_path / "best.h5", "mine", {}, "synthetic", tmp_path, tmp_path / "models")
 
 
 @pytest.mark.slow

@@ -11,8 +11,6 @@ from typing import Any
 
 import keras
 import numpy as np
-import onnx
-from onnx import numpy_helper
 
 from kd_loss.system.errors import UserError
 from tools.finder.network import build_finder
@@ -47,6 +45,9 @@ def start_from(model: keras.Model, path: Path, pictures: np.ndarray) -> None:
 
 def _restore(model: keras.Model, path: Path) -> None:
     """Set the convolutions of a model from a file's; raises KeyError or ValueError where the two differ."""
+    import onnx
+    from onnx import numpy_helper
+
     graph = onnx.load(str(path)).graph
     values = {entry.name: numpy_helper.to_array(entry) for entry in graph.initializer}
     users: dict[str, list[Any]] = {}
