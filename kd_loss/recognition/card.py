@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from kd_loss.networks.card import WeightsCard
 from kd_loss.system.errors import UserError
 
+#: what a file of weights ends in, its card `<path>.json` beside it
+SUFFIX = ".weights.h5"
 #: images in one step of inference
 STEP = 64
 ARCHITECTURES = ("ir", "mobile")
@@ -16,6 +19,16 @@ HEATMAPS = ("none", "h2", "h2+")
 DYNAMIC = ("none", "dynamic", "group")
 #: ways to integrate feature maps; `1m` does so after every unit of a stage, the others after its last one
 FEATURES = ("none", "bl", "sl", "al", "1m")
+
+
+def weights_file(path: Path) -> Path:
+    """The file of weights that a path stands for: of a run's folder the best epoch's."""
+    return path / f"best{SUFFIX}" if path.is_dir() else path
+
+
+def card_beside(weights: Path) -> RecogniserCard:
+    """The card of a file of weights `<path>.weights.h5`."""
+    return RecogniserCard.read(weights.with_name(weights.name.removesuffix(SUFFIX) + ".h5"))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import numpy as np
 
 from kd_loss.export import convert
 from kd_loss.export.files import Exporter
+from kd_loss.recognition.card import SUFFIX, weights_file
 from kd_loss.recognition.options import RecogniserExportOptions
-from kd_loss.recognition.recogniser import SUFFIX, load_recogniser
+from kd_loss.recognition.recogniser import load_recogniser
 from kd_loss.recognition.scores import unit
 from kd_loss.runtimes.files import open_runtime
 from kd_loss.synthetic.persons import draw_person
@@ -32,8 +33,8 @@ def run_export_recogniser(options: RecogniserExportOptions) -> dict[Path, float]
     """
     options.check()
     convert.require_tensorflow()
-    recogniser, given = load_recogniser(Path(options.weights)), Path(options.weights)
-    weights = given / "best.h5" if given.is_dir() else given.with_name(given.name.removesuffix(SUFFIX) + ".h5")
+    recogniser, given = load_recogniser(Path(options.weights)), weights_file(Path(options.weights))
+    weights = given.with_name(given.name.removesuffix(SUFFIX) + ".h5")
     size = recogniser.card.size
     faces = np.stack(
         [draw_person(2 * size, 0, i, 0).image[size // 2 : -size // 2, size // 2 : -size // 2] for i in range(FACES)]

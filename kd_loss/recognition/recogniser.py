@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from kd_loss.networks import Card, LandmarkNet, build_network
-from kd_loss.recognition.card import STEP, RecogniserCard
+from kd_loss.recognition.card import STEP, SUFFIX, RecogniserCard, card_beside, weights_file
 from kd_loss.recognition.layers import resized
 from kd_loss.recognition.network import build_recogniser
 from kd_loss.recognition.scores import unit
@@ -24,8 +24,6 @@ from kd_loss.system.files import atomic_file
 INNER = range(17, 68)
 #: taps whose maps are integrated
 MAPS = ("P2", "P3", "P4")
-#: what a recogniser's file of weights ends in
-SUFFIX = ".weights.h5"
 #: the centres (D, N) of the training's persons, beside the weights
 CENTRES = "centres.npy"
 
@@ -140,13 +138,12 @@ def load_recogniser(path: Path) -> Recogniser:
     Raises:
         UserError: a file is missing, or does not fit its card.
     """
-    if path.is_dir():
-        path = path / f"best{SUFFIX}"
+    path = weights_file(path)
     if not path.is_file():
         raise UserError(f"no such weights: {path}")
     if not path.name.endswith(SUFFIX):
         raise UserError(f"{path} is no recognition network: kd-loss train-recogniser writes best{SUFFIX}")
-    card = RecogniserCard.read(path.with_name(path.name.removesuffix(SUFFIX) + ".h5"))
+    card = card_beside(path)
     landmarks = None
     if card.integrated:
         landmarks = build_network(

@@ -12,12 +12,12 @@ import numpy as np
 
 from kd_loss.inference.weights import default_weights
 from kd_loss.networks import LandmarkNet, load_network
-from kd_loss.recognition.card import RecogniserCard
+from kd_loss.recognition.card import SUFFIX, RecogniserCard, card_beside, weights_file
 from kd_loss.recognition.dataset import Persons, open_persons
 from kd_loss.recognition.loader import PersonsLoader, split_persons
 from kd_loss.recognition.margins import MarginHead
 from kd_loss.recognition.options import RecogniserOptions, check_width
-from kd_loss.recognition.recogniser import CENTRES, SUFFIX, Recogniser, load_recogniser, new_recogniser, save_recogniser
+from kd_loss.recognition.recogniser import CENTRES, Recogniser, load_recogniser, new_recogniser, save_recogniser
 from kd_loss.recognition.routing import PseudoLabels
 from kd_loss.recognition.stored_maps import stored_maps
 from kd_loss.recognition.trainer import RecogniserTrainer
@@ -46,7 +46,7 @@ def run_train_recogniser(options: RecogniserOptions) -> Path:
     names, labels = np.unique(persons.person[train], return_inverse=True)
     if len(names) < 2:
         raise UserError(f"{dataset.folder} has {len(names)} person to train on: two are the least")
-    init = Path(options.init) / f"best{SUFFIX}" if options.init and Path(options.init).is_dir() else Path(options.init)
+    init = weights_file(Path(options.init)) if options.init else Path(options.init)
     of_training = np.full(len(persons), -1)
     of_training[train] = labels
     decided: dict[str, Any] = {"data_sha256": dataset.checksum, **start_record(str(init))}
@@ -159,10 +159,9 @@ def _validation(persons: Persons, held: np.ndarray, data: dict[str, Any]) -> Per
 
 def _check_width(options: RecogniserOptions) -> None:
     """Refuse a teacher's card of another embedding before anything is built; other teachers are asked later."""
-    path = Path(options.teacher) / f"best{SUFFIX}" if Path(options.teacher).is_dir() else Path(options.teacher)
+    path = weights_file(Path(options.teacher))
     if path.is_file() and path.name.endswith(SUFFIX):
-        width = RecogniserCard.read(path.with_name(path.name.removesuffix(SUFFIX) + ".h5")).embedding
-        check_width(options, width)
+        check_width(options, card_beside(path).embedding)
 
 
 def _landmark_network(given: str) -> tuple[LandmarkNet, str]:

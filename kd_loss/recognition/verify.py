@@ -13,6 +13,7 @@ import numpy as np
 
 from kd_loss.evaluation.plots import new_axes, to_png
 from kd_loss.evaluation.report import print_table, render_html
+from kd_loss.recognition.card import SUFFIX
 from kd_loss.recognition.clusters import classes_of, cluster_figures, cluster_sheet, cluster_table
 from kd_loss.recognition.dataset import Persons, check_apart, open_persons
 from kd_loss.recognition.embedders import Embedder, as_embedder
@@ -27,8 +28,6 @@ log = logging.getLogger(__name__)
 
 #: files that `verify` writes
 FILES = ("verify.json", "verify.html", "roc.png", "clusters.png")
-#: what a recogniser's file of weights ends in, as in `recogniser`, which imports Keras
-WEIGHTS_SUFFIX = ".weights.h5"
 #: side in pixels of a face on the sheet; pairs of each kind
 SIDE, SHOWN = 112, 12
 #: share of the persons that are in the gallery; the others are non-mates
@@ -186,9 +185,9 @@ def report_folder(weights: str, dataset: str) -> Path:
     """
     name, _, function = weights.partition(":")
     path = Path(name)
-    if path.is_dir() or path.name == f"best{WEIGHTS_SUFFIX}":  # which is what the run stands for
+    if path.is_dir() or path.name == f"best{SUFFIX}":  # which is what the run stands for
         return (path if path.is_dir() else path.parent) / f"verify-{dataset}"
-    own = f"{path.stem}-{function}" if function else path.name.removesuffix(WEIGHTS_SUFFIX)
+    own = f"{path.stem}-{function}" if function else path.name.removesuffix(SUFFIX)
     return path.parent / f"verify-{dataset}-{own}"
 
 
