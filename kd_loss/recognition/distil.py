@@ -17,6 +17,7 @@ import numpy as np
 from keras import ops
 
 from kd_loss.distillation.base import DistillationMethod, MethodUse, Taps, get_method
+from kd_loss.recognition.card import weights_file
 from kd_loss.recognition.embedders import Embedder, as_embedder
 from kd_loss.recognition.margins import MarginHead, contrast
 from kd_loss.recognition.options import RecogniserOptions, check_width, method_and_weight
@@ -25,7 +26,7 @@ from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
 from kd_loss.training.distiller import Distiller
-from kd_loss.training.teachers.host import call_on_host
+from kd_loss.training.teachers.host import call_on_host, own_errors
 from kd_loss.training.teachers.teacher import Teacher
 
 Tensor = Any
@@ -42,7 +43,6 @@ class EmbeddingTeacher(Teacher):
 
     def __init__(self, embedder: Embedder, size: int, centres: np.ndarray | None = None):
         self.embedder, self.centres = embedder, centres
-        self.failed: UserError | None = None
         self.model = embedder.recogniser.export_model() if embedder.recogniser and embedder.size == size else None
         self.width = embedder.embed(np.zeros((1, size, size, 3), np.uint8)).shape[1]
         if self.width % 2:
@@ -59,12 +59,7 @@ class EmbeddingTeacher(Teacher):
         return {"landmarks": ops.matmul(found, self.centres), "embedding": found}
 
     def _ask(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        try:
-            found = self.embedder.embed(np.clip(np.round(images), 0, 255).astype(np.uint8))
-        except UserError as error:
-            self.failed = error  # inside a step a backend makes an error of its own of it
-            raise
-        return {"embedding": found.astype(np.float32)}
+        return {"embedding": self.embedder.embed(np.clip(np.round(images), 0, 255).astype(np.uint8)).astype(np.float32)}
 
     def tap_shape(self, tap: str) -> tuple[int, ...]:
         """Shape of the embedding, or of the cosines to the centres."""
@@ -125,17 +120,9 @@ class RecogniserDistiller(Distiller):
         return " + ".join([f"{self.head.kind}(s {self.head.scale:g}, m {self.head.margin:g})", *terms])
 
     def fit(self, x: Any = None, y: Any = None, **options: Any) -> keras.callbacks.History:
-        """Keras's `fit` on a `PersonsLoader`; a teacher's `UserError` stays one."""
-        teachers = [teacher for teacher in self._teachers.value.values() if isinstance(teacher, EmbeddingTeacher)]
-        for teacher in teachers:
-            teacher.failed = None
-        try:
+        """Keras's `fit` on a `PersonsLoader`."""
+        with own_errors():
             return keras.Model.fit(self, x, y, **options)
-        except Exception:
-            for teacher in teachers:
-                if teacher.failed:
-                    raise teacher.failed from None
-            raise
 
     def call(self, inputs: dict[str, Tensor], training: bool | None = None) -> Taps:
         """The student's embedding as points, and as it is."""
@@ -204,10 +191,9 @@ def distilling_trainer(
         centres = np.load(file, allow_pickle=False)
     teacher = EmbeddingTeacher(embedder, recogniser.card.size, centres)
     check_width(options, teacher.width)
-    weights = path / "best.weights.h5" if path.is_dir() else path
     record = {
         "teacher": embedder.title,
-        "teacher_sha256": sha256(weights),
+        "teacher_sha256": sha256(weights_file(path)),
         "method": options.method,
     }
     return RecogniserDistiller(recogniser, head, uses, {"teacher": teacher}), record

@@ -20,6 +20,7 @@ from kd_loss.schemes.landmarks import LandmarkScheme
 from kd_loss.system.arguments import path_of
 from kd_loss.system.errors import UserError
 from kd_loss.training.check_data import Expected, check_settings, check_visibility, checked_data
+from kd_loss.training.teachers.host import own_errors
 from kd_loss.training.teachers.roles import open_teachers, target_words
 from kd_loss.training.teachers.teacher import Teacher, scaled_pictures
 
@@ -184,7 +185,7 @@ class Distiller(keras.Model):
         if isinstance(x, tuple) and y is None and len(x) in (2, 3):
             x, y, *weights = x
             options.update({"sample_weight": weights[0]} if weights else {})
-        with checked_data(self._expected(), x, y, options) as (x, y):
+        with own_errors(), checked_data(self._expected(), x, y, options) as (x, y):
             return super().fit(x, y, **options)
 
     def save(self, filepath: Any, overwrite: bool = True, **options: Any) -> None:

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+from kd_loss.system.errors import UserError
+
+#: the errors of functions called in steps since `own_errors` was entered
+_RAISED: list[UserError] = []
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """A context in which a `UserError` of a function called in a step stays one; backends make errors of their own of it."""
+    _RAISED.clear()
+    try:
+        yield
+    except Exception:
+        if _RAISED:
+            raise _RAISED[0] from None
+        raise
 
 
 def call_on_host(
@@ -29,7 +46,11 @@ def call_on_host(
     names = list(shapes)
 
     def run(batch: Any) -> tuple[np.ndarray, ...]:
-        answer = function(np.asarray(batch))
+        try:
+            answer = function(np.asarray(batch))
+        except UserError as error:
+            _RAISED.append(error)
+            raise
         return tuple(np.asarray(answer[name], np.float32) for name in names)
 
     backend = keras.backend.backend()
