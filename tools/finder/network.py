@@ -11,16 +11,11 @@ from kd_loss.detection.finder_format import CHANNELS, LEVELS
 L = keras.layers
 
 
-def build_finder(
-    size: int, widths: tuple[int, ...] = (16, 24, 48, 96, 128), extra: tuple[int, int, int] = (1, 1, 1)
-) -> keras.Model:
+def build_finder(size: int, widths: tuple[int, ...] = (16, 24, 48, 96, 128)) -> keras.Model:
     """Images (B, S, S, 3) RGB 0…255, S a multiple of 32 -> two maps (B, S/8, S/8, 14) and (B, S/16, S/16, 14).
 
     What the numbers of a cell mean: `detection.finder_format`. About 0.17 million parameters with the default widths,
     those of the maps of stride 2 … 32.
-
-    Args:
-        extra: blocks that the maps of stride 8, 16 and 32 have beyond three; they begin as if they were not there.
     """
     entry = keras.Input((size, size, 3), name="image")
     x = L.Rescaling(1 / 127.5, -1.0)(entry)
@@ -28,9 +23,9 @@ def build_finder(
     x = L.ReLU()(L.BatchNormalization(momentum=0.97, name="stem_pointwise_norm")(x))
     x = _separable(_separable(x, widths[1], 2, 3, "s4_0"), widths[1], 1, 3, "s4_1")
     maps = []
-    for stride, width, more in zip((8, 16, 32), widths[2:], extra, strict=True):
+    for stride, width in zip((8, 16, 32), widths[2:], strict=True):
         x = _separable(x, width, 2, 5, f"s{stride}_0")
-        for number in range(1, 3 + more):
+        for number in range(1, 4):  # the last one begins as if it were not there
             x = _separable(x, width, 1, 5, f"s{stride}_{number}", neutral=number > 2)
         maps.append(x)
     fine, middle, coarse = maps

@@ -13,34 +13,24 @@ import keras
 import numpy as np
 
 from kd_loss.system.errors import UserError
-from tools.finder.network import build_finder
 
 
 def start_from(model: keras.Model, path: Path, pictures: np.ndarray) -> None:
-    """Give a network of `build_finder` the weights of a written finder (`.onnx`), blocks that it has more stay neutral.
+    """Give a network of `build_finder` the weights of a written finder (`.onnx`).
 
     Args:
-        model: may have more blocks than the file (`build_finder(extra=…)`).
-        path: `.onnx` of a finder without such blocks, or with those of the default.
+        model: of `build_finder`.
+        path: `.onnx` of such a network.
         pictures: (N, S, S, 3), training images whose statistics the normalisations get.
 
     Raises:
         UserError: a file that is not such a finder.
     """
-    for extra in ((0, 0, 0), (1, 1, 1)):
-        base = build_finder(pictures.shape[1], extra=extra)
-        try:
-            _restore(base, path)
-            break
-        except (KeyError, ValueError, StopIteration, IndexError):
-            continue
-    else:
-        raise UserError(f"{path} is not a finder's .onnx")
-    _statistics(base, pictures)
-    known = {layer.name: layer for layer in base.layers}
-    for layer in model.layers:
-        if layer.name in known:
-            layer.set_weights(known[layer.name].get_weights())
+    try:
+        _restore(model, path)
+    except (KeyError, ValueError, StopIteration, IndexError):
+        raise UserError(f"{path} is not a finder's .onnx") from None
+    _statistics(model, pictures)
 
 
 def _restore(model: keras.Model, path: Path) -> None:
