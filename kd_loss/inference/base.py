@@ -300,16 +300,15 @@ def distinct(faces: list[F]) -> list[F]:
     A detector may propose a profile twice, in boxes too far apart to be merged; the predictions in both agree. The
     first one stays.
     """
-    if len(faces) < 2:
-        return faces
-    boxes = np.array([face.landmark_box() for face in faces])
-    sides = boxes[:, 2:].max(axis=1, keepdims=True)
-    squares = np.hstack([boxes[:, :2] + (boxes[:, 2:] - sides) / 2, sides, sides])
-    kept: list[int] = []
-    for i in range(len(faces)):
-        if not kept or overlaps(squares[i], squares[kept]).max() <= TWICE:
-            kept.append(i)
-    return [faces[i] for i in kept]
+    kept: list[F] = []
+    squares = np.zeros((0, 4))
+    for face in faces:
+        x, y, width, height = face.landmark_box()
+        square = np.array(box_of(geometry.square_crop((x, y, x + width, y + height), 0.0)))
+        if (overlaps(square, squares) <= TWICE).all():
+            kept.append(face)
+            squares = np.vstack([squares, square])
+    return kept
 
 
 def drift(box: Sequence[float], before: Sequence[float]) -> float:

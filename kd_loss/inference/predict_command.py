@@ -111,7 +111,11 @@ def run_predict(options: PredictOptions) -> list[Face]:
     names = result_names([source.path for source in sources], options.output)
     if options.show and any(isinstance(source, Video) for source in sources):
         check_display()
-    options = replace(options, weights=options.weights or default_weights(options.points, options.free))
+    options = replace(
+        options,
+        weights=options.weights or default_weights(options.points, options.free),
+        detector=options.detector or DETECTOR[options.free],
+    )
     weights = Path(options.weights)
     fast = without_keras(weights)
     if fast == weights and weights.suffix in (".h5", ".keras") and weights.is_file():
@@ -213,7 +217,7 @@ def _predict_pictures(
                 print(f"{picture.path}: {many} -> {name.with_name(name.name + '.png')}")
     if empty:
         of = counted(len(pictures), "image")
-        haar = (options.detector or DETECTOR[options.free]) == "haar"
+        haar = options.detector == "haar"
         log.info(
             f"no face in {empty} of {of}; try {'--detector finder' if haar else '--smallest 10 or --detector haar'}"
             f"{' (for research only)' if options.free else ''}; for cropped faces: --detector none; "
