@@ -18,7 +18,7 @@ _RAISED: list[UserError] = []
 
 @contextmanager
 def own_errors() -> Iterator[None]:
-    """A context in which a `UserError` of a function called in a step stays one; backends make errors of their own of it."""
+    """A context in which a `UserError` of a function in a step stays one; backends make errors of their own of it."""
     _RAISED.clear()
     try:
         yield
