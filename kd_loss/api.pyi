@@ -551,6 +551,7 @@ def compare(
     freeze: _Text = "",
     methods: _Text | Sequence[_Text] = ...,
     seeds: int = 3,
+    join: _Text | Sequence[_Text] = ...,
     finder: bool = False,
     config: _Text = "",
 ) -> Json: ...

@@ -17,6 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from kd_loss.comparison.curves import History, curves_plot
+from kd_loss.comparison.joined import joined_students
 from kd_loss.comparison.summary import START, AnyResult, explanation, rows_of, summarise
 from kd_loss.datasets.prepared import PreparedDataset, PreparedSplit, open_dataset
 from kd_loss.distillation.plugins import load_plugins
@@ -51,7 +53,7 @@ from kd_loss.training.train_student import plan_student, train_student
 
 log = logging.getLogger(__name__)
 #: files that a comparison writes to its folder
-FILES = ("compare.json", "report.html", "ced.png")
+FILES = ("compare.json", "report.html", "ced.png", "curves.png")
 
 
 def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) -> None:
@@ -73,6 +75,7 @@ def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) 
         for seed in range(options.seed, options.seed + options.seeds):
             for stage in named_stages(student_options(options, method, seed, folder)):
                 check_same(stage, dataset)
+    students(options, folder, dataset)
     if options.finder and not isinstance(dataset.scheme, LandmarkScheme):
         raise UserError(f"--finder: it is for landmarks, and the targets of {options.dataset} are head poses")
     place = options.runs / options.dataset / folder
@@ -112,28 +115,27 @@ def _compare(options: CompareOptions) -> dict[str, Any]:
     options = with_one_start(options, dataset)
     check_first(options, folder_name, dataset)
     split = dataset.split("test")
+    parent = options.runs / options.dataset
     results: dict[str, list[AnyResult]] = {}
     seeds: dict[str, list[int]] = {}
-    seconds: dict[str, float] = {}
+    histories: dict[str, list[History]] = {}
     failures: dict[str, str] = {}
-    for seed in range(options.seed, options.seed + options.seeds):
-        for method in options.methods:
-            student = student_options(options, method, seed, folder_name)
-            run = options.runs / options.dataset / student.name
-            try:
-                if not (run / "finished.json").is_file():
-                    keras.backend.clear_session()
-                    log.info(f"== {method}, seed {seed} ==")
-                    train_student(student)
-                results.setdefault(method, []).append(test_network(run / "best.h5", method, dataset, split, 32))
-                seeds.setdefault(method, []).append(seed)
-            except Exception as error:
-                failures[f"{method}, seed {seed}"] = f"{type(error).__name__}: {error}"
-                log.warning(f"failed: {method}, seed {seed}: {error}")
-                continue
-            parent = options.runs / options.dataset
-            histories = [read_history(parent / stage.name / "history.csv") for stage in named_stages(student)]
-            seconds[method] = float(np.median([row["seconds"] for history in histories for row in history]))
+    for (method, seed), student in students(options, folder_name, dataset).items():
+        run = parent / student.name
+        try:
+            if not (run / "finished.json").is_file():
+                keras.backend.clear_session()
+                log.info(f"== {method}, seed {seed} ==")
+                train_student(student)
+            results.setdefault(method, []).append(test_network(run / "best.h5", method, dataset, split, 32))
+            seeds.setdefault(method, []).append(seed)
+        except Exception as error:
+            failures[f"{method}, seed {seed}"] = f"{type(error).__name__}: {error}"
+            log.warning(f"failed: {method}, seed {seed}: {error}")
+            continue
+        rows = [row for stage in named_stages(student) for row in read_history(parent / stage.name / "history.csv")]
+        if rows:
+            histories.setdefault(method, []).append(rows)
     if not results:
         raise UserError(f"every method failed; the first: {next(iter(failures.values()))}")
     if options.init and not from_teacher:
@@ -141,12 +143,31 @@ def _compare(options: CompareOptions) -> dict[str, Any]:
             results = {START: [test_network(Path(options.init), START, dataset, split, 32)], **results}
         except UserError as error:  # of another scheme: it has no landmarks to compare
             log.warning(f"the starting network is not in the table: {error}")
-    results, teacher = _with_teacher(options, results, dataset, split)
+    results, teacher, taught_by = _with_teacher(options, results, dataset, split)
+    seconds = {
+        name: float(np.median([row["seconds"] for rows in runs for row in rows])) for name, runs in histories.items()
+    }
     summary = {**summarise(results, seconds, failures, seeds), "teacher": teacher}
     if options.finder:
         summary["finder"] = by_finder(results)
-    write_comparison(options.runs / options.dataset / folder_name, options, results, summary)
+    write_comparison(parent / folder_name, options, results, summary, curves_plot(histories, taught_by))
     return summary
+
+
+def students(options: CompareOptions, folder: str, dataset: PreparedDataset) -> dict[tuple[str, int], StudentOptions]:
+    """Return the students of the table, (method, seed) -> options: the comparison's own, and those of `--join`."""
+    asked = [(m, seed) for seed in range(options.seed, options.seed + options.seeds) for m in options.methods]
+    own = {(method, seed): student_options(options, method, seed, folder) for method, seed in asked}
+    joined = joined_students(
+        [name for name in options.join if name != folder],
+        options.runs / options.dataset,
+        lambda method, seed, name: student_options(options, method, seed, name),
+        dataset,
+    )
+    return {
+        **joined,
+        **{key: joined.get(key, student) if not student.resume else student for key, student in own.items()},
+    }
 
 
 def with_one_start(options: CompareOptions, dataset: PreparedDataset) -> CompareOptions:
@@ -162,12 +183,16 @@ def with_one_start(options: CompareOptions, dataset: PreparedDataset) -> Compare
 
 def _with_teacher(
     options: CompareOptions, results: dict[str, list[AnyResult]], dataset: PreparedDataset, split: PreparedSplit
-) -> tuple[dict[str, list[AnyResult]], str]:
-    """Add the distance to the first teacher that can be run; return the results and its name, e.g. `tough: best.h5`."""
+) -> tuple[dict[str, list[AnyResult]], str, History]:
+    """Add the distance to the first teacher that can be run.
+
+    Returns:
+        The results, the teacher's name, e.g. `tough: best.h5`, and the history of its training, if there is one.
+    """
     if not isinstance(next(iter(results.values()))[0], Result):
-        return results, ""
+        return results, "", ()
     files: dict[str, list[str]] = {}
-    for method in options.methods:
+    for method in (name for name in results if name != START):
         for stage in named_stages(student_options(options, method, options.seed, "")):
             found = teacher_files(stage, parse_methods(stage.method, stage.method_arg), dataset.folder.name)
             files |= {role: texts for role, (texts, _) in found.items() if role not in files}
@@ -181,8 +206,10 @@ def _with_teacher(
             log.warning(f"no distance to the teacher: {error}")
             continue
         named = f"{role}: {' + '.join(texts)}"
-        return {name: [with_teacher(run, teacher_landmarks) for run in runs] for name, runs in results.items()}, named
-    return results, ""
+        history = read_history(Path(texts[0]).with_name("history.csv")) if len(texts) == 1 else ()
+        results = {name: [with_teacher(run, teacher_landmarks) for run in runs] for name, runs in results.items()}
+        return results, named, history
+    return results, "", ()
 
 
 def by_finder(results: Mapping[str, Sequence[AnyResult]]) -> dict[str, list[dict[str, float]]]:
@@ -237,9 +264,13 @@ def _published(results: Mapping[str, Sequence[AnyResult]]) -> list[dict[str, Any
 
 
 def write_comparison(
-    folder: Path, options: CompareOptions, results: Mapping[str, Sequence[AnyResult]], summary: Mapping[str, Any]
+    folder: Path,
+    options: CompareOptions,
+    results: Mapping[str, Sequence[AnyResult]],
+    summary: Mapping[str, Any],
+    curves: bytes | None,
 ) -> None:
-    """Print the table; write `compare.json`, `ced.png` and `report.html`."""
+    """Print the table; write `compare.json`, `ced.png`, `curves.png`, and `report.html`."""
     first = next(iter(results.values()))[0]
     scheme = first.split.scheme
     content = content_of(scheme)
@@ -250,29 +281,34 @@ def write_comparison(
     for table in seen:
         print_table(table["title"], table["header"], table["rows"], turned=False)
     errors = {method: np.concatenate([run.values for run in runs]) for method, runs in results.items()}
-    curves = ced_plot(errors, words=scheme.metric_words)
+    distribution = ced_plot(errors, words=scheme.metric_words)
     size, teacher = first.network["size"], summary["teacher"]
     lengths = unequal(options)
+    seeds = max(entry["seeds"] for entry in summary["methods"].values())
     for line in lengths:
         print(line)
     page = render_html(
         title=f"Methods compared on {scheme.name}",
         lines=[
             f"{options.arch}, {size} px, {options.epochs} epochs, batch {options.batch_size}, "
-            f"{counted(options.seeds, 'seed')}.",
+            f"{counted(seeds, 'seed')}.",
             *lengths,
-            *explanation(options.seeds),
+            *explanation(seeds),
             *([f"akd: 1/K Σ ‖S − T‖ to the landmarks of {teacher}, in units of the −1…1 grid."] if teacher else []),
             *(f"failed: {who}: {why}" for who, why in summary["failures"].items()),
         ],
         tables=[{"title": title, "header": header, "rows": rows}, *_published(results), *seen],
-        pictures=[{"title": "Cumulative error distribution", "text": "all seeds together", "png": curves}],
+        pictures=[
+            {"title": "Cumulative error distribution", "text": "all seeds together", "png": distribution},
+            *([{"title": "Error by epoch", "text": "mean and range of the seeds", "png": curves}] if curves else []),
+        ],
         details={},
     )
     if not _is_comparison(folder):
         claim(folder, FILES)
-    with atomic_file(folder / "ced.png") as path:
-        path.write_bytes(curves)
+    for name, png in (("ced.png", distribution), *([("curves.png", curves)] if curves else [])):
+        with atomic_file(folder / name) as path:
+            path.write_bytes(png)
     with atomic_file(folder / "report.html") as path:
         path.write_text(page, encoding="utf-8")
     write_json(folder / "compare.json", summary)
@@ -288,6 +324,10 @@ class CompareOptions(DistillationOptions):
         "as kd_loss+srrl:0.1; stages, one after the other, as 'aht(alpha=0)=20/ail=20@P5'", group="methods",
     )  # fmt: skip
     seeds: int = option(3, "students per method; their seeds count up from --seed", within=(1, 1000))
+    join: list[str] = option(
+        [], "names of earlier comparisons of this dataset: their students join the table and are not trained again, if "
+        "the options are the same", group="methods",
+    )  # fmt: skip
     finder: bool = option(False, "also test the students as in predict: crops by the package's own finder")
 
 
@@ -306,7 +346,8 @@ def student_options(options: CompareOptions, method: str, seed: int, folder: str
     """Build the options of one student of a comparison, without the settings and teachers of other methods."""
     trainings = trainings_of(method)
     shared = {f.name: getattr(options, f.name) for f in dataclasses.fields(CompareOptions)}
-    del shared["methods"], shared["seeds"], shared["finder"]
+    for name in ("methods", "seeds", "join", "finder"):
+        del shared[name]
     shared["method_arg"] = settings_of(options.method_arg, [part for training in trainings for part in training])
     name = f"{folder}/{re.sub('[^A-Za-z0-9_+.-]+', '-', method).strip('-')}-seed{seed}"
     stages = split_stages(method)

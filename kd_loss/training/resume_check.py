@@ -19,9 +19,18 @@ from kd_loss.training.unlabelled_faces import listing_checksum
 
 def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:
     """Raises a `UserError` if a run of that name, finished or not, has other options, data or teachers."""
+    if changed := changes(options, dataset):
+        folder = options.runs / options.dataset / options.name
+        raise UserError(
+            f"{folder} was trained with other options: {'; '.join(changed)}; give another --name, or delete it"
+        )
+
+
+def changes(options: StudentOptions, dataset: PreparedDataset) -> list[str]:
+    """Return how the run of that name differs in options, data or teachers; empty if it does not or is missing."""
     folder = options.runs / options.dataset / options.name
     if not (folder / "config.json").is_file():
-        return
+        return []
     methods = parse_methods(options.method, options.method_arg)
     options = with_head(with_start(options, methods, dataset.folder.name), dataset.scheme)
     before = read_json(folder / "config.json", "the configuration of the run")
@@ -32,11 +41,7 @@ def check_same(options: StudentOptions, dataset: PreparedDataset) -> None:
         "role": "student",
         "decided_by": _decided_by(before, options, dataset),
     }
-    changed = differences(before, now)
-    if changed:
-        raise UserError(
-            f"{folder} was trained with other options: {'; '.join(changed)}; give another --name, or delete it"
-        )
+    return differences(before, now)
 
 
 def _decided_by(before: dict[str, Any], options: StudentOptions, dataset: PreparedDataset) -> dict[str, Any]:

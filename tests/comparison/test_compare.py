@@ -180,3 +180,30 @@ def test_the_baseline_never_sees_unlabelled_faces(options):
     given = dataclasses.replace(options, unlabelled="photographs")
     assert student_options(given, "none", 0, "compare").unlabelled == ""
     assert student_options(given, "kd", 0, "compare").unlabelled == "photographs"
+
+
+def test_students_of_an_earlier_comparison_join_the_table(options, monkeypatch):
+    first = dataclasses.replace(options, methods=["none", "kd(imitation=2.0)"], name="first")
+    before = run_compare(first)
+    trained: list[str] = []
+    train = compare.train_student
+    monkeypatch.setattr(compare, "train_student", lambda student: (trained.append(student.name), train(student)))
+    grown = dataclasses.replace(options, methods=["none"], name="grown", join=["first"], seeds=2)
+    after = run_compare(grown)
+    # seed 0 of `none` is taken from there, and the method that only the earlier one has is in the table, too
+    assert trained == ["grown/none-seed1"]
+    assert {name: entry["seeds"] for name, entry in after["methods"].items()} == {"none": 2, "kd(imitation=2.0)": 1}
+    assert after["methods"]["kd(imitation=2.0)"] == before["methods"]["kd(imitation=2.0)"]
+    assert (options.runs / "synthetic" / "grown" / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    shutil.copytree(options.runs / "synthetic" / "first", options.runs / "synthetic" / "copy")
+    for changes, message in (
+        ({"join": ["nowhere"]}, "--join nowhere: no finished student"),
+        ({"join": ["first", "copy"], "name": "new"}, r"--join: kd\(imitation=2.0\), seed 0 is in first and in copy"),
+        (
+            {"learning_rate": 0.5, "name": "new"},
+            "--join first: first/.*-seed0 was trained with other options: learning_",
+        ),
+    ):
+        with pytest.raises(UserError, match=message):
+            run_compare(dataclasses.replace(grown, **changes))
+    assert len(trained) == 1
