@@ -41,7 +41,8 @@ def curves_plot(histories: Mapping[str, Sequence[History]], teacher: History = (
     if reached:
         axes.axhline(min(reached), color="black", linewidth=0.8, linestyle="--", label="teacher, held-out faces")
         ends.append(min(reached))
-    axes.set(xlabel="epoch", ylabel=ERRORS[metric], ylim=(0.8 * min(ends), 2.5 * max(ends)))
+    axes.set(xlabel="epoch", ylabel=ERRORS[metric], ylim=(0.8 * min(ends), 2.0 * max(ends)))
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize="small")
     return to_png(figure)
 

@@ -136,6 +136,7 @@ def test_nothing_is_overwritten(old, tmp_path):
     assert (tmp_path / "new.json").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_sizes_come_from_the_weights_and_a_network_of_this_package_stays_as_it_is(old, tmp_path, pictures):
     claimed = rewrite(lambda la: la["Conv_1"]["config"].update(filters=10**12, kernel_size=[10**6, 10**6]))
     run_import(changed(old, tmp_path, claimed), tmp_path / "a.h5")

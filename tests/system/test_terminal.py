@@ -206,7 +206,7 @@ def interrupted(line, cwd, delay):
     return process.returncode, error.decode()
 
 
-@pytest.mark.parametrize("delay", [0.6, 1.0, 2.0, 3.5, 5.0, 7.0])
+@pytest.mark.parametrize("delay", [0.6, 2.0, 5.0, *(pytest.param(d, marks=pytest.mark.slow) for d in (1.0, 3.5, 7.0))])
 def test_ctrl_c_in_the_first_seconds(tmp_path, data_folder, delay):
     """While modules are imported, while the dataset is opened, while a network is built and traced."""
     line = (

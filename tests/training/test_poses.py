@@ -347,6 +347,7 @@ def test_a_head_is_cropped_where_training_saw_it(student):
     assert to_vectors(face.rotation).max() == 0
 
 
+@pytest.mark.slow
 def test_a_training_without_faces_held_out_and_one_that_waits_for_a_better_epoch(options):
     """No column counts, or that of poses."""
     folder = train_student(dataclasses.replace(options, method=["none"], validation=0.0))

@@ -26,6 +26,7 @@ from kd_loss.runs.history import read_history
 from kd_loss.schemes.benchmarks import COFW
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in
+from kd_loss.training.callbacks import EpochCounter
 from kd_loss.training.distiller import Distiller
 from kd_loss.training.faces import augmentation_of
 from kd_loss.training.fit import learning_rate
@@ -88,6 +89,27 @@ def test_the_same_seed_gives_the_same_student(options):
         np.testing.assert_array_equal(x, y)
 
 
+def test_an_interrupted_and_resumed_run_has_the_same_weights(options, monkeypatch):
+    """In one process; of a killed one below."""
+    mine = dataclasses.replace(options, method=["none"], dropout=0.3, epochs=3)
+    whole = train_student(dataclasses.replace(mine, name="whole"))
+    begin = EpochCounter.on_epoch_begin
+
+    def stop(self, epoch, logs=None):
+        if epoch == 2:
+            raise KeyboardInterrupt
+        begin(self, epoch, logs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(EpochCounter, "on_epoch_begin", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train_student(dataclasses.replace(mine, name="part"))
+    part = train_student(dataclasses.replace(mine, name="part", resume=True))
+    assert [row["epoch"] for row in read_history(part / "history.csv")] == [1, 2, 3]
+    for x, y in zip(weights(whole), weights(part), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
 def command(options, name, *more):
     return [
         *(
@@ -107,7 +129,8 @@ def command(options, name, *more):
     ]
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", pytest.param("jax", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_a_killed_and_resumed_run_is_the_same_bit_for_bit(options, backend):
     pytest.importorskip(backend)
     environment = {**os.environ, "KERAS_BACKEND": backend}
@@ -152,6 +175,7 @@ FULL_DISK = """
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_stops_with_one_line_and_leaves_the_last_epoch(data_folder, tmp_path):
     pytest.importorskip("resource")
     arguments = [
