@@ -66,6 +66,7 @@ class TrainingFaces:
         split: PreparedSplit,
         *,
         soft: bool,
+        visibility: bool,
         answers: Mapping[str, Answers],
         unlabelled: Unlabelled | None,
         processes: Processes,
@@ -77,8 +78,7 @@ class TrainingFaces:
             raise UserError(
                 f"--turn-head moves the 68 points of 'w300'; this dataset has other targets: {split.scheme.noun}"
             )
-        visible = bool(getattr(options, "visibility", False))
-        view = CropTransform(self.size, augmentation_of(options), soft, max(views), visibility=visible)
+        view = CropTransform(self.size, augmentation_of(options), soft, max(views), visibility=visibility)
         shared: dict[str, Any] = {"batch_size": options.batch_size, "shard": (processes.index, processes.count)}
         training: dict[str, Any] = {**shared, "workers": options.workers}
         order = FaceSampler(split, self.chosen, shuffled=True, seed=options.seed, extra_share=options.extra_share)
@@ -88,7 +88,7 @@ class TrainingFaces:
             others = FaceSampler(unlabelled.split, shuffled=True, seed=options.seed)
             more = FaceLoader(others, dataclasses.replace(view, soft=False), answers=unlabelled.answers, **training)
             self.loader = MixedLoader(faces, more, unlabelled.mix_alpha if unlabelled.mixed else 0.0, options.seed)
-        still = CropTransform(self.size, soft=soft, visibility=visible)
+        still = CropTransform(self.size, soft=soft, visibility=visibility)
         self.validation = (
             FaceLoader(FaceSampler(split, self.held), still, workers=1, **shared) if len(self.held) else None
         )

@@ -69,6 +69,11 @@ class Training:
     def __post_init__(self) -> None:
         self.options = with_head(self.options, self.dataset.scheme)
 
+    @property
+    def visibility(self) -> bool:
+        """Whether the network gets a second output, for visible points."""
+        return isinstance(self.options, StudentOptions) and self.options.visibility
+
     def run(self, callbacks: Sequence[keras.callbacks.Callback] = ()) -> Path:
         """Train and return the run folder, with `best.h5` in it.
 
@@ -89,6 +94,7 @@ class Training:
             self.options,
             self.dataset.split("train"),
             soft=self.role == "tolerant",
+            visibility=self.visibility,
             answers=answers,
             unlabelled=self.unlabelled,
             processes=self.processes,
@@ -107,7 +113,7 @@ class Training:
             size=faces.size,
             role=self.role,
             head=head,
-            visibility=bool(getattr(options, "visibility", False)),
+            visibility=self.visibility,
             cut=options.output_stride or HEADS[head].cut,
             margin=self.dataset.manifest["crop"]["margin"],
             calibration=self.dataset.manifest.get("calibration", {}),
@@ -136,14 +142,14 @@ class Training:
         )
         if options.init:
             log.info(take_weights(network, load_start(Path(options.init))))
-        freeze = getattr(options, "freeze", "")  # a student's: the tap up to which it is frozen
+        freeze = options.freeze if isinstance(options, StudentOptions) else ""
         for layer in network.tap_model([freeze]).layers if freeze else ():
             layer.trainable = False
         return network
 
     def distiller(self, network: LandmarkNet, faces: TrainingFaces) -> Distiller:
         """The compiled model to fit."""
-        more = self.unlabelled
+        options, more = self.options, self.unlabelled
         distiller = Distiller(
             student=network,
             methods=self.methods,
@@ -153,9 +159,11 @@ class Training:
             partial=self.dataset.split("train").partial,
             kinds=1 if not more else 3 if more.mixed else 2,
             mix_weight=more.mix_weight if more and more.mixed else 0.0,
-            visibility_weight=getattr(self.options, "visibility_weight", 0.0) if network.card.visibility else 0.0,
+            visibility_weight=options.visibility_weight
+            if isinstance(options, StudentOptions) and options.visibility
+            else 0,
         )
-        compile_with_adam(distiller, self.options.learning_rate, len(faces.loader) * self.options.epochs)
+        compile_with_adam(distiller, options.learning_rate, len(faces.loader) * options.epochs)
         return distiller
 
     def _judge_spread(self, weights: Path, faces: TrainingFaces, note: Note) -> None:

@@ -76,5 +76,11 @@ def test_a_normaliser_of_points_that_no_face_has_is_omitted(synthetic):
             synthetic.split("train"), target=np.full_like(synthetic.split("train").landmarks, np.nan)
         )
         TrainingFaces(
-            StudentOptions(validation=0.3), train, soft=False, answers={}, unlabelled=None, processes=Processes()
+            StudentOptions(validation=0.3),
+            train,
+            soft=False,
+            visibility=False,
+            answers={},
+            unlabelled=None,
+            processes=Processes(),
         )
