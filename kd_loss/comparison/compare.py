@@ -30,6 +30,7 @@ from kd_loss.evaluation.report import print_table, published_tables, render_html
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.history import read_history
 from kd_loss.schemes.landmarks import LandmarkScheme
+from kd_loss.system.bundled import weights_path
 from kd_loss.system.configuration import option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import alone_in, atomic_file, read_json, write_json
@@ -173,7 +174,7 @@ def students(options: CompareOptions, folder: str, dataset: PreparedDataset) -> 
 def with_one_start(options: CompareOptions, dataset: PreparedDataset) -> CompareOptions:
     """Resolve `--init teacher` to a file, the same for every method, whether or not it uses that teacher."""
     if options.init != "teacher":
-        return options
+        return replace(options, init=str(weights_path(options.init))) if options.init else options
     load_plugins(options.plugin)
     stages = [s for method in options.methods for s in named_stages(student_options(options, method, 0, "compare"))]
     methods = [method for stage in stages for method in parse_methods(stage.method, stage.method_arg)]

@@ -23,6 +23,7 @@ from kd_loss.evaluation.report_content import lines_of, metrics_of
 from kd_loss.evaluation.result import Result, mean_teacher, test_network, with_teacher
 from kd_loss.runs.folder import finished_runs
 from kd_loss.runs.history import read_history
+from kd_loss.system.bundled import weights_path
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, read_json, write_json
@@ -91,14 +92,14 @@ def run_test(options: EvaluationOptions) -> dict[str, Any]:
     """Test, print the table, write `metrics.json`, `report.html` and the images; returns the metrics."""
     options.check()
     load_plugins(options.plugin)
-    paths = [Path(text) for text in options.weights]
+    paths = [weights_path(text) for text in options.weights]
     dataset = open_dataset(options.dataset, options.data)
     split = dataset.split(options.split)
     folder = output_folder(options, paths[0])
     claims = None if is_run(folder) else Claims(folder, FILES)
     teacher = None
     if options.reference:  # first, to report a wrong one before the others are tested
-        teacher = test_network(Path(options.reference), "teacher", dataset, split, options.batch_size)
+        teacher = test_network(weights_path(options.reference), "teacher", dataset, split, options.batch_size)
         teacher_landmarks = mean_teacher([teacher], options.reference)
     ways = (True, False) if options.flip_test else (False,)
     results = [

@@ -21,6 +21,7 @@ from kd_loss.inference.weights import EXPORTED_FROM
 from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.runtimes.crop_network import CropNetwork, open_network
 from kd_loss.schemes.base import Scheme
+from kd_loss.system.bundled import weights_path
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256, write_json
@@ -38,11 +39,12 @@ def run_export(options: ExportOptions) -> list[dict[str, Any]]:
     options.check()
     convert.require_tensorflow()
     load_plugins(options.plugin)
-    weights = Path(options.weights)
+    weights = weights_path(options.weights)
     network = _named(load_network(weights), weights, options.license)
     dataset = _dataset(network, options)
     faces = test_faces(network.card, dataset)
-    folder = Path(options.output) if options.output else weights.parent / "export"
+    beside = weights.parent if weights == Path(options.weights) else Path()  # not among the shipped ones
+    folder = Path(options.output) if options.output else beside / "export"
     calibration = calibration_crops(network.card, dataset, options.calibration) if dataset else None
     if "int8" in options.precision:
         convert.required(calibration)
@@ -153,7 +155,9 @@ class ExportOptions(DatasetOptions):
     web_runtime: str = option("", "web: folder or .tgz of the npm package onnxruntime-web; default: fetched by npm")
     dataset: str = option("", "prepared dataset for calibration and testing; default: the card's")
     plugin: list[str] = option([], "Python files that define the network's architecture and its custom layers")
-    output: str = option("", "folder of the exports; default: export/ beside the weights")
+    output: str = option(
+        "", "folder of the exports; default: export/ beside the weights, or here for a shipped student"
+    )
 
     def check(self) -> None:
         """Raises a `UserError` if there is nothing to export."""

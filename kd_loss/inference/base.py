@@ -22,6 +22,7 @@ from kd_loss.inference.sources import read_picture
 from kd_loss.inference.weights import default_weights, without_keras
 from kd_loss.runtimes.crop_network import CropNetwork, mirrored, open_network
 from kd_loss.system.arguments import flag_of, function_of, list_of, path_of, shown, whole_of
+from kd_loss.system.bundled import weights_path
 from kd_loss.system.deprecation import renamed_keywords
 from kd_loss.system.errors import UserError
 
@@ -137,7 +138,7 @@ class Predictor(Generic[F]):
         """Load weights by their suffix, `.h5`, `.keras`, `.onnx` or `.tflite`; default: the shipped student.
 
         Args:
-            path: see `open_network`; None: the shipped student.
+            path: see `open_network`, or the name of a shipped student, e.g. `"student_w300_tiny"`; None: the default.
             threads: number of threads of the runtime; None: two in LiteRT, one on a single core; others have defaults
                 of their own.
             detector: a name of `detection.DETECTORS` that needs no file, or the result of `open_detector`; None: the
@@ -161,7 +162,7 @@ class Predictor(Generic[F]):
         elif flag_of(free, "free"):
             raise UserError("free chooses a shipped student; give it without a path")
         else:
-            weights = path_of(path, "path")
+            weights = weights_path(path_of(path, "path"))
         detector = DETECTOR[free] if detector is None else detector
         network = open_network(weights, threads)
         return cls(mirrored(network) if flip_test else network, detector, refine, confirm)

@@ -28,6 +28,7 @@ from kd_loss.inference.predictor import LandmarkPredictor
 from kd_loss.inference.sources import Picture, Video, find_sources
 from kd_loss.inference.tracking import FaceTracker
 from kd_loss.inference.weights import default_weights, without_keras
+from kd_loss.system.bundled import weights_path
 from kd_loss.system.configuration import Options, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import LONGEST_NAME, alone_in
@@ -113,7 +114,7 @@ def run_predict(options: PredictOptions) -> list[Face]:
         check_display()
     options = replace(
         options,
-        weights=options.weights or default_weights(options.points, options.free),
+        weights=str(weights_path(options.weights or default_weights(options.points, options.free))),
         detector=options.detector or DETECTOR[options.free],
     )
     weights = Path(options.weights)
@@ -296,7 +297,7 @@ class PredictOptions(Options):
         [], "images, videos, folders of these, the index of a camera, or - for an image on standard input",
         positional=True,
     )  # fmt: skip
-    weights: str = option("", ".h5, .keras, .onnx or .tflite; default: the shipped student of --points")
+    weights: str = option("", ".h5, .keras, .onnx or .tflite, or a shipped student's name; default: that of --points")
     points: int = option(68, "shipped student to use: 68 points of 300W, 98 of WFLW or 29 of COFW")
     free: bool = option(
         False,

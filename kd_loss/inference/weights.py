@@ -6,8 +6,8 @@ import importlib.util
 from pathlib import Path
 
 from kd_loss.runtimes.files import embedded_card
+from kd_loss.system import bundled
 from kd_loss.system.arguments import flag_of, shown
-from kd_loss.system.bundled import shipped
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
 
@@ -15,12 +15,12 @@ from kd_loss.system.files import sha256
 EXPORTED_FROM = "exported_from_sha256"
 #: number of landmarks -> the shipped student that predicts them
 STUDENTS = {
-    68: Path("models", "students", "student_w300.h5"),
-    98: Path("models", "students", "student_wflw.h5"),
-    29: Path("models", "students", "student_cofw.h5"),
+    68: bundled.STUDENTS / "student_w300.h5",
+    98: bundled.STUDENTS / "student_wflw.h5",
+    29: bundled.STUDENTS / "student_cofw.h5",
 }
 #: those under the MIT licence, which saw no photograph that excludes commercial use
-FREE_STUDENTS = {68: Path("models", "students", "student_free.h5")}
+FREE_STUDENTS = {68: bundled.STUDENTS / "student_free.h5"}
 
 
 def default_weights(points: int = 68, free: bool = False) -> str:
@@ -33,7 +33,7 @@ def default_weights(points: int = 68, free: bool = False) -> str:
         kind = "student under the MIT licence" if free else "shipped student"
         there = f"there is one of {min(students)}" if free else f"there are {', '.join(map(str, students))}"
         raise UserError(f"no {kind} has {shown(points)} points; {there}")
-    found = shipped(students[points])
+    found = bundled.shipped(students[points])
     if found is None:
         raise UserError(
             f"{students[points]} is missing; give --weights, e.g. --weights runs/w300/student-kd_loss/best.h5"

@@ -24,6 +24,7 @@ from kd_loss.export.verification import Faces, test_faces
 from kd_loss.networks.card import Card
 from kd_loss.runtimes.crop_network import read_card
 from kd_loss.schemes.base import Scheme
+from kd_loss.system.bundled import weights_path
 from kd_loss.system.configuration import DatasetOptions, option
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import atomic_file, write_json
@@ -44,7 +45,7 @@ def run_benchmark(
         measure_peers: returns a row for each detector from outside this package (`tools.speed.peers`).
     """
     options.check()
-    paths = [Path(text) for text in options.weights]
+    paths = [weights_path(text) for text in options.weights]
     cards = {path: _card(path) for path in paths}
     dataset = _dataset(options, cards[paths[0]])
     if measure_peers and dataset is None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import cache
+from os import PathLike
 from pathlib import Path
 
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import read_json, sha256
 
 PACKAGE = Path(__file__).resolve().parents[1]
+#: folder of the shipped students
+STUDENTS = Path("models", "students")
 #: list beside the shipped networks for other runtimes: file -> SHA-256
 SUMS = "sums.json"
 
@@ -19,6 +22,17 @@ def shipped(name: Path) -> Path | None:
     A wheel holds the folder `models` inside the package (`setup.py` puts it there), a checkout beside it.
     """
     return next((folder / name for folder in (Path(), PACKAGE.parent, PACKAGE) if (folder / name).is_file()), None)
+
+
+def weights_path(weights: str | PathLike[str]) -> Path:
+    """The path of a network's file, given as that, or as the name of a shipped student, e.g. `student_w300_tiny`.
+
+    A file of that name comes first.
+    """
+    path = Path(weights)
+    if path.suffix or len(path.parts) != 1 or path.is_file():
+        return path
+    return shipped(STUDENTS / f"{path.name}.h5") or path
 
 
 @cache

@@ -25,6 +25,7 @@ from kd_loss.networks.keypoint_detector import load_start
 from kd_loss.networks.landmark_net import take_weights
 from kd_loss.runs.folder import data_record, open_run, readable, start_record
 from kd_loss.runtimes.crop_network import CropNetwork
+from kd_loss.system.bundled import weights_path
 from kd_loss.system.configuration import to_plain
 from kd_loss.system.errors import choose
 from kd_loss.system.files import alone_in
@@ -67,7 +68,8 @@ class Training:
     processes: Processes = dataclasses.field(default_factory=Processes)
 
     def __post_init__(self) -> None:
-        self.options = with_head(self.options, self.dataset.scheme)
+        options = with_head(self.options, self.dataset.scheme)
+        self.options = dataclasses.replace(options, init=str(weights_path(options.init))) if options.init else options
 
     @property
     def visibility(self) -> bool:

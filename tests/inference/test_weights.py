@@ -1,5 +1,6 @@
 """The export beside a Keras file: taken where it is of exactly that file, and opened without Keras."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -83,6 +84,19 @@ def test_the_shipped_student_of_a_number_of_points():
     assert Path(default_weights(29)).name == "student_cofw.h5"
     with pytest.raises(UserError, match="no shipped student has 5 points; there are 68, 98, 29"):
         default_weights(5)
+
+
+def test_a_shipped_student_by_its_name(tmp_path):
+    assert (LandmarkPredictor.load("student_w300_tiny").card.size, LandmarkPredictor.load().card.size) == (112, 128)
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((64, 64, 3), 180, np.uint8))
+    options = PredictOptions(sources=[str(tmp_path / "wall.png")], output=tmp_path / "out")
+    assert run_predict(dataclasses.replace(options, weights="student_w300_tiny")) == []
+    written = json.loads((tmp_path / "out" / "wall.json").read_text())["weights"]
+    assert Path(written).name == "student_w300_tiny.h5"
+    with pytest.raises(UserError, match="no such weights: student_w301"):
+        run_predict(dataclasses.replace(options, weights="student_w301"))
+    with pytest.raises(UserError, match="no such weights: student_w301"):
+        LandmarkPredictor.load("student_w301")
 
 
 def test_the_shipped_student_under_the_mit_licence():

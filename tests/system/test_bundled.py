@@ -1,8 +1,9 @@
 import shutil
+from pathlib import Path
 
 from kd_loss.runtimes import files as trial
 from kd_loss.system import sandbox
-from kd_loss.system.bundled import PACKAGE, SUMS, _sums, came_along
+from kd_loss.system.bundled import PACKAGE, SUMS, _sums, came_along, weights_path
 from kd_loss.system.files import read_json, sha256
 
 MODELS = PACKAGE.parent / "models"
@@ -40,3 +41,13 @@ def test_copies_and_changed_files_are_tried(tmp_path, monkeypatch):
     _sums.cache_clear()
     assert not came_along(place)
     _sums.cache_clear()
+
+
+def test_a_shipped_student_has_a_name(tmp_path, monkeypatch):
+    tiny = weights_path("student_w300_tiny")
+    assert (tiny.name, tiny.parent.name, tiny.is_file()) == ("student_w300_tiny.h5", "students", True)
+    for other in ("student_w301", "folder/student_w300_tiny", "student_w300_tiny.h5", "best.h5"):
+        assert weights_path(other) == Path(other)
+    monkeypatch.chdir(tmp_path)
+    Path("student_w300_tiny").write_text("mine")  # a file of that name comes first
+    assert weights_path("student_w300_tiny") == Path("student_w300_tiny")

@@ -17,6 +17,7 @@ from kd_loss.networks import LandmarkNet, load_network
 from kd_loss.runs.folder import find_teacher
 from kd_loss.schemes.base import Scheme
 from kd_loss.schemes.point_map import PointMap
+from kd_loss.system.bundled import weights_path
 from kd_loss.system.errors import UserError
 from kd_loss.system.files import sha256
 from kd_loss.training.method_specs import weighted, with_teachers
@@ -72,13 +73,13 @@ def teacher_files(
             roles = " or ".join(f"--{name}" for name in given if name in used)
             better = f", or give it as {roles}" if roles else ""
             raise UserError(f"no method uses the {role} teacher: {own}; remove it{better}")
-    return files
+    return {role: ([str(weights_path(text)) for text in texts], weight) for role, (texts, weight) in files.items()}
 
 
 def with_start(options: StudentOptions, methods: Sequence[MethodUse], dataset: str) -> StudentOptions:
-    """The options with the file that `--init teacher` means: the tough teacher, or the only named one."""
+    """The options with the file that `--init` means; `teacher`: the tough teacher, or the only named one."""
     if options.init != "teacher":
-        return options
+        return dataclasses.replace(options, init=str(weights_path(options.init))) if options.init else options
     files = teacher_files(options, methods, dataset)
     texts, _ = files.get("tough") or (next(iter(files.values())) if len(files) == 1 else ([], 0))
     if not texts:
