@@ -57,8 +57,10 @@ log = logging.getLogger(__name__)
 FILES = ("compare.json", "report.html", "ced.png", "curves.png")
 
 
-def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) -> None:
-    """Check the methods, their settings and teachers before any training."""
+def check_first(
+    options: CompareOptions, folder: str, dataset: PreparedDataset
+) -> dict[tuple[str, int], StudentOptions]:
+    """Check the methods, their settings and teachers before any training; return the students of the table."""
     load_plugins(options.plugin)
     names = [student_options(options, method, options.seed, folder).name for method in options.methods]
     for number, name in enumerate(names):
@@ -76,12 +78,13 @@ def check_first(options: CompareOptions, folder: str, dataset: PreparedDataset) 
         for seed in range(options.seed, options.seed + options.seeds):
             for stage in named_stages(student_options(options, method, seed, folder)):
                 check_same(stage, dataset)
-    students(options, folder, dataset)
+    table = students(options, folder, dataset)
     if options.finder and not isinstance(dataset.scheme, LandmarkScheme):
         raise UserError(f"--finder: it is for landmarks, and the targets of {options.dataset} are head poses")
     place = options.runs / options.dataset / folder
     if not _is_comparison(place):
         check_free(place, FILES)  # fail before hours of training
+    return table
 
 
 def _is_comparison(folder: Path) -> bool:
@@ -114,14 +117,14 @@ def _compare(options: CompareOptions) -> dict[str, Any]:
     options = replace(options, dataset=dataset.folder.name)
     from_teacher = options.init == "teacher"
     options = with_one_start(options, dataset)
-    check_first(options, folder_name, dataset)
+    table = check_first(options, folder_name, dataset)
     split = dataset.split("test")
     parent = options.runs / options.dataset
     results: dict[str, list[AnyResult]] = {}
     seeds: dict[str, list[int]] = {}
     histories: dict[str, list[History]] = {}
     failures: dict[str, str] = {}
-    for (method, seed), student in students(options, folder_name, dataset).items():
+    for (method, seed), student in table.items():
         run = parent / student.name
         try:
             if not (run / "finished.json").is_file():
@@ -193,7 +196,7 @@ def _with_teacher(
     if not isinstance(next(iter(results.values()))[0], Result):
         return results, "", ()
     files: dict[str, list[str]] = {}
-    for method in (name for name in results if name != START):
+    for method in dict.fromkeys([*options.methods, *(name for name in results if name != START)]):
         for stage in named_stages(student_options(options, method, options.seed, "")):
             found = teacher_files(stage, parse_methods(stage.method, stage.method_arg), dataset.folder.name)
             files |= {role: texts for role, (texts, _) in found.items() if role not in files}
@@ -207,10 +210,17 @@ def _with_teacher(
             log.warning(f"no distance to the teacher: {error}")
             continue
         named = f"{role}: {' + '.join(texts)}"
-        history = read_history(Path(texts[0]).with_name("history.csv")) if len(texts) == 1 else ()
         results = {name: [with_teacher(run, teacher_landmarks) for run in runs] for name, runs in results.items()}
-        return results, named, history
+        return results, named, _history_beside(texts)
     return results, "", ()
+
+
+def _history_beside(teacher: Sequence[str]) -> History:
+    """Return the history in the teacher's folder; empty for several networks, or if that file is something else."""
+    try:
+        return read_history(Path(teacher[0]).with_name("history.csv")) if len(teacher) == 1 else ()
+    except UserError:
+        return ()
 
 
 def by_finder(results: Mapping[str, Sequence[AnyResult]]) -> dict[str, list[dict[str, float]]]:

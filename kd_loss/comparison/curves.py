@@ -36,12 +36,14 @@ def curves_plot(histories: Mapping[str, Sequence[History]], teacher: History = (
             axes.plot(epochs, errors.mean(axis=0), style, color=f"C{number}", label=f"{method}, {words}")
             if style == "-":
                 axes.fill_between(epochs, errors.min(axis=0), errors.max(axis=0), color=f"C{number}", alpha=0.2)
-            ends.append(errors[:, -1].min())
+            ends.append(float(errors[:, -1].min()))
     reached = [row[f"val_{metric}"] for row in teacher if f"val_{metric}" in row]
     if reached:
         axes.axhline(min(reached), color="black", linewidth=0.8, linestyle="--", label="teacher, held-out faces")
         ends.append(min(reached))
-    axes.set(xlabel="epoch", ylabel=ERRORS[metric], ylim=(0.8 * min(ends), 2.0 * max(ends)))
+    axes.set(xlabel="epoch", ylabel=ERRORS[metric])
+    if known := [end for end in ends if np.isfinite(end)]:  # a training that diverged ends in nan
+        axes.set_ylim(0.8 * min(known), 2.0 * max(known))
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize="small")
     return to_png(figure)

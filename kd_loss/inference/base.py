@@ -162,7 +162,10 @@ class Predictor(Generic[F]):
         elif flag_of(free, "free"):
             raise UserError("free chooses a shipped student; give it without a path")
         else:
-            weights = weights_path(path_of(path, "path"))
+            given = path_of(path, "path")
+            weights = weights_path(given)
+            if weights != given:  # a shipped student's name: as without a path, without Keras if that is possible
+                weights = without_keras(weights)
         detector = DETECTOR[free] if detector is None else detector
         network = open_network(weights, threads)
         return cls(mirrored(network) if flip_test else network, detector, refine, confirm)

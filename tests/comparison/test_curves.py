@@ -41,3 +41,8 @@ def test_mean_band_and_teacher_are_drawn(monkeypatch):
 def test_a_training_without_held_out_faces_has_one_curve():
     rows = [{"epoch": 1, "nme": 5.0}, {"epoch": 2, "nme": 4.0}]
     assert curves_plot({"none": [rows]}) is not None
+
+
+def test_a_training_that_diverged_is_drawn_as_far_as_it_went():
+    assert curves_plot({"none": [_rows([5, 4], [6, 5])], "kd": [_rows([5, np.nan], [6, np.nan])]}) is not None
+    assert curves_plot({"kd": [_rows([np.nan], [np.nan])]}) is not None
